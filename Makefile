@@ -1,0 +1,39 @@
+# Every habit of this repository. `make run` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test lint format types bench ladder clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
+	$(BIN)/python -m facekp.train experiment=quickstart
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)  ## ruff and the type checker
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(STAMP)  ## let ruff put the code in order
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+types: $(STAMP)  ## the type checker alone
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## speed and memory, as ratios in one run
+	$(BIN)/python -m facekp.bench
+
+ladder: $(STAMP)  ## the starting system's four published steps; FAST=1: a small network, at most 40 minutes
+	$(BIN)/python -m facekp.ladder $(if $(FAST),fast=true root=outputs/ladder_fast)
+
+clean:  ## remove the environment and caches, never outputs/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,84 @@
+"""Every entry point's frame: Hydra composes the config, mistakes become one line, exit codes mean something.
+
+0 good; 2 a user's mistake, in one line on stderr (``debug=true`` shows the traceback); 1 anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from facekp.conf import CONF_DIR
+from facekp.errors import UserError
+
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException)
+
+
+def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Compose conf/<config_name>.yaml with the command line, call ``task`` with it and leave with the right exit code.
+
+    Args:
+        config_name: the primary config of the entry point.
+        task: takes the composed config; its result is not used.
+    """
+    OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v), None), replace=True)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing and leaving with 1
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    debug = "debug=true" in (argument.lower() for argument in sys.argv)
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_quiet_ranks(task))()
+    except MISTAKES as error:
+        if debug:
+            traceback.print_exc()
+        print(f"facekp: error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _quiet_ranks(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Only the first of several processes speaks."""
+
+    def quietly(cfg: DictConfig) -> Any:
+        if rank_zero_only.rank:
+            logging.getLogger().setLevel(logging.ERROR)
+        return task(cfg)
+
+    quietly.__name__ = getattr(task, "__name__", "task")
+    return quietly
+
+
+def one_line(error: BaseException) -> str:
+    """The message without line breaks, as terse as it allows."""
+    text = str(error) or str(error.__cause__ or type(error).__name__)
+    parts = [line.strip() for line in text.splitlines()]
+    drop = ("full_key:", "object_type=", "Set the environment variable", "To append to your config", "Check that")
+    return " ".join(part for part in parts if part and not part.startswith(drop))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain dictionaries and values, every reference resolved.
+
+    Raises:
+        UserError: a mandatory value is missing.
+    """
+    missing = OmegaConf.missing_keys(cfg)
+    if missing:
+        raise UserError(f"{sorted(missing)[0]} is needed; give it as {sorted(missing)[0]}=VALUE")
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def is_child_process() -> bool:
+    """Whether a distributed launcher started this process beside a first one."""
+    return bool(rank_zero_only.rank)

@@ -1,0 +1,127 @@
+"""Random faces from given ones: batched warps and light changes that move points with pixels.
+
+A batch of images and points comes in, the augmented batch goes out, on whatever device it lives. Every draw comes from
+the generator given, never from the global state. Points that leave the image become unlabelled (NaN).
+Pixel convention: integer coordinate = pixel centre, as everywhere (`facekp.heatmap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from facekp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far faces are moved and lit; 0 switches a part off.
+
+    Attributes:
+        flip: probability of a mirror image.
+        rotate: largest rotation either way, degrees.
+        scale: largest change of size, as a share (0.1: 0.9 to 1.1).
+        shear: largest shear, as a share of the side.
+        shift: largest shift along each axis, pixels.
+        contrast: largest change of contrast around the image's mean, as a share.
+        brightness: largest change of brightness, grey levels of 255.
+    """
+
+    flip: float
+    rotate: float
+    scale: float
+    shear: float
+    shift: float
+    contrast: float
+    brightness: float
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Augmentation:
+        """From the augment config.
+
+        Raises:
+            UserError: a setting is unknown, missing, negative or not a number.
+        """
+        names = [field.name for field in fields(cls)]
+        if set(raw) != set(names):
+            odd = sorted(set(raw) ^ set(names))[0]
+            raise UserError(f"augment.{odd}: the settings are exactly {', '.join(names)}")
+        for name, value in raw.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise UserError(f"augment.{name}: {value!r} must be a number from 0 up")
+        return cls(**raw)
+
+    def __call__(
+        self, images: Tensor, points: Tensor, flip_order: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Augment a batch.
+
+        Args:
+            images: float (N, 1, H, W), grey levels 0..255.
+            points: (N, K, 2) pixels, NaN where unlabelled.
+            flip_order: int (K,), the point that takes each one's place in a mirror image.
+            generator: on the CPU; what is drawn is a few numbers a face.
+
+        Returns:
+            images and points of the same shapes.
+        """
+        matrix, mirrored = self._draw_warp(images, generator)
+        images, points = warp(images, points, matrix)
+        points = torch.where(mirrored[:, None, None], points[:, flip_order], points)
+        return self._relight(images, generator), points
+
+    def _draw_warp(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Affine maps (N, 2, 3) from old to new pixel coordinates, and which of them mirror (N,)."""
+        n, height, width = len(images), images.shape[-2], images.shape[-1]
+        angle = torch.deg2rad(self.rotate * _uniform(n, generator))
+        size = 1 + self.scale * _uniform(n, generator)
+        lean = self.shear * _uniform(n, generator)
+        mirrored = torch.rand(n, generator=generator) < self.flip
+        cos, sin = size * angle.cos(), size * angle.sin()
+        sign = 1 - 2 * mirrored.float()
+        linear = torch.stack((sign * cos, lean * cos - sin, sign * sin, lean * sin + cos), dim=-1).view(n, 2, 2)
+        centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+        shift = self.shift * torch.stack((_uniform(n, generator), _uniform(n, generator)), dim=-1)
+        offset = centre + shift - linear @ centre
+        return torch.cat((linear, offset[..., None]), dim=-1).to(images), mirrored.to(images.device)
+
+    def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        gain = (1 + self.contrast * _uniform(len(images), generator)).to(images).view(-1, 1, 1, 1)
+        lift = (self.brightness * _uniform(len(images), generator)).to(images).view(-1, 1, 1, 1)
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        return ((images - mean) * gain + mean + lift).clamp(0, 255)
+
+
+def _uniform(n: int, generator: torch.Generator) -> Tensor:
+    """(n,) even draws from -1 to 1."""
+    return 2 * torch.rand(n, generator=generator) - 1
+
+
+def warp(images: Tensor, points: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Move images and points by affine maps, bilinear; what comes from outside repeats the border.
+
+    Args:
+        images: float (N, 1, H, W).
+        points: (N, K, 2) pixels.
+        matrix: (N, 2, 3), takes (x, y, 1) of the old image to (x, y) of the new one.
+
+    Returns:
+        the warped images and the moved points, NaN where they left [0, W] x [0, H].
+    """
+    height, width = images.shape[-2:]
+    back = torch.linalg.inv(matrix[:, :, :2])
+    x = torch.arange(width, device=images.device, dtype=images.dtype)
+    y = torch.arange(height, device=images.device, dtype=images.dtype)
+    target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2)
+    old = (target - matrix[:, None, None, :, 2]) @ back[:, None].transpose(-1, -2)  # (N, H, W, 2)
+    half = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=images.device, dtype=images.dtype)
+    images = grid_sample(images, old / half - 1, mode="bilinear", padding_mode="border", align_corners=True)
+    moved = points @ matrix[:, :, :2].transpose(-1, -2) + matrix[:, None, :, 2]
+    limit = torch.tensor([width, height], device=points.device)
+    inside = ((moved >= 0) & (moved <= limit)).all(dim=-1, keepdim=True)
+    return images, moved.where(inside, torch.nan)

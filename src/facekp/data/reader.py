@@ -1,0 +1,99 @@
+"""The data group's choices: plain settings come in, a `FaceTable` goes out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from facekp.data import csv
+from facekp.data.synthetic import draw_faces
+from facekp.data.table import FaceTable
+from facekp.errors import UserError
+from facekp.keypoints import Keypoints
+
+log = logging.getLogger(__name__)
+COMPETITION = "facial-keypoints-detection"
+Settings = Mapping[str, Any]
+
+
+def read_table(settings: Settings, keypoints: Keypoints) -> FaceTable:
+    """The labelled rows of ``data=<name>``.
+
+    Args:
+        settings: the data config: ``name`` and what that reader takes.
+        keypoints: the scheme the rows follow.
+
+    Raises:
+        UserError: unknown name, missing or bad files.
+    """
+    if settings["name"] not in READERS:
+        raise UserError(f"data.name: {settings['name']!r} is unknown; choose one of {', '.join(READERS)}")
+    rows = settings["rows"]
+    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+        raise UserError(f"data.rows={rows}: must be a whole number from 1 up, or null for all")
+    table = READERS[settings["name"]](settings, keypoints)
+    log.info("%s", describe(table, settings))
+    return table
+
+
+def describe(table: FaceTable, settings: Settings) -> str:
+    """One line: how many rows, of which source, with how many points."""
+    counts = [f"{(table.source == s).sum()} {name}" for s, name in enumerate(table.keypoints.source_names)]
+    return f"data={settings['name']}: {len(table)} faces ({', '.join(counts)}), {table.mask.sum()} labelled points"
+
+
+def _read_kaggle(settings: Settings, keypoints: Keypoints) -> FaceTable:
+    try:
+        return csv.read_training(Path(settings["dir"]), keypoints, _cache(settings), settings["rows"])
+    except csv.MissingFile as error:
+        _provide(settings, error)
+        return csv.read_training(Path(settings["dir"]), keypoints, _cache(settings), settings["rows"])
+
+
+def read_test(settings: Settings, keypoints: Keypoints) -> tuple[FaceTable, pd.DataFrame]:
+    """The competition's test images and the table of what is asked of them (`facekp.data.csv.read_test`).
+
+    Raises:
+        UserError: missing or bad files.
+    """
+    try:
+        return csv.read_test(Path(settings["dir"]), keypoints, _cache(settings))
+    except csv.MissingFile as error:
+        _provide(settings, error)
+        return csv.read_test(Path(settings["dir"]), keypoints, _cache(settings))
+
+
+def _cache(settings: Settings) -> Path | None:
+    return None if settings["cache"] is None else Path(settings["cache"]).expanduser()
+
+
+def _provide(settings: Settings, error: csv.MissingFile) -> None:
+    """Download where that was asked for; else name the ways on."""
+    if not settings["download"]:
+        raise UserError(
+            f"{error}. Three ways on: download the competition's files there (by hand, or data.download=true with the "
+            f"kaggle package and its credentials); set FACEKP_DATA=DIR or data.dir=DIR; or take data=synthetic"
+        ) from error
+    try:
+        from kaggle import api
+
+        api.authenticate()
+        api.competition_download_files(COMPETITION, path=settings["dir"])
+    except (ImportError, Exception, SystemExit) as failure:
+        raise UserError(
+            f"data.download=true: {type(failure).__name__}: {failure}. Needs pip install 'facekp[kaggle]', credentials "
+            f"(KAGGLE_API_TOKEN or ~/.kaggle) and the competition's rules accepted on its page"
+        ) from failure
+
+
+def _draw(settings: Settings, keypoints: Keypoints) -> FaceTable:
+    if settings["rows"] is None:
+        raise UserError("data.rows=null: say how many faces data=synthetic shall draw, e.g. data.rows=3000")
+    return draw_faces(settings["rows"], settings["seed"], keypoints)
+
+
+READERS: dict[str, Callable[[Settings, Keypoints], FaceTable]] = {"kaggle": _read_kaggle, "synthetic": _draw}

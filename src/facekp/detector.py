@@ -1,0 +1,137 @@
+"""Grey pixels in, points out: the network together with all it takes to read its answer.
+
+A `Detector` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec and decoder. It
+knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facekp.errors import UserError
+from facekp.heatmap import HeatmapCodec
+from facekp.hourglass import build_network
+from facekp.keypoints import Keypoints, flip_channels
+
+ACTIVATIONS = ("none", "softmax")
+
+
+class Detector(nn.Module):
+    """A heatmap network that answers in pixels.
+
+    Args:
+        keypoints: the scheme of the answer.
+        size: (H, W) of the images in pixels.
+        model: ``network`` (a name in `facekp.hourglass.NETWORKS` and its settings), ``by_source`` (a channel for every
+            source and point), ``sigma`` (cells), ``normalise`` (``mean`` and ``std`` in grey levels).
+        activation: what makes a heatmap of the raw output: ``softmax`` over the cells, or ``none``.
+        decoder: ``rule`` (a name in `facekp.heatmap.DECODERS`) and ``flip`` (average with the mirrored image's maps).
+    """
+
+    channels: Tensor
+    mirrored_channels: Tensor
+
+    def __init__(
+        self,
+        keypoints: Keypoints,
+        size: tuple[int, int],
+        model: Mapping[str, Any],
+        activation: str,
+        decoder: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise UserError(f"loss.activation: {activation!r} is unknown; choose one of {', '.join(ACTIVATIONS)}")
+        table = keypoints.channels(bool(model["by_source"]))
+        self.keypoints = keypoints
+        self.model = dict(model)
+        self.activation = activation
+        self.decoder = dict(decoder)
+        self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
+        self.codec = HeatmapCodec(size=size, stride=int(self.network.stride), sigma=float(model["sigma"]))
+        self.register_buffer("channels", torch.from_numpy(table), persistent=False)
+        order = flip_channels(table, keypoints.flip_order())
+        self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which `from_settings` builds the same detector, for a checkpoint."""
+        return {
+            "keypoints": self.keypoints.to_dict(),
+            "size": list(self.codec.size),
+            "model": self.model,
+            "activation": self.activation,
+            "decoder": self.decoder,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Detector:
+        """The detector that `settings` described, with fresh weights."""
+        height, width = settings["size"]
+        keypoints = Keypoints.from_dict(settings["keypoints"])
+        return cls(keypoints, (height, width), settings["model"], settings["activation"], settings["decoder"])
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Raw heatmaps of every stack.
+
+        Args:
+            images: (N, 1, H, W), grey levels 0..255 of any type.
+
+        Returns:
+            one (N, C, h, w) a stack, before the activation.
+        """
+        normalise = self.model["normalise"]
+        return self.network((images.float() - normalise["mean"]) / normalise["std"])
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Heatmaps of a raw output, float32, same shape."""
+        raw = raw.float()
+        return raw.flatten(-2).softmax(dim=-1).view_as(raw) if self.activation == "softmax" else raw
+
+    def heatmaps(self, images: Tensor, raw: Tensor | None = None) -> Tensor:
+        """Heatmaps (N, C, h, w) of the last stack, averaged with the mirrored image's where the decoder says so.
+
+        Args:
+            images: (N, 1, H, W).
+            raw: the last stack's raw output for them, where the caller has it already.
+        """
+        heatmaps = self.activate(self(images)[-1] if raw is None else raw)
+        if not self.decoder["flip"]:
+            return heatmaps
+        mirrored = self.activate(self(images.flip(-1))[-1])
+        return (heatmaps + mirrored.flip(-1)[:, self.mirrored_channels]) / 2
+
+    def decode(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of heatmaps, read from the channels of each row's source.
+
+        Args:
+            heatmaps: (N, C, h, w), activated.
+            source: int (N,), below S.
+
+        Returns:
+            points (N, K, 2) in pixels and confidence (N, K), float32.
+        """
+        channel = self.channels[source.long()]  # (N, K)
+        own = heatmaps[torch.arange(len(heatmaps), device=heatmaps.device)[:, None], channel]  # (N, K, h, w)
+        return self.codec.decode(own, self.decoder["rule"])
+
+    def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W); see `forward` and `decode`."""
+        return self.decode(self.heatmaps(images), source)
+
+    def spread(self, points: Tensor, source: Tensor) -> Tensor:
+        """Labels by channel: each row's points put where its source's heatmaps are.
+
+        Args:
+            points: (N, K, 2) pixels, NaN where unlabelled.
+            source: int (N,).
+
+        Returns:
+            (N, C, 2), NaN in every channel that the row says nothing about.
+        """
+        empty = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
+        channel = self.channels[source.long()]
+        return empty.scatter(1, channel[..., None].expand_as(points), points)

@@ -1,0 +1,110 @@
+"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on the rows that trained none of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from facekp import cli, runs
+from facekp.checkpoint import Trained, load_checkpoint
+from facekp.data.reader import read_table
+from facekp.data.split import image_hashes, near_duplicate_groups
+from facekp.data.table import FaceTable
+from facekp.errors import UserError
+from facekp.inference import fill_missing, predict_points
+from facekp.metrics import KeypointErrors
+from facekp.tables import metrics_table, show
+
+log = logging.getLogger(__name__)
+
+
+def score(
+    trained: Sequence[Trained], table: FaceTable, face: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Score the mean answer of checkpoints on all rows of a table.
+
+    Args:
+        trained: the checkpoints.
+        table: N labelled rows that trained none of them.
+        face: (S, K, 2) pixels, the baseline.
+
+    Returns:
+        figures (`KeypointErrors.summary`, the baseline's under ``mean_face``), points (N, K, 2), confidence (N, K).
+    """
+    points, confidence = predict_points(trained, table)
+    figures = summarise(points, table)
+    blank = np.full_like(points, np.nan)
+    figures["mean_face"] = summarise(fill_missing(blank, table.source, face, table.size), table)
+    return figures, points, confidence
+
+
+def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
+    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows."""
+    errors = KeypointErrors(table.keypoints)
+    errors.update(*map(torch.from_numpy, (points, np.array(table.points), table.source)))
+    return errors.summary()
+
+
+def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
+    """Rows whose image, near-duplicates included, trained none of the checkpoints.
+
+    Returns:
+        int64, increasing.
+
+    Raises:
+        UserError: every row trained one of them.
+    """
+    unknown = [str(one.path) for one in trained if one.trained_on is None]
+    if unknown:
+        log.warning("ckpt=%s doesn't tell which images trained it: rows it has seen may be among those scored", unknown[0])
+    known = [one.trained_on for one in trained if one.trained_on is not None]
+    seen = np.isin(image_hashes(table.images), np.concatenate(known)) if known else np.zeros(len(table), dtype=bool)
+    groups = near_duplicate_groups(table.images)
+    rows = np.flatnonzero(~np.isin(groups, groups[seen]))
+    log.info("scoring %d of %d rows; %d trained a checkpoint or nearly equal one that did", len(rows), len(table), len(table) - len(rows))
+    if not len(rows):
+        raise UserError(f"ckpt: all {len(table)} rows trained a checkpoint given; score on other data (data.dir=DIR)")
+    return rows
+
+
+def load_all(cfg: dict[str, Any]) -> list[Trained]:
+    """The checkpoints of ``ckpt=FILE``, ``ckpt=[A,B]`` or ``ckpt=shipped``, with ``decoder=`` put over their own.
+
+    Raises:
+        UserError: none is given, or one can't be read.
+    """
+    paths = cfg["ckpt"] if isinstance(cfg["ckpt"], list) else [cfg["ckpt"]]
+    if not paths:
+        raise UserError("ckpt=[]: name at least one checkpoint")
+    trained = [load_checkpoint(path) for path in paths]
+    for one in trained:
+        one.detector.decoder |= cfg.get("decoder") or {}
+    return trained
+
+
+def main(cfg: DictConfig) -> dict[str, Any]:
+    """Hydra's task: score, show, and write where a folder was named."""
+    config = cli.plain(cfg)
+    trained = load_all(config)
+    table = read_table(config["data"], trained[0].detector.keypoints)
+    if np.isnan(table.points).all():
+        raise UserError("data: the table holds no labelled point; nothing can be scored")
+    held_out = table.take(unseen_rows(trained, table))
+    figures, points, confidence = score(trained, held_out, trained[0].mean_face)
+    show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
+    if config["out"] is not None:
+        folder = Path(config["out"])
+        runs.write_csv(folder / "predictions.csv", runs.predictions_frame(held_out, "unseen", points, confidence))
+        runs.write_json(folder / "metrics.json", figures)
+        log.info("written: %s", folder)
+    return figures
+
+
+if __name__ == "__main__":
+    cli.run("evaluate", main)

@@ -1,0 +1,96 @@
+"""`python -m facekp.ladder`: the starting system's four published steps, trained anew one after another.
+
+Every step is a `facekp.train` of its own, in a fixed folder; a finished step is kept and a stopped one resumed, so the
+ladder can be killed and called again. At the end our validation RMSE stands beside the published figure.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.table import Table
+
+from facekp import cli
+from facekp.tables import show
+
+log = logging.getLogger(__name__)
+CHECKPOINT = "checkpoints/best.ckpt"
+
+
+def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Train what is not trained yet.
+
+    Args:
+        config: as conf/ladder.yaml composes it.
+
+    Returns:
+        metrics.json of every step.
+    """
+    root = Path(config["root"])
+    figures = []
+    for number, step in enumerate(config["steps"], start=1):
+        folder = root / str(number)
+        if not (folder / "metrics.json").is_file():
+            _train(step_overrides(config, number), folder)
+        figures.append(json.loads((folder / "metrics.json").read_text()))
+    return figures
+
+
+def step_overrides(config: dict[str, Any], number: int) -> list[str]:
+    """What `facekp.train` is called with for a step, counted from 1."""
+    root = Path(config["root"])
+    start = [f"init_from={root / str(number - 1) / CHECKPOINT}"] if number > 2 else []
+    return [
+        f"experiment={config['steps'][number - 1]['experiment']}",
+        *start,
+        *(config["fast_overrides"] if config["fast"] else []),
+        *config["train"],
+        f"out={root / str(number)}",
+    ]
+
+
+def _train(overrides: list[str], folder: Path) -> None:
+    """Run one step as its user would; a failed step ends the ladder with the same exit code."""
+    arguments = [f"resume={folder}"] if (folder / "config.yaml").is_file() else overrides
+    log.info("python -m facekp.train %s", " ".join(arguments))
+    code = subprocess.run([sys.executable, "-m", "facekp.train", *arguments], check=False).returncode
+    if code:
+        sys.exit(code)
+
+
+def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table:
+    """Our validation RMSE of each step beside the published leaderboard figure."""
+    table = Table(title="validation RMSE in pixels, and what was published")
+    for heading in ("step", "ours", "dense", "sparse", "share of mean face", "minutes", "leaderboard (other images)"):
+        table.add_column(heading, justify="left" if heading == "step" else "right")
+    for step, found in zip(config["steps"], figures, strict=True):
+        baseline = found["mean_face"]["rmse"]
+        table.add_row(
+            step["experiment"],
+            *(f"{found[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")),
+            f"{found['rmse'] / baseline:.2f}",
+            f"{found['minutes']:.1f}",
+            "does not learn" if step["published"] is None else f"{step['published']}",
+        )
+    table.add_section()
+    face = figures[0]["mean_face"]
+    table.add_row("mean face", *(f"{face[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")), "1.00", "", "")
+    return table
+
+
+def main(cfg: DictConfig) -> list[dict[str, Any]]:
+    """Hydra's task: climb, then show."""
+    config = cli.plain(cfg)
+    figures = climb(config)
+    show(ladder_table(config, figures))
+    return figures
+
+
+if __name__ == "__main__":
+    cli.run("ladder", main)

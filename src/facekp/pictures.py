@@ -1,0 +1,133 @@
+"""Pictures of a run: faces with true and predicted points, heatmaps of one face, learning curves, error curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from facekp.data.table import FaceTable
+from facekp.detector import Detector
+
+matplotlib.use("Agg")
+TRUE, FOUND = "#19b44b", "#ff3b30"
+
+
+def draw_run(
+    folder: Path, detector: Detector, table: FaceTable, points: np.ndarray, figures: dict[str, Any], faces: int
+) -> None:
+    """Write all pictures of a run.
+
+    Args:
+        folder: of the run; metrics.csv is read from it.
+        detector: the best checkpoint's.
+        table: N validation rows.
+        points: (N, K, 2) predictions for them.
+        figures: the run's metrics.
+        faces: how many are shown; 0: no picture at all.
+    """
+    if not faces:
+        return
+    out = folder / "pictures"
+    out.mkdir(exist_ok=True)
+    shown = np.linspace(0, len(table) - 1, min(faces, len(table))).round().astype(int)
+    draw_faces(table.take(shown), points[shown]).savefig(out / "faces.png", dpi=110)
+    draw_heatmaps(detector, table.take(shown[:1])).savefig(out / "heatmaps.png", dpi=110)
+    draw_error_curve(figures).savefig(out / "error_curve.png", dpi=110)
+    if (folder / "metrics.csv").is_file():
+        draw_curves(pd.read_csv(folder / "metrics.csv"), table.keypoints.source_names, figures).savefig(out / "curves.png", dpi=110)
+
+
+def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:
+    """A grid of faces, true points as green rings, predicted ones as red dots joined by the scheme's lines."""
+    columns = min(6, len(table))
+    rows = -(-len(table) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.35 * rows + 0.4), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for ax in axes:
+        ax.axis("off")
+    for i, ax in enumerate(axes[: len(table)]):
+        _draw_face(ax, table, i, points[i])
+    figure.suptitle("ring: labelled   dot: predicted   title: RMSE in pixels", fontsize=9)
+    return figure
+
+
+def _draw_face(ax: Axes, table: FaceTable, i: int, points: np.ndarray) -> None:
+    scheme, truth = table.keypoints, table.points[i]
+    source = scheme.source_names[table.source[i]]
+    asked = scheme.labels_of(source)
+    ax.imshow(table.images[i], cmap="gray", vmin=0, vmax=255)
+    for line in scheme.lines:
+        member = [scheme.names.index(name) for name in line]
+        if asked[member].all():
+            ax.plot(*points[member].T, color=FOUND, linewidth=0.8, alpha=0.7)
+    ax.plot(*points[asked].T, ".", color=FOUND, markersize=4)
+    ax.plot(*truth.T, "o", markerfacecolor="none", markeredgecolor=TRUE, markersize=6)
+    ax.set_title(f"{source}  {np.sqrt(np.nanmean((points - truth) ** 2)):.2f}", fontsize=8)
+
+
+def draw_heatmaps(detector: Detector, table: FaceTable) -> Figure:
+    """Every heatmap of the first row, over its image, read by its own source."""
+    device = next(detector.parameters()).device
+    with torch.inference_mode():
+        images = torch.from_numpy(np.array(table.images[:1])).unsqueeze(1).to(device)
+        heatmaps = detector.heatmaps(images)[0, detector.channels[int(table.source[0])]].cpu().numpy()
+    names = table.keypoints.names
+    columns = min(5, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    height, width = table.size
+    for ax in axes:
+        ax.axis("off")
+    for ax, name, heatmap in zip(axes, names, heatmaps, strict=False):
+        ax.imshow(table.images[0], cmap="gray", vmin=0, vmax=255)
+        box = (-0.5, width - 0.5, height - 0.5, -0.5)
+        ax.imshow(heatmap, cmap="inferno", alpha=0.65, extent=box, interpolation="nearest")
+        ax.set_title(name.replace("_", " "), fontsize=7)
+    return figure
+
+
+def draw_curves(metrics: pd.DataFrame, sources: list[str], figures: dict[str, Any]) -> Figure:
+    """Loss and validation RMSE by epoch, the mean face as a line.
+
+    Args:
+        metrics: metrics.csv.
+        sources: whose RMSE is drawn beside the pooled one.
+        figures: of the run, for the baseline.
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, ax in (("train/loss", left), ("val/loss", left), ("val/rmse", right)):
+        if name in metrics:
+            rows = metrics[metrics[name].notna()]
+            ax.plot(rows["epoch"] + 1, rows[name], marker="o", markersize=3, label=name)
+    for name in (f"val/rmse/{source}" for source in sources):
+        if name in metrics:
+            rows = metrics[metrics[name].notna()]
+            right.plot(rows["epoch"] + 1, rows[name], linewidth=1, label=name)
+    right.axhline(figures["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
+    left.set(xlabel="epoch", ylabel="loss")
+    right.set(xlabel="epoch", ylabel="RMSE, pixels", yscale="log")
+    for ax in (left, right):
+        ax.legend(fontsize=7)
+        ax.grid(alpha=0.3, which="both")
+    return figure
+
+
+def draw_error_curve(figures: dict[str, Any]) -> Figure:
+    """The share of labelled points closer than a threshold, for the network and the mean face."""
+    figure = Figure(figsize=(4.5, 3.4), layout="constrained")
+    ax = figure.subplots()
+    for label, source in (("network", figures), ("mean face", figures["mean_face"])):
+        ax.plot(source["curve"]["pixels"], source["curve"]["share"], label=label)
+    ax.set(xlabel="error of a point, pixels", ylabel="share of points below", xlim=(0, 10), ylim=(0, 1))
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return figure

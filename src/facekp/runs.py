@@ -1,0 +1,119 @@
+"""A run's folder: what is written there, atomically, and where it may be.
+
+    config.yaml       the resolved config, written once; the authority when the run is resumed
+    overrides.yaml    what the command line changed
+    git.txt           the revision of the code, where it runs from a checkout
+    split.csv         row, fold, set and group of every row
+    metrics.csv       the curves, a row an epoch
+    metrics.json      the best checkpoint's figures on validation, the baseline beside them
+    predictions.csv   row, set, source, keypoint, truth, prediction, confidence, error of every labelled validation point
+    checkpoints/      best.ckpt and last.ckpt
+    pictures/         faces, heatmaps, curves
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from facekp.data.table import FaceTable
+from facekp.errors import UserError
+
+SAFE = re.compile(r"[^=,\[\]{}()'\"\s]+")  # what Hydra's grammar takes unquoted
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Have ``write`` make a file beside ``path``, then move it there: a killed process leaves no half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    write_atomically(path, lambda draft: draft.write_text(json.dumps(values, indent=1) + "\n"))
+
+
+def write_yaml(path: Path, values: Any) -> None:
+    write_atomically(path, lambda draft: draft.write_text(yaml.safe_dump(values, sort_keys=False)))
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    write_atomically(path, lambda draft: frame.to_csv(draft, index=False))
+
+
+def check_new_folder(folder: Path) -> None:
+    """A run's own folder must be new, and its path fit for ``ckpt=`` and ``resume=`` as it stands.
+
+    Raises:
+        UserError: it holds a run already, or its name has ``=``, commas, brackets, quotes or blanks.
+    """
+    if not SAFE.fullmatch(str(folder)):
+        raise UserError(f"out={folder}: a run's path must not hold =, commas, brackets, quotes or blanks")
+    if (folder / "config.yaml").exists():
+        raise UserError(f"out={folder}: holds a run already; choose another out=, or go on with resume={folder}")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.yaml of a run's folder.
+
+    Raises:
+        UserError: there is none, or it is no YAML.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"resume={folder}: {path} does not exist; name the folder of a run (it was printed at its start)")
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"resume={folder}: {path} is no YAML: {str(error).splitlines()[0]}") from error
+
+
+def git_revision() -> str | None:
+    """Commit of the checkout this package runs from, with ``-dirty`` behind it where files differ; None elsewhere."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def split_frame(table: FaceTable, fold_of: np.ndarray, groups: np.ndarray, train: np.ndarray, val: np.ndarray) -> Any:
+    """Which row went where: columns row, source, group, fold, set (train, val or unused)."""
+    part = np.full(len(table), "unused", dtype=object)
+    part[train], part[val] = "train", "val"
+    source = np.array(table.keypoints.source_names)[table.source]
+    group = table.row[groups]
+    return pd.DataFrame({"row": table.row, "source": source, "group": group, "fold": fold_of, "set": part})
+
+
+def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:
+    """Every labelled point of a table beside its prediction; positions and errors in pixels."""
+    n, k = np.nonzero(table.mask)
+    truth, found = table.points[n, k], points[n, k]
+    return pd.DataFrame(
+        {
+            "row": table.row[n],
+            "set": part,
+            "source": np.array(table.keypoints.source_names)[table.source[n]],
+            "keypoint": np.array(table.keypoints.names)[k],
+            "true_x": truth[:, 0],
+            "true_y": truth[:, 1],
+            "x": found[:, 0],
+            "y": found[:, 1],
+            "confidence": confidence[n, k],
+            "error": np.linalg.norm(found - truth, axis=1),
+        }
+    )

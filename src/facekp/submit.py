@@ -1,0 +1,35 @@
+"""`python -m facekp.submit ckpt=FILE data.dir=DIR out=FILE.csv`: answers test.csv as IdLookupTable.csv asks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from facekp import cli
+from facekp.data.csv import write_submission
+from facekp.data.reader import read_test
+from facekp.errors import UserError
+from facekp.evaluate import load_all
+from facekp.inference import predict_points
+
+log = logging.getLogger(__name__)
+
+
+def main(cfg: DictConfig) -> Path:
+    """Hydra's task: read, answer, write."""
+    config = cli.plain(cfg)
+    trained = load_all(config)
+    if "dir" not in config["data"]:
+        raise UserError("submit answers files: take data=kaggle data.dir=DIR")
+    table, lookup = read_test(config["data"], trained[0].detector.keypoints)
+    points, _ = predict_points(trained, table)
+    out = Path(config["out"])
+    write_submission(out, table, points, lookup)
+    log.info("written: %s (%d values of %d images)", out, len(lookup), len(table))
+    return out
+
+
+if __name__ == "__main__":
+    cli.run("submit", main)

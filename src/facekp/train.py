@@ -1,0 +1,219 @@
+"""`python -m facekp.train optimizer=adam lr=5e-4`: trains one network and leaves a folder that tells all about it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from facekp import cli, runs
+from facekp.callbacks import build_callbacks, build_loggers
+from facekp.checkpoint import Trained, load_checkpoint
+from facekp.data.augment import Augmentation
+from facekp.data.datamodule import FaceData
+from facekp.data.reader import read_table
+from facekp.data.split import assign_folds, near_duplicate_groups
+from facekp.data.table import FaceTable
+from facekp.detector import Detector
+from facekp.errors import UserError
+from facekp.estimator import KeypointEstimator
+from facekp.evaluate import score
+from facekp.keypoints import Keypoints
+from facekp.metrics import mean_face
+from facekp.pictures import draw_run
+from facekp.tables import metrics_table, show
+
+log = logging.getLogger(__name__)
+BESIDE_RESUME = ("resume", "trainer.max_epochs", "logger", "debug")  # keys that may be given with resume=
+Config = dict[str, Any]
+
+
+def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
+    """Train one network.
+
+    Args:
+        config: resolved, as conf/train.yaml composes it.
+        folder: where the run is written; must hold no run yet, unless it is resumed.
+        resume: go on from the folder's last completed epoch.
+
+    Returns:
+        the content of metrics.json: figures of the best checkpoint on validation, the mean-face baseline beside them.
+        Empty in all processes but the first.
+
+    Raises:
+        UserError: bad data or settings.
+    """
+    started = time.monotonic()
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    table = read_table(config["data"], Keypoints.from_dict(config["keypoints"]))
+    data, split = _split(table, config)
+    before = load_checkpoint(config["init_from"]) if config["init_from"] else None
+    estimator = _build_estimator(table, data, before, config)
+    trainer = _build_trainer(config, folder, resume)
+    if trainer.is_global_zero and not resume:
+        _write_beginning(folder, config, split)
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.fit(estimator, data, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
+    if not trainer.is_global_zero:
+        return {}
+    if trainer.interrupted:
+        raise KeyboardInterrupt(f"stopped; go on with resume={folder}")
+    return _finish(folder, table, data, trainer, estimator, (time.monotonic() - started) / 60, config)
+
+
+def _split(table: FaceTable, config: Config) -> tuple[FaceData, Any]:
+    """The datamodule of the fold asked for, and the frame that records who went where."""
+    settings = config["data"]
+    groups = near_duplicate_groups(table.images)
+    fold_of = assign_folds(groups, table.source, settings["folds"], settings["split_seed"])
+    data = FaceData(
+        table=table,
+        fold_of=fold_of,
+        fold=settings["fold"],
+        subset=config["subset"],
+        batch_size=settings["batch_size"],
+        augmentation=Augmentation.from_dict(config["augment"]),
+        seed=config["seed"],
+    )
+    return data, runs.split_frame(table, fold_of, groups, data.train_rows, data.val_rows)
+
+
+def _build_estimator(table: FaceTable, data: FaceData, before: Trained | None, config: Config) -> KeypointEstimator:
+    detector = Detector(
+        table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"]
+    )
+    trained_before = np.empty(0, dtype=np.int64)
+    if before is not None:
+        _start_from(detector, before)
+        trained_before = before.trained_on if before.trained_on is not None else trained_before
+    face = mean_face(table.points[data.train_rows], table.source[data.train_rows], table.keypoints)
+    return KeypointEstimator(
+        detector=detector,
+        loss=config["loss"]["name"],
+        lr=config["lr"],
+        optimizer=config["optimizer"],
+        scheduler=config["scheduler"],
+        mean_face=face,
+        trained_before=trained_before,
+        config=config,
+    )
+
+
+def _start_from(detector: Detector, before: Trained) -> None:
+    try:
+        detector.load_state_dict(before.detector.state_dict())
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip()[:160]
+        raise UserError(f"init_from={before.path}: its network is another than model= asks for: {detail}") from error
+
+
+def _build_trainer(config: Config, folder: Path, resume: bool) -> pl.Trainer:
+    settings = {key: value for key, value in config["trainer"].items() if key != "fast_network"}
+    if not isinstance(settings["max_epochs"], int) or settings["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs={settings['max_epochs']}: must be a whole number from 1 up")
+    try:
+        return pl.Trainer(
+            **settings,
+            default_root_dir=folder,
+            callbacks=build_callbacks(config, folder),
+            logger=build_loggers(config, folder, resume),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            enable_progress_bar=bool(config["callbacks"]["progress"]),
+            enable_model_summary=False,
+        )
+    except TypeError as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def _write_beginning(folder: Path, config: Config, split: Any) -> None:
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    runs.write_yaml(folder / "overrides.yaml", overrides)
+    runs.write_atomically(folder / "git.txt", lambda draft: draft.write_text(f"{runs.git_revision() or 'no checkout'}\n"))
+    runs.write_csv(folder / "split.csv", split)
+    runs.write_yaml(folder / "config.yaml", config)
+
+
+def _finish(
+    folder: Path,
+    table: FaceTable,
+    data: FaceData,
+    trainer: pl.Trainer,
+    estimator: KeypointEstimator,
+    minutes: float,
+    config: Config,
+) -> dict[str, Any]:
+    """Score the best checkpoint, write what a run leaves, and tell."""
+    best = load_checkpoint(folder / "checkpoints" / "best.ckpt")
+    held_out = table.take(data.val_rows)
+    figures, points, confidence = score([best], held_out, estimator.mean_face)
+    figures |= {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "minutes": round(minutes, 2),
+        "parameters": sum(p.numel() for p in estimator.detector.parameters()),
+        "checkpoint": str(best.path),
+    }
+    runs.write_csv(folder / "predictions.csv", runs.predictions_frame(held_out, "val", points, confidence))
+    runs.write_json(folder / "metrics.json", figures)
+    draw_run(folder, best.detector, held_out, points, figures, config["callbacks"]["pictures"])
+    show(metrics_table(figures, table.keypoints, f"{len(held_out)} validation faces, RMSE in pixels"))
+    log.info("run: %s\nckpt: %s", folder, best.path)
+    return figures
+
+
+def _resumed(config: Config, overrides: list[str]) -> Config:
+    """The stopped run's own config, with what may be changed on the way.
+
+    Raises:
+        UserError: a key stands beside ``resume=`` that the run's config.yaml decides.
+    """
+    keys = [override.split("=")[0].lstrip("+~") for override in overrides]
+    for key in keys:
+        if key not in BESIDE_RESUME and not key.startswith("logger."):
+            raise UserError(f"resume={config['resume']}: {key} can't be changed on the way; leave it out or start anew")
+    own = runs.read_config(Path(config["resume"]))
+    if "trainer.max_epochs" in keys:
+        own["trainer"]["max_epochs"] = config["trainer"]["max_epochs"]
+    if any(key.split(".")[0] == "logger" for key in keys):
+        own["logger"] = config["logger"]
+    return own
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: must be a whole number from 0 to 4294967295")
+
+
+def main(cfg: DictConfig) -> dict[str, Any]:
+    """Hydra's task: a new run in its own folder, or a stopped one gone on with."""
+    config = cli.plain(cfg)
+    overrides = list(HydraConfig.get().overrides.task)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    resume = config["resume"] is not None
+    if resume:
+        folder = Path(config["resume"])
+        config = _resumed(config, overrides)
+    elif not cli.is_child_process():
+        runs.check_new_folder(folder)
+    _check(config)
+    torch.set_float32_matmul_precision("high")
+    figures = train(config, folder, resume)
+    assert not figures or math.isfinite(figures["rmse"])
+    return figures
+
+
+if __name__ == "__main__":
+    cli.run("train", main)
