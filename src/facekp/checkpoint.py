@@ -104,7 +104,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        raise UserError(f"ckpt={path}: is no checkpoint ({_first_line(error)}); give a .ckpt of facekp.train") from error
+        raise UserError(f"ckpt={path}: is no checkpoint ({_first_line(error)}); give one of facekp.train") from error
     if not isinstance(raw, dict):
         raise UserError(f"ckpt={path}: holds a {type(raw).__name__}, no checkpoint; give a .ckpt of facekp.train")
     return raw

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,9 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v), None), replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing and leaving with 1
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
+        logging.getLogger(library).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     debug = "debug=true" in (argument.lower() for argument in sys.argv)
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_quiet_ranks(task))()
@@ -49,7 +53,7 @@ def _quiet_ranks(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
     """Only the first of several processes speaks."""
 
     def quietly(cfg: DictConfig) -> Any:
-        if rank_zero_only.rank:
+        if is_child_process():
             logging.getLogger().setLevel(logging.ERROR)
         return task(cfg)
 
@@ -81,4 +85,4 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 def is_child_process() -> bool:
     """Whether a distributed launcher started this process beside a first one."""
-    return bool(rank_zero_only.rank)
+    return bool(getattr(rank_zero_only, "rank", 0))

@@ -1,7 +1,7 @@
 """Grey pixels in, points out: the network together with all it takes to read its answer.
 
-A `Detector` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec and decoder. It
-knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells.
+A `Detector` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec and decoder.
+It knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Detector(nn.Module):
         self.activation = activation
         self.decoder = dict(decoder)
         self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
-        self.codec = HeatmapCodec(size=size, stride=int(self.network.stride), sigma=float(model["sigma"]))
+        stride: Any = self.network.stride
+        self.codec = HeatmapCodec(size=size, stride=stride, sigma=float(model["sigma"]))
         self.register_buffer("channels", torch.from_numpy(table), persistent=False)
         order = flip_channels(table, keypoints.flip_order())
         self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)

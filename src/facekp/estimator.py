@@ -76,7 +76,8 @@ class KeypointEstimator(LightningModule):
         return points.where(~points.isnan(), torch.from_numpy(self.mean_face).to(points)[source])
 
     def on_validation_epoch_end(self) -> None:
-        figures = {f"val/{name}": value for name, value in self.errors.compute().items() if not value.isnan()}
+        found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}
+        figures = {f"val/{name}": value for name, value in found.items() if not value.isnan()}
         self.log_dict({"val/loss": self.val_loss.compute(), **figures})
         self.errors.reset()
         self.val_loss.reset()

@@ -62,12 +62,13 @@ def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
     """
     unknown = [str(one.path) for one in trained if one.trained_on is None]
     if unknown:
-        log.warning("ckpt=%s doesn't tell which images trained it: rows it has seen may be among those scored", unknown[0])
+        log.warning("ckpt=%s doesn't tell which images trained it: it may have seen rows that are scored", unknown[0])
     known = [one.trained_on for one in trained if one.trained_on is not None]
     seen = np.isin(image_hashes(table.images), np.concatenate(known)) if known else np.zeros(len(table), dtype=bool)
     groups = near_duplicate_groups(table.images)
     rows = np.flatnonzero(~np.isin(groups, groups[seen]))
-    log.info("scoring %d of %d rows; %d trained a checkpoint or nearly equal one that did", len(rows), len(table), len(table) - len(rows))
+    left_out = len(table) - len(rows)
+    log.info("scoring %d rows; %d left out that trained a checkpoint or nearly equal one that did", len(rows), left_out)
     if not len(rows):
         raise UserError(f"ckpt: all {len(table)} rows trained a checkpoint given; score on other data (data.dir=DIR)")
     return rows

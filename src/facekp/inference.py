@@ -33,8 +33,8 @@ def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.nda
     for one in trained:
         _check_fits(one, table)
     answers = [_predict(one, table) for one in trained]
-    points, confidence = (np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*answers, strict=True))
-    return points, confidence
+    points, confidence = zip(*answers, strict=True)
+    return np.stack(points).mean(axis=0, dtype=np.float32), np.stack(confidence).mean(axis=0, dtype=np.float32)
 
 
 def _check_fits(trained: Trained, table: FaceTable) -> None:
@@ -42,7 +42,7 @@ def _check_fits(trained: Trained, table: FaceTable) -> None:
     if own.names != asked.names or own.source_names != asked.source_names:
         raise UserError(f"ckpt={trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
     if trained.detector.codec.size != table.size:
-        raise UserError(f"ckpt={trained.path}: takes images of {trained.detector.codec.size}, the data has {table.size}")
+        raise UserError(f"ckpt={trained.path}: takes images of size {trained.detector.codec.size}, not {table.size}")
 
 
 @torch.inference_mode()

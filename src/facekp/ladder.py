@@ -34,7 +34,7 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
     """
     root = Path(config["root"])
     figures = []
-    for number, step in enumerate(config["steps"], start=1):
+    for number in range(1, len(config["steps"]) + 1):
         folder = root / str(number)
         if not (folder / "metrics.json").is_file():
             _train(step_overrides(config, number), folder)

@@ -93,27 +93,31 @@ class KeypointErrors(Metric):
         self.histogram += torch.bincount(bins, minlength=CURVE_BINS + 1)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars: ``rmse``, ``rmse/<source>``, ``rmse/<point>`` in pixels, and ``nme`` (a share of eye distance)."""
+        """Everything, over all processes.
+
+        Returns:
+            scalars ``rmse``, ``rmse/<source>``, ``rmse/<point>`` in pixels and ``nme`` (a share of eye distance), NaN
+            where nothing was counted; ``labelled_values``; ``curve`` (B,), the share of labelled points closer than
+            0.1, 0.2 … px.
+        """
         result = {"rmse": rmse_compute(self.squared, self.count)}
         for s, source in enumerate(self.keypoints.source_names):
             result[f"rmse/{source}"] = rmse_compute(self.squared[s], self.count[s])
         for k, name in enumerate(self.keypoints.names):
             result[f"rmse/{name}"] = rmse_compute(self.squared[:, k], self.count[:, k])
         result["nme"] = self.normalised / self.normalised_count
+        result["labelled_values"] = self.count.sum()
+        result["curve"] = self.histogram.cumsum(0)[:-1] / self.histogram.sum().clamp_min(1)
         return result
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers for metrics.json: `compute` without what nothing was counted for, counts and the curve."""
-        figures: dict[str, Any] = {name: value.item() for name, value in self.compute().items() if not value.isnan()}
-        figures["labelled_values"] = int(self.count.sum())
-        figures["curve"] = self.curve()
-        return figures
-
-    def curve(self) -> dict[str, list[float]]:
-        """Cumulative error curve: the share of labelled points closer than each threshold (pixels)."""
-        share = self.histogram.cumsum(0)[:-1] / self.histogram.sum().clamp_min(1)
-        edges = CURVE_STEP * np.arange(1, CURVE_BINS + 1)
-        return {"pixels": [round(float(e), 6) for e in edges], "share": [round(s, 6) for s in share.tolist()]}
+        """`compute` as plain numbers for metrics.json, without what nothing was counted for."""
+        result = self.compute()
+        share = result.pop("curve").tolist()
+        figures: dict[str, Any] = {name: value.item() for name, value in result.items() if not value.isnan()}
+        figures["labelled_values"] = int(figures["labelled_values"])
+        edges = [round(CURVE_STEP * (i + 1), 6) for i in range(CURVE_BINS)]
+        return {**figures, "curve": {"pixels": edges, "share": [round(one, 6) for one in share]}}
 
 
 def mean_face(points: np.ndarray, source: np.ndarray, keypoints: Keypoints) -> np.ndarray:

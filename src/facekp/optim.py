@@ -31,7 +31,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], lr: float, settings: Map
     if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
         raise UserError(f"lr={lr}: the learning rate must be a positive number, e.g. lr=5e-4")
     try:
-        return make(parameters, lr=lr, **keywords)  # type: ignore[call-arg]
+        return make(parameters, lr=lr, **keywords)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer={settings['name']}: {error}") from error
 

@@ -41,7 +41,8 @@ def draw_run(
     draw_heatmaps(detector, table.take(shown[:1])).savefig(out / "heatmaps.png", dpi=110)
     draw_error_curve(figures).savefig(out / "error_curve.png", dpi=110)
     if (folder / "metrics.csv").is_file():
-        draw_curves(pd.read_csv(folder / "metrics.csv"), table.keypoints.source_names, figures).savefig(out / "curves.png", dpi=110)
+        metrics = pd.read_csv(folder / "metrics.csv")
+        draw_curves(metrics, table.keypoints.source_names, figures).savefig(out / "curves.png", dpi=110)
 
 
 def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:

@@ -1,23 +1,21 @@
 """A run's folder: what is written there, atomically, and where it may be.
 
-    config.yaml       the resolved config, written once; the authority when the run is resumed
-    overrides.yaml    what the command line changed
-    git.txt           the revision of the code, where it runs from a checkout
-    split.csv         row, fold, set and group of every row
-    metrics.csv       the curves, a row an epoch
-    metrics.json      the best checkpoint's figures on validation, the baseline beside them
-    predictions.csv   row, set, source, keypoint, truth, prediction, confidence, error of every labelled validation point
-    checkpoints/      best.ckpt and last.ckpt
-    pictures/         faces, heatmaps, curves
+config.yaml       the resolved config, written once; the authority when the run is resumed
+overrides.yaml    what the command line changed
+git.txt           the revision of the code, where it runs from a checkout
+split.csv         row, fold, set and group of every row
+metrics.csv       the curves by epoch
+metrics.json      the best checkpoint's figures on validation, the baseline beside them
+predictions.csv   every labelled validation point: row, source, keypoint, truth, prediction, confidence, error
+checkpoints/      best.ckpt and last.ckpt
+pictures/         faces, heatmaps, curves
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +25,26 @@ import yaml
 
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
+from facekp.files import atomic
 
 SAFE = re.compile(r"[^=,\[\]{}()'\"\s]+")  # what Hydra's grammar takes unquoted
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have ``write`` make a file beside ``path``, then move it there: a killed process leaves no half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> None:
+    with atomic(path) as draft:
+        draft.write_text(text)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    write_atomically(path, lambda draft: draft.write_text(json.dumps(values, indent=1) + "\n"))
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def write_yaml(path: Path, values: Any) -> None:
-    write_atomically(path, lambda draft: draft.write_text(yaml.safe_dump(values, sort_keys=False)))
+    write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    write_atomically(path, lambda draft: frame.to_csv(draft, index=False))
+    write_text(path, frame.to_csv(index=False))
 
 
 def check_new_folder(folder: Path) -> None:
@@ -74,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise UserError(f"resume={folder}: {path} does not exist; name the folder of a run (it was printed at its start)")
+        raise UserError(f"resume={folder}: {path} does not exist; name the folder of a run")
     try:
         return yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

@@ -88,9 +88,7 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, Any]:
 
 
 def _build_estimator(table: FaceTable, data: FaceData, before: Trained | None, config: Config) -> KeypointEstimator:
-    detector = Detector(
-        table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"]
-    )
+    detector = Detector(table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"])
     trained_before = np.empty(0, dtype=np.int64)
     if before is not None:
         _start_from(detector, before)
@@ -139,7 +137,8 @@ def _build_trainer(config: Config, folder: Path, resume: bool) -> pl.Trainer:
 def _write_beginning(folder: Path, config: Config, split: Any) -> None:
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     runs.write_yaml(folder / "overrides.yaml", overrides)
-    runs.write_atomically(folder / "git.txt", lambda draft: draft.write_text(f"{runs.git_revision() or 'no checkout'}\n"))
+    revision = runs.git_revision() or "no checkout"
+    runs.write_text(folder / "git.txt", f"{revision}\n")
     runs.write_csv(folder / "split.csv", split)
     runs.write_yaml(folder / "config.yaml", config)
 

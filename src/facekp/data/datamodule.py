@@ -58,7 +58,7 @@ class FaceData(LightningDataModule):
         self.train_rows = np.flatnonzero((fold_of != fold) & chosen)
         self.val_rows = np.flatnonzero(fold_of == fold)
         if not len(self.train_rows):
-            raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; take subset=full or more data.rows")
+            raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; take full, or more data.rows")
         self.flip_order = torch.from_numpy(table.keypoints.flip_order())
         self._on_device: Batch | None = None
 

@@ -1,0 +1,124 @@
+"""What tests share: the scheme, a few drawn faces, a sample of the competition's files, composed configs, processes."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores; child processes inherit it
+os.environ["WANDB_MODE"] = "offline"  # nothing is ever sent
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+
+from facekp.cli import plain
+from facekp.conf import CONF_DIR
+from facekp.data.synthetic import draw_faces
+from facekp.data.table import FaceTable
+from facekp.keypoints import Keypoints
+
+torch.set_num_threads(1)
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared" / "data"
+TINY = [  # a training of seconds
+    "data=synthetic",
+    "data.rows=60",
+    "model.network.channels=8",
+    "model.network.levels=1",
+    "trainer.max_epochs=2",
+    "callbacks.progress=false",
+    "callbacks.pictures=0",
+]
+
+
+@pytest.fixture(scope="session")
+def scheme() -> Keypoints:
+    return Keypoints.from_dict(yaml.safe_load((CONF_DIR / "keypoints" / "kaggle15.yaml").read_text()))
+
+
+@pytest.fixture(scope="session")
+def faces(scheme: Keypoints) -> FaceTable:
+    return draw_faces(80, 1, scheme)
+
+
+@pytest.fixture(scope="session")
+def competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sample of the competition's files: 240 training rows, 24 test images."""
+    given = os.environ.get("FACEKP_DATA")
+    if given:
+        return Path(given)
+    if not SHARED.is_dir():
+        pytest.skip("needs the competition's data: set FACEKP_DATA, or put it where ../shared/data is")
+    folder = tmp_path_factory.mktemp("competition")
+    train = pd.read_csv(SHARED / "labels.csv", dtype=str)
+    rows = np.linspace(0, len(train) - 1, 240).astype(int)
+    train = train.iloc[rows].assign(Image=_pixels("training_images.zip", rows))
+    train.to_csv(folder / "training.csv", index=False)
+    test = np.linspace(0, 1782, 24).astype(int)
+    pd.DataFrame({"ImageId": test + 1, "Image": _pixels("test_images.zip", test)}).to_csv(
+        folder / "test.csv", index=False
+    )
+    lookup = pd.read_csv(SHARED / "IdLookupTable.csv")
+    lookup[lookup["ImageId"].isin(test + 1)].to_csv(folder / "IdLookupTable.csv", index=False)
+    return folder
+
+
+def _pixels(archive: str, rows: np.ndarray) -> list[str]:
+    image = pytest.importorskip("PIL.Image", reason="the sample of the competition's images is read with pillow")
+    with zipfile.ZipFile(SHARED / archive) as file:
+        names = sorted(file.namelist())
+        grey = [np.asarray(image.open(io.BytesIO(file.read(names[row]))).convert("L")) for row in rows]
+    return [" ".join(map(str, one.ravel().tolist())) for one in grey]
+
+
+@pytest.fixture(scope="session")
+def seed_weights() -> Path:
+    """The starting system's published weights."""
+    path = SHARED / "seed" / "kd_epoch_809_model.ckpt"
+    if not path.is_file():
+        pytest.skip("needs the starting system's published weights in ../shared/data/seed")
+    return path
+
+
+def config_of(*overrides: str, name: str = "train") -> dict[str, Any]:
+    """The config that a command line composes."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return plain(compose(name, overrides=list(overrides)))
+
+
+def facekp(command: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m facekp.<command>`` as a user would, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", f"facekp.{command}", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny training on drawn faces."""
+    from facekp.train import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(config_of(*TINY, "callbacks.pictures=4"), folder)
+    return folder
+
+
+@pytest.fixture
+def copy_of_tiny_run(tiny_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run, tmp_path / "copy"))

@@ -1,0 +1,62 @@
+"""Folds: near-duplicates together, sources in every fold, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups
+from facekp.errors import UserError
+
+
+@pytest.fixture
+def images():
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (40, 96, 96), dtype=np.uint8)
+
+
+def test_copies_with_noise_or_other_light_share_a_group_and_others_don_t(images):
+    generator = np.random.default_rng(1)
+    images[7] = np.clip(images[3] + generator.normal(0, 8, (96, 96)), 0, 255)
+    images[20] = images[3] // 2 + 30
+    images[30] = images[12]
+    groups = near_duplicate_groups(images)
+    assert groups[7] == groups[20] == groups[3] == 3
+    assert groups[30] == groups[12] == 12
+    assert len(np.unique(groups)) == 37
+
+
+def test_groups_equal_those_of_the_full_correlation_matrix(faces):
+    groups = near_duplicate_groups(faces.images)
+    alike = np.corrcoef(faces.images.reshape(len(faces), -1).astype(np.float64)) > 0.97
+    for i, j in np.argwhere(alike):
+        assert groups[i] == groups[j]
+    for g in np.unique(groups):
+        members = np.flatnonzero(groups == g)
+        if len(members) > 1:
+            assert (alike[np.ix_(members, members)].sum(axis=1) > 1).all()
+
+
+def test_folds_keep_groups_whole_and_sources_even():
+    generator = np.random.default_rng(0)
+    groups = generator.integers(0, 700, 1000)
+    source = (generator.random(1000) < 0.67).astype(int)
+    fold_of = assign_folds(groups, source, folds=5, seed=0)
+    for g in np.unique(groups):
+        assert len(np.unique(fold_of[groups == g])) == 1
+    for s in range(2):
+        counts = np.bincount(fold_of[source == s], minlength=5)
+        assert counts.max() - counts.min() <= 3, counts
+    assert (assign_folds(groups, source, 5, seed=0) == fold_of).all()
+    assert (assign_folds(groups, source, 5, seed=1) != fold_of).any()
+
+
+def test_more_folds_than_different_images_is_told(images):
+    with pytest.raises(UserError, match="can't be dealt from 2 groups"):
+        assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=5, seed=0)
+
+
+def test_a_hash_tells_pixels_apart_and_nothing_else(images):
+    hashes = image_hashes(images)
+    assert len(np.unique(hashes)) == 40
+    assert (image_hashes(images.copy(order="F")) == hashes).all()
+    images[5, 0, 0] ^= 1
+    assert (image_hashes(images) == hashes).sum() == 39
