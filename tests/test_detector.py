@@ -12,7 +12,9 @@ from tests.conftest import config_of
 def detector(scheme):
     torch.manual_seed(0)
     config = config_of("model.network.channels=8", "model.network.levels=1")
-    return Detector(scheme, (96, 96), config["model"], "softmax", {"rule": "subpixel", "flip": False}).eval()
+    return Detector(
+        scheme, (96, 96), config["model"], "softmax", {"rule": "subpixel", "flip": False, "floor": 0.0}
+    ).eval()
 
 
 def test_labels_put_into_channels_and_encoded_are_read_back_by_their_source(detector, faces):
@@ -49,4 +51,4 @@ def test_plain_settings_rebuild_the_same_detector(detector, faces):
 
 def test_an_unknown_activation_is_told_the_choices(scheme):
     with pytest.raises(UserError, match="none, softmax"):
-        Detector(scheme, (96, 96), config_of()["model"], "sigmoid", {"rule": "argmax", "flip": False})
+        Detector(scheme, (96, 96), config_of()["model"], "sigmoid", {"rule": "argmax", "flip": False, "floor": 0.0})

@@ -37,7 +37,8 @@ class Trained:
         detector: in evaluation mode, on the CPU.
         trained_on: int64 hashes (`facekp.data.split.image_hashes`) of all images that trained it, those of the
             checkpoints it started from included; None where the file doesn't tell.
-        mean_face: (S, K, 2) pixels, the training rows' mean, NaN where unknown; the answer where a map is empty.
+        mean_face: (S, K, 2) pixels, the mean of the rows outside validation, NaN where unknown; the answer where a
+            map says nothing.
         config: the resolved training config; empty where the file doesn't tell.
     """
 

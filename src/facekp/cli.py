@@ -11,7 +11,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -39,26 +40,33 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    debug = "debug=true" in (argument.lower() for argument in sys.argv)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_quiet_ranks(task))()
-    except MISTAKES as error:
-        if debug:
-            traceback.print_exc()
-        print(f"facekp: error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
+    except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would add lines of its own
+        _leave(error)
 
 
-def _quiet_ranks(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Only the first of several processes speaks."""
+def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """The task with its mistakes told, and silent in all processes but the first."""
 
-    def quietly(cfg: DictConfig) -> Any:
+    @wraps(task)
+    def framed(cfg: DictConfig) -> Any:
         if is_child_process():
             logging.getLogger().setLevel(logging.ERROR)
-        return task(cfg)
+        try:
+            return task(cfg)
+        except MISTAKES as error:
+            _leave(error)
 
-    quietly.__name__ = getattr(task, "__name__", "task")
-    return quietly
+    return framed
+
+
+def _leave(error: Exception) -> NoReturn:
+    """One line, the traceback before it if asked for, and out."""
+    if "debug=true" in (argument.lower() for argument in sys.argv):
+        traceback.print_exception(error)
+    print(f"facekp: error: {one_line(error)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def one_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ It knows nothing of training. Axes: N images, K points, S sources, C heatmap cha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ class Detector(nn.Module):
         model: ``network`` (a name in `facekp.hourglass.NETWORKS` and its settings), ``by_source`` (a channel for every
             source and point), ``sigma`` (cells), ``normalise`` (``mean`` and ``std`` in grey levels).
         activation: what makes a heatmap of the raw output: ``softmax`` over the cells, or ``none``.
-        decoder: ``rule`` (a name in `facekp.heatmap.DECODERS`) and ``flip`` (average with the mirrored image's maps).
+        decoder: ``rule`` (a name in `facekp.heatmap.DECODERS`), ``flip`` (average with the mirrored image's maps) and
+            ``floor`` (confidence below which a map says nothing).
     """
 
     channels: Tensor
@@ -54,6 +56,8 @@ class Detector(nn.Module):
         self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
         stride: Any = self.network.stride
         self.codec = HeatmapCodec(size=size, stride=stride, sigma=float(model["sigma"]))
+        whole = 2 * math.pi * self.codec.sigma**2  # what a peak-1 Gaussian sums to
+        self.certain_peak = 1.0 if activation == "none" else 1 / max(whole, 1.0)
         self.register_buffer("channels", torch.from_numpy(table), persistent=False)
         order = flip_channels(table, keypoints.flip_order())
         self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)
@@ -113,11 +117,14 @@ class Detector(nn.Module):
             source: int (N,), below S.
 
         Returns:
-            points (N, K, 2) in pixels and confidence (N, K), float32.
+            points (N, K, 2) in pixels, NaN where the map is empty or its confidence below the decoder's floor, and
+            confidence (N, K): the map's peak as a share of a certain one's. Both float32.
         """
         channel = self.channels[source.long()]  # (N, K)
         own = heatmaps[torch.arange(len(heatmaps), device=heatmaps.device)[:, None], channel]  # (N, K, h, w)
-        return self.codec.decode(own, self.decoder["rule"])
+        points, peak = self.codec.decode(own, self.decoder["rule"])
+        confidence = peak / self.certain_peak
+        return points.masked_fill((confidence < self.decoder["floor"])[..., None], torch.nan), confidence
 
     def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W); see `forward` and `decode`."""

@@ -28,7 +28,7 @@ class KeypointEstimator(LightningModule):
         lr: highest learning rate.
         optimizer: ``name`` in `facekp.optim.OPTIMIZERS` and its settings.
         scheduler: ``name`` in `facekp.optim.SCHEDULES` and its settings.
-        mean_face: (S, K, 2) of the training rows; rides in the checkpoint.
+        mean_face: (S, K, 2) of the rows outside validation; rides in the checkpoint.
         trained_before: hashes of images that trained the weights this training starts from.
         config: the resolved config; rides in the checkpoint.
     """

@@ -13,8 +13,11 @@ import torch
 from facekp.checkpoint import Trained
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
+from facekp.speed import speed_up
 
-BATCH = 64  # rows at a time; the largest map of the starting system, (64, 128, 96, 96) float32, is 300 MB
+BATCH = (
+    16  # rows at a time: the maps of wider batches fall out of the cache, and their pages are fetched anew each time
+)
 
 
 def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +52,7 @@ def _check_fits(trained: Trained, table: FaceTable) -> None:
 def _predict(trained: Trained, table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     detector = trained.detector.to(device)
+    speed_up(detector.network)
     points = np.empty((len(table), len(table.keypoints.names), 2), dtype=np.float32)
     confidence = np.empty(points.shape[:2], dtype=np.float32)
     for start in range(0, len(table), BATCH):

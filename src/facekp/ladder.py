@@ -44,10 +44,10 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def step_overrides(config: dict[str, Any], number: int) -> list[str]:
     """What `facekp.train` is called with for a step, counted from 1."""
-    root = Path(config["root"])
-    start = [f"init_from={root / str(number - 1) / CHECKPOINT}"] if number > 2 else []
+    root, step = Path(config["root"]), config["steps"][number - 1]
+    start = [f"init_from={root / str(number - 1) / CHECKPOINT}"] if step["continues"] else []
     return [
-        f"experiment={config['steps'][number - 1]['experiment']}",
+        f"experiment={step['experiment']}",
         *start,
         *(config["fast_overrides"] if config["fast"] else []),
         *config["train"],

@@ -30,6 +30,7 @@ from facekp.evaluate import score
 from facekp.keypoints import Keypoints
 from facekp.metrics import mean_face
 from facekp.pictures import draw_run
+from facekp.speed import speed_up
 from facekp.tables import metrics_table, show
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,10 @@ def _build_estimator(table: FaceTable, data: FaceData, before: Trained | None, c
     if before is not None:
         _start_from(detector, before)
         trained_before = before.trained_on if before.trained_on is not None else trained_before
-    face = mean_face(table.points[data.train_rows], table.source[data.train_rows], table.keypoints)
+    if config["trainer"]["fast_cpu"]:
+        speed_up(detector.network)
+    others = np.setdiff1d(np.arange(len(table)), data.val_rows)  # whatever subset= leaves out of training
+    face = mean_face(table.points[others], table.source[others], table.keypoints)
     return KeypointEstimator(
         detector=detector,
         loss=config["loss"]["name"],
@@ -115,7 +119,7 @@ def _start_from(detector: Detector, before: Trained) -> None:
 
 
 def _build_trainer(config: Config, folder: Path, resume: bool) -> pl.Trainer:
-    settings = {key: value for key, value in config["trainer"].items() if key != "fast_network"}
+    settings = {key: value for key, value in config["trainer"].items() if key != "fast_cpu"}
     if not isinstance(settings["max_epochs"], int) or settings["max_epochs"] < 1:
         raise UserError(f"trainer.max_epochs={settings['max_epochs']}: must be a whole number from 1 up")
     try:

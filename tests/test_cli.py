@@ -1,0 +1,128 @@
+"""The command line: exit codes, one-line errors, precedence, any working directory."""
+
+import sys
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from facekp import cli, evaluate, submit
+from facekp import train as train_module
+from facekp.data import synthetic
+from tests.conftest import TINY, facekp
+
+TASKS = {"train": train_module.main, "evaluate": evaluate.main, "submit": submit.main, "synthetic": synthetic.main}
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capfd):
+    """Run an entry point in this process; give back its exit code and its stderr."""
+
+    def run(name, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("FACEKP_DATA", raising=False)
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        GlobalHydra.instance().clear()
+        try:
+            cli.run(name, TASKS[name])
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            GlobalHydra.instance().clear()
+        return code, capfd.readouterr().err
+
+    return run
+
+
+MISTAKES = {
+    "unknown key": ("train", ["learning_rate=1"], "learning_rate"),
+    "unknown choice": ("train", ["optimizer=lion"], "adam"),
+    "bad grammar": ("train", ["lr=[1,"], "[1,"),
+    "not key=value": ("train", ["adam"], "adam"),
+    "rate no number": ("train", [*TINY, "lr=fast"], "lr=fast"),
+    "seed negative": ("train", [*TINY, "seed=-1"], "seed=-1"),
+    "fold too high": ("train", [*TINY, "data.fold=7"], "data.fold=7"),
+    "too many folds": ("train", [*TINY, "data.folds=999"], "data.folds"),
+    "no rows": ("train", [*TINY, "data.rows=0"], "data.rows=0"),
+    "no such subset": ("train", [*TINY, "subset=half"], "subset=half"),
+    "no epochs": ("train", [*TINY, "trainer.max_epochs=0"], "trainer.max_epochs=0"),
+    "stride 3": ("train", [*TINY, "model.network.stride=3"], "network.stride"),
+    "nine stacks": ("train", [*TINY, "model.network.stacks=9"], "network.stacks"),
+    "no GPU here": ("train", [*TINY, "trainer=gpu"], "gpu"),
+    "no such decoder rule": ("train", [*TINY, "decoder.rule=mean"], "argmax"),
+    "blank in the folder's name": ("train", [*TINY, "out='a b'"], "blanks"),
+    "data missing": ("train", [], "Three ways on"),
+    "weights missing": ("train", [*TINY, "init_from=no.ckpt"], "no.ckpt"),
+    "resume from nowhere": ("train", ["resume=nowhere"], "nowhere"),
+    "checkpoint not named": ("evaluate", ["data=synthetic"], "ckpt"),
+    "checkpoint missing": ("evaluate", ["data=synthetic", "ckpt=no.ckpt"], "no.ckpt"),
+    "no checkpoint at all": ("evaluate", ["data=synthetic", "ckpt=[]"], "at least one"),
+    "test files missing": ("submit", ["ckpt=shipped", "data.dir=nowhere"], "nowhere"),
+    "nothing to submit": ("submit", ["ckpt=shipped", "data=synthetic"], "data.dir=DIR"),
+    "out not named": ("synthetic", [], "out"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(call, case):
+    name, arguments, told = MISTAKES[case]
+    code, err = call(name, *arguments)
+    message = [line for line in err.splitlines() if "facekp: error:" in line]
+    assert code == 2, err
+    assert len(message) == 1
+    assert told in message[0]
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(call):
+    code, err = call("train", *TINY, "lr=fast", "debug=true")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_a_second_run_never_overwrites_the_first(call, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("kept")
+    code, err = call("train", *TINY, "out=run")
+    assert code == 2
+    assert "resume=run" in err
+    assert (tmp_path / "run" / "config.yaml").read_text() == "kept"
+
+
+def test_anything_else_ends_with_1_and_a_traceback(monkeypatch, tmp_path):
+    code = (
+        "import facekp.train as t, facekp.cli as c\ndef main(cfg): raise RuntimeError('broken')\nc.run('train', main)"
+    )
+    (tmp_path / "broken.py").write_text(code)
+    import subprocess
+
+    done = subprocess.run([sys.executable, "broken.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: broken" in done.stderr
+
+
+def test_relative_paths_are_the_caller_s_and_every_printed_path_can_be_pasted_back(tmp_path):
+    done = facekp("train", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.split(": ", 1) for line in done.stderr.splitlines() if line.startswith(("run:", "ckpt:")))
+    assert (tmp_path / printed["run"] / "metrics.json").is_file()
+    scored = facekp("evaluate", f"ckpt={printed['ckpt']}", "data=synthetic", "data.rows=60", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    again = facekp("train", f"resume={printed['run']}", "trainer.max_epochs=3", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_console_script_dispatches_and_lists_its_commands(tmp_path):
+    import subprocess
+
+    def script(*arguments):
+        command = [sys.executable, "-m", "facekp", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    listed = script("--help")
+    assert listed.returncode == 0
+    assert "train" in listed.stdout
+    assert script("trian").returncode == 2
+    written = script("data.synthetic", "out=drawn", "data.rows=3", "test_rows=2")
+    assert written.returncode == 0, written.stderr
+    assert len((tmp_path / "drawn" / "training.csv").read_text().splitlines()) == 4

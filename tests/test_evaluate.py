@@ -1,0 +1,95 @@
+"""Scoring: only rows that trained no checkpoint, and ensembles as the mean of their answers."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facekp.checkpoint import load_checkpoint
+from facekp.data.synthetic import draw_faces
+from facekp.errors import UserError
+from facekp.evaluate import load_all, score, unseen_rows
+from facekp.inference import predict_points
+from facekp.train import train
+from tests.conftest import TINY, config_of
+
+
+@pytest.fixture(scope="module")
+def other_fold(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "other"
+    train(config_of(*TINY, "data.fold=1", "trainer.max_epochs=1"), folder)
+    return folder / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def table(scheme):
+    return draw_faces(60, 0, scheme)
+
+
+def test_only_the_fold_held_out_is_scored_and_gives_the_run_s_own_figure(tiny_run, table):
+    trained = load_checkpoint(tiny_run / "checkpoints" / "best.ckpt")
+    rows = unseen_rows([trained], table)
+    split = pd.read_csv(tiny_run / "split.csv")
+    assert rows.tolist() == np.flatnonzero(split["set"] == "val").tolist()
+    figures, _, _ = score([trained], table.take(rows), trained.mean_face)
+    own = json.loads((tiny_run / "metrics.json").read_text())
+    assert figures["rmse"] == pytest.approx(own["rmse"], rel=1e-6)
+    assert figures["mean_face"]["rmse"] == pytest.approx(own["mean_face"]["rmse"], rel=1e-6)
+
+
+def test_a_row_that_trained_one_of_two_checkpoints_is_not_scored(tiny_run, other_fold, table):
+    both = [load_checkpoint(tiny_run / "checkpoints" / "best.ckpt"), load_checkpoint(other_fold)]
+    with pytest.raises(UserError, match="all 60 rows trained"):
+        unseen_rows(both, table)
+
+
+def test_new_faces_are_all_scored_and_near_copies_of_trained_ones_are_not(tiny_run, scheme, table):
+    trained = load_checkpoint(tiny_run / "checkpoints" / "best.ckpt")
+    fresh = draw_faces(30, 77, scheme)
+    assert len(unseen_rows([trained], fresh)) == 30
+    mixed = fresh.take(np.arange(30))
+    seen = np.flatnonzero(pd.read_csv(tiny_run / "split.csv")["set"] == "train")[0]
+    mixed.images[4] = np.clip(table.images[seen].astype(int) + 1, 0, 255)
+    mixed.images[5] = table.images[seen]
+    assert unseen_rows([trained], mixed).tolist() == [i for i in range(30) if i not in (4, 5)]
+
+
+def test_several_checkpoints_answer_with_the_mean_of_their_points(tiny_run, other_fold, table):
+    one, two = load_checkpoint(tiny_run / "checkpoints" / "best.ckpt"), load_checkpoint(other_fold)
+    points, _ = predict_points([one, two], table)
+    expected = (predict_points([one], table)[0] + predict_points([two], table)[0]) / 2
+    np.testing.assert_allclose(points, expected, atol=1e-4)
+
+
+def test_the_checkpoint_s_decoder_holds_unless_another_is_asked_for(tiny_run):
+    path = str(tiny_run / "checkpoints" / "best.ckpt")
+    assert load_all({"ckpt": path})[0].detector.decoder["rule"] == "subpixel"
+    asked = config_of(f"ckpt={path}", "decoder=argmax", name="evaluate")
+    assert load_all(asked)[0].detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0}
+
+
+def test_images_of_another_size_are_told(tiny_run, table):
+    from dataclasses import replace
+
+    trained = load_checkpoint(tiny_run / "checkpoints" / "best.ckpt")
+    with pytest.raises(UserError, match="size"):
+        predict_points([trained], replace(table, images=np.zeros((60, 64, 64), np.uint8)))
+
+
+def test_the_command_writes_figures_and_predictions(tiny_run, tmp_path, monkeypatch, capfd):
+    from hydra.core.global_hydra import GlobalHydra
+
+    from facekp import cli, evaluate
+
+    monkeypatch.chdir(tmp_path)
+    path = tiny_run / "checkpoints" / "best.ckpt"
+    monkeypatch.setattr(sys, "argv", ["evaluate", f"ckpt={path}", "data=synthetic", "data.rows=60", "out=scored"])
+    GlobalHydra.instance().clear()
+    cli.run("evaluate", evaluate.main)
+    GlobalHydra.instance().clear()
+    own = json.loads((tiny_run / "metrics.json").read_text())
+    assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["rmse"] == pytest.approx(own["rmse"])
+    assert (tmp_path / "scored" / "predictions.csv").is_file()
+    assert "nose_tip" in capfd.readouterr().out

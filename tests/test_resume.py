@@ -1,0 +1,89 @@
+"""A killed run goes on as if nothing had happened, to the last bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from tests.conftest import TINY, facekp
+
+RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100"]
+
+
+def epochs_done(folder: Path) -> int:
+    last = folder / "checkpoints" / "last.ckpt"
+    return torch.load(last, weights_only=True)["epoch"] + 1 if last.is_file() else 0
+
+
+def kill_after_an_epoch(folder: Path) -> None:
+    """Start the training and end it with SIGKILL once an epoch is on disk, before the last one is."""
+    command = [sys.executable, "-m", "facekp.train", *RUN, f"out={folder}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    deadline = time.monotonic() + 200
+    while not (folder / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None, "the training ended before its first epoch was on disk"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """An uninterrupted run, and one that was killed and gone on with."""
+    root = tmp_path_factory.mktemp("resume")
+    whole = facekp("train", *RUN, "out=whole", cwd=root)
+    assert whole.returncode == 0, whole.stderr
+    kill_after_an_epoch(root / "killed")
+    killed_at = epochs_done(root / "killed")
+    assert 1 <= killed_at < 8
+    resumed = facekp("train", "resume=killed", cwd=root)
+    assert resumed.returncode == 0, resumed.stderr
+    return root / "whole", root / "killed"
+
+
+def test_weights_and_optimiser_are_equal_to_the_last_bit(runs):
+    whole, resumed = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in runs)
+    assert resumed["epoch"] == whole["epoch"] == 7
+    assert resumed["global_step"] == whole["global_step"]
+    for key, value in whole["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][key]), key
+    for state, other in zip(
+        whole["optimizer_states"][0]["state"].values(), resumed["optimizer_states"][0]["state"].values(), strict=True
+    ):
+        assert torch.equal(state["exp_avg"], other["exp_avg"])
+    assert whole["lr_schedulers"][0]["last_epoch"] == resumed["lr_schedulers"][0]["last_epoch"]
+
+
+def test_curves_and_predictions_are_those_of_an_uninterrupted_run(runs):
+    for name in ("predictions.csv", "split.csv"):
+        assert (runs[0] / name).read_text() == (runs[1] / name).read_text()
+    whole, resumed = (pd.read_csv(run / "metrics.csv") for run in runs)
+    pd.testing.assert_frame_equal(whole, resumed[whole.columns])
+
+
+def test_the_config_is_written_once(runs):
+    assert yaml.safe_load((runs[1] / "config.yaml").read_text())["trainer"]["max_epochs"] == 8
+    assert "resume" not in (runs[1] / "overrides.yaml").read_text()
+
+
+@pytest.mark.parametrize("key", ["lr=1", "optimizer=sgd", "data.fold=1", "seed=3", "trainer.precision=64", "out=x"])
+def test_what_the_run_s_config_decides_can_t_stand_beside_resume(runs, key, tmp_path, monkeypatch):
+    from facekp.errors import UserError
+    from facekp.train import _resumed
+
+    with pytest.raises(UserError, match=key.split("=")[0]):
+        _resumed({"resume": str(runs[1]), "trainer": {"max_epochs": 9}}, [f"resume={runs[1]}", key])
+
+
+def test_more_epochs_may_be_given(runs, tmp_path):
+    done = facekp("train", f"resume={runs[1]}", "trainer.max_epochs=9", "logger=none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert epochs_done(runs[1]) == 9
