@@ -8,7 +8,15 @@ from tests.conftest import TINY, facekp
 
 
 def test_two_gloo_processes_with_an_odd_number_of_validation_rows_equal_one(tmp_path):
-    same = [*TINY, "augment=none", "decoder=argmax", "optimizer=sgd", "data.rows=65", "data.batch_size=13", "trainer.max_epochs=1"]
+    same = [
+        *TINY,
+        "augment=none",
+        "decoder=argmax",
+        "optimizer=sgd",
+        "data.rows=65",
+        "data.batch_size=13",
+        "trainer.max_epochs=1",
+    ]
     alone = facekp("train", *same, "out=alone", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     together = facekp("train", *same, "trainer=ddp", "trainer.accelerator=cpu", "out=together", cwd=tmp_path)

@@ -58,7 +58,8 @@ def test_a_network_that_answers_nothing_still_submits_finite_values(test_files, 
     answer = pd.read_csv(submit(test_files[0], tmp_path / "dead.ckpt", tmp_path / "s.csv", "data.cache=null"))
     assert answer["Location"].between(0, 96).all()
     face = raw["facekp"]["mean_face"].numpy()
-    assert np.isin(answer["Location"].round(3), face.round(3)).mean() > 0.9
+    off = np.abs(answer["Location"].to_numpy()[:, None] - face.ravel()).min(axis=1)
+    assert off.max() < 1e-3
 
 
 def test_the_published_weights_give_the_published_answers(competition, seed_weights, tmp_path):

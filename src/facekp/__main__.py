@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "train a network: facekp train optimizer=adam lr=5e-4",
     "evaluate": "score checkpoints on images that didn't train them: facekp evaluate ckpt=FILE",
     "submit": "answer the competition's test images: facekp submit ckpt=FILE out=submission.csv",
+    "pack": "shrink a checkpoint to what answering needs: facekp pack ckpt=FILE out=FILE",
     "ladder": "the starting system's four published steps, one after another",
     "bench": "measure speed and memory as ratios in one run",
     "data.synthetic": "write synthetic faces in the competition's format: facekp data.synthetic out=DIR",

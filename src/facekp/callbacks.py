@@ -1,66 +1,68 @@
-"""What stands beside the training loop: progress, checkpoints, loggers. Settings come in, Lightning objects go out."""
+"""What stands beside the training loop: curves, checkpoints, progress, loggers. Settings in, Lightning objects out."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
-import torch
-from pytorch_lightning import Callback
+import pandas as pd
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from facekp.errors import UserError
+from facekp.runs import write_csv
+
+
+class Curves(Callback):
+    """metrics.csv in the run's folder, a row an epoch, written anew at the end of each.
+
+    The rows ride in the checkpoint, so a resumed run's curves are those of its completed epochs and no others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.csv"
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        figures = {name: value.item() for name, value in sorted(trainer.callback_metrics.items())}
+        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate, **figures})
+        if trainer.is_global_zero:
+            write_csv(self.path, pd.DataFrame(self.rows))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
 
 
 def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Checkpoints of the best and the last epoch, and the progress bar."""
-    checkpoint = ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor="val/rmse",
-        save_last=True,
-        save_on_train_epoch_end=True,  # after the schedule's last step of the epoch, so a resumed run is the same
-        enable_version_counter=False,
-    )
-    return [checkpoint, *([RichProgressBar()] if config["callbacks"]["progress"] else [])]
+    """Curves (unless ``logger=none``), progress bar, and checkpoints of the best and of every last epoch."""
+    curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
+    progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
+    same: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
+    best = ModelCheckpoint(filename="best", monitor="val/rmse", save_on_train_epoch_end=True, **same)
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **same)
+    return [*curves, *progress, best, last]
 
 
-def build_loggers(config: dict[str, Any], folder: Path, resume: bool) -> list[Logger]:
-    """The curves' loggers: metrics.csv always but for ``logger=none``, and what was asked for beside it.
+def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
+    """What was asked for beside metrics.csv.
 
     Raises:
         UserError: unknown name, or its package is not installed.
     """
     settings = config["logger"]
     name = settings["name"]
-    if name == "none":
-        return []
-    loggers: list[Logger] = [_csv_logger(folder, resume)]
     try:
         if name == "tensorboard":
-            loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard"))
-        elif name == "wandb":
-            loggers.append(WandbLogger(project=settings["project"], save_dir=folder, offline=settings["offline"]))
-        elif name != "csv":
-            raise UserError(f"logger.name: {name!r} is unknown; choose one of csv, wandb, tensorboard, none")
+            return [TensorBoardLogger(folder, name=None, version="tensorboard")]
+        if name == "wandb":
+            return [WandbLogger(project=settings["project"], save_dir=folder, offline=settings["offline"])]
     except ModuleNotFoundError as error:
         raise UserError(f"logger={name}: {str(error).splitlines()[0]}; pip install 'facekp[{name}]'") from error
-    return loggers
-
-
-def _csv_logger(folder: Path, resume: bool) -> CSVLogger:
-    """metrics.csv in the run's folder; a resumed run keeps the rows of its completed epochs."""
-    path, last = folder / "metrics.csv", folder / "checkpoints" / "last.ckpt"
-    rows: list[dict[str, Any]] = []
-    if resume and path.is_file() and last.is_file():
-        done = torch.load(last, map_location="cpu", weights_only=True)["epoch"]
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("epoch") and int(float(row["epoch"])) <= done]
-        path.unlink()  # the logger would warn, then delete it itself
-    logger = CSVLogger(folder, name=None, version="")
-    if rows:
-        logger.experiment.metrics.extend(rows)
-        logger.experiment.save()
-    return logger
+    if name not in ("csv", "none"):
+        raise UserError(f"logger.name: {name!r} is unknown; choose one of csv, wandb, tensorboard, none")
+    return []

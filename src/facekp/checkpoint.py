@@ -49,12 +49,14 @@ class Trained:
     config: dict[str, Any]
 
 
-def describe(detector: Detector, trained_on: np.ndarray, mean_face: np.ndarray, config: dict[str, Any]) -> dict:
+def describe(
+    detector: Detector, trained_on: np.ndarray | None, mean_face: np.ndarray, config: dict[str, Any]
+) -> dict[str, Any]:
     """Our entry in a checkpoint: plain dicts, lists, strings, numbers and tensors."""
     return {
         "format": FORMAT,
         **detector.settings(),
-        "trained_on": torch.from_numpy(np.unique(trained_on)),
+        "trained_on": None if trained_on is None else torch.from_numpy(np.unique(trained_on)),
         "mean_face": torch.from_numpy(mean_face),
         "config": config,
     }
@@ -74,15 +76,14 @@ def load_checkpoint(path: str | Path) -> Trained:
     state = seed_state_dict(raw)
     entry: Mapping[str, Any]
     if state is not None:
-        entry, prefix = _seed_entry(), "network."
+        entry = _seed_entry()
+        state = {f"network.{key}": value for key, value in state.items()}
     else:
-        entry, prefix = raw.get(KEY) or {}, WEIGHTS
-        state = raw.get("state_dict") or {}
+        entry = raw.get(KEY) or {}
         _check_format(path, entry)
-        prefix = ""
-        state = {key.removeprefix(WEIGHTS): value for key, value in state.items() if key.startswith(WEIGHTS)}
+        state = {k.removeprefix(WEIGHTS): v for k, v in raw["state_dict"].items() if k.startswith(WEIGHTS)}
     detector = Detector.from_settings(entry)
-    _load_state(path, detector, {prefix + key: value for key, value in state.items()})
+    _load_state(path, detector, state)
     trained_on = entry["trained_on"]
     return Trained(
         path=path,

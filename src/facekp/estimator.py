@@ -29,7 +29,7 @@ class KeypointEstimator(LightningModule):
         optimizer: ``name`` in `facekp.optim.OPTIMIZERS` and its settings.
         scheduler: ``name`` in `facekp.optim.SCHEDULES` and its settings.
         mean_face: (S, K, 2) of the rows outside validation; rides in the checkpoint.
-        trained_before: hashes of images that trained the weights this training starts from.
+        trained_before: hashes of images that trained the weights this training starts from; None: nobody knows.
         config: the resolved config; rides in the checkpoint.
     """
 
@@ -41,7 +41,7 @@ class KeypointEstimator(LightningModule):
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         mean_face: np.ndarray,
-        trained_before: np.ndarray,
+        trained_before: np.ndarray | None,
         config: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -91,5 +91,6 @@ class KeypointEstimator(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, FaceData)
-        trained_on = np.concatenate((data.train_hashes, self.trained_before))
+        before = self.trained_before
+        trained_on = None if before is None else np.concatenate((data.train_hashes, before))
         checkpoint[KEY] = describe(self.detector, trained_on, self.mean_face, self.config)

@@ -49,7 +49,7 @@ def step_overrides(config: dict[str, Any], number: int) -> list[str]:
     return [
         f"experiment={step['experiment']}",
         *start,
-        *(config["fast_overrides"] if config["fast"] else []),
+        *([*config["fast_overrides"], f"trainer.max_epochs={step['fast_epochs']}"] if config["fast"] else []),
         *config["train"],
         f"out={root / str(number)}",
     ]

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from facekp.data.table import FaceTable
 from facekp.detector import Detector
@@ -36,13 +37,21 @@ def draw_run(
         return
     out = folder / "pictures"
     out.mkdir(exist_ok=True)
-    shown = np.linspace(0, len(table) - 1, min(faces, len(table))).round().astype(int)
+    shown = _spread_out(table.source, faces)
     draw_faces(table.take(shown), points[shown]).savefig(out / "faces.png", dpi=110)
     draw_heatmaps(detector, table.take(shown[:1])).savefig(out / "heatmaps.png", dpi=110)
     draw_error_curve(figures).savefig(out / "error_curve.png", dpi=110)
     if (folder / "metrics.csv").is_file():
         metrics = pd.read_csv(folder / "metrics.csv")
         draw_curves(metrics, table.keypoints.source_names, figures).savefig(out / "curves.png", dpi=110)
+
+
+def _spread_out(source: np.ndarray, faces: int) -> np.ndarray:
+    """Rows evenly from the whole table, as many of each source as there are."""
+    rows = [np.flatnonzero(source == s) for s in np.unique(source)]
+    each = -(-faces // len(rows))
+    chosen = [own[np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)] for own in rows]
+    return np.concatenate(chosen)[:faces]
 
 
 def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:
@@ -107,15 +116,15 @@ def draw_curves(metrics: pd.DataFrame, sources: list[str], figures: dict[str, An
     left, right = figure.subplots(1, 2)
     for name, ax in (("train/loss", left), ("val/loss", left), ("val/rmse", right)):
         if name in metrics:
-            rows = metrics[metrics[name].notna()]
-            ax.plot(rows["epoch"] + 1, rows[name], marker="o", markersize=3, label=name)
+            ax.plot(metrics["epoch"] + 1, metrics[name], marker="o", markersize=3, label=name)
     for name in (f"val/rmse/{source}" for source in sources):
         if name in metrics:
-            rows = metrics[metrics[name].notna()]
-            right.plot(rows["epoch"] + 1, rows[name], linewidth=1, label=name)
+            right.plot(metrics["epoch"] + 1, metrics[name], linewidth=1, label=name)
     right.axhline(figures["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel="RMSE, pixels", yscale="log")
+    for axis in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+        axis(ScalarFormatter())
     for ax in (left, right):
         ax.legend(fontsize=7)
         ax.grid(alpha=0.3, which="both")

@@ -4,7 +4,7 @@ config.yaml       the resolved config, written once; the authority when the run 
 overrides.yaml    what the command line changed
 git.txt           the revision of the code, where it runs from a checkout
 split.csv         row, fold, set and group of every row
-metrics.csv       the curves by epoch
+metrics.csv       the curves, a row an epoch
 metrics.json      the best checkpoint's figures on validation, the baseline beside them
 predictions.csv   every labelled validation point: row, source, keypoint, truth, prediction, confidence, error
 checkpoints/      best.ckpt and last.ckpt
@@ -83,7 +83,9 @@ def git_revision() -> str | None:
         return None
 
 
-def split_frame(table: FaceTable, fold_of: np.ndarray, groups: np.ndarray, train: np.ndarray, val: np.ndarray) -> Any:
+def split_frame(
+    table: FaceTable, fold_of: np.ndarray, groups: np.ndarray, train: np.ndarray, val: np.ndarray
+) -> pd.DataFrame:
     """Which row went where: columns row, source, group, fold, set (train, val or unused)."""
     part = np.full(len(table), "unused", dtype=object)
     part[train], part[val] = "train", "val"

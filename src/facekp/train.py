@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -59,8 +59,10 @@ def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
     data, split = _split(table, config)
     before = load_checkpoint(config["init_from"]) if config["init_from"] else None
     estimator = _build_estimator(table, data, before, config)
-    trainer = _build_trainer(config, folder, resume)
-    if trainer.is_global_zero and not resume:
+    trainer = _build_trainer(config, folder)
+    if resume:
+        _check_same_split(folder, split)
+    elif trainer.is_global_zero:
         _write_beginning(folder, config, split)
     last = folder / "checkpoints" / "last.ckpt"
     trainer.fit(estimator, data, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
@@ -71,7 +73,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
     return _finish(folder, table, data, trainer, estimator, (time.monotonic() - started) / 60, config)
 
 
-def _split(table: FaceTable, config: Config) -> tuple[FaceData, Any]:
+def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame]:
     """The datamodule of the fold asked for, and the frame that records who went where."""
     settings = config["data"]
     groups = near_duplicate_groups(table.images)
@@ -90,10 +92,8 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, Any]:
 
 def _build_estimator(table: FaceTable, data: FaceData, before: Trained | None, config: Config) -> KeypointEstimator:
     detector = Detector(table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"])
-    trained_before = np.empty(0, dtype=np.int64)
     if before is not None:
         _start_from(detector, before)
-        trained_before = before.trained_on if before.trained_on is not None else trained_before
     if config["trainer"]["fast_cpu"]:
         speed_up(detector.network)
     others = np.setdiff1d(np.arange(len(table)), data.val_rows)  # whatever subset= leaves out of training
@@ -105,7 +105,7 @@ def _build_estimator(table: FaceTable, data: FaceData, before: Trained | None, c
         optimizer=config["optimizer"],
         scheduler=config["scheduler"],
         mean_face=face,
-        trained_before=trained_before,
+        trained_before=np.empty(0, dtype=np.int64) if before is None else before.trained_on,
         config=config,
     )
 
@@ -118,7 +118,7 @@ def _start_from(detector: Detector, before: Trained) -> None:
         raise UserError(f"init_from={before.path}: its network is another than model= asks for: {detail}") from error
 
 
-def _build_trainer(config: Config, folder: Path, resume: bool) -> pl.Trainer:
+def _build_trainer(config: Config, folder: Path) -> pl.Trainer:
     settings = {key: value for key, value in config["trainer"].items() if key != "fast_cpu"}
     if not isinstance(settings["max_epochs"], int) or settings["max_epochs"] < 1:
         raise UserError(f"trainer.max_epochs={settings['max_epochs']}: must be a whole number from 1 up")
@@ -127,7 +127,7 @@ def _build_trainer(config: Config, folder: Path, resume: bool) -> pl.Trainer:
             **settings,
             default_root_dir=folder,
             callbacks=build_callbacks(config, folder),
-            logger=build_loggers(config, folder, resume),
+            logger=build_loggers(config, folder),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
@@ -138,13 +138,24 @@ def _build_trainer(config: Config, folder: Path, resume: bool) -> pl.Trainer:
         raise UserError(f"trainer: {error}") from error
 
 
-def _write_beginning(folder: Path, config: Config, split: Any) -> None:
+def _write_beginning(folder: Path, config: Config, split: pd.DataFrame) -> None:
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     runs.write_yaml(folder / "overrides.yaml", overrides)
     revision = runs.git_revision() or "no checkout"
     runs.write_text(folder / "git.txt", f"{revision}\n")
     runs.write_csv(folder / "split.csv", split)
     runs.write_yaml(folder / "config.yaml", config)
+
+
+def _check_same_split(folder: Path, split: pd.DataFrame) -> None:
+    """The rows must be those the run began with.
+
+    Raises:
+        UserError: the data changed since.
+    """
+    path = folder / "split.csv"
+    if not path.is_file() or not pd.read_csv(path).equals(split.astype({"set": str})):
+        raise UserError(f"resume={folder}: the data's rows are no longer those of {path}; start a new run")
 
 
 def _finish(
@@ -213,9 +224,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
         runs.check_new_folder(folder)
     _check(config)
     torch.set_float32_matmul_precision("high")
-    figures = train(config, folder, resume)
-    assert not figures or math.isfinite(figures["rmse"])
-    return figures
+    return train(config, folder, resume)
 
 
 if __name__ == "__main__":

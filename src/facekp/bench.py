@@ -1,0 +1,219 @@
+"""`python -m facekp.bench`: speed and memory, as ratios of medians within one run.
+
+Machines differ and are noisy, so no figure here is a promise; the two sides of a ratio are measured in turn, each in a
+fresh process where memory matters (the allocator's state is part of what is compared).
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+from rich.table import Table
+
+from facekp import cli
+from facekp.data import csv
+from facekp.data.augment import Augmentation
+from facekp.data.synthetic import draw_faces
+from facekp.data.table import FaceTable
+from facekp.detector import Detector
+from facekp.keypoints import Keypoints
+from facekp.loss import masked_cross_entropy, masked_mse
+from facekp.speed import speed_up
+from facekp.tables import show
+
+log = logging.getLogger(__name__)
+SEED_BATCH, BATCH = 8, 32  # images a step of the starting system's network and of the default one
+
+
+def bench(config: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Measure everything.
+
+    Args:
+        config: as conf/bench.yaml composes it.
+
+    Returns:
+        (what, measured, goal) of every line.
+    """
+    keypoints = Keypoints.from_dict(config["keypoints"])
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _competition_files(Path(config["data"]["dir"]), Path(scratch) / "drawn", keypoints)
+        reading = _bench_reading(folder, Path(scratch) / "cache", keypoints, config)
+    return [*reading, _bench_pipeline(keypoints, config), *_bench_seed_step(config)]
+
+
+def _competition_files(folder: Path, scratch: Path, keypoints: Keypoints) -> Path:
+    try:
+        csv.find_file(folder, "training.csv")
+    except csv.MissingFile:
+        log.info("no training.csv in %s: reading is measured on 1000 drawn faces", folder)
+        csv.write_training(scratch / "training.csv", draw_faces(1000, 0, keypoints))
+        return scratch
+    return folder
+
+
+def _fresh(task: Callable[..., Any], *arguments: Any) -> Any:
+    """Call ``task`` in a process of its own."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(task, arguments)
+
+
+def _timed(task: Callable[[], Any]) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def _bench_reading(
+    folder: Path, cache: Path, keypoints: Keypoints, config: dict[str, Any]
+) -> list[tuple[str, str, str]]:
+    rows = len(csv.read_training(folder, keypoints, cache))
+    some = min(config["row_by_row"], rows)
+    slow, fast, memory, cached = [], [], [], []
+    for _ in range(config["rounds"]):
+        slow.append(_fresh(_read_row_by_row, folder, some) * rows / some)
+        seconds, megabytes = _fresh(_read, folder, keypoints)
+        fast.append(seconds)
+        memory.append(megabytes)
+        cached.append(_timed(lambda: csv.read_training(folder, keypoints, cache)))
+    ratio = median(slow) / median(fast)
+    return [
+        (f"training.csv, {rows} rows: {median(fast):.2f} s; row by row", f"{ratio:.1f} times as long", "10 times"),
+        ("  memory above the process's before", f"{median(memory):.0f} MB", "at most 500 MB"),
+        ("  from the cache", f"{median(cached):.2f} s", "at most 0.5 s"),
+    ]
+
+
+def _read(folder: Path, keypoints: Keypoints) -> tuple[float, float]:
+    """Seconds, and megabytes of peak memory above what the process had."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = _timed(lambda: csv.read_training(folder, keypoints))
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _read_row_by_row(folder: Path, rows: int) -> float:
+    """Seconds of the starting system's way: every row's pixels parsed by themselves into a float64 list."""
+    warnings.simplefilter("ignore")  # numpy deprecates what is measured here
+    images, points = [], []
+
+    def read() -> None:
+        for _, row in pd.read_csv(folder / "training.csv", nrows=rows).iterrows():
+            images.append(np.fromstring(row["Image"], sep=" ").reshape(96, 96))
+            points.append(row.drop("Image").to_numpy(float))
+        np.array(images), np.array(points)
+
+    return _timed(read)
+
+
+def _bench_pipeline(keypoints: Keypoints, config: dict[str, Any]) -> tuple[str, str, str]:
+    """What stands around the network, as a share of a training step of the default model."""
+    torch.set_num_threads(config["threads"])
+    table = draw_faces(4 * BATCH, 0, keypoints)
+    decoder = {"rule": "subpixel", "flip": False, "floor": 0.0}
+    detector = Detector(keypoints, table.size, config["model"], "softmax", decoder)
+    speed_up(detector.network)
+    optimizer = torch.optim.Adam(detector.parameters())
+    around = Around(table, detector, Augmentation.from_dict(config["augment"]))
+    images, target, mask, source = around.before()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        heatmaps = detector(images)[-1]
+        masked_cross_entropy(heatmaps, target, mask).backward()
+        optimizer.step()
+
+    def all_around() -> None:
+        around.before()
+        detector.decode(torch.softmax(target.flatten(-2), -1).view_as(target), source)
+
+    step()
+    times = [(_timed(step), _timed(all_around)) for _ in range(config["rounds"] * config["steps"])]
+    network, rest = (median(part) for part in zip(*times, strict=True))
+    name = f"gather, augment, encode, decode of {BATCH} faces: {1000 * rest:.0f} ms; step {1000 * network:.0f} ms"
+    return name, f"{100 * rest / (network + rest):.1f} % of a step", "at most 10 %"
+
+
+class Around:
+    """Gathering, augmenting and encoding of one batch, as the datamodule and the estimator do it."""
+
+    def __init__(self, table: FaceTable, detector: Detector, augmentation: Augmentation) -> None:
+        self.images, self.points = torch.from_numpy(table.images), torch.from_numpy(table.points)
+        self.source = torch.from_numpy(table.source).long()
+        self.flip_order = torch.from_numpy(table.keypoints.flip_order())
+        self.detector, self.augmentation = detector, augmentation
+        self.generator = torch.Generator().manual_seed(0)
+
+    def before(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images (N, 1, H, W), target heatmaps (N, C, h, w), mask (N, C) and source (N,) of one batch."""
+        rows = torch.randperm(len(self.images), generator=self.generator)[:BATCH]
+        images, points = self.images[rows].unsqueeze(1).float(), self.points[rows]
+        images, points = self.augmentation(images, points, self.flip_order, self.generator)
+        spread = self.detector.spread(points, self.source[rows])
+        return images, self.detector.codec.encode(spread), ~spread[..., 0].isnan(), self.source[rows]
+
+
+def _bench_seed_step(config: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
+    """A step of the starting system's network as it was run, and as facekp runs it, in fresh processes in turn."""
+    plain, ours = [], []
+    for _ in range(config["rounds"]):
+        plain.append(_fresh(_seed_steps, False, config["steps"], config["threads"]))
+        ours.append(_fresh(_seed_steps, True, config["steps"], config["threads"]))
+    seconds = [median(time for _, times in runs for time in times) for runs in (plain, ours)]
+    loss_gap = abs(plain[0][0] - ours[0][0])
+    name = f"a step of model=hourglass_seed, {SEED_BATCH} images: {seconds[1]:.2f} s; plain eager contiguous"
+    yield name, f"{seconds[0] / seconds[1]:.2f} times as long", "1.5 times"
+    yield "  difference of the losses after as many steps", f"{loss_gap:.1e}", "at most 1e-4"
+
+
+def _seed_steps(fast: bool, steps: int, threads: int) -> tuple[float, list[float]]:
+    """The last loss, and seconds of each step but the first."""
+    from facekp.hourglass import build_network
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = build_network("hourglass_seed", heatmaps=15)
+    if fast:
+        speed_up(network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    images, target = torch.rand(SEED_BATCH, 1, 96, 96), torch.rand(SEED_BATCH, 15, 96, 96)
+    mask = torch.ones(SEED_BATCH, 15, dtype=torch.bool)
+    losses: list[float] = []
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = masked_mse(network(images)[-1], target, mask)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    times = [_timed(step) for _ in range(steps + 1)]
+    return losses[-1], times[1:]
+
+
+def main(cfg: DictConfig) -> list[tuple[str, str, str]]:
+    """Hydra's task: measure, then show."""
+    lines = bench(cli.plain(cfg))
+    table = Table(title=f"medians of one run, {cfg.threads} threads")
+    for heading in ("what", "measured", "goal"):
+        table.add_column(heading)
+    for line in lines:
+        table.add_row(*line)
+    show(table)
+    return lines
+
+
+if __name__ == "__main__":
+    cli.run("bench", main)

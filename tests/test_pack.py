@@ -1,0 +1,31 @@
+"""Packed checkpoints answer the same and weigh less."""
+
+import numpy as np
+import pytest
+
+from facekp.checkpoint import SHIPPED, load_checkpoint
+from facekp.errors import UserError
+from facekp.inference import predict_points
+from facekp.pack import pack
+
+
+def test_a_packed_checkpoint_answers_the_same_at_half_the_size_or_less(tiny_run, tmp_path, faces):
+    whole, packed = tiny_run / "checkpoints" / "best.ckpt", tmp_path / "deep" / "packed.ckpt"
+    pack(whole, packed)
+    assert packed.stat().st_size < whole.stat().st_size / 2
+    before, after = load_checkpoint(whole), load_checkpoint(packed)
+    np.testing.assert_array_equal(predict_points([after], faces)[0], predict_points([before], faces)[0])
+    assert set(after.trained_on) == set(before.trained_on)
+
+
+def test_published_weights_are_packed_already(seed_weights, tmp_path):
+    with pytest.raises(UserError, match="nothing but weights"):
+        pack(seed_weights, tmp_path / "x.ckpt")
+
+
+def test_the_shipped_checkpoint_finds_drawn_faces(faces):
+    assert SHIPPED.stat().st_size < 6e6
+    points, confidence = predict_points([load_checkpoint("shipped")], faces)
+    error = np.sqrt(np.nanmean((points - faces.points) ** 2))
+    assert error < 2.5  # other faces than it was trained on; the mean face is off by 5 px
+    assert confidence.shape == (80, 15)
