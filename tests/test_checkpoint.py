@@ -1,6 +1,5 @@
 """Checkpoints: self-contained, plain, and clear about what is none."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -42,7 +41,7 @@ def test_the_published_weights_are_a_checkpoint(seed_weights):
     assert trained.trained_on is None
     assert trained.detector.codec.stride == 1
     assert trained.detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0}
-    assert np.isnan(trained.mean_face).all()
+    assert (trained.detector.mean_face == 47.5).all()  # unknown: the image's centre
 
 
 def write(path, content):
@@ -74,6 +73,14 @@ def test_what_is_no_checkpoint_is_told_so(tmp_path, content, told):
         load_checkpoint(write(tmp_path / "x.ckpt", content))
     assert "x.ckpt" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["size", "model", "keypoints", "trained_on"])
+def test_damaged_settings_are_told_so(tiny_run, tmp_path, damage):
+    raw = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
+    del raw[KEY][damage]
+    with pytest.raises(UserError, match="settings are damaged"):
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
 
 
 def test_code_in_a_file_never_runs(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from facekp import cli, evaluate, submit
@@ -60,11 +61,19 @@ MISTAKES = {
     "test files missing": ("submit", ["ckpt=shipped", "data.dir=nowhere"], "nowhere"),
     "nothing to submit": ("submit", ["ckpt=shipped", "data=synthetic"], "data.dir=DIR"),
     "out not named": ("synthetic", [], "out"),
+    "folds no number": ("train", [*TINY, "data.folds=abc"], "data.folds=abc"),
+    "no such precision": ("train", [*TINY, "trainer.precision=17"], "trainer"),
+    "out is a file": ("train", [*TINY, "out=/etc/hostname"], "/etc/hostname"),
+    "brackets in the folder's name": ("train", [*TINY, "out='a[b]'"], "a[b]"),
+    "no test rows": ("synthetic", ["out=x", "test_rows=0"], "test_rows=0"),
+    "scheme without a flip partner": ("train", [*TINY, "keypoints.pairs=[[a]]"], "keypoints"),
 }
 
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(call, case):
+    if case == "no GPU here" and torch.cuda.is_available():
+        pytest.skip("there is one")
     name, arguments, told = MISTAKES[case]
     code, err = call(name, *arguments)
     message = [line for line in err.splitlines() if "facekp: error:" in line]

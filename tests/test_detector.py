@@ -23,8 +23,25 @@ def test_labels_put_into_channels_and_encoded_are_read_back_by_their_source(dete
     assert spread.shape == (80, 19, 2)
     assert spread[source == 0, 15:].isnan().all()  # a dense row says nothing about sparse channels
     assert (~spread.isnan()).sum() == (~points.isnan()).sum()
-    found, _ = detector.decode(detector.codec.encode(spread), source)
-    torch.testing.assert_close(found, points, equal_nan=True, atol=1e-3, rtol=0)
+    heatmaps, labelled = detector.target(points, source)
+    assert (labelled == ~spread[..., 0].isnan()).all()
+    found, _ = detector.decode(heatmaps, source)
+    expected = torch.where(points.isnan(), detector.mean_face[source.long()], points)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_a_map_that_says_nothing_is_answered_by_the_mean_face_of_its_source(detector):
+    detector.decoder["floor"] = 0.4
+    detector.mean_face[0], detector.mean_face[1] = 10.0, 20.0
+    points = torch.full((2, 15, 2), 50.0)
+    heatmaps, _ = detector.target(points, torch.tensor([0, 0]))
+    peak = detector.certain_peak
+    heatmaps = heatmaps * peak * torch.tensor([1.0, 0.3])[:, None, None, None]  # certain, and unsure
+    found, confidence = detector.decode(heatmaps, torch.tensor([0, 0]))
+    torch.testing.assert_close(found[0], points[0], atol=1e-2, rtol=0)
+    assert (found[1] == 10).all()
+    assert (confidence[0] > 0.9).all()
+    assert (detector.decode(torch.zeros(1, 19, 24, 24), torch.tensor([1]))[0] == 20).all()
 
 
 def test_softmax_heatmaps_are_distributions(detector, faces):

@@ -33,7 +33,7 @@ def test_only_the_fold_held_out_is_scored_and_gives_the_run_s_own_figure(tiny_ru
     rows = unseen_rows([trained], table)
     split = pd.read_csv(tiny_run / "split.csv")
     assert rows.tolist() == np.flatnonzero(split["set"] == "val").tolist()
-    figures, _, _ = score([trained], table.take(rows), trained.mean_face)
+    figures, _, _ = score([trained], table.take(rows), table.take(np.setdiff1d(np.arange(60), rows)))
     own = json.loads((tiny_run / "metrics.json").read_text())
     assert figures["rmse"] == pytest.approx(own["rmse"], rel=1e-6)
     assert figures["mean_face"]["rmse"] == pytest.approx(own["mean_face"]["rmse"], rel=1e-6)
@@ -65,9 +65,11 @@ def test_several_checkpoints_answer_with_the_mean_of_their_points(tiny_run, othe
 
 def test_the_checkpoint_s_decoder_holds_unless_another_is_asked_for(tiny_run):
     path = str(tiny_run / "checkpoints" / "best.ckpt")
-    assert load_all({"ckpt": path})[0].detector.decoder["rule"] == "subpixel"
+    assert load_all(config_of(f"ckpt={path}", name="evaluate"))[0].detector.decoder["rule"] == "subpixel"
     asked = config_of(f"ckpt={path}", "decoder=argmax", name="evaluate")
     assert load_all(asked)[0].detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0}
+    one_key = config_of(f"ckpt={path}", "decoder.flip=true", name="evaluate")
+    assert load_all(one_key)[0].detector.decoder == {"rule": "subpixel", "flip": True, "floor": 0}
 
 
 def test_images_of_another_size_are_told(tiny_run, table):

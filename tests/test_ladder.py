@@ -21,7 +21,7 @@ def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch
     more = ["trainer.max_epochs=1", "model.network.channels=8", "model.network.levels=1"]
     small = ",".join(f"'{override}'" for override in [*SMALL, *more])
     config = config_of("fast=true", "root=steps", f"train=[{small}]", name="ladder")
-    config["steps"] = config["steps"][1:3]
+    config["ladder"] = config["ladder"][1:3]
     figures = climb(config)
     stamps = [(tmp_path / "steps" / n / "metrics.json").stat().st_mtime_ns for n in ("1", "2")]
     assert climb(config) == figures

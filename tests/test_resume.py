@@ -87,3 +87,57 @@ def test_more_epochs_may_be_given(runs, tmp_path):
     done = facekp("train", f"resume={runs[1]}", "trainer.max_epochs=9", "logger=none", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert epochs_done(runs[1]) == 9
+
+
+@pytest.fixture
+def copy(runs, tmp_path):
+    """A stopped run, moved to another place, one epoch from its end."""
+    import shutil
+
+    folder = Path(shutil.copytree(runs[0], tmp_path / "elsewhere" / "moved"))
+    (folder / "metrics.json").unlink()
+    return folder
+
+
+def test_a_moved_run_goes_on_from_anywhere_and_keeps_its_best_score(copy, runs, tmp_path):
+    best = pd.read_csv(runs[0] / "metrics.csv")["val/rmse"].min()
+    raw = torch.load(copy / "checkpoints" / "last.ckpt", weights_only=True)
+    state = next(state for name, state in raw["callbacks"].items() if name.startswith("Checkpoints"))
+    assert state["best"] == pytest.approx(best)
+    state["best"] = 0.001  # better than any epoch to come
+    torch.save(raw, copy / "checkpoints" / "last.ckpt")
+    before = (copy / "checkpoints" / "best.ckpt").read_bytes()
+    done = facekp("train", "resume=elsewhere/moved", "trainer.max_epochs=9", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert epochs_done(copy) == 9
+    assert (copy / "checkpoints" / "best.ckpt").read_bytes() == before
+
+
+DAMAGES = {
+    "last.ckpt of foreign bytes": ("checkpoints/last.ckpt", b"junk", "is no checkpoint"),
+    "config.yaml empty": ("config.yaml", b"", "config.yaml lacks"),
+    "config.yaml a list": ("config.yaml", b"- a", "config.yaml lacks"),
+    "config.yaml in no encoding": ("config.yaml", b"\xff\xfe\x00", "is no YAML"),
+    "split.csv empty": ("split.csv", b"", "can't be read"),
+    "split.csv of other rows": ("split.csv", b"row,set\n1,val\n", "no longer those"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_is_told_in_one_line(copy, damage, monkeypatch, capfd):
+    from hydra.core.global_hydra import GlobalHydra
+
+    from facekp import cli
+    from facekp.train import main
+
+    name, content, told = DAMAGES[damage]
+    (copy / name).write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["train", f"resume={copy}"])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as stop:
+        cli.run("train", main)
+    GlobalHydra.instance().clear()
+    err = capfd.readouterr().err
+    assert stop.value.code == 2, err
+    assert told in err
+    assert "Traceback" not in err

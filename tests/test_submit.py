@@ -57,7 +57,7 @@ def test_a_network_that_answers_nothing_still_submits_finite_values(test_files, 
     torch.save(raw, tmp_path / "dead.ckpt")
     answer = pd.read_csv(submit(test_files[0], tmp_path / "dead.ckpt", tmp_path / "s.csv", "data.cache=null"))
     assert answer["Location"].between(0, 96).all()
-    face = raw["facekp"]["mean_face"].numpy()
+    face = raw["state_dict"]["detector.mean_face"].numpy()
     off = np.abs(answer["Location"].to_numpy()[:, None] - face.ravel()).min(axis=1)
     assert off.max() < 1e-3
 

@@ -125,3 +125,22 @@ def test_the_command_line_beats_the_experiment_which_beats_the_group():
     assert config_of("experiment=quickstart")["optimizer"]["name"] == "adamw"
     assert config_of("experiment=quickstart", "optimizer=sgd")["optimizer"]["name"] == "sgd"
     assert config_of("experiment=quickstart", "lr=7")["lr"] == 7
+
+
+def test_a_training_that_breaks_down_is_told_and_not_scored(tmp_path):
+    config = config_of(*TINY, "loss=mse", "optimizer=sgd", "lr=1e30")
+    with pytest.raises(UserError, match=r"training broke down.*lower lr"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_mistake_leaves_its_folder_free(tmp_path):
+    with pytest.raises(UserError, match="optimizer=sgd"):
+        train(config_of(*TINY, "optimizer=sgd", "+optimizer.beta=1"), tmp_path / "run")
+    train(config_of(*TINY, "trainer.max_epochs=1"), tmp_path / "run")
+
+
+def test_two_wandb_runs_in_one_process_stay_two(tmp_path):
+    for name in ("a", "b"):
+        train(config_of(*TINY, "trainer.max_epochs=1", "logger=wandb", "logger.offline=true"), tmp_path / name)
+        assert len(list((tmp_path / name / "wandb").glob("offline-run-*/*.wandb"))) == 1

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import zipfile
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, TINY, facekp
 
 
 def test_conf_is_packaged_and_used(tmp_path):
@@ -26,3 +26,6 @@ def test_conf_is_packaged_and_used(tmp_path):
         check=True,
     )
     assert found.stdout.strip() == str(tmp_path / "site" / "facekp" / "conf")
+    done = facekp("train", *TINY, "trainer.max_epochs=1", "out=run", cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "git.txt").read_text().strip() == "no checkout"

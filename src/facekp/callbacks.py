@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Checkpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from facekp.errors import UserError
+from facekp.files import atomic
 from facekp.runs import write_csv
 
 
@@ -38,14 +42,47 @@ class Curves(Callback):
         self.rows = list(state_dict["rows"])
 
 
+class Checkpoints(Checkpoint):
+    """best.ckpt (lowest val/rmse) and last.ckpt in the run's folder, at the end of every epoch.
+
+    Lightning's ModelCheckpoint forgets its best score when the folder was moved, and writes a last checkpoint only when
+    there is a new best one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "checkpoints"
+        self.best = math.inf
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = trainer.callback_metrics["val/rmse"].item()
+        if score < self.best:
+            self.best = score
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, then moves it there: a killed run leaves the old one or the new one.
+
+    Lightning's own drafts it in the temporary folder, from where it may have to be copied.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic(Path(path)) as draft:
+            torch.save(checkpoint, draft)
+
+
 def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Curves (unless ``logger=none``), progress bar, and checkpoints of the best and of every last epoch."""
+    """Curves (unless ``logger=none``), progress bar, checkpoints."""
     curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
-    same: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
-    best = ModelCheckpoint(filename="best", monitor="val/rmse", save_on_train_epoch_end=True, **same)
-    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **same)
-    return [*curves, *progress, best, last]
+    return [*curves, *progress, Checkpoints(folder)]
 
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
@@ -60,9 +97,17 @@ def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
         if name == "tensorboard":
             return [TensorBoardLogger(folder, name=None, version="tensorboard")]
         if name == "wandb":
-            return [WandbLogger(project=settings["project"], save_dir=folder, offline=settings["offline"])]
+            offline = settings["offline"]
+            return [WandbLogger(project=settings["project"], save_dir=folder, offline=offline, config=config)]
     except ModuleNotFoundError as error:
-        raise UserError(f"logger={name}: {str(error).splitlines()[0]}; pip install 'facekp[{name}]'") from error
+        raise UserError(f"logger={name}: {str(error).splitlines()[0]}; pip install 'facekp[tensorboard]'") from error
     if name not in ("csv", "none"):
         raise UserError(f"logger.name: {name!r} is unknown; choose one of csv, wandb, tensorboard, none")
     return []
+
+
+def close_loggers(loggers: list[Logger]) -> None:
+    """End what a logger keeps open for the whole process, so that the next run of a sweep begins its own."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()

@@ -37,27 +37,21 @@ class Trained:
         detector: in evaluation mode, on the CPU.
         trained_on: int64 hashes (`facekp.data.split.image_hashes`) of all images that trained it, those of the
             checkpoints it started from included; None where the file doesn't tell.
-        mean_face: (S, K, 2) pixels, the mean of the rows outside validation, NaN where unknown; the answer where a
-            map says nothing.
         config: the resolved training config; empty where the file doesn't tell.
     """
 
     path: Path
     detector: Detector
     trained_on: np.ndarray | None
-    mean_face: np.ndarray
     config: dict[str, Any]
 
 
-def describe(
-    detector: Detector, trained_on: np.ndarray | None, mean_face: np.ndarray, config: dict[str, Any]
-) -> dict[str, Any]:
+def describe(detector: Detector, trained_on: np.ndarray | None, config: dict[str, Any]) -> dict[str, Any]:
     """Our entry in a checkpoint: plain dicts, lists, strings, numbers and tensors."""
     return {
         "format": FORMAT,
         **detector.settings(),
         "trained_on": None if trained_on is None else torch.from_numpy(np.unique(trained_on)),
-        "mean_face": torch.from_numpy(mean_face),
         "config": config,
     }
 
@@ -73,25 +67,20 @@ def load_checkpoint(path: str | Path) -> Trained:
     """
     path = SHIPPED if str(path) == "shipped" else Path(path)
     raw = read_tensors(path)
-    state = seed_state_dict(raw)
-    entry: Mapping[str, Any]
-    if state is not None:
-        entry = _seed_entry()
-        state = {f"network.{key}": value for key, value in state.items()}
-    else:
-        entry = raw.get(KEY) or {}
-        _check_format(path, entry)
-        state = {k.removeprefix(WEIGHTS): v for k, v in raw["state_dict"].items() if k.startswith(WEIGHTS)}
-    detector = Detector.from_settings(entry)
+    seed = seed_state_dict(raw)
+    try:
+        entry, state = _own_entry(path, raw) if seed is None else _seed_entry(seed)
+        detector = Detector.from_settings(entry)
+        trained_on, config = entry["trained_on"], dict(entry["config"])
+        hashes = None if trained_on is None else trained_on.numpy()
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: its settings are damaged ({type(error).__name__}: {error}); train it anew") from error
+    if seed is not None:
+        state["mean_face"] = detector.mean_face
     _load_state(path, detector, state)
-    trained_on = entry["trained_on"]
-    return Trained(
-        path=path,
-        detector=detector.eval().requires_grad_(False),
-        trained_on=None if trained_on is None else trained_on.numpy(),
-        mean_face=entry["mean_face"].numpy(),
-        config=dict(entry["config"]),
-    )
+    return Trained(path=path, detector=detector.eval().requires_grad_(False), trained_on=hashes, config=config)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -102,13 +91,15 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         what = "is a folder; name the .ckpt file in it" if path.is_dir() else "does not exist"
-        raise UserError(f"ckpt={path}: {what}")
+        raise UserError(f"{path}: {what}")
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        raise UserError(f"ckpt={path}: is no checkpoint ({_first_line(error)}); give one of facekp.train") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: is no checkpoint of plain values and tensors; give one of facekp.train") from error
+    except Exception as error:  # whatever unpickling makes of foreign bytes
+        raise UserError(f"{path}: is no checkpoint ({_first_line(error)}); give one of facekp.train") from error
     if not isinstance(raw, dict):
-        raise UserError(f"ckpt={path}: holds a {type(raw).__name__}, no checkpoint; give a .ckpt of facekp.train")
+        raise UserError(f"{path}: holds a {type(raw).__name__}, no checkpoint; give a .ckpt of facekp.train")
     return raw
 
 
@@ -116,11 +107,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
-def _check_format(path: Path, entry: Mapping[str, Any]) -> None:
-    if entry.get("format") is None:
-        raise UserError(f"ckpt={path}: was not written by facekp (no {KEY!r} entry); give a .ckpt of facekp.train")
+def _own_entry(path: Path, raw: dict[str, Any]) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """Our entry in a Lightning checkpoint, and the detector's tensors."""
+    entry = raw.get(KEY)
+    if not isinstance(entry, dict) or not isinstance(entry.get("format"), int):
+        raise UserError(f"{path}: was not written by facekp (no {KEY!r} entry); give a .ckpt of facekp.train")
     if entry["format"] > FORMAT:
-        raise UserError(f"ckpt={path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update it")
+        raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update it")
+    return entry, {k.removeprefix(WEIGHTS): v for k, v in raw["state_dict"].items() if k.startswith(WEIGHTS)}
 
 
 def _load_state(path: Path, detector: Detector, state: dict[str, Tensor]) -> None:
@@ -129,24 +123,22 @@ def _load_state(path: Path, detector: Detector, state: dict[str, Tensor]) -> Non
     except RuntimeError as error:
         lines = str(error).splitlines()
         detail = lines[1].strip() if len(lines) > 1 else lines[0]
-        raise UserError(f"ckpt={path}: the weights don't fit their own settings: {detail[:160]}") from error
+        raise UserError(f"{path}: the weights don't fit their own settings: {detail[:160]}") from error
 
 
-def _seed_entry() -> dict[str, Any]:
-    """The settings of the starting system, which its file doesn't hold."""
+def _seed_entry(state: dict[str, Tensor]) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """The settings of the starting system, which its file doesn't hold, and its tensors by the detector's names."""
 
     def conf(name: str) -> dict[str, Any]:
         return yaml.safe_load((CONF_DIR / f"{name}.yaml").read_text())
 
-    keypoints, loss = conf("keypoints/kaggle15"), conf("loss/mse")
-    shape = (len(keypoints["sources"]), len(keypoints["names"]), 2)
-    return {
-        "keypoints": keypoints,
+    entry = {
+        "keypoints": conf("keypoints/kaggle15"),
         "size": [96, 96],
         "model": conf("model/hourglass_seed"),
-        "activation": loss["activation"],
+        "activation": conf("loss/mse")["activation"],
         "decoder": conf("decoder/argmax"),
         "trained_on": None,
-        "mean_face": torch.full(shape, torch.nan),
         "config": {},
     }
+    return entry, {f"network.{name}": value for name, value in state.items()}

@@ -23,8 +23,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facekp.conf import CONF_DIR
 from facekp.errors import UserError
+from facekp.settings import check
 
-MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException)
+PLACES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, *PLACES)
 
 
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
@@ -34,7 +36,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         config_name: the primary config of the entry point.
         task: takes the composed config; its result is not used.
     """
-    OmegaConf.register_new_resolver("first", lambda *values: next((v for v in values if v), None), replace=True)
+    OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing and leaving with 1
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
@@ -63,7 +65,7 @@ def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 def _leave(error: Exception) -> NoReturn:
     """One line, the traceback before it if asked for, and out."""
-    if "debug=true" in (argument.lower() for argument in sys.argv):
+    if any(argument.lower() in ("debug=true", "+debug=true") for argument in sys.argv):
         traceback.print_exception(error)
     print(f"facekp: error: {one_line(error)}", file=sys.stderr)
     sys.exit(2)
@@ -81,14 +83,16 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain dictionaries and values, every reference resolved.
 
     Raises:
-        UserError: a mandatory value is missing.
+        UserError: a mandatory value is missing, or one is not what it must be.
     """
     missing = OmegaConf.missing_keys(cfg)
     if missing:
         raise UserError(f"{sorted(missing)[0]} is needed; give it as {sorted(missing)[0]}=VALUE")
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    config = {str(key): value for key, value in values.items()}
+    check(config)
+    return config
 
 
 def is_child_process() -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from facekp.errors import UserError
-from facekp.heatmap import HeatmapCodec
+from facekp.heatmap import DECODERS, HeatmapCodec
 from facekp.hourglass import build_network
 from facekp.keypoints import Keypoints, flip_channels
 
@@ -36,6 +36,7 @@ class Detector(nn.Module):
 
     channels: Tensor
     mirrored_channels: Tensor
+    mean_face: Tensor  # (S, K, 2) pixels, the answer where a map says nothing; the image's centre until it is set
 
     def __init__(
         self,
@@ -52,15 +53,29 @@ class Detector(nn.Module):
         self.keypoints = keypoints
         self.model = dict(model)
         self.activation = activation
-        self.decoder = dict(decoder)
+        self.decoder: dict[str, Any] = {}
+        self.override_decoder(decoder)
         self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
         stride: Any = self.network.stride
         self.codec = HeatmapCodec(size=size, stride=stride, sigma=float(model["sigma"]))
         whole = 2 * math.pi * self.codec.sigma**2  # what a peak-1 Gaussian sums to
         self.certain_peak = 1.0 if activation == "none" else 1 / max(whole, 1.0)
         self.register_buffer("channels", torch.from_numpy(table), persistent=False)
+        centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
+        self.register_buffer("mean_face", centre.expand(*table.shape, 2).clone())
         order = flip_channels(table, keypoints.flip_order())
         self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)
+
+    def override_decoder(self, settings: Mapping[str, Any]) -> None:
+        """Decode otherwise than so far.
+
+        Raises:
+            UserError: an unknown rule.
+        """
+        rule = settings.get("rule", self.decoder.get("rule"))
+        if rule not in DECODERS:
+            raise UserError(f"decoder.rule: {rule!r} is unknown; choose one of {', '.join(DECODERS)}")
+        self.decoder |= settings
 
     def settings(self) -> dict[str, Any]:
         """Plain values from which `from_settings` builds the same detector, for a checkpoint."""
@@ -117,14 +132,15 @@ class Detector(nn.Module):
             source: int (N,), below S.
 
         Returns:
-            points (N, K, 2) in pixels, NaN where the map is empty or its confidence below the decoder's floor, and
-            confidence (N, K): the map's peak as a share of a certain one's. Both float32.
+            points (N, K, 2) in pixels, finite: the mean face's where the map is empty or its confidence below the
+            decoder's floor. Confidence (N, K): the map's peak as a share of a certain one's. Both float32.
         """
         channel = self.channels[source.long()]  # (N, K)
         own = heatmaps[torch.arange(len(heatmaps), device=heatmaps.device)[:, None], channel]  # (N, K, h, w)
         points, peak = self.codec.decode(own, self.decoder["rule"])
         confidence = peak / self.certain_peak
-        return points.masked_fill((confidence < self.decoder["floor"])[..., None], torch.nan), confidence
+        silent = points.isnan().any(dim=-1) | (confidence < self.decoder["floor"])
+        return torch.where(silent[..., None], self.mean_face[source.long()], points), confidence
 
     def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W); see `forward` and `decode`."""
@@ -143,3 +159,16 @@ class Detector(nn.Module):
         empty = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
         channel = self.channels[source.long()]
         return empty.scatter(1, channel[..., None].expand_as(points), points)
+
+    def target(self, points: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network shall answer.
+
+        Args:
+            points: (N, K, 2) pixels, NaN where unlabelled.
+            source: int (N,).
+
+        Returns:
+            heatmaps (N, C, h, w) and which of them are labelled, bool (N, C).
+        """
+        spread = self.spread(points, source)
+        return self.codec.encode(spread), ~spread[..., 0].isnan()

@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 from facekp.checkpoint import KEY, describe
 from facekp.data.datamodule import Batch, FaceData
 from facekp.detector import Detector
+from facekp.errors import UserError
 from facekp.loss import build_loss
 from facekp.metrics import KeypointErrors
 from facekp.optim import build_optimizer, build_scheduler
@@ -28,7 +29,6 @@ class KeypointEstimator(LightningModule):
         lr: highest learning rate.
         optimizer: ``name`` in `facekp.optim.OPTIMIZERS` and its settings.
         scheduler: ``name`` in `facekp.optim.SCHEDULES` and its settings.
-        mean_face: (S, K, 2) of the rows outside validation; rides in the checkpoint.
         trained_before: hashes of images that trained the weights this training starts from; None: nobody knows.
         config: the resolved config; rides in the checkpoint.
     """
@@ -40,7 +40,6 @@ class KeypointEstimator(LightningModule):
         lr: float,
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
-        mean_face: np.ndarray,
         trained_before: np.ndarray | None,
         config: dict[str, Any],
     ) -> None:
@@ -48,32 +47,37 @@ class KeypointEstimator(LightningModule):
         self.detector = detector
         self.loss = build_loss(loss)
         self.lr, self.optimizer_settings, self.scheduler_settings = lr, optimizer, scheduler
-        self.mean_face, self.trained_before, self.config = mean_face, trained_before, config
+        self.trained_before, self.config = trained_before, config
         self.errors = KeypointErrors(detector.keypoints)
+        build_scheduler(build_optimizer(detector.parameters(), lr, optimizer), 1, scheduler)  # mistakes show at once
         self.val_loss = MeanMetric()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        target, mask = self._target(batch)
+        target, mask = self.detector.target(batch["points"], batch["source"])
         loss = torch.stack([self.loss(raw, target, mask) for raw in self.detector(batch["image"])]).mean()
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(mask))
-        return loss
+        return loss * self._share(mask)
 
-    def _target(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Heatmaps (N, C, h, w) of the labels and which of them are labelled (N, C)."""
-        points = self.detector.spread(batch["points"], batch["source"])
-        return self.detector.codec.encode(points), ~points[..., 0].isnan()
+    def _share(self, mask: Tensor) -> Tensor | float:
+        """Weight of this process's loss, so that the mean over processes is divided by all that is labelled."""
+        if self.trainer.world_size == 1:
+            return 1.0
+        mean = self.trainer.strategy.reduce(mask.sum().float(), reduce_op="mean")
+        return mask.sum() / mean.clamp_min(1)
+
+    def on_train_epoch_end(self) -> None:
+        loss = self.trainer.callback_metrics["train/loss"]
+        if not loss.isfinite():
+            raise UserError(
+                f"training broke down: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}"
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         raw = self.detector(batch["image"])[-1]
-        target, mask = self._target(batch)
+        target, mask = self.detector.target(batch["points"], batch["source"])
         self.val_loss.update(self.loss(raw.float(), target, mask), weight=mask.sum())
-        heatmaps = self.detector.heatmaps(batch["image"], raw)
-        points, _ = self.detector.decode(heatmaps, batch["source"])
-        self.errors.update(self.fill(points, batch["source"]), batch["points"], batch["source"])
-
-    def fill(self, points: Tensor, source: Tensor) -> Tensor:
-        """The mean face where a map was empty, as in every answer that leaves facekp."""
-        return points.where(~points.isnan(), torch.from_numpy(self.mean_face).to(points)[source])
+        points, _ = self.detector.decode(self.detector.heatmaps(batch["image"], raw), batch["source"])
+        self.errors.update(points, batch["points"], batch["source"])
 
     def on_validation_epoch_end(self) -> None:
         found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}
@@ -93,4 +97,4 @@ class KeypointEstimator(LightningModule):
         assert isinstance(data, FaceData)
         before = self.trained_before
         trained_on = None if before is None else np.concatenate((data.train_hashes, before))
-        checkpoint[KEY] = describe(self.detector, trained_on, self.mean_face, self.config)
+        checkpoint[KEY] = describe(self.detector, trained_on, self.config)

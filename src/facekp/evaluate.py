@@ -17,31 +17,38 @@ from facekp.data.reader import read_table
 from facekp.data.split import image_hashes, near_duplicate_groups
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
-from facekp.inference import fill_missing, predict_points
-from facekp.metrics import KeypointErrors
+from facekp.inference import predict_points
+from facekp.metrics import KeypointErrors, mean_face
 from facekp.tables import metrics_table, show
 
 log = logging.getLogger(__name__)
 
 
 def score(
-    trained: Sequence[Trained], table: FaceTable, face: np.ndarray
+    trained: Sequence[Trained], table: FaceTable, others: FaceTable
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Score the mean answer of checkpoints on all rows of a table.
 
     Args:
         trained: the checkpoints.
         table: N labelled rows that trained none of them.
-        face: (S, K, 2) pixels, the baseline.
+        others: the rows the baseline's mean face is taken from.
 
     Returns:
-        figures (`KeypointErrors.summary`, the baseline's under ``mean_face``), points (N, K, 2), confidence (N, K).
+        figures (`KeypointErrors.summary`, the baseline's under ``mean_face``, and under ``below_floor`` the share of
+        labelled points of so low a confidence that the mean face answered), points (N, K, 2), confidence (N, K).
     """
     points, confidence = predict_points(trained, table)
     figures = summarise(points, table)
-    blank = np.full_like(points, np.nan)
-    figures["mean_face"] = summarise(fill_missing(blank, table.source, face, table.size), table)
+    face = mean_face(others.points, others.source, others.keypoints)
+    figures["mean_face"] = summarise(face[table.source], table)
+    figures["below_floor"] = _share_below_floor(trained, table, confidence)
     return figures, points, confidence
+
+
+def _share_below_floor(trained: Sequence[Trained], table: FaceTable, confidence: np.ndarray) -> float:
+    floor = max(one.detector.decoder["floor"] for one in trained)
+    return round(float((confidence[table.mask] < floor).mean()), 4)
 
 
 def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
@@ -52,7 +59,7 @@ def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
 
 
 def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
-    """Rows whose image, near-duplicates included, trained none of the checkpoints.
+    """Rows whose image trained none of the checkpoints, nor one that nearly equals it in the same table.
 
     Returns:
         int64, increasing.
@@ -78,14 +85,12 @@ def load_all(cfg: dict[str, Any]) -> list[Trained]:
     """The checkpoints of ``ckpt=FILE``, ``ckpt=[A,B]`` or ``ckpt=shipped``, with ``decoder=`` put over their own.
 
     Raises:
-        UserError: none is given, or one can't be read.
+        UserError: one can't be read, or the decoder is unknown.
     """
     paths = cfg["ckpt"] if isinstance(cfg["ckpt"], list) else [cfg["ckpt"]]
-    if not paths:
-        raise UserError("ckpt=[]: name at least one checkpoint")
     trained = [load_checkpoint(path) for path in paths]
     for one in trained:
-        one.detector.decoder |= cfg.get("decoder") or {}
+        one.detector.override_decoder({key: value for key, value in cfg["decoder"].items() if value is not None})
     return trained
 
 
@@ -96,8 +101,9 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     table = read_table(config["data"], trained[0].detector.keypoints)
     if np.isnan(table.points).all():
         raise UserError("data: the table holds no labelled point; nothing can be scored")
-    held_out = table.take(unseen_rows(trained, table))
-    figures, points, confidence = score(trained, held_out, trained[0].mean_face)
+    rows = unseen_rows(trained, table)
+    held_out, others = table.take(rows), table.take(np.setdiff1d(np.arange(len(table)), rows))
+    figures, points, confidence = score(trained, held_out, others if others.mask.any() else held_out)
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if config["out"] is not None:
         folder = Path(config["out"])

@@ -15,9 +15,8 @@ from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.speed import speed_up
 
-BATCH = (
-    16  # rows at a time: the maps of wider batches fall out of the cache, and their pages are fetched anew each time
-)
+# Rows at a time: the maps of wider batches fall out of the cache, and their pages are fetched anew each time.
+BATCH = 16
 
 
 def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
@@ -43,9 +42,9 @@ def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.nda
 def _check_fits(trained: Trained, table: FaceTable) -> None:
     own, asked = trained.detector.keypoints, table.keypoints
     if own.names != asked.names or own.source_names != asked.source_names:
-        raise UserError(f"ckpt={trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
+        raise UserError(f"{trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
     if trained.detector.codec.size != table.size:
-        raise UserError(f"ckpt={trained.path}: takes images of size {trained.detector.codec.size}, not {table.size}")
+        raise UserError(f"{trained.path}: takes images of size {trained.detector.codec.size}, not {table.size}")
 
 
 @torch.inference_mode()
@@ -61,11 +60,4 @@ def _predict(trained: Trained, table: FaceTable) -> tuple[np.ndarray, np.ndarray
         source = torch.from_numpy(table.source[here].astype(np.int64)).to(device)
         found, sure = detector.detect(images, source)
         points[here], confidence[here] = found.cpu().numpy(), sure.cpu().numpy()
-    return fill_missing(points, table.source, trained.mean_face, table.size), confidence
-
-
-def fill_missing(points: np.ndarray, source: np.ndarray, mean_face: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Answers where a map was empty: the mean face's point, and the image's centre where even that is unknown."""
-    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2], dtype=np.float32)
-    fallback = np.where(np.isnan(mean_face), centre, mean_face)[source]
-    return np.where(np.isfinite(points), points, fallback).astype(np.float32)
+    return points, confidence

@@ -43,14 +43,18 @@ class Keypoints:
         Raises:
             UserError: a name is doubled or unknown, or the first source does not label every point.
         """
-        scheme = cls(
-            name=str(raw["name"]),
-            names=tuple(raw["names"]),
-            pairs=tuple((left, right) for left, right in raw["pairs"]),
-            lines=tuple(tuple(line) for line in raw["lines"]),
-            sources={source: tuple(names or raw["names"]) for source, names in raw["sources"].items()},
-            normaliser=(raw["normaliser"][0], raw["normaliser"][1]),
-        )
+        try:
+            first, second = raw["normaliser"]
+            scheme = cls(
+                name=str(raw["name"]),
+                names=tuple(raw["names"]),
+                pairs=tuple((left, right) for left, right in raw["pairs"]),
+                lines=tuple(tuple(line) for line in raw["lines"]),
+                sources={source: tuple(names or raw["names"]) for source, names in raw["sources"].items()},
+                normaliser=(first, second),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"keypoints: {error}; needed are name, names, pairs, lines, sources, normaliser") from error
         scheme._check()
         return scheme
 

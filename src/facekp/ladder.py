@@ -34,7 +34,7 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
     """
     root = Path(config["root"])
     figures = []
-    for number in range(1, len(config["steps"]) + 1):
+    for number in range(1, len(config["ladder"]) + 1):
         folder = root / str(number)
         if not (folder / "metrics.json").is_file():
             _train(step_overrides(config, number), folder)
@@ -44,7 +44,7 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def step_overrides(config: dict[str, Any], number: int) -> list[str]:
     """What `facekp.train` is called with for a step, counted from 1."""
-    root, step = Path(config["root"]), config["steps"][number - 1]
+    root, step = Path(config["root"]), config["ladder"][number - 1]
     start = [f"init_from={root / str(number - 1) / CHECKPOINT}"] if step["continues"] else []
     return [
         f"experiment={step['experiment']}",
@@ -67,20 +67,32 @@ def _train(overrides: list[str], folder: Path) -> None:
 def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table:
     """Our validation RMSE of each step beside the published leaderboard figure."""
     table = Table(title="validation RMSE in pixels, and what was published")
-    for heading in ("step", "ours", "dense", "sparse", "share of mean face", "minutes", "leaderboard (other images)"):
+    for heading in (
+        "step",
+        "ours",
+        "dense",
+        "sparse",
+        "share of mean face",
+        "mean face answers",
+        "minutes",
+        "leaderboard (other images)",
+    ):
         table.add_column(heading, justify="left" if heading == "step" else "right")
-    for step, found in zip(config["steps"], figures, strict=True):
+    for step, found in zip(config["ladder"], figures, strict=True):
         baseline = found["mean_face"]["rmse"]
         table.add_row(
             step["experiment"],
             *(f"{found[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")),
             f"{found['rmse'] / baseline:.2f}",
+            f"{100 * found['below_floor']:.0f} %",
             f"{found['minutes']:.1f}",
             "does not learn" if step["published"] is None else f"{step['published']}",
         )
     table.add_section()
     face = figures[0]["mean_face"]
-    table.add_row("mean face", *(f"{face[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")), "1.00", "", "")
+    table.add_row(
+        "mean face", *(f"{face[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")), "1.00", "100 %", "", ""
+    )
     return table
 
 

@@ -16,7 +16,7 @@ from facekp.files import atomic
 log = logging.getLogger(__name__)
 
 
-def pack(source: Path, target: Path) -> None:
+def pack(source: str | Path, target: Path) -> None:
     """Write the detector, its settings and what trained it, and nothing else.
 
     Args:
@@ -26,10 +26,9 @@ def pack(source: Path, target: Path) -> None:
     Raises:
         UserError: ``source`` is no checkpoint of `facekp.train`.
     """
-    load_checkpoint(source)  # raises where it is none
-    raw = read_tensors(source)
+    raw = read_tensors(load_checkpoint(source).path)
     if KEY not in raw:
-        raise UserError(f"ckpt={source}: is the starting system's, which holds nothing but weights already")
+        raise UserError(f"{source}: is the starting system's, which holds nothing but weights already")
     weights = {name: value.contiguous() for name, value in raw["state_dict"].items() if name.startswith(WEIGHTS)}
     with atomic(target) as draft:
         torch.save({KEY: raw[KEY], "state_dict": weights}, draft)
@@ -39,7 +38,7 @@ def main(cfg: DictConfig) -> Path:
     """Hydra's task: pack and tell."""
     config = cli.plain(cfg)
     target = Path(config["out"])
-    pack(Path(config["ckpt"]), target)
+    pack(config["ckpt"], target)
     log.info("ckpt: %s (%.1f MB)", target, target.stat().st_size / 1e6)
     return target
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.files import atomic
 
-SAFE = re.compile(r"[^=,\[\]{}()'\"\s]+")  # what Hydra's grammar takes unquoted
+SAFE = re.compile(r"[\w./~@+%-]+")  # of what Hydra's grammar and a shell take unquoted
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,31 +55,46 @@ def check_new_folder(folder: Path) -> None:
         UserError: it holds a run already, or its name has ``=``, commas, brackets, quotes or blanks.
     """
     if not SAFE.fullmatch(str(folder)):
-        raise UserError(f"out={folder}: a run's path must not hold =, commas, brackets, quotes or blanks")
+        raise UserError(
+            f"out={folder}: a run's path may hold letters, digits and ./_-~@+% only, no =, commas, brackets or blanks"
+        )
     if (folder / "config.yaml").exists():
         raise UserError(f"out={folder}: holds a run already; choose another out=, or go on with resume={folder}")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, groups: Iterable[str]) -> dict[str, Any]:
     """config.yaml of a run's folder.
 
+    Args:
+        folder: of the run.
+        groups: keys it must hold.
+
     Raises:
-        UserError: there is none, or it is no YAML.
+        UserError: there is none, or it is not what a run writes.
     """
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(f"resume={folder}: {path} does not exist; name the folder of a run")
     try:
-        return yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"resume={folder}: {path} is no YAML: {str(error).splitlines()[0]}") from error
+    missing = set(groups) - set(config if isinstance(config, dict) else ())
+    if missing:
+        raise UserError(f"resume={folder}: {path} lacks {sorted(missing)[0]}; it is not what a run wrote")
+    return config
 
 
 def git_revision() -> str | None:
-    """Commit of the checkout this package runs from, with ``-dirty`` behind it where files differ; None elsewhere."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
+    """Commit of the checkout this very file belongs to, with ``-dirty`` where files differ; None elsewhere."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy inside another project is not it
+        return git("describe", "--always", "--dirty", "--abbrev=40")
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from facekp import cli, runs
-from facekp.callbacks import build_callbacks, build_loggers
-from facekp.checkpoint import Trained, load_checkpoint
+from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers, close_loggers
+from facekp.checkpoint import Trained, load_checkpoint, read_tensors
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData
 from facekp.data.reader import read_table
@@ -30,6 +29,7 @@ from facekp.evaluate import score
 from facekp.keypoints import Keypoints
 from facekp.metrics import mean_face
 from facekp.pictures import draw_run
+from facekp.settings import check
 from facekp.speed import speed_up
 from facekp.tables import metrics_table, show
 
@@ -57,20 +57,43 @@ def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     table = read_table(config["data"], Keypoints.from_dict(config["keypoints"]))
     data, split = _split(table, config)
-    before = load_checkpoint(config["init_from"]) if config["init_from"] else None
-    estimator = _build_estimator(table, data, before, config)
+    last = _last_checkpoint(folder, split) if resume else None
+    estimator = _build_estimator(table, data, config, last)
     trainer = _build_trainer(config, folder)
-    if resume:
-        _check_same_split(folder, split)
-    elif trainer.is_global_zero:
-        _write_beginning(folder, config, split)
+    try:
+        if not resume and trainer.is_global_zero:
+            _write_beginning(folder, config, split)
+        trainer.fit(estimator, data, ckpt_path=last, weights_only=True)
+        if not trainer.is_global_zero:
+            return {}
+        return _finish(folder, table, data, trainer, estimator, (time.monotonic() - started) / 60, config)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+        log.warning("stopped; go on with resume=%s", folder)
+        raise
+    finally:
+        close_loggers(trainer.loggers)
+
+
+def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
+    """The checkpoint to go on from; None where the run was killed before its first epoch was over.
+
+    Raises:
+        UserError: the data changed since, or the checkpoint is damaged.
+    """
+    path = folder / "split.csv"
+    try:
+        before = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"resume={folder}: {path} can't be read ({str(error).splitlines()[0]})") from error
+    if not before.equals(split.astype({"set": str})):
+        raise UserError(f"resume={folder}: the data's rows are no longer those of {path}; start a new run")
     last = folder / "checkpoints" / "last.ckpt"
-    trainer.fit(estimator, data, ckpt_path=str(last) if resume and last.is_file() else None, weights_only=True)
-    if not trainer.is_global_zero:
-        return {}
-    if trainer.interrupted:
-        raise KeyboardInterrupt(f"stopped; go on with resume={folder}")
-    return _finish(folder, table, data, trainer, estimator, (time.monotonic() - started) / 60, config)
+    if not last.is_file():
+        return None
+    missing = {"optimizer_states", "pytorch-lightning_version", "callbacks"} - set(read_tensors(last))
+    if missing:
+        raise UserError(f"resume={folder}: {last} lacks {sorted(missing)[0]}; it is not what the run wrote")
+    return last
 
 
 def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame]:
@@ -90,21 +113,23 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame]:
     return data, runs.split_frame(table, fold_of, groups, data.train_rows, data.val_rows)
 
 
-def _build_estimator(table: FaceTable, data: FaceData, before: Trained | None, config: Config) -> KeypointEstimator:
+def _build_estimator(table: FaceTable, data: FaceData, config: Config, last: Path | None) -> KeypointEstimator:
+    """The estimator with its first weights; a resumed one gets its own from ``last``, and only its past from there."""
     detector = Detector(table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"])
+    before = load_checkpoint(last or config["init_from"]) if last or config["init_from"] else None
     if before is not None:
         _start_from(detector, before)
+    others = table.take(np.setdiff1d(np.arange(len(table)), data.val_rows))  # whatever subset= leaves out of training
+    face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
+    detector.mean_face = torch.where(face.isnan(), detector.mean_face, face)
     if config["trainer"]["fast_cpu"]:
         speed_up(detector.network)
-    others = np.setdiff1d(np.arange(len(table)), data.val_rows)  # whatever subset= leaves out of training
-    face = mean_face(table.points[others], table.source[others], table.keypoints)
     return KeypointEstimator(
         detector=detector,
         loss=config["loss"]["name"],
         lr=config["lr"],
         optimizer=config["optimizer"],
         scheduler=config["scheduler"],
-        mean_face=face,
         trained_before=np.empty(0, dtype=np.int64) if before is None else before.trained_on,
         config=config,
     )
@@ -120,21 +145,20 @@ def _start_from(detector: Detector, before: Trained) -> None:
 
 def _build_trainer(config: Config, folder: Path) -> pl.Trainer:
     settings = {key: value for key, value in config["trainer"].items() if key != "fast_cpu"}
-    if not isinstance(settings["max_epochs"], int) or settings["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs={settings['max_epochs']}: must be a whole number from 1 up")
     try:
         return pl.Trainer(
             **settings,
             default_root_dir=folder,
             callbacks=build_callbacks(config, folder),
             logger=build_loggers(config, folder),
+            plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             enable_progress_bar=bool(config["callbacks"]["progress"]),
             enable_model_summary=False,
         )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"trainer: {error}") from error
 
 
@@ -145,17 +169,6 @@ def _write_beginning(folder: Path, config: Config, split: pd.DataFrame) -> None:
     runs.write_text(folder / "git.txt", f"{revision}\n")
     runs.write_csv(folder / "split.csv", split)
     runs.write_yaml(folder / "config.yaml", config)
-
-
-def _check_same_split(folder: Path, split: pd.DataFrame) -> None:
-    """The rows must be those the run began with.
-
-    Raises:
-        UserError: the data changed since.
-    """
-    path = folder / "split.csv"
-    if not path.is_file() or not pd.read_csv(path).equals(split.astype({"set": str})):
-        raise UserError(f"resume={folder}: the data's rows are no longer those of {path}; start a new run")
 
 
 def _finish(
@@ -170,7 +183,8 @@ def _finish(
     """Score the best checkpoint, write what a run leaves, and tell."""
     best = load_checkpoint(folder / "checkpoints" / "best.ckpt")
     held_out = table.take(data.val_rows)
-    figures, points, confidence = score([best], held_out, estimator.mean_face)
+    others = table.take(np.setdiff1d(np.arange(len(table)), data.val_rows))
+    figures, points, confidence = score([best], held_out, others)
     figures |= {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
@@ -196,7 +210,8 @@ def _resumed(config: Config, overrides: list[str]) -> Config:
     for key in keys:
         if key not in BESIDE_RESUME and not key.startswith("logger."):
             raise UserError(f"resume={config['resume']}: {key} can't be changed on the way; leave it out or start anew")
-    own = runs.read_config(Path(config["resume"]))
+    own = runs.read_config(Path(config["resume"]), groups=config)
+    check(own)
     if "trainer.max_epochs" in keys:
         own["trainer"]["max_epochs"] = config["trainer"]["max_epochs"]
     if any(key.split(".")[0] == "logger" for key in keys):
@@ -204,10 +219,15 @@ def _resumed(config: Config, overrides: list[str]) -> Config:
     return own
 
 
-def _check(config: Mapping[str, Any]) -> None:
-    seed = config["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise UserError(f"seed={seed}: must be a whole number from 0 to 4294967295")
+def _absolute(config: Config) -> Config:
+    """Paths that config.yaml may be read with from anywhere: files that are read, made absolute."""
+    data = dict(config["data"])
+    for key in {"dir", "cache"} & set(data):
+        data[key] = None if data[key] is None else str(Path(data[key]).expanduser().absolute())
+    init_from = config["init_from"]
+    if init_from not in (None, "shipped"):
+        init_from = str(Path(init_from).absolute())
+    return {**config, "data": data, "init_from": init_from}
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
@@ -222,7 +242,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
         config = _resumed(config, overrides)
     elif not cli.is_child_process():
         runs.check_new_folder(folder)
-    _check(config)
+        config = _absolute(config)
     torch.set_float32_matmul_precision("high")
     return train(config, folder, resume)
 

@@ -83,9 +83,20 @@ def test_step_generators_differ_by_seed_step_and_process():
     [
         ({"fold": 5}, "data.fold=5: with data.folds=5"),
         ({"subset": "half"}, "subset=half: choose one of full, complete"),
-        ({"batch_size": 0}, "data.batch_size=0"),
     ],
 )
 def test_a_bad_setting_is_named(faces, change, told):
     with pytest.raises(UserError, match=told):
         data_of(faces, **change)
+
+
+def test_a_batch_must_hold_a_row_for_every_process(faces):
+    with pytest.raises(UserError, match="batch_size=2: must be at least"):
+        data_of(faces, batch_size=2, world=3).train_dataloader()
+
+
+def test_a_share_without_rows_is_an_empty_batch(faces):
+    batches = list(data_of(faces, rank=2, world=3).val_dataloader())
+    data = data_of(faces)
+    empty = data.on_after_batch_transfer(batches[0][:0], 0)
+    assert empty["image"].shape == (0, 1, 96, 96)

@@ -60,3 +60,8 @@ def test_a_hash_tells_pixels_apart_and_nothing_else(images):
     assert (image_hashes(images.copy(order="F")) == hashes).all()
     images[5, 0, 0] ^= 1
     assert (image_hashes(images) == hashes).sum() == 39
+
+
+def test_identical_flat_images_share_a_group(images):
+    images[4] = images[9] = 77
+    assert near_duplicate_groups(images)[9] == 4

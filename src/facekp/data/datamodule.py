@@ -52,7 +52,7 @@ class FaceData(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        _check(table, fold_of, fold, subset, batch_size)
+        _check(table, fold_of, fold, subset)
         self.table, self.batch_size, self.augmentation, self.seed = table, batch_size, augmentation, seed
         chosen = table.mask.all(axis=1) if subset == "complete" else np.ones(len(table), dtype=bool)
         self.train_rows = np.flatnonzero((fold_of != fold) & chosen)
@@ -87,20 +87,26 @@ class FaceData(LightningDataModule):
         return self.trainer
 
     def _loader(self, batches: Callable[[], list[np.ndarray]]) -> DataLoader:
-        sampler = ShardedBatches(batches, self._trainer().global_rank, self._trainer().world_size)
+        world = self._trainer().world_size
+        if self.batch_size < world:
+            raise UserError(f"data.batch_size={self.batch_size}: must be at least the number of processes, {world}")
+        sampler = ShardedBatches(batches, self._trainer().global_rank, world)
         everything = cast("Any", range(len(self.table)))  # a dataset whose items are the row numbers themselves
-        return DataLoader(everything, batch_sampler=sampler, collate_fn=torch.tensor)
+        return DataLoader(everything, batch_sampler=sampler, collate_fn=_row_numbers)
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Batch:
         """Row numbers (n,) to the dictionary of tensors described above."""
-        rows = self._resident(batch.device)
-        images = rows["image"][batch].unsqueeze(1).float()
-        points = rows["points"][batch]
         trainer = self._trainer()
-        if trainer.training:
-            generator = step_generator(self.seed, trainer.global_step, trainer.global_rank)
-            images, points = self.augmentation(images, points, self.flip_order.to(batch.device), generator)
-        return {"image": images, "points": points, "source": rows["source"][batch]}
+        address = (self.seed, trainer.global_step, trainer.global_rank)
+        return self.assemble(batch, step_generator(*address) if trainer.training else None)
+
+    def assemble(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        """Row numbers (n,) to the dictionary of tensors described above, augmented where a generator is given."""
+        table = self._resident(rows.device)
+        images, points = table["image"][rows].unsqueeze(1).float(), table["points"][rows]
+        if generator is not None:
+            images, points = self.augmentation(images, points, self.flip_order.to(rows.device), generator)
+        return {"image": images, "points": points, "source": table["source"][rows]}
 
     def _resident(self, device: torch.device) -> Batch:
         """The whole table on the device, copied once: 7049 faces are 65 MB."""
@@ -109,6 +115,11 @@ class FaceData(LightningDataModule):
             tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
             self._on_device = {**tensors, "source": tensors["source"].long()}
         return self._on_device
+
+
+def _row_numbers(rows: list[int]) -> Tensor:
+    """int64 (n,); a process's share of a batch may be empty."""
+    return torch.tensor(rows, dtype=torch.long)
 
 
 class ShardedBatches(Sampler[list[int]]):
@@ -140,13 +151,11 @@ def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0] >> 1))
 
 
-def _check(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str, batch_size: int) -> None:
+def _check(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -> None:
     folds = int(fold_of.max()) + 1
     if fold not in range(folds):
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}")
     if subset not in SUBSETS:
         raise UserError(f"subset={subset}: choose one of {', '.join(SUBSETS)}")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise UserError(f"data.batch_size={batch_size}: must be a whole number from 1 up")
     if np.isnan(table.points).all():
         raise UserError("the table holds no labelled point at all; nothing can be learnt from it")

@@ -32,9 +32,6 @@ def read_table(settings: Settings, keypoints: Keypoints) -> FaceTable:
     """
     if settings["name"] not in READERS:
         raise UserError(f"data.name: {settings['name']!r} is unknown; choose one of {', '.join(READERS)}")
-    rows = settings["rows"]
-    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-        raise UserError(f"data.rows={rows}: must be a whole number from 1 up, or null for all")
     table = READERS[settings["name"]](settings, keypoints)
     log.info("%s", describe(table, settings))
     return table
@@ -83,7 +80,7 @@ def _provide(settings: Settings, error: csv.MissingFile) -> None:
 
         api.authenticate()
         api.competition_download_files(COMPETITION, path=settings["dir"])
-    except (ImportError, Exception, SystemExit) as failure:
+    except (Exception, SystemExit) as failure:  # the package leaves the process where credentials lack
         raise UserError(
             f"data.download=true: {type(failure).__name__}: {failure}. Needs pip install 'facekp[kaggle]', credentials "
             f"(KAGGLE_API_TOKEN or ~/.kaggle) and the competition's rules accepted on its page"

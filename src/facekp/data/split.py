@@ -27,7 +27,8 @@ def near_duplicate_groups(images: np.ndarray) -> np.ndarray:
     height, width = (side // COARSE * COARSE for side in images.shape[1:])
     small = images[:, :height, :width].reshape(len(images), COARSE, height // COARSE, COARSE, width // COARSE)
     thumbnails = _standardise(small.mean(axis=(2, 4), dtype=np.float32))
-    group = np.arange(len(images))
+    _, first, member = np.unique(image_hashes(images), return_index=True, return_inverse=True)
+    group = first[member]  # identical images, flat ones too; correlation finds the nearly equal
     for start in range(0, len(images), 1024):
         alike = thumbnails[start : start + 1024] @ thumbnails.T > CORRELATION - 0.03
         for i, j in np.argwhere(np.triu(alike, k=start + 1)):

@@ -1,0 +1,119 @@
+"""What each setting may be: one table, checked first thing by every entry point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+from facekp.errors import UserError
+
+Rule = tuple[Callable[[Any], bool], str]  # a test and what it demands, in words
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def whole(low: int, high: int | None = None) -> Rule:
+    def test(value: Any) -> bool:
+        return type(value) is int and low <= value and (high is None or value <= high)
+
+    return test, f"a whole number from {low} " + ("up" if high is None else f"to {high}")
+
+
+def number(low: float, high: float = math.inf, above: bool = False) -> Rule:
+    def test(value: Any) -> bool:
+        return _is_number(value) and (low < value if above else low <= value) and value <= high
+
+    words = f"above {low:g}" if above else f"from {low:g}"
+    return test, f"a number {words}" + ("" if high == math.inf else f" to {high:g}")
+
+
+def optional(rule: Rule) -> Rule:
+    return lambda value: value is None or rule[0](value), f"{rule[1]}, or null"
+
+
+FLAG: Rule = (lambda value: isinstance(value, bool), "true or false")
+TEXT: Rule = (_is_text, "a text; quote it where it looks like something else")
+PATH: Rule = (_is_text, "a path; quote it where it looks like something else")
+PATHS: Rule = (
+    lambda value: _is_text(value) or (isinstance(value, list) and len(value) > 0 and all(map(_is_text, value))),
+    "a path, or a list of at least one",
+)
+ANY_NUMBER: Rule = (_is_number, "a number")
+GROUP: Rule = (lambda value: isinstance(value, dict), "a group of settings")
+
+RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
+    "seed": whole(0, 2**32 - 1),
+    "lr": number(0, above=True),
+    "debug": FLAG,
+    "out": optional(PATH),
+    "init_from": optional(PATH),
+    "resume": optional(PATH),
+    "ckpt": PATHS,
+    "subset": TEXT,
+    "data": GROUP,
+    "data.dir": PATH,
+    "data.cache": optional(PATH),
+    "data.download": FLAG,
+    "data.rows": optional(whole(1)),
+    "data.seed": whole(0),
+    "data.folds": whole(2),
+    "data.fold": whole(0),
+    "data.split_seed": whole(0),
+    "data.batch_size": whole(1),
+    "test_rows": whole(1),
+    "model": GROUP,
+    "model.network": GROUP,
+    "model.by_source": FLAG,
+    "model.sigma": number(0, above=True),
+    "model.normalise": GROUP,
+    "model.normalise.mean": ANY_NUMBER,
+    "model.normalise.std": number(0, above=True),
+    "decoder.flip": optional(FLAG),
+    "decoder.floor": optional(number(0)),
+    "decoder.rule": optional(TEXT),
+    "augment.flip": number(0, 1),
+    "augment.scale": number(0, 0.9),
+    "augment.shear": number(0, 0.9),
+    "augment.*": number(0),
+    "trainer.max_epochs": whole(1),
+    "trainer.gradient_clip_val": optional(number(0, above=True)),
+    "trainer.fast_cpu": FLAG,
+    "callbacks.progress": FLAG,
+    "callbacks.pictures": whole(0),
+    "logger.offline": FLAG,
+    "rounds": whole(1),
+    "steps": whole(1),
+    "threads": whole(1),
+    "row_by_row": whole(1),
+    "fast": FLAG,
+    "root": PATH,
+    "ladder": (lambda value: isinstance(value, list) and len(value) > 0, "a list of steps"),
+    "*.name": TEXT,
+}
+
+
+def check(values: Mapping[str, Any], prefix: str = "") -> None:
+    """Test every setting that a rule is known for.
+
+    Args:
+        values: a composed config, or a part of one.
+        prefix: where the part stands in the whole, with a dot at its end.
+
+    Raises:
+        UserError: one is not what it must be; the message names key, value and demand.
+    """
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        rule = next((rule for pattern, rule in RULES.items() if fnmatch(key, pattern)), None)
+        if rule is not None and not rule[0](value):
+            raise UserError(f"{key}={value}: must be {rule[1]}")
+        if isinstance(value, Mapping):
+            check(value, f"{key}.")

@@ -1,0 +1,41 @@
+"""Loggers: metrics.csv always but for none, and what was asked for beside it."""
+
+import pandas as pd
+import pytest
+
+from facekp.callbacks import build_loggers
+from facekp.errors import UserError
+from facekp.train import train
+from tests.conftest import TINY, config_of
+
+
+def run(folder, *overrides):
+    train(config_of(*TINY, "trainer.max_epochs=1", *overrides), folder)
+    return {p.name for p in folder.iterdir()}
+
+
+def test_csv_holds_a_row_an_epoch_with_every_curve(tiny_run):
+    curves = pd.read_csv(tiny_run / "metrics.csv")
+    assert curves["epoch"].tolist() == [0, 1]
+    assert curves["step"].tolist() == [1, 2]
+    assert {"lr", "train/loss", "val/loss", "val/rmse", "val/rmse/dense", "val/rmse/nose_tip", "val/nme"} <= set(curves)
+    assert curves.notna().all(axis=None)
+
+
+def test_none_leaves_no_curves(tmp_path):
+    assert "metrics.csv" not in run(tmp_path / "run", "logger=none")
+
+
+def test_tensorboard_stands_beside_the_curves(tmp_path):
+    pytest.importorskip("tensorboard")
+    assert {"metrics.csv", "tensorboard"} <= run(tmp_path / "run", "logger=tensorboard")
+
+
+def test_wandb_stands_beside_the_curves_and_stays_on_disk(tmp_path):
+    assert {"metrics.csv", "wandb"} <= run(tmp_path / "run", "logger=wandb", "logger.offline=true")
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_an_unknown_logger_is_told_the_choices(tmp_path):
+    with pytest.raises(UserError, match="csv, wandb, tensorboard, none"):
+        build_loggers({"logger": {"name": "paper"}}, tmp_path)

@@ -1,0 +1,69 @@
+"""Settings of the wrong kind are told before anything is done."""
+
+import pytest
+
+from facekp.errors import UserError
+from facekp.settings import RULES, check
+
+WRONG = {
+    "seed": [-1, 1.5, "a", True, 2**32],
+    "lr": [0, -1, "fast", float("nan"), None],
+    "data.fold": [1.0, -1, "x"],
+    "data.rows": [0, "many"],
+    "data.batch_size": [0, 1.5, True],
+    "augment.flip": [2, -0.1, "x"],
+    "augment.scale": [1, 5],
+    "augment.rotate": [-1, None],
+    "model.sigma": [0, "abc", None],
+    "model.normalise.std": [0, "abc"],
+    "model.network.name": [["a"], None],
+    "optimizer.name": [["a"]],
+    "decoder.flip": ["abc", 1],
+    "callbacks.pictures": [-1, 1.5, "abc"],
+    "ckpt": [5, True, None, [5], [], {"a": 1}],
+    "init_from": [5, ["A"]],
+    "debug": ["abc"],
+}
+
+
+def nested(key, value):
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_told_with_its_key(key, value):
+    with pytest.raises(UserError) as error:
+        check(nested(key, value))
+    assert str(error.value).startswith(f"{key}=")
+    assert "must be" in str(error.value)
+
+
+def test_every_shipped_config_passes():
+    from tests.conftest import CONF_DIR, config_of
+
+    for path in CONF_DIR.glob("*.yaml"):
+        given = {"evaluate": ["ckpt=a"], "submit": ["ckpt=a"], "pack": ["ckpt=a", "out=b"], "synthetic": ["out=a"]}
+        check(config_of(*given.get(path.stem, []), name=path.stem))
+
+
+def test_every_rule_is_about_a_setting_that_exists():
+    from fnmatch import fnmatch
+
+    from tests.conftest import CONF_DIR, config_of
+
+    given = {"evaluate": ["ckpt=a"], "submit": ["ckpt=a"], "pack": ["ckpt=a", "out=b"], "synthetic": ["out=a"]}
+    keys = set()
+
+    def collect(values, prefix=""):
+        for name, value in values.items():
+            keys.add(prefix + name)
+            if isinstance(value, dict):
+                collect(value, f"{prefix}{name}.")
+
+    for path in CONF_DIR.glob("*.yaml"):
+        collect(config_of(*given.get(path.stem, []), name=path.stem))
+    collect(config_of("data=synthetic", "logger=wandb"))
+    unused = [pattern for pattern in RULES if not any(fnmatch(key, pattern) for key in keys)]
+    assert unused == []
