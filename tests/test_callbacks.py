@@ -39,3 +39,30 @@ def test_wandb_stands_beside_the_curves_and_stays_on_disk(tmp_path):
 def test_an_unknown_logger_is_told_the_choices(tmp_path):
     with pytest.raises(UserError, match="csv, wandb, tensorboard, none"):
         build_loggers({"logger": {"name": "paper"}}, tmp_path)
+
+
+def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
+    """Against an average kept by hand over the weights of every step."""
+    import torch
+    from pytorch_lightning import Callback
+
+    from facekp import train as module
+
+    seen = []
+
+    class Spy(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            seen.append(pl_module.detector.network.heads[0].weight.detach().clone())
+
+    original = module.build_callbacks
+    module.build_callbacks = lambda *a: [*original(*a), Spy()]
+    try:
+        run(tmp_path / "run", "callbacks.ema=0.5", "data.batch_size=8", "lr=0.1")
+    finally:
+        module.build_callbacks = original
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    raw = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.testing.assert_close(raw["state_dict"]["detector.network.heads.0.weight"].contiguous(), expected.contiguous())
+    assert len(seen) > 3

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint, RichProgressBar
+from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -79,10 +79,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Curves (unless ``logger=none``), progress bar, checkpoints."""
+    """Curves (unless ``logger=none``), progress bar, averaged weights where asked for, checkpoints."""
     curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
-    return [*curves, *progress, Checkpoints(folder)]
+    decay = config["callbacks"]["ema"]
+    average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
+    return [*curves, *progress, *average, Checkpoints(folder)]
 
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:

@@ -87,6 +87,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "trainer.gradient_clip_val": optional(number(0, above=True)),
     "trainer.fast_cpu": FLAG,
     "callbacks.progress": FLAG,
+    "callbacks.ema": optional(number(0, 1)),
     "callbacks.pictures": whole(0),
     "logger.offline": FLAG,
     "rounds": whole(1),
