@@ -72,7 +72,7 @@ def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table
         "ours",
         "dense",
         "sparse",
-        "share of mean face",
+        "of mean face",
         "mean face answers",
         "minutes",
         "leaderboard (other images)",
@@ -81,7 +81,7 @@ def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table
     for step, found in zip(config["ladder"], figures, strict=True):
         baseline = found["mean_face"]["rmse"]
         table.add_row(
-            step["experiment"],
+            step["experiment"].removeprefix("seed/"),
             *(f"{found[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")),
             f"{found['rmse'] / baseline:.2f}",
             f"{100 * found['below_floor']:.0f} %",
