@@ -36,7 +36,9 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
     figures = []
     for number in range(1, len(config["ladder"]) + 1):
         folder = root / str(number)
-        if not (folder / "metrics.json").is_file():
+        if (folder / "metrics.json").is_file():
+            log.info("kept: %s, trained before; remove the folder to train it anew", folder)
+        else:
             _train(step_overrides(config, number), folder)
         figures.append(json.loads((folder / "metrics.json").read_text()))
     return figures

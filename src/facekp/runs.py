@@ -14,7 +14,6 @@ pictures/         faces, heatmaps, curves
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,8 +26,7 @@ import yaml
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.files import atomic
-
-SAFE = re.compile(r"[\w./~@+%-]+")  # of what Hydra's grammar and a shell take unquoted
+from facekp.settings import check
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,12 +50,9 @@ def check_new_folder(folder: Path) -> None:
     """A run's own folder must be new, and its path fit for ``ckpt=`` and ``resume=`` as it stands.
 
     Raises:
-        UserError: it holds a run already, or its name has ``=``, commas, brackets, quotes or blanks.
+        UserError: it holds a run already, or its name is not fit.
     """
-    if not SAFE.fullmatch(str(folder)):
-        raise UserError(
-            f"out={folder}: a run's path may hold letters, digits and ./_-~@+% only, no =, commas, brackets or blanks"
-        )
+    check({"out": str(folder)})  # a sweep makes it of what differs
     if (folder / "config.yaml").exists():
         raise UserError(f"out={folder}: holds a run already; choose another out=, or go on with resume={folder}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from typing import Any
@@ -42,6 +43,10 @@ def optional(rule: Rule) -> Rule:
 FLAG: Rule = (lambda value: isinstance(value, bool), "true or false")
 TEXT: Rule = (_is_text, "a text; quote it where it looks like something else")
 PATH: Rule = (_is_text, "a path; quote it where it looks like something else")
+NEW_PATH: Rule = (  # what a run prints is pasted back into ckpt= and resume=: nothing that Hydra or a shell would quote
+    lambda value: isinstance(value, str) and re.fullmatch(r"[\w./~@+%-]+", value) is not None,
+    "a path of letters, digits and ./_-~@+% only, no =, commas, brackets or blanks",
+)
 PATHS: Rule = (
     lambda value: _is_text(value) or (isinstance(value, list) and len(value) > 0 and all(map(_is_text, value))),
     "a path, or a list of at least one",
@@ -53,7 +58,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "seed": whole(0, 2**32 - 1),
     "lr": number(0, above=True),
     "debug": FLAG,
-    "out": optional(PATH),
+    "out": optional(NEW_PATH),
     "init_from": optional(PATH),
     "resume": optional(PATH),
     "ckpt": PATHS,
@@ -95,7 +100,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "threads": whole(1),
     "row_by_row": whole(1),
     "fast": FLAG,
-    "root": PATH,
+    "root": NEW_PATH,
     "ladder": (lambda value: isinstance(value, list) and len(value) > 0, "a list of steps"),
     "*.name": TEXT,
 }
