@@ -14,7 +14,7 @@ import yaml
 
 from tests.conftest import TINY, facekp
 
-RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100"]
+RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100", "callbacks.ema=0.9"]
 
 
 def epochs_done(folder: Path) -> int:
@@ -53,8 +53,9 @@ def test_weights_and_optimiser_are_equal_to_the_last_bit(runs):
     whole, resumed = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in runs)
     assert resumed["epoch"] == whole["epoch"] == 7  # counted from 0
     assert resumed["global_step"] == whole["global_step"]
-    for key, value in whole["state_dict"].items():
-        assert torch.equal(value, resumed["state_dict"][key]), key
+    for part in ("state_dict", "current_model_state"):  # averaged and trained weights
+        for key, value in whole[part].items():
+            assert torch.equal(value, resumed[part][key]), key
     for state, other in zip(
         whole["optimizer_states"][0]["state"].values(), resumed["optimizer_states"][0]["state"].values(), strict=True
     ):
