@@ -102,7 +102,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     if np.isnan(table.points).all():
         raise UserError("data: the table holds no labelled point; nothing can be scored")
     rows = unseen_rows(trained, table)
-    held_out, others = table.take(rows), table.take(np.setdiff1d(np.arange(len(table)), rows))
+    held_out, others = table.take(rows), table.without(rows)
     figures, points, confidence = score(trained, held_out, others if others.mask.any() else held_out)
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if config["out"] is not None:

@@ -119,7 +119,7 @@ def _build_estimator(table: FaceTable, data: FaceData, config: Config, last: Pat
     before = load_checkpoint(last or config["init_from"]) if last or config["init_from"] else None
     if before is not None:
         _start_from(detector, before)
-    others = table.take(np.setdiff1d(np.arange(len(table)), data.val_rows))  # whatever subset= leaves out of training
+    others = table.without(data.val_rows)  # whatever subset= leaves out of training
     face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
     detector.mean_face = torch.where(face.isnan(), detector.mean_face, face)
     if config["trainer"]["fast_cpu"]:
@@ -183,8 +183,7 @@ def _finish(
     """Score the best checkpoint, write what a run leaves, and tell."""
     best = load_checkpoint(folder / "checkpoints" / "best.ckpt")
     held_out = table.take(data.val_rows)
-    others = table.take(np.setdiff1d(np.arange(len(table)), data.val_rows))
-    figures, points, confidence = score([best], held_out, others)
+    figures, points, confidence = score([best], held_out, table.without(data.val_rows))
     figures |= {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,

@@ -11,6 +11,7 @@ on the device, augments the training ones and hands on dictionaries of tensors:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -62,7 +63,7 @@ class FaceData(LightningDataModule):
         self.flip_order = torch.from_numpy(table.keypoints.flip_order())
         self._on_device: Batch | None = None
 
-    @property
+    @cached_property
     def train_hashes(self) -> np.ndarray:
         """int64 hashes of the training images, by which checkpoints are kept from being scored on them."""
         return image_hashes(self.table.images[self.train_rows])

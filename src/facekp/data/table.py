@@ -49,3 +49,7 @@ class FaceTable:
             source=self.source[index],
             row=self.row[index],
         )
+
+    def without(self, index: np.ndarray) -> FaceTable:
+        """All rows but those at ``index`` (integers), copied."""
+        return self.take(np.setdiff1d(np.arange(len(self)), index))
