@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from facekp.errors import UserError
-from facekp.hourglass import Hourglass, Residual, build_network
+from facekp.hourglass import Hourglass, Residual
+from facekp.networks import build_network
 
 SMALL = {"heatmaps": 5, "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
 

@@ -1,13 +1,25 @@
-"""Masked losses against numpy, and their indifference to what nobody labelled."""
+"""Losses against numpy and against their papers' words, and their indifference to what nobody labelled."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.special import log_softmax
+from scipy.spatial.distance import jensenshannon
+from scipy.special import log_softmax, softmax
 
+from facekp.conf import CONF_DIR
 from facekp.errors import UserError
 from facekp.heatmap import HeatmapCodec
-from facekp.loss import LOSSES, build_loss, masked_cross_entropy, masked_mse
+from facekp.loss import adaptive_wing, build_loss, labelled_mean, soft_argmax
+from tests.conftest import config_of
+
+CODEC = HeatmapCodec((96, 96), 4, 1.0)
+CHOICES = sorted(path.stem for path in (CONF_DIR / "loss").glob("*.yaml"))
+
+
+def loss_of(choice):
+    return build_loss(config_of(f"loss={choice}")["loss"])
 
 
 @pytest.fixture
@@ -15,49 +27,110 @@ def batch():
     torch.manual_seed(0)
     points = torch.rand(5, 4, 2) * 95
     points[torch.rand(5, 4) < 0.4] = torch.nan
-    target = HeatmapCodec((96, 96), 4, 1.0).encode(points)
-    return torch.randn(5, 4, 24, 24), target, ~points[..., 0].isnan()
+    return torch.randn(5, 4, 24, 24), CODEC.encode(points), CODEC.to_cells(points)
 
 
-def test_mse_equals_numpy_over_labelled_cells(batch):
-    out, target, mask = (t.numpy() for t in batch)
-    expected = np.mean([((out[n, c] - target[n, c]) ** 2).mean() for n, c in np.argwhere(mask)])
-    assert masked_mse(*batch).item() == pytest.approx(expected, rel=1e-5)
+def labelled(cells):
+    return ~cells[..., 0].isnan()
 
 
-def test_cross_entropy_equals_scipy_over_labelled_maps(batch):
-    out, target, mask = (t.numpy().astype(np.float64) for t in batch)
-    each = []
-    for n, c in np.argwhere(mask):
-        share = target[n, c].ravel() / target[n, c].sum()
-        each.append(-(share * log_softmax(out[n, c].ravel())).sum())
-    assert masked_cross_entropy(*batch).item() == pytest.approx(np.mean(each), rel=1e-5)
+def over_labelled_maps(batch, each):
+    out, target, cells = (t.numpy().astype(np.float64) for t in batch)
+    return [each(out[n, c], target[n, c], cells[n, c]) for n, c in np.argwhere(~np.isnan(cells[..., 0]))]
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_rows_without_labels_change_neither_loss_nor_gradient(batch, name):
-    out, target, mask = batch
-    blank = torch.zeros_like(mask)
+def mean_cell(out):
+    share = softmax(out)
+    y, x = np.mgrid[:24, :24]
+    return np.array([(share * x).sum(), (share * y).sum()])
+
+
+def distribution(target):
+    return (target / target.sum()).ravel()
+
+
+BY_HAND = {
+    "mse": lambda out, target, cell: ((out - target) ** 2).mean(),
+    "weighted_mse": lambda out, target, cell: ((1 + 20 * target) * (out - target) ** 2).mean(),
+    "cross_entropy": lambda out, target, cell: -(distribution(target) * log_softmax(out.ravel())).sum(),
+    "jensen_shannon": lambda out, target, cell: jensenshannon(distribution(target), softmax(out.ravel())) ** 2,
+    "squared": lambda out, target, cell: ((mean_cell(out) - cell) ** 2).sum() + BY_HAND["cross_entropy"](out, target, cell),
+}
+
+
+@pytest.mark.parametrize("choice", BY_HAND)
+def test_a_loss_equals_numpy_over_labelled_maps(batch, choice):
+    expected = np.mean(over_labelled_maps(batch, BY_HAND[choice]))
+    found = labelled_mean(loss_of(choice)(*batch), labelled(batch[2]))
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_adaptive_wing_is_continuous_where_its_halves_meet_and_weighs_the_foreground():
+    target = torch.zeros(1, 1, 3, 3)
+    below, above = (adaptive_wing(torch.full_like(target, 0.5 + side), target, target) for side in (-1e-6, 1e-6))
+    torch.testing.assert_close(below, above, atol=1e-4, rtol=0)
+    assert below.item() == pytest.approx(14 * math.log1p(0.5**2.1), rel=1e-4)
+    target[0, 0, 1, 1] = 0.5  # every cell is the peak's neighbour: all count 11 times
+    assert adaptive_wing(target + 0.1, target, target).item() > 10 * 14 * math.log1p(0.1**2.1) / 2
+
+
+def test_soft_argmax_of_a_drawn_peak_is_its_place():
+    cells = torch.tensor([[[11.3, 7.8]]])
+    raw = CODEC.encode(cells * 4 + 1.5).log()
+    torch.testing.assert_close(soft_argmax(raw), cells, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_better_map_costs_less(batch, choice):
+    out, target, cells = batch
+    loss, mask = loss_of(choice), labelled(cells)
+    good = target if config_of(f"loss={choice}")["loss"]["activation"] == "none" else (target + 1e-9).log()
+    costs = [labelled_mean(loss(good + off * out, target, cells), mask).item() for off in (0.0, 0.3, 1.0, 3.0)]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[1] < costs[3]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_rows_without_labels_change_neither_loss_nor_gradient(batch, choice):
+    out, target, cells = batch
+    loss = loss_of(choice)
     few, many = out.clone().requires_grad_(), torch.cat((out, 9 * torch.randn_like(out))).requires_grad_()
-    loss_few = LOSSES[name](few, target, mask)
-    loss_many = LOSSES[name](many, torch.cat((target, torch.zeros_like(target))), torch.cat((mask, blank)))
+    blank = torch.full_like(cells, torch.nan)
+    all_cells = torch.cat((cells, blank))
+    loss_few = labelled_mean(loss(few, target, cells), labelled(cells))
+    loss_many = labelled_mean(loss(many, torch.cat((target, 0 * target)), all_cells), labelled(all_cells))
     loss_few.backward()
     loss_many.backward()
-    assert loss_many.item() == pytest.approx(loss_few.item(), rel=1e-6)
+    assert loss_many.item() == pytest.approx(loss_few.item(), rel=1e-5)
     torch.testing.assert_close(many.grad[:5], few.grad)
     assert (many.grad[5:] == 0).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_batch_without_any_label_costs_nothing(batch, name):
-    out, target, mask = batch
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_batch_without_any_label_costs_nothing(batch, choice):
+    out, target, cells = batch
     out = out.requires_grad_()
-    loss = LOSSES[name](out, torch.zeros_like(target), torch.zeros_like(mask))
+    blank = torch.full_like(cells, torch.nan)
+    loss = labelled_mean(loss_of(choice)(out, 0 * target, blank), labelled(blank))
     loss.backward()
     assert loss.item() == 0
     assert out.grad.abs().sum() == 0
 
 
-def test_an_unknown_loss_is_told_the_choices():
-    with pytest.raises(UserError, match="cross_entropy"):
-        build_loss("huber")
+def test_weights_decide_how_much_a_map_counts():
+    error, weight = torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[3.0, 1.0, 0.0]])
+    assert labelled_mean(error, weight).item() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"name": "huber"}, "cross_entropy"),
+        ({"name": "mse", "foregound": 2}, "foregound"),
+        ({"name": "expectation", "distance": "l7", "cross_entropy_share": 1.0}, "smooth_l1"),
+        ({"name": "expectation", "distance": "wing"}, "cross_entropy_share"),
+    ],
+)
+def test_a_wrong_setting_is_told_the_choices(settings, told):
+    with pytest.raises(UserError, match=told):
+        build_loss({"activation": "softmax", **settings})

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from facekp.hourglass import build_network
+from facekp.networks import build_network
 from facekp.seed import seed_state_dict
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

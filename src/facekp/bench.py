@@ -32,7 +32,7 @@ from facekp.data.datamodule import Batch, FaceData
 from facekp.data.synthetic import draw_faces
 from facekp.detector import Detector
 from facekp.keypoints import Keypoints
-from facekp.loss import build_loss, masked_mse
+from facekp.loss import build_loss, labelled_mean, mse
 from facekp.speed import speed_up
 from facekp.tables import show
 
@@ -135,18 +135,19 @@ def _bench_pipeline(keypoints: Keypoints, config: dict[str, Any]) -> tuple[str, 
     speed_up(detector.network)
     augmentation = Augmentation.from_dict(config["augment"])
     data = FaceData(table, np.arange(len(table)) % 2, 0, "full", BATCH, augmentation, seed=0)
-    loss, optimizer = build_loss(config["loss"]["name"]), torch.optim.Adam(detector.parameters())
+    loss, optimizer = build_loss(config["loss"]), torch.optim.Adam(detector.parameters())
     rows, generator = torch.arange(BATCH), torch.Generator().manual_seed(0)
 
     def before() -> tuple[Batch, Tensor, Tensor]:
         batch = data.assemble(rows, generator)
         return batch, *detector.target(batch["points"], batch["source"])
 
-    batch, target, mask = before()
+    batch, target, cells = before()
+    mask = ~cells[..., 0].isnan()
 
     def step() -> None:
         optimizer.zero_grad()
-        loss(detector(batch["image"])[-1], target, mask).backward()
+        labelled_mean(loss(detector(batch["image"])[-1], target, cells), mask).backward()
         optimizer.step()
 
     def around() -> None:
@@ -175,7 +176,7 @@ def _bench_seed_step(config: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
 
 def _seed_steps(fast: bool, steps: int, threads: int) -> tuple[float, list[float]]:
     """The first loss (later ones differ as Adam enlarges rounding errors), and seconds of each step but the first."""
-    from facekp.hourglass import build_network
+    from facekp.networks import build_network
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -184,12 +185,12 @@ def _seed_steps(fast: bool, steps: int, threads: int) -> tuple[float, list[float
         speed_up(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     images, target = torch.rand(SEED_BATCH, 1, 96, 96), torch.rand(SEED_BATCH, 15, 96, 96)
-    mask = torch.ones(SEED_BATCH, 15, dtype=torch.bool)
+    mask, cells = torch.ones(SEED_BATCH, 15), torch.zeros(SEED_BATCH, 15, 2)
     losses: list[float] = []
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = masked_mse(network(images)[-1], target, mask)
+        loss = labelled_mean(mse(network(images)[-1], target, cells), mask)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from facekp.errors import UserError
 from facekp.heatmap import DECODERS, HeatmapCodec
-from facekp.hourglass import build_network
+from facekp.networks import build_network
 from facekp.keypoints import Keypoints, flip_channels
 
 ACTIVATIONS = ("none", "softmax")
@@ -27,7 +27,7 @@ class Detector(nn.Module):
     Args:
         keypoints: the scheme of the answer.
         size: (H, W) of the images in pixels.
-        model: ``network`` (a name in `facekp.hourglass.NETWORKS` and its settings), ``by_source`` (a channel for every
+        model: ``network`` (a name in `facekp.networks.NETWORKS` and its settings), ``by_source`` (a channel for every
             source and point), ``sigma`` (cells), ``normalise`` (``mean`` and ``std`` in grey levels).
         activation: what makes a heatmap of the raw output: ``softmax`` over the cells, or ``none``.
         decoder: ``rule`` (a name in `facekp.heatmap.DECODERS`), ``flip`` (average with the mirrored image's maps) and
@@ -168,7 +168,8 @@ class Detector(nn.Module):
             source: int (N,).
 
         Returns:
-            heatmaps (N, C, h, w) and which of them are labelled, bool (N, C).
+            heatmaps (N, C, h, w), all zero where unlabelled, and the cells (N, C, 2) their points lie in, as (x, y),
+            NaN where unlabelled.
         """
         spread = self.spread(points, source)
-        return self.codec.encode(spread), ~spread[..., 0].isnan()
+        return self.codec.encode(spread), self.codec.to_cells(spread)

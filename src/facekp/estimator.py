@@ -15,7 +15,7 @@ from facekp.checkpoint import KEY, describe
 from facekp.data.datamodule import Batch, FaceData
 from facekp.detector import Detector
 from facekp.errors import UserError
-from facekp.loss import build_loss
+from facekp.loss import build_loss, labelled_mean
 from facekp.metrics import KeypointErrors
 from facekp.optim import build_optimizer, build_scheduler
 
@@ -25,7 +25,7 @@ class KeypointEstimator(LightningModule):
 
     Args:
         detector: what is trained.
-        loss: name in `facekp.loss.LOSSES`.
+        loss: ``name`` in `facekp.loss.LOSSES` and its settings.
         lr: highest learning rate.
         optimizer: ``name`` in `facekp.optim.OPTIMIZERS` and its settings.
         scheduler: ``name`` in `facekp.optim.SCHEDULES` and its settings.
@@ -36,7 +36,7 @@ class KeypointEstimator(LightningModule):
     def __init__(
         self,
         detector: Detector,
-        loss: str,
+        loss: Mapping[str, Any],
         lr: float,
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
@@ -53,8 +53,10 @@ class KeypointEstimator(LightningModule):
         self.val_loss = MeanMetric()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        target, mask = self.detector.target(batch["points"], batch["source"])
-        loss = torch.stack([self.loss(raw, target, mask) for raw in self.detector(batch["image"])]).mean()
+        target, cells = self.detector.target(batch["points"], batch["source"])
+        mask = ~cells[..., 0].isnan()
+        errors = torch.stack([self.loss(raw, target, cells) for raw in self.detector(batch["image"])])
+        loss = labelled_mean(errors.mean(dim=0), mask)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(mask))
         return loss * self._share(mask)
 
@@ -74,8 +76,9 @@ class KeypointEstimator(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         raw = self.detector(batch["image"])[-1]
-        target, mask = self.detector.target(batch["points"], batch["source"])
-        self.val_loss.update(self.loss(raw.float(), target, mask), weight=mask.sum())
+        target, cells = self.detector.target(batch["points"], batch["source"])
+        mask = ~cells[..., 0].isnan()
+        self.val_loss.update(labelled_mean(self.loss(raw.float(), target, cells), mask), weight=mask.sum())
         points, _ = self.detector.decode(self.detector.heatmaps(batch["image"], raw), batch["source"])
         self.errors.update(points, batch["points"], batch["source"])
 

@@ -50,6 +50,10 @@ class HeatmapCodec:
         """(h, w) in cells."""
         return self.size[0] // self.stride, self.size[1] // self.stride
 
+    def to_cells(self, points: Tensor) -> Tensor:
+        """Pixels (..., 2) in heatmap cells; an integer is a cell's centre."""
+        return (points - (self.stride - 1) / 2) / self.stride
+
     def encode(self, points: Tensor) -> Tensor:
         """Draw exp(-d^2 / (2 sigma^2)), d from the point to each cell's centre in cells.
 
@@ -59,7 +63,7 @@ class HeatmapCodec:
         Returns:
             float32 (..., K, h, w); all zero where the point is NaN.
         """
-        cells = (points.double() - (self.stride - 1) / 2) / self.stride
+        cells = self.to_cells(points.double())
         down, across = (
             torch.exp(-((torch.arange(n, device=points.device) - cells[..., axis, None]) ** 2) / (2 * self.sigma**2))
             for n, axis in zip(self.shape, (1, 0), strict=True)

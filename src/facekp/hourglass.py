@@ -6,35 +6,10 @@ stack comes out, the last one the best. Any image size works. What a heatmap mea
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Collection
-from typing import Any
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facekp.errors import UserError
-
-
-def build_network(name: str, **settings: Any) -> nn.Module:
-    """The network called ``name`` in `NETWORKS`, on the CPU and in training mode, with fresh weights.
-
-    Args:
-        name: a key of `NETWORKS`.
-        settings: its constructor's arguments, ``heatmaps`` (C) among them.
-
-    Raises:
-        UserError: an unknown name, an unknown or missing setting, a value out of range.
-    """
-    _check("name", name, NETWORKS)
-    known = list(inspect.signature(NETWORKS[name]).parameters)
-    for setting in settings:
-        if setting not in known:
-            raise UserError(f"network {name}: unknown setting {setting!r}; it takes {', '.join(known)}")
-    missing = [setting for setting in known if setting not in settings]
-    if missing:
-        raise UserError(f"network {name}: setting {missing[0]!r} is missing; it takes {', '.join(known)}")
-    return NETWORKS[name](**settings)
+from facekp.settings import check_setting
 
 
 class Residual(nn.Module):
@@ -57,15 +32,43 @@ class Residual(nn.Module):
         return self.body(x) + self.skip(x)
 
 
-class Hourglass(nn.Module):
-    """One hourglass: a branch at full size beside one at half size, which holds the next smaller hourglass."""
+class BasicResidual(nn.Module):
+    """Pre-activation block of two 3 x 3 convolutions (He et al. 2016): more arithmetic a layer than `Residual`."""
 
-    def __init__(self, levels: int, channels: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.full = Residual(channels, channels)
-        self.down = Residual(channels, channels)
-        self.inner = Hourglass(levels - 1, channels) if levels > 1 else Residual(channels, channels)
-        self.up = Residual(channels, channels)
+        self.body = nn.Sequential(
+            *_activation(inputs),
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            *_activation(outputs),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
+        )
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.skip(x)
+
+
+BLOCKS: dict[str, type[nn.Module]] = {"bottleneck": Residual, "basic": BasicResidual}
+
+
+class Hourglass(nn.Module):
+    """One hourglass: a branch at full size beside one at half size, which holds the next smaller hourglass.
+
+    Args:
+        levels: halvings.
+        channels: width at full size.
+        block: what it is made of, a class of `BLOCKS`.
+        growth: channels gained with each halving.
+    """
+
+    def __init__(self, levels: int, channels: int, block: type[nn.Module] = Residual, growth: int = 0) -> None:
+        super().__init__()
+        wide = channels + growth
+        self.full = block(channels, channels)
+        self.down = block(channels, wide)
+        self.inner = Hourglass(levels - 1, wide, block, growth) if levels > 1 else block(wide, wide)
+        self.up = block(wide, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         half = F.max_pool2d(x, 2, ceil_mode=True)  # (N, C, ceil(h/2), ceil(w/2)): odd sizes stay aligned
@@ -82,18 +85,31 @@ class StackedHourglass(nn.Module):
         channels: width of every hourglass, a multiple of 4.
         levels: halvings inside an hourglass.
         stacks: hourglasses, 1 to 8.
+        block: name in `BLOCKS`, what everything but the first convolution is made of.
+        growth: channels gained with each halving inside an hourglass, a multiple of 4.
     """
 
-    def __init__(self, heatmaps: int, stride: int, channels: int, levels: int, stacks: int) -> None:
+    def __init__(
+        self,
+        heatmaps: int,
+        stride: int,
+        channels: int,
+        levels: int,
+        stacks: int,
+        block: str = "bottleneck",
+        growth: int = 0,
+    ) -> None:
         super().__init__()
-        _check("heatmaps", heatmaps, range(1, 10001))
-        _check("stride", stride, (1, 2, 4))
-        _check("channels", channels, range(8, 1025, 4))
-        _check("levels", levels, range(1, 9))
-        _check("stacks", stacks, range(1, 9))
+        check_setting("heatmaps", heatmaps, range(1, 10001))
+        check_setting("stride", stride, (1, 2, 4))
+        check_setting("channels", channels, range(8, 1025, 4))
+        check_setting("levels", levels, range(1, 9))
+        check_setting("stacks", stacks, range(1, 9))
+        check_setting("block", block, BLOCKS)
+        check_setting("growth", growth, range(0, 1025, 4))
         self.stride = stride
-        self.stem = _stem(stride, channels)
-        self.hourglasses = nn.ModuleList(_features(levels, channels) for _ in range(stacks))
+        self.stem = _stem(stride, channels, BLOCKS[block])
+        self.hourglasses = nn.ModuleList(_features(levels, channels, BLOCKS[block], growth) for _ in range(stacks))
         self.heads = nn.ModuleList(_linear_head(channels, heatmaps) for _ in range(stacks))
         self.from_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
         self.from_heatmaps = nn.ModuleList(nn.Conv2d(heatmaps, channels, 1) for _ in range(stacks - 1))
@@ -123,7 +139,7 @@ class SeedHourglass(nn.Module):
 
     def __init__(self, heatmaps: int) -> None:
         super().__init__()
-        _check("heatmaps", heatmaps, range(1, 10001))
+        check_setting("heatmaps", heatmaps, range(1, 10001))
         self.stem = nn.Sequential(
             nn.Conv2d(1, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 128, 1), nn.ReLU(inplace=True)
         )
@@ -134,14 +150,11 @@ class SeedHourglass(nn.Module):
         return [self.head(self.hourglass(self.stem(images)))]  # [(N, C, H, W)]
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"hourglass": StackedHourglass, "hourglass_seed": SeedHourglass}
-
-
 def _activation(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
 
 
-def _stem(stride: int, channels: int) -> nn.Sequential:
+def _stem(stride: int, channels: int, block: type[nn.Module]) -> nn.Sequential:
     """(N, 1, H, W) to (N, channels, H // stride, W // stride).
 
     The first kernel is odd at stride 1 and even at stride 2, so that an output sits exactly in the middle of the pixels
@@ -151,16 +164,16 @@ def _stem(stride: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(1, channels // 2, kernel, stride=step, padding=(kernel - 1) // 2),
         *_activation(channels // 2),
-        Residual(channels // 2, channels // 2),
+        block(channels // 2, channels // 2),
         nn.MaxPool2d(2) if stride == 4 else nn.Identity(),
-        Residual(channels // 2, channels),
+        block(channels // 2, channels),
     )
 
 
-def _features(levels: int, channels: int) -> nn.Sequential:
+def _features(levels: int, channels: int, block: type[nn.Module], growth: int) -> nn.Sequential:
     return nn.Sequential(
-        Hourglass(levels, channels),
-        Residual(channels, channels),
+        Hourglass(levels, channels, block, growth),
+        block(channels, channels),
         nn.Conv2d(channels, channels, 1),
         *_activation(channels),
     )
@@ -172,14 +185,3 @@ def _linear_head(channels: int, heatmaps: int) -> nn.Conv2d:
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a Conv2d made with its default has a bias
     return head
-
-
-def _check(setting: str, value: Any, allowed: Collection[Any]) -> None:
-    if value in allowed:
-        return
-    if isinstance(allowed, range):
-        step = f" in steps of {allowed.step}" if allowed.step > 1 else ""
-        choices = f"a whole number from {allowed[0]} to {allowed[-1]}{step}"
-    else:
-        choices = "one of " + ", ".join(map(str, allowed))
-    raise UserError(f"network.{setting}: {value!r} is not {choices}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
@@ -123,3 +123,19 @@ def check(values: Mapping[str, Any], prefix: str = "") -> None:
             raise UserError(f"{key}={value}: must be {rule[1]}")
         if isinstance(value, Mapping):
             check(value, f"{key}.")
+
+
+def check_setting(setting: str, value: Any, allowed: Collection[Any]) -> None:
+    """One setting of a network against what it may be.
+
+    Raises:
+        UserError: it is something else; the message names the choices.
+    """
+    if value in allowed:
+        return
+    if isinstance(allowed, range):
+        step = f" in steps of {allowed.step}" if allowed.step > 1 else ""
+        choices = f"a whole number from {allowed[0]} to {allowed[-1]}{step}"
+    else:
+        choices = "one of " + ", ".join(map(str, allowed))
+    raise UserError(f"network.{setting}: {value!r} is not {choices}")

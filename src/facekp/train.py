@@ -126,7 +126,7 @@ def _build_estimator(table: FaceTable, data: FaceData, config: Config, last: Pat
         speed_up(detector.network)
     return KeypointEstimator(
         detector=detector,
-        loss=config["loss"]["name"],
+        loss=config["loss"],
         lr=config["lr"],
         optimizer=config["optimizer"],
         scheduler=config["scheduler"],

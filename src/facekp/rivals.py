@@ -1,0 +1,99 @@
+"""Other roads to keypoints, so that a comparison says what the hourglass's heatmaps buy.
+
+Both answer in heatmaps like `facekp.hourglass`, so losses, decoders, sources and checkpoints work with them unchanged.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facekp.settings import check_setting
+
+
+class CoordinateRegression(nn.Module):
+    """A plain CNN that answers with coordinates: the usual solution of this task.
+
+    The raw heatmap is the logarithm of a Gaussian of one cell's width around each answer. Under `loss.cross_entropy`
+    with targets of the same width that is the squared error of the coordinates, and a decoder reads them back.
+
+    Args:
+        heatmaps: C, points in the answer.
+        stride: image pixels a cell, a divisor of ``size``.
+        size: side of the square images in pixels, a multiple of 16.
+        channels: width after the first convolution; doubled at each of three halvings.
+        hidden: width of the layer between features and coordinates.
+        dropout: share of the features left out in training.
+    """
+
+    def __init__(self, heatmaps: int, stride: int, size: int, channels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        _check_sides(size, stride, halvings=4)
+        check_setting("channels", channels, range(1, 513))
+        check_setting("hidden", hidden, range(1, 10001))
+        self.stride, self.cells = stride, size // stride
+        side = size // 16
+        self.features = plain_cnn(channels, halvings=4)
+        self.answer = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(8 * channels * side**2, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, 2 * heatmaps),
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        answer = self.answer(self.features(images)).unflatten(1, (-1, 2))  # (N, C, 2), in half maps from the centre
+        cells = (self.cells - 1) / 2 + self.cells / 2 * answer
+        grid = torch.arange(self.cells, device=images.device, dtype=cells.dtype)
+        x, y = (-((grid - cells[..., axis, None]) ** 2) / 2 for axis in (0, 1))  # (N, C, cells)
+        return [y[..., :, None] + x[..., None, :]]
+
+
+class SimCC(nn.Module):
+    """Each coordinate classified by itself, into bins (Li et al. 2022, arXiv:2107.03332).
+
+    The raw heatmap is the sum of the two axes' logits, so its softmax is the product of the two distributions and
+    `loss.cross_entropy` the sum of their cross-entropies.
+
+    Args:
+        heatmaps: C, points in the answer.
+        stride: image pixels a bin, a divisor of ``size``.
+        size: side of the square images in pixels, a multiple of 8.
+        channels: width after the first convolution; doubled at each of two halvings.
+    """
+
+    def __init__(self, heatmaps: int, stride: int, size: int, channels: int) -> None:
+        super().__init__()
+        _check_sides(size, stride, halvings=3)
+        check_setting("channels", channels, range(1, 513))
+        self.stride = stride
+        bins, places = size // stride, (size // 8) ** 2
+        self.features = nn.Sequential(plain_cnn(channels, halvings=3), nn.Conv2d(4 * channels, heatmaps, 1))
+        self.across, self.down = nn.Linear(places, bins), nn.Linear(places, bins)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = self.features(images).flatten(2)  # (N, C, places)
+        return [self.down(features)[..., :, None] + self.across(features)[..., None, :]]
+
+
+def plain_cnn(channels: int, halvings: int) -> nn.Sequential:
+    """Two 3 x 3 convolutions and a max pooling, over and over; the width doubles with each after the first."""
+    layers: list[nn.Module] = []
+    inputs = 1
+    for level in range(halvings):
+        outputs = channels * 2**level
+        for width in (inputs, outputs):
+            layers += [
+                nn.Conv2d(width, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+            ]
+        layers.append(nn.MaxPool2d(2))
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def _check_sides(size: int, stride: int, halvings: int) -> None:
+    check_setting("size", size, range(2**halvings, 2**12, 2**halvings))
+    check_setting("stride", stride, [n for n in range(1, size + 1) if size % n == 0])
