@@ -1,9 +1,12 @@
 """Loggers: metrics.csv always but for none, and what was asked for beside it."""
 
+import json
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
-from facekp.callbacks import build_loggers
+from facekp.callbacks import Curves, build_loggers
 from facekp.errors import UserError
 from facekp.train import train
 from tests.conftest import TINY, config_of
@@ -20,6 +23,25 @@ def test_csv_holds_a_row_an_epoch_with_every_curve(tiny_run):
     assert curves["step"].tolist() == [1, 2]
     assert {"lr", "train/loss", "val/loss", "val/rmse", "val/rmse/dense", "val/rmse/nose_tip", "val/nme"} <= set(curves)
     assert curves.notna().all(axis=None)
+    figures = json.loads((tiny_run / "metrics.json").read_text())
+    assert 0 < curves["minutes"][0] <= curves["minutes"][1] <= figures["minutes"] + 0.01  # rounded to hundredths
+
+
+def test_minutes_go_on_from_the_last_completed_epoch(tmp_path, monkeypatch):
+    clock = iter([100.0, 130.0, 190.0, 5.0, 20.0])  # seconds; the second process has a clock of its own
+    monkeypatch.setattr("facekp.callbacks.time.monotonic", lambda: next(clock))
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    trainer = SimpleNamespace(
+        optimizers=[optimizer], callback_metrics={}, current_epoch=0, global_step=1, is_global_zero=True
+    )
+    first, second = Curves(tmp_path), Curves(tmp_path)
+    first.on_fit_start(trainer, None)
+    first.on_train_epoch_end(trainer, None)
+    first.on_train_epoch_end(trainer, None)
+    second.load_state_dict(first.state_dict())
+    second.on_fit_start(trainer, None)
+    second.on_train_epoch_end(trainer, None)
+    assert pd.read_csv(tmp_path / "metrics.csv")["minutes"].tolist() == [0.5, 1.5, 1.75]
 
 
 def test_none_leaves_no_curves(tmp_path):

@@ -1,10 +1,11 @@
-"""The detector: channels by source, mirrored averaging, rebuilding from plain settings."""
+"""The detector: channels by source, mirrored and moved views, rebuilding from plain settings."""
 
 import pytest
 import torch
 
 from facekp.detector import Detector
 from facekp.errors import UserError
+from facekp.heatmap import HeatmapCodec
 from tests.conftest import config_of
 
 
@@ -23,7 +24,7 @@ def test_labels_put_into_channels_and_encoded_are_read_back_by_their_source(dete
     assert spread.shape == (80, 19, 2)
     assert spread[source == 0, 15:].isnan().all()  # a dense row says nothing about sparse channels
     assert (~spread.isnan()).sum() == (~points.isnan()).sum()
-    heatmaps, cells = detector.target(points, source)
+    heatmaps, cells = detector.target(spread)
     torch.testing.assert_close(cells * 4 + 1.5, spread, equal_nan=True)
     found, _ = detector.decode(heatmaps, source)
     expected = torch.where(points.isnan(), detector.mean_face[source.long()], points)
@@ -34,7 +35,7 @@ def test_a_map_that_says_nothing_is_answered_by_the_mean_face_of_its_source(dete
     detector.decoder["floor"] = 0.4
     detector.mean_face[0], detector.mean_face[1] = 10.0, 20.0
     points = torch.full((2, 15, 2), 50.0)
-    heatmaps, _ = detector.target(points, torch.tensor([0, 0]))
+    heatmaps, _ = detector.target(detector.spread(points, torch.tensor([0, 0])))
     peak = detector.certain_peak
     heatmaps = heatmaps * peak * torch.tensor([1.0, 0.3])[:, None, None, None]  # certain, and unsure
     found, confidence = detector.decode(heatmaps, torch.tensor([0, 0]))
@@ -57,6 +58,74 @@ def test_mirrored_averaging_answers_a_mirrored_image_with_the_mirrored_points(de
     expected = points[:, scheme.flip_order()]
     expected[..., 0] = 95 - expected[..., 0]
     torch.testing.assert_close(mirrored, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_shifted_views_are_averaged_where_they_show_the_point(detector, faces, flip):
+    images, source = torch.from_numpy(faces.images[:8]).unsqueeze(1), torch.from_numpy(faces.source[:8])
+    detector.decoder["flip"] = flip
+    base, _ = detector.detect(images, source)
+    answers, confidences = [], []
+    for right, down in [(0, 0), (-5, 0), (5, 0), (0, -5), (0, 5)]:
+        rows, columns = (torch.arange(96) - down).clamp(0, 95), (torch.arange(96) - right).clamp(0, 95)
+        points, confidence = detector.decode(detector.heatmaps(images[:, :, rows][..., columns]), source)
+        move = torch.tensor([right, down])
+        shown = ((base + move >= 0) & (base + move <= 96)).all(-1) | (move == 0).all()
+        answers.append(torch.where(shown[..., None], points - move, torch.nan))
+        confidences.append(torch.where(shown, confidence, torch.nan))
+    hidden = torch.stack(confidences).isnan()
+    assert hidden.any()
+    assert not hidden.all(dim=(1, 2)).any()
+    detector.override_decoder({"shift": 5.0})
+    points, confidence = detector.detect(images, source)
+    torch.testing.assert_close(points, torch.stack(answers).nanmean(0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(confidence, torch.stack(confidences).nanmean(0))
+
+
+class Echo(torch.nn.Module):
+    """A network whose heatmaps are the image itself, in cells of its stride."""
+
+    stride = 4
+
+    def forward(self, images):
+        return [torch.nn.functional.avg_pool2d(images, self.stride).expand(-1, 19, -1, -1)]
+
+
+def test_every_view_of_a_drawn_spot_is_mapped_back_to_where_it_is(detector):
+    detector.activation, detector.network = "none", Echo()
+    spots = 20 + 56 * torch.rand(40, 1, 2, generator=torch.Generator().manual_seed(0))
+    pixels = HeatmapCodec((96, 96), stride=1, sigma=5.0)
+    images, source = 255 * pixels.encode(spots), torch.zeros(40, dtype=torch.int64)
+    detector.override_decoder({"shift": 2.5, "scale": 0.2})
+    views = detector._views()
+    assert len(set(views)) == 6
+    for view in views:
+        found, _ = detector._look(images, source, spots, *view)
+        assert (found - spots).abs().max() < 0.02, view
+    assert (detector.detect(images, source)[0] - spots).abs().max() < 0.02
+
+
+def test_the_floor_is_laid_to_the_mean_confidence_of_the_views(detector, faces):
+    images, source = torch.from_numpy(faces.images[:8]).unsqueeze(1), torch.from_numpy(faces.source[:8])
+    detector.mean_face[:] = torch.rand(2, 15, 2)
+    detector.override_decoder({"shift": 4.0, "scale": 0.1})
+    free, confidence = detector.detect(images, source)
+    floor = confidence.median().item()
+    detector.override_decoder({"floor": floor})
+    points, _ = detector.detect(images, source)
+    expected = torch.where((confidence < floor)[..., None], detector.mean_face[source.long()], free)
+    assert torch.equal(points, expected)
+
+
+def test_settings_of_a_decoder_without_views_mean_the_image_alone(detector, faces):
+    settings = detector.settings()
+    settings["decoder"] = {key: settings["decoder"][key] for key in ("rule", "flip", "floor")}
+    twin = Detector.from_settings(settings).eval()
+    twin.load_state_dict(detector.state_dict())
+    images, source = torch.from_numpy(faces.images[:2]).unsqueeze(1), torch.from_numpy(faces.source[:2])
+    expected, _ = twin.decode(twin.heatmaps(images), source)
+    assert torch.equal(twin.detect(images, source)[0], expected)
+    assert twin.settings()["decoder"]["shift"] == twin.settings()["decoder"]["scale"] == 0
 
 
 def test_plain_settings_rebuild_the_same_detector(detector, faces):

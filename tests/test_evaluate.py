@@ -2,15 +2,17 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from facekp.checkpoint import load_checkpoint
 from facekp.data.synthetic import draw_faces
 from facekp.errors import UserError
-from facekp.evaluate import load_all, score, unseen_rows
+from facekp.evaluate import load_all, score, summarise, unseen_rows
 from facekp.inference import predict_points
 from facekp.train import train
 from tests.conftest import TINY, config_of
@@ -63,6 +65,27 @@ def test_several_checkpoints_answer_with_the_mean_of_their_points(tiny_run, othe
     np.testing.assert_allclose(points, expected, atol=1e-4)
 
 
+def test_the_trimmed_rmse_leaves_out_the_worst_hundredth_of_labelled_values(table):
+    truth = np.array(table.points)
+    truth[::3, 5] = np.nan
+    random = np.random.default_rng(0)
+    found = (np.nan_to_num(truth) + random.normal(0, 2, truth.shape)).astype(np.float32)
+    found[0, 0] = -500  # two values of a wrong label
+    figures = summarise(found, replace(table, points=truth))
+    worst_first = sorted(((found - truth)[~np.isnan(truth)].astype(np.float64) ** 2).tolist(), reverse=True)
+    n = len(worst_first)
+    assert n == figures["labelled_values"]
+    assert n % 100  # so that rounding down shows
+    assert figures["rmse/trimmed"] == pytest.approx(np.sqrt(np.mean(worst_first[n // 100 :])), rel=1e-6)
+    assert figures["rmse/trimmed"] < 2.1 < 9 < figures["rmse"]
+
+
+def test_below_a_hundred_values_none_is_left_out(table):
+    few = table.take(np.arange(1))
+    figures = summarise(np.nan_to_num(few.points) + np.float32(3), few)
+    assert figures["rmse/trimmed"] == pytest.approx(figures["rmse"], rel=1e-6)
+
+
 def test_the_checkpoint_s_decoder_holds_unless_another_is_asked_for(tiny_run):
     path = str(tiny_run / "checkpoints" / "best.ckpt")
     assert load_all(config_of(f"ckpt={path}", name="evaluate"))[0].detector.decoder["rule"] == "subpixel"
@@ -73,8 +96,6 @@ def test_the_checkpoint_s_decoder_holds_unless_another_is_asked_for(tiny_run):
 
 
 def test_images_of_another_size_are_told(tiny_run, table):
-    from dataclasses import replace
-
     trained = load_checkpoint(tiny_run / "checkpoints" / "best.ckpt")
     with pytest.raises(UserError, match="size"):
         predict_points([trained], replace(table, images=np.zeros((60, 64, 64), np.uint8)))
@@ -94,4 +115,6 @@ def test_the_command_writes_figures_and_predictions(tiny_run, tmp_path, monkeypa
     own = json.loads((tiny_run / "metrics.json").read_text())
     assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["rmse"] == pytest.approx(own["rmse"])
     assert (tmp_path / "scored" / "predictions.csv").is_file()
+    assert yaml.safe_load((tmp_path / "scored" / "overrides.yaml").read_text()) == [*sys.argv[1:]]
+    assert (tmp_path / "scored" / "git.txt").read_text() == (tiny_run / "git.txt").read_text()
     assert "nose_tip" in capfd.readouterr().out

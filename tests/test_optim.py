@@ -59,3 +59,69 @@ def test_cosine_is_half_way_down_half_way_through():
 def test_a_bad_setting_is_named(lr, settings, told):
     with pytest.raises(UserError, match=told):
         build_optimizer([nn.Parameter(torch.zeros(1))], lr, settings)
+
+
+def quadratic(shape):
+    torch.manual_seed(0)
+    return nn.Parameter(torch.randn(shape)), torch.randn(shape)
+
+
+def muon(parameters, **changed):
+    return build_optimizer(parameters, **{"lr": 0.02, "settings": config_of("optimizer=muon")["optimizer"]} | changed)
+
+
+def test_muon_s_first_step_of_a_matrix_is_orthogonal_and_of_adamw_s_size():
+    weight, _ = quadratic((8, 4, 3, 3))
+    before = weight.detach().clone()
+    optimizer = muon([weight], settings={**config_of("optimizer=muon")["optimizer"], "weight_decay": 0.0})
+    weight.grad = torch.randn_like(weight)
+    optimizer.step()
+    step = (before - weight.detach()).flatten(1) / (0.02 * 0.2 * 6)  # 6: root of the matrix's longer side
+    singular = torch.linalg.svdvals(step)
+    assert 0.6 < singular.min()
+    assert singular.max() < 1.3
+    assert (step * weight.grad.flatten(1)).sum() > 0
+
+
+def test_muon_moves_vectors_as_adamw_does():
+    (ours, goal), (theirs, _) = quadratic((5,)), quadratic((5,))
+    optimizers = muon([ours]), torch.optim.AdamW([theirs], lr=0.02, weight_decay=1e-4)
+    for _ in range(4):
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            (parameter - goal).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_muon_finds_a_minimum_in_any_memory_format(channels_last):
+    weight, goal = quadratic((6, 3, 3, 3))
+    if channels_last:
+        weight = nn.Parameter(weight.detach().to(memory_format=torch.channels_last))
+    optimizer = muon([weight])
+    start = (weight - goal).square().sum().item()
+    for step in range(200):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.2 * (1 - step / 200)
+        optimizer.zero_grad()
+        (weight - goal).square().sum().backward()
+        optimizer.step()
+    assert (weight - goal).square().sum().item() < 1e-2 * start
+
+
+def test_muon_goes_on_from_its_saved_state():
+    def advance(weight, goal, optimizer, steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (weight - goal).square().sum().backward()
+            optimizer.step()
+
+    (whole, goal), (half, _) = quadratic((4, 6)), quadratic((4, 6))
+    through, first = muon([whole]), muon([half])
+    advance(whole, goal, through, 6)
+    advance(half, goal, first, 3)
+    second = muon([half])
+    second.load_state_dict(first.state_dict())
+    advance(half, goal, second, 3)
+    assert torch.equal(whole, half)

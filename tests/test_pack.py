@@ -29,3 +29,15 @@ def test_the_shipped_checkpoint_finds_drawn_faces(faces):
     error = np.sqrt(np.nanmean((points - faces.points) ** 2))
     assert error < 2.5  # other faces than it was trained on; the mean face is off by 5 px
     assert confidence.shape == (80, 15)
+
+
+def test_half_precision_halves_it_and_hardly_moves_a_point(tiny_run, tmp_path, faces):
+    best = tiny_run / "checkpoints" / "best.ckpt"
+    pack(best, tmp_path / "whole.ckpt")
+    pack(best, tmp_path / "half.ckpt", half=True)
+    whole, half = (read_tensors(tmp_path / name)["state_dict"] for name in ("whole.ckpt", "half.ckpt"))
+    kernels = [name for name, value in half.items() if value.dtype == torch.float16]
+    assert sum(half[name].numel() for name in kernels) > 0.8 * sum(value.numel() for value in whole.values())
+    points, _ = predict_points([load_checkpoint(tmp_path / "half.ckpt")], faces)
+    expected, _ = predict_points([load_checkpoint(best)], faces)
+    assert np.abs(points - expected).mean() < 0.05

@@ -67,7 +67,9 @@ def test_curves_and_predictions_are_those_of_an_uninterrupted_run(runs):
     for name in ("predictions.csv", "split.csv"):
         assert (runs[0] / name).read_text() == (runs[1] / name).read_text()
     whole, resumed = (pd.read_csv(run / "metrics.csv") for run in runs)
+    clocks = whole.pop("minutes"), resumed.pop("minutes")
     pd.testing.assert_frame_equal(whole, resumed[whole.columns])
+    assert all(minutes.is_monotonic_increasing for minutes in clocks)
 
 
 def test_the_config_is_written_once(runs):

@@ -140,7 +140,7 @@ def _bench_pipeline(keypoints: Keypoints, config: dict[str, Any]) -> tuple[str, 
 
     def before() -> tuple[Batch, Tensor, Tensor]:
         batch = data.assemble(rows, generator)
-        return batch, *detector.target(batch["points"], batch["source"])
+        return batch, *detector.target(detector.spread(batch["points"], batch["source"]))
 
     batch, target, cells = before()
     mask = ~cells[..., 0].isnan()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,25 @@ from facekp.runs import write_csv
 class Curves(Callback):
     """metrics.csv in the run's folder, a row an epoch, written anew at the end of each.
 
-    The rows ride in the checkpoint, so a resumed run's curves are those of its completed epochs and no others.
+    The rows ride in the checkpoint, so a resumed run's curves are those of its completed epochs and no others, and its
+    ``minutes`` (wall time of training and validation) go on from where the last of them ended.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.csv"
         self.rows: list[dict[str, float]] = []
+        self.started = 0.0  # seconds on the monotonic clock, moved back by what a resumed run took before
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        before = self.rows[-1].get("minutes", 0.0) if self.rows else 0.0
+        self.started = time.monotonic() - 60 * before
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         figures = {name: value.item() for name, value in sorted(trainer.callback_metrics.items())}
-        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate, **figures})
+        minutes = round((time.monotonic() - self.started) / 60, 4)
+        place = {"epoch": trainer.current_epoch, "step": trainer.global_step, "minutes": minutes, "lr": rate}
+        self.rows.append({**place, **figures})
         if trainer.is_global_zero:
             write_csv(self.path, pd.DataFrame(self.rows))
 

@@ -13,12 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facekp.data.augment import warp
+from facekp.decoders import DECODERS
 from facekp.errors import UserError
-from facekp.heatmap import DECODERS, HeatmapCodec
+from facekp.heatmap import HeatmapCodec
 from facekp.networks import build_network
 from facekp.keypoints import Keypoints, flip_channels
 
 ACTIVATIONS = ("none", "softmax")
+ONE_VIEW = {"shift": 0.0, "scale": 0.0}  # what a checkpoint means whose decoder was written without these
 
 
 class Detector(nn.Module):
@@ -30,8 +33,10 @@ class Detector(nn.Module):
         model: ``network`` (a name in `facekp.networks.NETWORKS` and its settings), ``by_source`` (a channel for every
             source and point), ``sigma`` (cells), ``normalise`` (``mean`` and ``std`` in grey levels).
         activation: what makes a heatmap of the raw output: ``softmax`` over the cells, or ``none``.
-        decoder: ``rule`` (a name in `facekp.heatmap.DECODERS`), ``flip`` (average with the mirrored image's maps) and
-            ``floor`` (confidence below which a map says nothing).
+        decoder: ``rule`` (a name in `facekp.decoders.DECODERS`), ``flip`` (average with the mirrored image's maps),
+            ``floor`` (confidence below which a map says nothing), and for `detect` alone ``shift`` (pixels; above 0: the
+            image moved that far left, right, up and down answers too) and ``scale`` (share; above 0: so does the image
+            enlarged and shrunk by it).
     """
 
     channels: Tensor
@@ -53,7 +58,7 @@ class Detector(nn.Module):
         self.keypoints = keypoints
         self.model = dict(model)
         self.activation = activation
-        self.decoder: dict[str, Any] = {}
+        self.decoder: dict[str, Any] = dict(ONE_VIEW)
         self.override_decoder(decoder)
         self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
         stride: Any = self.network.stride
@@ -135,16 +140,50 @@ class Detector(nn.Module):
             points (N, K, 2) in pixels, finite: the mean face's where the map is empty or its confidence below the
             decoder's floor. Confidence (N, K): the map's peak as a share of a certain one's. Both float32.
         """
+        points, confidence = self._read(heatmaps, source)
+        return self._fill(points, confidence, source), confidence
+
+    def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W), both averaged over the views.
+
+        A view has no say on a point that lies outside of it, by what the image itself answers. `heatmaps` and `decode`,
+        by which a training validates, know the image alone.
+        """
+        points, confidence = self._read(self.heatmaps(images), source)
+        answers = [(points, confidence), *(self._look(images, source, points, *view) for view in self._views())]
+        points, confidence = (torch.stack(part).nanmean(dim=0) for part in zip(*answers, strict=True))
+        return self._fill(points, confidence, source), confidence
+
+    def _views(self) -> list[tuple[float, float, float]]:
+        """Factor around the image's centre, and shift right and down in pixels, of every view but the image itself."""
+        shift, scale = self.decoder["shift"], self.decoder["scale"]
+        moved = [(1.0, -shift, 0.0), (1.0, shift, 0.0), (1.0, 0.0, -shift), (1.0, 0.0, shift)] if shift else []
+        return moved + ([(1 + scale, 0.0, 0.0), (1 - scale, 0.0, 0.0)] if scale else [])
+
+    def _look(
+        self, images: Tensor, source: Tensor, points: Tensor, factor: float, right: float, down: float
+    ) -> tuple[Tensor, Tensor]:
+        """What one view of the images answers, in the images' own pixels; NaN where it doesn't show the points."""
+        height, width = self.codec.size
+        offset = points.new_tensor([(1 - factor) * (width - 1) / 2 + right, (1 - factor) * (height - 1) / 2 + down])
+        matrix = torch.cat([factor * torch.eye(2).to(points), offset[:, None]], dim=1).expand(len(images), 2, 3)
+        view, shown = warp(images.float(), points, matrix)
+        found, confidence = self._read(self.heatmaps(view), source)
+        hidden = shown.isnan().any(dim=-1)
+        found = (found - offset) / factor
+        return found.masked_fill(hidden[..., None], torch.nan), confidence.masked_fill(hidden, torch.nan)
+
+    def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """`decode`, but NaN where a map is empty, and no floor."""
         channel = self.channels[source.long()]  # (N, K)
         own = heatmaps[torch.arange(len(heatmaps), device=heatmaps.device)[:, None], channel]  # (N, K, h, w)
         points, peak = self.codec.decode(own, self.decoder["rule"])
-        confidence = peak / self.certain_peak
-        silent = points.isnan().any(dim=-1) | (confidence < self.decoder["floor"])
-        return torch.where(silent[..., None], self.mean_face[source.long()], points), confidence
+        return points, peak / self.certain_peak
 
-    def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W); see `forward` and `decode`."""
-        return self.decode(self.heatmaps(images), source)
+    def _fill(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
+        """The mean face's points where there is none, or too little confidence in it."""
+        silent = points.isnan().any(dim=-1) | (confidence < self.decoder["floor"])
+        return torch.where(silent[..., None], self.mean_face[source.long()], points)
 
     def spread(self, points: Tensor, source: Tensor) -> Tensor:
         """Labels by channel: each row's points put where its source's heatmaps are.
@@ -160,16 +199,21 @@ class Detector(nn.Module):
         channel = self.channels[source.long()]
         return empty.scatter(1, channel[..., None].expand_as(points), points)
 
-    def target(self, points: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    def spread_all(self, points: Tensor) -> Tensor:
+        """Labels by channel, of rows labelled by every source: (N, S, K, 2) to (N, C, 2)."""
+        spread = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
+        for s in reversed(range(points.shape[1])):  # the first source last: it labels every point, others not
+            spread[:, self.channels[s]] = points[:, s]
+        return spread
+
+    def target(self, spread: Tensor) -> tuple[Tensor, Tensor]:
         """What the network shall answer.
 
         Args:
-            points: (N, K, 2) pixels, NaN where unlabelled.
-            source: int (N,).
+            spread: labels by channel (N, C, 2), of `spread` or `spread_all`.
 
         Returns:
             heatmaps (N, C, h, w), all zero where unlabelled, and the cells (N, C, 2) their points lie in, as (x, y),
             NaN where unlabelled.
         """
-        spread = self.spread(points, source)
         return self.codec.encode(spread), self.codec.to_cells(spread)

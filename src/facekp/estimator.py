@@ -29,6 +29,7 @@ class KeypointEstimator(LightningModule):
         lr: highest learning rate.
         optimizer: ``name`` in `facekp.optim.OPTIMIZERS` and its settings.
         scheduler: ``name`` in `facekp.optim.SCHEDULES` and its settings.
+        teacher_weight: how much the loss on a teacher's answers counts beside the one on labels.
         trained_before: hashes of images that trained the weights this training starts from; None: nobody knows.
         config: the resolved config; rides in the checkpoint.
     """
@@ -40,6 +41,7 @@ class KeypointEstimator(LightningModule):
         lr: float,
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
+        teacher_weight: float,
         trained_before: np.ndarray | None,
         config: dict[str, Any],
     ) -> None:
@@ -47,18 +49,27 @@ class KeypointEstimator(LightningModule):
         self.detector = detector
         self.loss = build_loss(loss)
         self.lr, self.optimizer_settings, self.scheduler_settings = lr, optimizer, scheduler
+        self.teacher_weight = teacher_weight
         self.trained_before, self.config = trained_before, config
         self.errors = KeypointErrors(detector.keypoints)
         build_scheduler(build_optimizer(detector.parameters(), lr, optimizer), 1, scheduler)  # mistakes show at once
         self.val_loss = MeanMetric()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        target, cells = self.detector.target(batch["points"], batch["source"])
-        mask = ~cells[..., 0].isnan()
-        errors = torch.stack([self.loss(raw, target, cells) for raw in self.detector(batch["image"])])
-        loss = labelled_mean(errors.mean(dim=0), mask)
+        answers = self.detector(batch["image"])
+        loss, mask = self._cost(answers, self.detector.spread(batch["points"], batch["source"]))
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(mask))
-        return loss * self._share(mask)
+        loss = loss * self._share(mask)
+        if "taught" in batch:
+            lesson, mask = self._cost(answers, self.detector.spread_all(batch["taught"]))
+            loss = loss + self.teacher_weight * lesson * self._share(mask)
+        return loss
+
+    def _cost(self, answers: list[Tensor], spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss of every stack's maps beside labels by channel (N, C, 2), and which are labelled, bool (N, C)."""
+        target, cells = self.detector.target(spread)
+        mask = ~cells[..., 0].isnan()
+        return torch.stack([labelled_mean(self.loss(raw.float(), target, cells), mask) for raw in answers]).mean(), mask
 
     def _share(self, mask: Tensor) -> Tensor | float:
         """Weight of this process's loss, so that the mean over processes is divided by all that is labelled."""
@@ -76,9 +87,8 @@ class KeypointEstimator(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         raw = self.detector(batch["image"])[-1]
-        target, cells = self.detector.target(batch["points"], batch["source"])
-        mask = ~cells[..., 0].isnan()
-        self.val_loss.update(labelled_mean(self.loss(raw.float(), target, cells), mask), weight=mask.sum())
+        loss, mask = self._cost([raw], self.detector.spread(batch["points"], batch["source"]))
+        self.val_loss.update(loss, weight=mask.sum())
         points, _ = self.detector.decode(self.detector.heatmaps(batch["image"], raw), batch["source"])
         self.errors.update(points, batch["points"], batch["source"])
 

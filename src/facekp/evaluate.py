@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from facekp import cli, runs
@@ -22,6 +23,7 @@ from facekp.metrics import KeypointErrors, mean_face
 from facekp.tables import metrics_table, show
 
 log = logging.getLogger(__name__)
+WORST_ONE_IN = 100  # of the labelled values, left out of rmse/trimmed: a handful of wrong labels doesn't decide it
 
 
 def score(
@@ -35,7 +37,7 @@ def score(
         others: the rows the baseline's mean face is taken from.
 
     Returns:
-        figures (`KeypointErrors.summary`, the baseline's under ``mean_face``, and under ``below_floor`` the share of
+        figures (`summarise`, the baseline's under ``mean_face``, and under ``below_floor`` the share of
         labelled points of so low a confidence that the mean face answered), points (N, K, 2), confidence (N, K).
     """
     points, confidence = predict_points(trained, table)
@@ -52,10 +54,19 @@ def _share_below_floor(trained: Sequence[Trained], table: FaceTable, confidence:
 
 
 def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
-    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows."""
+    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows, and ``rmse/trimmed``."""
     errors = KeypointErrors(table.keypoints, sync_on_compute=False)  # this process has all rows
     errors.update(*map(torch.from_numpy, (points, np.array(table.points), table.source)))
-    return errors.summary()
+    figures = errors.summary()
+    if figures["labelled_values"]:
+        figures["rmse/trimmed"] = _trimmed_rmse(points, table)
+    return figures
+
+
+def _trimmed_rmse(points: np.ndarray, table: FaceTable) -> float:
+    squared = np.square(points - table.points, dtype=np.float64)
+    labelled = np.sort(squared[~np.isnan(table.points)])
+    return float(np.sqrt(labelled[: len(labelled) - len(labelled) // WORST_ONE_IN].mean()))
 
 
 def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
@@ -107,6 +118,8 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if config["out"] is not None:
         folder = Path(config["out"])
+        runs.write_yaml(folder / "overrides.yaml", list(HydraConfig.get().overrides.task))
+        runs.write_text(folder / "git.txt", f"{runs.git_revision() or 'no checkout'}\n")
         runs.write_csv(folder / "predictions.csv", runs.predictions_frame(held_out, "unseen", points, confidence))
         runs.write_json(folder / "metrics.json", figures)
         log.info("written: %s", folder)

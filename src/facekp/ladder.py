@@ -7,19 +7,15 @@ ladder can be killed and called again. At the end our validation RMSE stands bes
 from __future__ import annotations
 
 import json
-import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 from rich.table import Table
 
-from facekp import cli
+from facekp import chain, cli
 from facekp.tables import show
 
-log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoints/best.ckpt"
 
 
@@ -36,10 +32,7 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
     figures = []
     for number in range(1, len(config["ladder"]) + 1):
         folder = root / str(number)
-        if (folder / "metrics.json").is_file():
-            log.info("kept: %s, trained before; remove the folder to train it anew", folder)
-        else:
-            _train(step_overrides(config, number), folder)
+        chain.run("train", step_overrides(config, number), folder)
         figures.append(json.loads((folder / "metrics.json").read_text()))
     return figures
 
@@ -55,15 +48,6 @@ def step_overrides(config: dict[str, Any], number: int) -> list[str]:
         *config["train"],
         f"out={root / str(number)}",
     ]
-
-
-def _train(overrides: list[str], folder: Path) -> None:
-    """Run one step as its user would; a failed step ends the ladder with the same exit code."""
-    arguments = [f"resume={folder}"] if (folder / "config.yaml").is_file() else overrides
-    log.info("python -m facekp.train %s", " ".join(arguments))
-    code = subprocess.run([sys.executable, "-m", "facekp.train", *arguments], check=False).returncode
-    if code:
-        sys.exit(code)
 
 
 def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table:

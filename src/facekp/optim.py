@@ -3,16 +3,100 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from facekp.errors import UserError
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients and number of steps as published with Muon
+NEWTON_SCHULZ_STEPS = 5
+
+
+class Muon(Optimizer):
+    """Momentum whose step is made orthogonal for every weight matrix; AdamW for vectors (biases, scales).
+
+    A convolution's weight counts as a matrix of its outputs by everything else (K. Jordan et al. 2024, "Muon: an
+    optimizer for hidden layers"). Steps have the size of AdamW's at the same rate (Liu et al. 2025, arXiv:2502.16982).
+    `torch.optim.Muon` takes matrices only, in bfloat16, which most CPUs lack; here equal shapes are batched.
+
+    Args:
+        params: what it moves.
+        lr: learning rate, as for AdamW.
+        momentum: of the matrices' gradients.
+        betas: of AdamW on the vectors.
+        weight_decay: decoupled, of all.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, momentum: float, betas: Iterable[float], weight_decay: float
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum}: must be from 0 to below 1")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": tuple(betas), "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            matrices = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                if parameter.ndim < 2:
+                    self._adam_step(parameter, group)
+                else:
+                    matrices[parameter.flatten(1).shape].append(parameter)
+            for shape, alike in matrices.items():
+                towards = _orthogonal(torch.stack([self._momentum(one, group["momentum"]) for one in alike]))
+                for one, step in zip(alike, towards, strict=True):
+                    one.add_(step.view_as(one), alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
+        return loss
+
+    def _momentum(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+        """The gradient, averaged and a step looked ahead (Nesterov), as a matrix."""
+        state = self.state[parameter]
+        if not state:
+            state["average"] = torch.zeros_like(parameter)
+        assert parameter.grad is not None
+        state["average"].lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(state["average"], momentum).flatten(1)
+
+    def _adam_step(self, parameter: nn.Parameter, group: Mapping[str, Any]) -> None:
+        state, (first, second) = self.state[parameter], group["betas"]
+        if not state:
+            state |= {"step": 0, "average": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+        assert parameter.grad is not None
+        state["step"] += 1
+        state["average"].lerp_(parameter.grad, 1 - first)
+        state["square"].lerp_(parameter.grad.square(), 1 - second)
+        average = state["average"] / (1 - first ** state["step"])
+        square = state["square"] / (1 - second ** state["step"])
+        parameter.addcdiv_(average, square.sqrt() + 1e-8, value=-group["lr"])
+
+
+def _orthogonal(matrices: Tensor) -> Tensor:
+    """The nearest matrices (N, A, B) of equal singular values, roughly: Newton-Schulz brings them to 0.7 to 1.2."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.float().transpose(1, 2) if tall else matrices.float()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.transpose(1, 2) if tall else x
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "muon": Muon}
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], lr: float, settings: Mapping[str, Any]) -> Optimizer:

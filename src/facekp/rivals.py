@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from facekp.errors import UserError
 from facekp.settings import check_setting
 
 
@@ -15,7 +16,8 @@ class CoordinateRegression(nn.Module):
     """A plain CNN that answers with coordinates: the usual solution of this task.
 
     The raw heatmap is the logarithm of a Gaussian of one cell's width around each answer. Under `loss.cross_entropy`
-    with targets of the same width that is the squared error of the coordinates, and a decoder reads them back.
+    with targets of the same width that is half the squared error in cells, plus a constant, and a decoder reads the
+    answer back.
 
     Args:
         heatmaps: C, points in the answer.
@@ -28,10 +30,11 @@ class CoordinateRegression(nn.Module):
 
     def __init__(self, heatmaps: int, stride: int, size: int, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        _check_sides(size, stride, halvings=4)
-        check_setting("channels", channels, range(1, 513))
+        _check(heatmaps, stride, size, channels, halvings=4)
         check_setting("hidden", hidden, range(1, 10001))
-        self.stride, self.cells = stride, size // stride
+        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise UserError(f"network.dropout: {dropout!r} is not a share from 0 to below 1")
+        self.size, self.stride, self.cells = size, stride, size // stride
         side = size // 16
         self.features = plain_cnn(channels, halvings=4)
         self.answer = nn.Sequential(
@@ -43,8 +46,9 @@ class CoordinateRegression(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        _check_images(images, self.size)
         answer = self.answer(self.features(images)).unflatten(1, (-1, 2))  # (N, C, 2), in half maps from the centre
-        cells = (self.cells - 1) / 2 + self.cells / 2 * answer
+        cells = (self.cells - 1) / 2 + self.cells / 2 * answer.float()  # bfloat16 would round them to a 16th
         grid = torch.arange(self.cells, device=images.device, dtype=cells.dtype)
         x, y = (-((grid - cells[..., axis, None]) ** 2) / 2 for axis in (0, 1))  # (N, C, cells)
         return [y[..., :, None] + x[..., None, :]]
@@ -65,14 +69,14 @@ class SimCC(nn.Module):
 
     def __init__(self, heatmaps: int, stride: int, size: int, channels: int) -> None:
         super().__init__()
-        _check_sides(size, stride, halvings=3)
-        check_setting("channels", channels, range(1, 513))
-        self.stride = stride
+        _check(heatmaps, stride, size, channels, halvings=3)
+        self.size, self.stride = size, stride
         bins, places = size // stride, (size // 8) ** 2
         self.features = nn.Sequential(plain_cnn(channels, halvings=3), nn.Conv2d(4 * channels, heatmaps, 1))
         self.across, self.down = nn.Linear(places, bins), nn.Linear(places, bins)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        _check_images(images, self.size)
         features = self.features(images).flatten(2)  # (N, C, places)
         return [self.down(features)[..., :, None] + self.across(features)[..., None, :]]
 
@@ -94,6 +98,19 @@ def plain_cnn(channels: int, halvings: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _check_sides(size: int, stride: int, halvings: int) -> None:
+def _check_images(images: Tensor, size: int) -> None:
+    """Fully connected layers fit images of one size only.
+
+    Raises:
+        UserError: these are of another.
+    """
+    if images.shape[-2:] != (size, size):
+        height, width = images.shape[-2:]
+        raise UserError(f"network.size: {size}, but the images are {height} x {width} pixels; set it to their side")
+
+
+def _check(heatmaps: int, stride: int, size: int, channels: int, halvings: int) -> None:
+    check_setting("heatmaps", heatmaps, range(1, 10001))
     check_setting("size", size, range(2**halvings, 2**12, 2**halvings))
     check_setting("stride", stride, [n for n in range(1, size + 1) if size % n == 0])
+    check_setting("channels", channels, range(1, 513))

@@ -51,6 +51,7 @@ PATHS: Rule = (
     lambda value: _is_text(value) or (isinstance(value, list) and len(value) > 0 and all(map(_is_text, value))),
     "a path, or a list of at least one",
 )
+TEXTS: Rule = (lambda value: isinstance(value, list) and all(map(_is_text, value)), "a list of texts, e.g. [A,B]")
 ANY_NUMBER: Rule = (_is_number, "a number")
 GROUP: Rule = (lambda value: isinstance(value, dict), "a group of settings")
 
@@ -84,10 +85,17 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "decoder.flip": optional(FLAG),
     "decoder.floor": optional(number(0)),
     "decoder.rule": optional(TEXT),
+    "decoder.scale": optional(number(0, 0.5)),
+    "decoder.shift": optional(number(0)),
     "augment.flip": number(0, 1),
     "augment.scale": number(0, 0.9),
     "augment.shear": number(0, 0.9),
+    "augment.elastic": number(0, 5),  # no field of such displacements folds: facekp.data.augment.KNOTS
     "augment.*": number(0),
+    "teacher.ckpt": optional(PATHS),
+    "teacher.weight": number(0),
+    "teacher.unlabelled": FLAG,
+    "teacher.drop": optional(number(0, above=True)),
     "trainer.max_epochs": whole(1),
     "trainer.gradient_clip_val": optional(number(0, above=True)),
     "trainer.fast_cpu": FLAG,
@@ -100,8 +108,16 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "threads": whole(1),
     "row_by_row": whole(1),
     "fast": FLAG,
+    "half": FLAG,
     "root": NEW_PATH,
     "ladder": (lambda value: isinstance(value, list) and len(value) > 0, "a list of steps"),
+    "rows": (lambda value: isinstance(value, list) and len(value) > 0, "a list of rows"),
+    "only": optional(TEXTS),
+    "train": TEXTS,
+    "train_missing": FLAG,
+    "picture": GROUP,
+    "picture.out": optional(NEW_PATH),
+    "picture.rows": TEXTS,
     "*.name": TEXT,
 }
 

@@ -32,6 +32,7 @@ from facekp.pictures import draw_run
 from facekp.settings import check
 from facekp.speed import speed_up
 from facekp.tables import metrics_table, show
+from facekp.teacher import teach
 
 log = logging.getLogger(__name__)
 BESIDE_RESUME = ("resume", "trainer.max_epochs", "logger", "debug")  # keys that may be given with resume=
@@ -56,9 +57,9 @@ def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
     started = time.monotonic()
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     table = read_table(config["data"], Keypoints.from_dict(config["keypoints"]))
-    data, split = _split(table, config)
+    data, split, taught_by = _split(table, config)
     last = _last_checkpoint(folder, split) if resume else None
-    estimator = _build_estimator(table, data, config, last)
+    estimator = _build_estimator(data, taught_by, config, last)
     trainer = _build_trainer(config, folder)
     try:
         if not resume and trainer.is_global_zero:
@@ -96,25 +97,35 @@ def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
     return last
 
 
-def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame]:
-    """The datamodule of the fold asked for, and the frame that records who went where."""
+def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np.ndarray]:
+    """The datamodule of the fold asked for, the frame that records who went where, and what trained the teacher."""
     settings = config["data"]
     groups = near_duplicate_groups(table.images)
     fold_of = assign_folds(groups, table.source, settings["folds"], settings["split_seed"])
+    answers, taught_by, rows = None, np.empty(0, dtype=np.int64), table
+    if config["teacher"]["ckpt"] is not None:
+        lesson = teach(table, fold_of, settings["fold"], config["teacher"], settings)
+        rows, fold_of, answers, taught_by = lesson.table, lesson.fold_of, lesson.answers, lesson.trained_on
     data = FaceData(
-        table=table,
+        table=rows,
         fold_of=fold_of,
         fold=settings["fold"],
         subset=config["subset"],
         batch_size=settings["batch_size"],
         augmentation=Augmentation.from_dict(config["augment"]),
         seed=config["seed"],
+        taught=answers,
     )
-    return data, runs.split_frame(table, fold_of, groups, data.train_rows, data.val_rows)
+    train_rows = data.train_rows[data.train_rows < len(table)]  # behind them are unlabelled ones of other files
+    frame = runs.split_frame(table, fold_of[: len(table)], groups, train_rows, data.val_rows)
+    return data, frame, taught_by
 
 
-def _build_estimator(table: FaceTable, data: FaceData, config: Config, last: Path | None) -> KeypointEstimator:
+def _build_estimator(
+    data: FaceData, taught_by: np.ndarray, config: Config, last: Path | None
+) -> KeypointEstimator:
     """The estimator with its first weights; a resumed one gets its own from ``last``, and only its past from there."""
+    table = data.table
     detector = Detector(table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"])
     before = load_checkpoint(last or config["init_from"]) if last or config["init_from"] else None
     if before is not None:
@@ -124,13 +135,16 @@ def _build_estimator(table: FaceTable, data: FaceData, config: Config, last: Pat
     detector.mean_face = torch.where(face.isnan(), detector.mean_face, face)
     if config["trainer"]["fast_cpu"]:
         speed_up(detector.network)
+    known = before is None or before.trained_on is not None
+    past = taught_by if before is None else np.concatenate((taught_by, before.trained_on)) if known else None
     return KeypointEstimator(
         detector=detector,
         loss=config["loss"],
         lr=config["lr"],
         optimizer=config["optimizer"],
         scheduler=config["scheduler"],
-        trained_before=np.empty(0, dtype=np.int64) if before is None else before.trained_on,
+        teacher_weight=config["teacher"]["weight"],
+        trained_before=past,
         config=config,
     )
 
@@ -223,10 +237,15 @@ def _absolute(config: Config) -> Config:
     data = dict(config["data"])
     for key in {"dir", "cache"} & set(data):
         data[key] = None if data[key] is None else str(Path(data[key]).expanduser().absolute())
-    init_from = config["init_from"]
-    if init_from not in (None, "shipped"):
-        init_from = str(Path(init_from).absolute())
-    return {**config, "data": data, "init_from": init_from}
+    teacher = {**config["teacher"], "ckpt": _absolute_files(config["teacher"]["ckpt"])}
+    return {**config, "data": data, "init_from": _absolute_files(config["init_from"]), "teacher": teacher}
+
+
+def _absolute_files(ckpt: Any) -> Any:
+    """A checkpoint's path, or each of several, made absolute."""
+    if isinstance(ckpt, list):
+        return [_absolute_files(one) for one in ckpt]
+    return ckpt if ckpt in (None, "shipped") else str(Path(ckpt).absolute())
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:

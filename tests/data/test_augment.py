@@ -5,9 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import BSpline
+from scipy.ndimage import map_coordinates
 
 from facekp.data.augment import Augmentation, warp
 from facekp.errors import UserError
+from facekp.settings import check
 
 PARTS = (
     "flip",
@@ -16,6 +19,7 @@ PARTS = (
     "stretch",
     "shear",
     "shift",
+    "elastic",
     "contrast",
     "brightness",
     "gamma",
@@ -24,6 +28,7 @@ PARTS = (
     "erase",
 )
 OFF = dict.fromkeys(PARTS, 0.0)
+MOVES = {**OFF, "flip": 0.5, "rotate": 30.0, "scale": 0.2, "stretch": 0.2, "shear": 0.1, "shift": 8.0}
 
 
 def blobs(points: torch.Tensor) -> torch.Tensor:
@@ -42,11 +47,66 @@ def centroid(image: np.ndarray) -> tuple[float, float]:
 @given(st.integers(0, 10**6), st.floats(38, 58), st.floats(38, 58))
 def test_points_move_with_pixels(seed, x, y):
     points = torch.tensor([[[x, y]]])
-    shake = Augmentation(
-        **{**OFF, "flip": 0.5, "rotate": 30.0, "scale": 0.2, "stretch": 0.2, "shear": 0.1, "shift": 8.0}
-    )
-    images, moved = shake(blobs(points), points, torch.tensor([0]), torch.Generator().manual_seed(seed))
+    images, moved = Augmentation(**MOVES)(blobs(points), points, torch.tensor([0]), torch.Generator().manual_seed(seed))
     assert centroid(images[0, 0].numpy()) == pytest.approx(moved[0, 0].tolist(), abs=0.05)
+
+
+def places(n: int) -> torch.Tensor:
+    """Images (n, 2, 96, 96) whose two greys are the pixel's own x and y: warped, they say where a pixel comes from."""
+    y, x = np.mgrid[:96, :96].astype(np.float32)
+    return torch.from_numpy(np.stack([x, y])).repeat(n, 1, 1, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0, 5))
+def test_what_is_shown_where_a_point_went_is_what_was_there(seed, elastic):
+    points = torch.cartesian_prod(torch.linspace(6, 89, 15), torch.linspace(6, 89, 15))[None]
+    shake = Augmentation(**{**MOVES, "elastic": elastic})
+    images, moved = shake(places(1), points, torch.arange(225), torch.Generator().manual_seed(seed))
+    seen = (moved[0] <= 95).all(dim=-1)  # a label may lie beyond the last pixel's centre, where no pixel is
+    assert seen.sum() > 100
+    at = moved[0, seen].flip(-1).T.numpy()
+    shown = np.stack([map_coordinates(image, at, order=1) for image in images[0].numpy()], axis=-1)
+    np.testing.assert_allclose(shown, points[0, seen], atol=0.02)
+
+
+def test_an_elastic_field_is_the_cubic_spline_of_its_knots():
+    field = 3 * torch.randn(1, 2, 7, 7, generator=torch.Generator().manual_seed(0))
+    images, _ = warp(places(1), torch.zeros(1, 0, 2), torch.eye(2, 3)[None], field)
+    ticks, pixels = 24.0 * np.arange(-3, 8), np.arange(96)
+    for shown, still, knots in zip(images[0].numpy(), places(1)[0].numpy(), field[0].double().numpy(), strict=True):
+        down = BSpline(ticks, knots, 3)(pixels)  # (96, 7): the columns of knots at every row of pixels
+        across = BSpline(ticks, down.T, 3)(pixels).T
+        np.testing.assert_allclose(shown, (still + across).clip(0, 95), atol=1e-3)
+
+
+def test_the_strongest_elastic_field_allowed_does_not_fold():
+    with pytest.raises(UserError, match=r"augment\.elastic=5\.1: must be a number from 0 to 5"):
+        check({"augment": {"elastic": 5.1}})
+    signs = torch.randint(0, 2, (64, 2, 7, 7), generator=torch.Generator().manual_seed(0))
+    images, _ = warp(places(64), torch.zeros(64, 0, 2), torch.eye(2, 3).expand(64, 2, 3), 5.0 * (2 * signs - 1))
+    down, across = np.gradient(images[:, :, 6:-6, 6:-6].numpy(), axis=(-2, -1))  # nothing there is from outside
+    assert (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]).min() > 0.3
+
+
+def test_an_elastic_field_bends_every_face_in_its_own_way_and_no_further_than_it_says(faces, scheme):
+    images, points = torch.from_numpy(faces.images[:16]).unsqueeze(1).float(), torch.from_numpy(faces.points[:16])
+    order = torch.from_numpy(scheme.flip_order())
+    _, moved = Augmentation(**{**OFF, "elastic": 4.0})(images, points, order, torch.Generator().manual_seed(0))
+    way = (moved - points).numpy()
+    assert 2 < np.nanmax(np.abs(way)) <= 4
+    assert np.nanstd(way, axis=0)[0].min() > 0.5
+    assert np.nanstd(way[0], axis=0).min() > 0.2
+
+
+def test_an_even_field_is_a_shift_and_points_it_moves_out_become_unlabelled():
+    points = torch.tensor([[[1.0, 50.0], [96.0, 96.0], [torch.nan, torch.nan], [3.0, 0.5]]])
+    image = torch.rand(1, 1, 96, 96) * 255
+    field = torch.tensor([2.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 7, 7)
+    shifted, moved = warp(image, points, torch.eye(2, 3)[None], field)
+    torch.testing.assert_close(shifted[..., 1:, :-2], image[..., :-1, 2:], atol=0.05, rtol=0)
+    assert moved[0, :3].isnan().all()
+    torch.testing.assert_close(moved[0, 3], torch.tensor([1.0, 1.5]))
 
 
 def test_a_mirror_image_swaps_left_and_right_and_mirrors_pixels():
@@ -77,7 +137,7 @@ def test_points_that_leave_the_image_become_unlabelled_and_missing_ones_stay_so(
 def test_the_same_generator_state_draws_the_same_and_global_state_is_left_alone(faces, scheme):
     images = torch.from_numpy(faces.images[:4]).unsqueeze(1).float()
     points, order = torch.from_numpy(faces.points[:4]), torch.from_numpy(scheme.flip_order())
-    shake = Augmentation(**{**OFF, "rotate": 20.0, "contrast": 0.3, "brightness": 20.0})
+    shake = Augmentation(**{**OFF, "rotate": 20.0, "elastic": 2.0, "contrast": 0.3, "brightness": 20.0})
     before = torch.get_rng_state()
     first = shake(images, points, order, torch.Generator().manual_seed(3))
     again = shake(images, points, order, torch.Generator().manual_seed(3))

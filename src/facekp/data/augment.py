@@ -7,18 +7,21 @@ Pixel convention: integer coordinate = pixel centre, as everywhere (`facekp.heat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, einsum
 from torch.nn.functional import conv2d, grid_sample, pad
 
 from facekp.errors import UserError
 
 BLUR, REACH = 1.5, 4  # largest blur and how far its kernel reaches, pixels
 ERASED = 0.4  # largest side of an erased rectangle, as a share of the image's
+KNOTS = 24  # pixels between the knots of an elastic field; so far apart, displacements below 11 pixels can't fold it
+ROUNDS = 8  # of a point's way through the field; at a displacement of 5 pixels each more than halves what is left
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Augmentation:
         stretch: largest change of width against height, as a share.
         shear: largest shear, as a share of the side.
         shift: largest shift along each axis, pixels.
+        elastic: largest displacement along each axis by a smooth random field, pixels; a quarter of it is typical.
         contrast: largest change of contrast around the image's mean, as a share.
         brightness: largest change of brightness, grey levels of 255.
         gamma: largest change of the tone curve, as a power of 2 (1: between a square root and a square).
@@ -46,6 +50,7 @@ class Augmentation:
     stretch: float
     shear: float
     shift: float
+    elastic: float
     contrast: float
     brightness: float
     gamma: float
@@ -84,7 +89,7 @@ class Augmentation:
             images and points of the same shapes.
         """
         matrix, mirrored = self._draw_warp(images, generator)
-        images, points = warp(images, points, matrix)
+        images, points = warp(images, points, matrix, self._draw_field(images, generator))
         points = torch.where(mirrored[:, None, None], points[:, flip_order], points)
         return self._degrade(self._relight(images, generator), generator), points
 
@@ -103,6 +108,13 @@ class Augmentation:
         shift = self.shift * torch.stack((_uniform(n, generator), _uniform(n, generator)), dim=-1)
         offset = centre + shift - linear @ centre
         return torch.cat((linear, offset[..., None]), dim=-1).to(images), mirrored.to(images.device)
+
+    def _draw_field(self, images: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Vectors (N, 2, rows, columns) at the knots of an elastic field; None where that is switched off."""
+        if not self.elastic:
+            return None
+        rows, columns = (math.ceil(pixels / KNOTS) + 3 for pixels in images.shape[-2:])
+        return self.elastic * _uniform((len(images), 2, rows, columns), generator).to(images)
 
     def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
         gain = (1 + self.contrast * _uniform(len(images), generator)).to(images).view(-1, 1, 1, 1)
@@ -124,9 +136,9 @@ class Augmentation:
         return images.clamp(0, 255)
 
 
-def _uniform(n: int, generator: torch.Generator) -> Tensor:
-    """(n,) even draws from -1 to 1."""
-    return 2 * torch.rand(n, generator=generator) - 1
+def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Even draws from -1 to 1."""
+    return 2 * torch.rand(shape, generator=generator) - 1
 
 
 def _blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -157,13 +169,16 @@ def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Te
     return torch.where(hidden, images.mean(dim=(1, 2, 3), keepdim=True), images)
 
 
-def warp(images: Tensor, points: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Move images and points by affine maps, bilinear; what comes from outside repeats the border.
+def warp(images: Tensor, points: Tensor, matrix: Tensor, field: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Move images and points by affine maps and smooth fields, bilinear; what comes from outside repeats the border.
 
     Args:
         images: float (N, 1, H, W).
         points: (N, K, 2) pixels.
         matrix: (N, 2, 3), takes (x, y, 1) of the old image to (x, y) of the new one.
+        field: (N, 2, rows, columns), displacements (x, y) in pixels at knots `KNOTS` pixels apart, the first one before
+            the image. What the affine maps put at p + d(p) comes to p, with d the cubic B-spline of the knots, which
+            never exceeds them. None: no displacement.
 
     Returns:
         the warped images and the moved points, NaN where they left [0, W] x [0, H].
@@ -173,10 +188,30 @@ def warp(images: Tensor, points: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor
     x = torch.arange(width, device=images.device, dtype=images.dtype)
     y = torch.arange(height, device=images.device, dtype=images.dtype)
     target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2)
+    moved = points @ matrix[:, :, :2].transpose(-1, -2) + matrix[:, None, :, 2]
+    if field is not None:
+        across, down = _spline(x, field.shape[-1]), _spline(y, field.shape[-2])
+        target = target + einsum("hr,ndrc,wc->nhwd", down, field, across)
+        moved = _through(moved, field)
     old = (target - matrix[:, None, None, :, 2]) @ back[:, None].transpose(-1, -2)  # (N, H, W, 2)
     half = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=images.device, dtype=images.dtype)
     images = grid_sample(images, old / half - 1, mode="bilinear", padding_mode="border", align_corners=True)
-    moved = points @ matrix[:, :, :2].transpose(-1, -2) + matrix[:, None, :, 2]
     limit = torch.tensor([width, height], device=points.device)
     inside = ((moved >= 0) & (moved <= limit)).all(dim=-1, keepdim=True)
     return images, moved.where(inside, torch.nan)
+
+
+def _spline(place: Tensor, knots: int) -> Tensor:
+    """Weights (..., knots) of the cubic B-splines at places (...) in pixels; beyond the ends those at the ends."""
+    units = place.clamp(0, (knots - 3) * KNOTS) / KNOTS
+    apart = (units[..., None] - torch.arange(-1, knots - 1, device=place.device)).abs()
+    return ((2 - apart).clamp_min(0) ** 3 - 4 * (1 - apart).clamp_min(0) ** 3) / 6
+
+
+def _through(points: Tensor, field: Tensor) -> Tensor:
+    """The places p (N, K, 2) with p + d(p) at the points, where `warp` shows them; by fixed-point steps."""
+    place = points
+    for _ in range(ROUNDS):
+        across, down = _spline(place[..., 0], field.shape[-1]), _spline(place[..., 1], field.shape[-2])
+        place = points - einsum("nkr,ndrc,nkc->nkd", down, field, across)
+    return place

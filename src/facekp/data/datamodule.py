@@ -6,6 +6,7 @@ on the device, augments the training ones and hands on dictionaries of tensors:
     image   float32 (N, 1, H, W), grey levels 0..255
     points  float32 (N, K, 2), pixels, NaN where unlabelled
     source  int64 (N,)
+    taught  float32 (N, S, K, 2), pixels, a teacher's points by each source's convention; in training, if there is one
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ class FaceData(LightningDataModule):
 
     Args:
         table: all rows.
-        fold_of: int (N,), the fold of each row (`facekp.data.split.assign_folds`).
+        fold_of: int (N,), the fold of each row (`facekp.data.split.assign_folds`); -1: never held out.
         fold: the fold held out for validation, always with the full mixture of rows.
         subset: training rows: ``full``, or ``complete`` for those with every point labelled.
         batch_size: rows a step, over all processes together.
         augmentation: of training rows.
         seed: of shuffling (with the epoch) and augmentation (with the step).
+        taught: a teacher's answers (`facekp.teacher.Lesson.answers`).
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class FaceData(LightningDataModule):
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
+        taught: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         _check(table, fold_of, fold, subset)
@@ -60,7 +63,10 @@ class FaceData(LightningDataModule):
         self.val_rows = np.flatnonzero(fold_of == fold)
         if not len(self.train_rows):
             raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; take full, or more data.rows")
-        self.flip_order = torch.from_numpy(table.keypoints.flip_order())
+        own = table.points[:, None]
+        self.labels = own if taught is None else np.concatenate((own, taught), axis=1)  # (N, 1 or 1 + S, K, 2)
+        sets, order = self.labels.shape[1], table.keypoints.flip_order()
+        self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())
         self._on_device: Batch | None = None
 
     @cached_property
@@ -104,15 +110,18 @@ class FaceData(LightningDataModule):
     def assemble(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
         """Row numbers (n,) to the dictionary of tensors described above, augmented where a generator is given."""
         table = self._resident(rows.device)
-        images, points = table["image"][rows].unsqueeze(1).float(), table["points"][rows]
+        images, labels = table["image"][rows].unsqueeze(1).float(), table["labels"][rows]
         if generator is not None:
-            images, points = self.augmentation(images, points, self.flip_order.to(rows.device), generator)
-        return {"image": images, "points": points, "source": table["source"][rows]}
+            order = self.flip_order.to(rows.device)
+            images, moved = self.augmentation(images, labels.flatten(1, 2), order, generator)
+            labels = moved.view_as(labels)
+        taught = {"taught": labels[:, 1:]} if generator is not None and labels.shape[1] > 1 else {}
+        return {"image": images, "points": labels[:, 0], "source": table["source"][rows], **taught}
 
     def _resident(self, device: torch.device) -> Batch:
         """The whole table on the device, copied once: 7049 faces are 65 MB."""
         if self._on_device is None or self._on_device["image"].device != device:
-            arrays = {"image": self.table.images, "points": self.table.points, "source": self.table.source}
+            arrays = {"image": self.table.images, "labels": self.labels, "source": self.table.source}
             tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
             self._on_device = {**tensors, "source": tensors["source"].long()}
         return self._on_device

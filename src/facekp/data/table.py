@@ -50,6 +50,11 @@ class FaceTable:
             row=self.row[index],
         )
 
+    def joined(self, other: FaceTable) -> FaceTable:
+        """These rows and then the other table's, copied; scheme and size must be the same."""
+        names = ("images", "points", "source", "row")
+        return replace(self, **{name: np.concatenate((getattr(self, name), getattr(other, name))) for name in names})
+
     def without(self, index: np.ndarray) -> FaceTable:
         """All rows but those at ``index`` (integers), copied."""
         return self.take(np.setdiff1d(np.arange(len(self)), index))

@@ -1,0 +1,108 @@
+"""Learning from a trained network's answers: labels for what nobody labelled, and a check of what somebody did.
+
+A teacher answers every training image by every source's convention. A student learns those answers beside the labels
+(`teacher.weight`), for images without any label as well; labels far from the teacher's answer may be left out. The
+teacher must not have seen the validation rows, nor will the student: whatever trained the one counts as having trained
+the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from facekp.checkpoint import Trained, load_checkpoint
+from facekp.data.reader import read_test
+from facekp.data.split import image_hashes
+from facekp.data.table import FaceTable
+from facekp.errors import UserError
+from facekp.inference import predict_points
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from. N rows, S sources, K points.
+
+    Attributes:
+        table: the labelled rows, without the labels that the teacher doubts, then the unlabelled ones.
+        fold_of: int (N,); -1 where a row is never held out.
+        answers: float32 (N, S, K, 2), pixels; NaN where the source never labels the point.
+        trained_on: int64 hashes of the images that trained the teacher.
+    """
+
+    table: FaceTable
+    fold_of: np.ndarray
+    answers: np.ndarray
+    trained_on: np.ndarray
+
+
+def teach(
+    table: FaceTable, fold_of: np.ndarray, fold: int, settings: Mapping[str, Any], data: Mapping[str, Any]
+) -> Lesson:
+    """Ask the teacher.
+
+    Args:
+        table: the labelled rows.
+        fold_of: int (N,), the fold of each.
+        fold: the one held out.
+        settings: the teacher config: ``ckpt`` (a path or several, whose mean answer counts), ``unlabelled`` (also the
+            test images), ``drop`` (pixels from the answer beyond which a training label is left out, or None).
+        data: the data config, for the test images.
+
+    Raises:
+        UserError: the teacher is no checkpoint, was trained on held-out rows or does not tell on which.
+    """
+    paths = settings["ckpt"] if isinstance(settings["ckpt"], list) else [settings["ckpt"]]
+    teachers = [load_checkpoint(path) for path in paths]
+    held_out = fold_of == fold
+    trained_on = _check_unseen(teachers, table.images[held_out], fold)
+    answers = _answers(teachers, table)
+    if settings["drop"] is not None:
+        table = _without_doubted(table, answers, ~held_out, settings["drop"])
+    if settings["unlabelled"]:
+        if "dir" not in data:
+            raise UserError(f"teacher.unlabelled=true: data={data['name']} has no test images; set it to false")
+        more, _ = read_test(data, table.keypoints)
+        table = table.joined(replace(more, points=np.full_like(more.points, np.nan)))
+        answers = np.concatenate((answers, _answers(teachers, more)))
+        fold_of = np.concatenate((fold_of, np.full(len(more), -1)))
+    return Lesson(table, fold_of, answers, trained_on)
+
+
+def _check_unseen(teachers: Sequence[Trained], held_out: np.ndarray, fold: int) -> np.ndarray:
+    """Hashes of all images that trained the teachers, none of which is held out."""
+    hashes = image_hashes(held_out)
+    for one in teachers:
+        if one.trained_on is None:
+            raise UserError(f"teacher.ckpt={one.path}: doesn't tell which images trained it; take one of facekp.train")
+        seen = np.isin(hashes, one.trained_on).sum()
+        if seen:
+            raise UserError(
+                f"teacher.ckpt={one.path}: {seen} of the {len(hashes)} validation images trained it; "
+                f"take a teacher trained with the same data.fold={fold}, data.folds and data.split_seed"
+            )
+    return np.unique(np.concatenate([one.trained_on for one in teachers if one.trained_on is not None]))
+
+
+def _answers(teachers: Sequence[Trained], table: FaceTable) -> np.ndarray:
+    """(N, S, K, 2): every image answered as each source would label it."""
+    scheme = table.keypoints
+    answers = np.empty((len(table), len(scheme.sources), len(scheme.names), 2), dtype=np.float32)
+    for s, source in enumerate(scheme.source_names):
+        points, _ = predict_points(teachers, replace(table, source=np.full_like(table.source, s)))
+        answers[:, s] = np.where(scheme.labels_of(source)[:, None], points, np.nan)
+    return answers
+
+
+def _without_doubted(table: FaceTable, answers: np.ndarray, rows: np.ndarray, limit: float) -> FaceTable:
+    """The table without labels of these rows (bool (N,)) that lie farther than ``limit`` pixels from the answer."""
+    own = answers[np.arange(len(table)), table.source]
+    doubted = rows[:, None] & (np.linalg.norm(table.points - own, axis=-1) > limit)
+    log.info("teacher: %d of %d training labels doubted and left out", doubted.sum(), table.mask[rows].sum())
+    return replace(table, points=np.where(doubted[..., None], np.float32(np.nan), table.points))

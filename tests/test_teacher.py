@@ -1,0 +1,115 @@
+"""A teacher's answers as labels: who may teach, what is taught, and that it reaches the loss."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from facekp.checkpoint import load_checkpoint
+from facekp.data.augment import Augmentation
+from facekp.data.csv import write_test
+from facekp.data.datamodule import FaceData, step_generator
+from facekp.data.reader import read_table
+from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups
+from facekp.data.synthetic import draw_faces
+from facekp.detector import Detector
+from facekp.errors import UserError
+from facekp.inference import predict_points
+from facekp.teacher import teach
+from facekp.train import train
+from tests.conftest import TINY, config_of
+
+QUIET = {"unlabelled": False, "drop": None, "weight": 1.0}
+
+
+@pytest.fixture(scope="module")
+def school(tiny_run, scheme):
+    """The data that trained `tiny_run`, its folds, and its checkpoint."""
+    config = config_of(*TINY)
+    table = read_table(config["data"], scheme)
+    fold_of = assign_folds(near_duplicate_groups(table.images), table.source, 5, 0)
+    return table, fold_of, tiny_run / "checkpoints" / "best.ckpt", config["data"]
+
+
+def test_every_image_is_answered_by_every_source_s_convention(school, scheme):
+    table, fold_of, ckpt, data = school
+    lesson = teach(table, fold_of, 0, {"ckpt": str(ckpt), **QUIET}, data)
+    assert lesson.answers.shape == (60, 2, 15, 2)
+    assert not np.isnan(lesson.answers[:, 0]).any()
+    assert (~np.isnan(lesson.answers[0, 1, :, 0])).tolist() == scheme.labels_of("sparse").tolist()
+    as_sparse, _ = predict_points([load_checkpoint(ckpt)], replace(table, source=np.ones_like(table.source)))
+    taught = ~np.isnan(lesson.answers[:, 1])
+    np.testing.assert_array_equal(lesson.answers[:, 1][taught], as_sparse[taught])
+    np.testing.assert_array_equal(lesson.table.points, table.points)
+
+
+def test_labels_far_from_the_answer_are_left_out_of_training_only(school):
+    table, fold_of, ckpt, data = school
+    lesson = teach(table, fold_of, 0, {"ckpt": str(ckpt), **QUIET, "drop": 6.0}, data)
+    own = lesson.answers[np.arange(60), table.source]
+    far = np.linalg.norm(table.points - own, axis=-1) > 6
+    held_out = fold_of == 0
+    assert far[held_out].any()
+    assert far[~held_out].any()
+    np.testing.assert_array_equal(lesson.table.points[held_out], table.points[held_out])
+    np.testing.assert_array_equal(lesson.table.mask[~held_out], (table.mask & ~far)[~held_out])
+
+
+def test_unlabelled_images_join_training_and_never_validation(school, tmp_path, scheme):
+    table, fold_of, ckpt, _ = school
+    more = replace(draw_faces(7, 5, scheme), row=np.arange(7))
+    write_test(tmp_path, more, more.mask)
+    data = config_of("data=kaggle", f"data.dir={tmp_path}", "data.cache=null")["data"]
+    lesson = teach(table, fold_of, 0, {"ckpt": str(ckpt), **QUIET, "unlabelled": True}, data)
+    assert len(lesson.table) == 67
+    assert not lesson.table.mask[60:].any()
+    assert not np.isnan(lesson.answers[60:, 0]).any()
+    faces = FaceData(
+        lesson.table, lesson.fold_of, 0, "full", 8, Augmentation.from_dict(config_of()["augment"]), 0, lesson.answers
+    )
+    assert set(range(60, 67)) <= set(faces.train_rows)
+    assert (faces.val_rows < 60).all()
+
+
+def test_whoever_saw_the_validation_rows_may_not_teach(school, seed_weights):
+    table, fold_of, ckpt, data = school
+    with pytest.raises(UserError, match=r"validation images trained it; .*data\.fold=1"):
+        teach(table, fold_of, 1, {"ckpt": str(ckpt), **QUIET}, data)
+    with pytest.raises(UserError, match="doesn't tell which images trained it"):
+        teach(table, fold_of, 0, {"ckpt": [str(ckpt), str(seed_weights)], **QUIET}, data)
+    with pytest.raises(UserError, match=r"teacher\.unlabelled=true: data=synthetic has no test images"):
+        teach(table, fold_of, 0, {"ckpt": str(ckpt), **QUIET, "unlabelled": True}, data)
+
+
+def test_taught_points_move_with_the_image_as_labels_do(faces):
+    augmentation = Augmentation.from_dict(config_of("augment=affine")["augment"])
+    twice = np.stack([faces.points, faces.points], axis=1)
+    data = FaceData(faces, np.arange(80) % 5, 0, "full", 8, augmentation, 0, twice)
+    batch = data.assemble(torch.arange(12), step_generator(0, 3, 0))
+    for s in range(2):
+        torch.testing.assert_close(batch["taught"][:, s], batch["points"], equal_nan=True)
+    assert "taught" not in data.assemble(torch.arange(12), None)
+
+
+def test_every_channel_gets_its_source_s_point(scheme):
+    config = config_of(*TINY)
+    detector = Detector(scheme, (96, 96), config["model"], "softmax", config["decoder"])
+    points = torch.arange(2 * 15 * 2.0).view(1, 2, 15, 2)
+    points[:, 1, ~torch.from_numpy(scheme.labels_of("sparse"))] = torch.nan
+    spread = detector.spread_all(points)
+    assert torch.equal(spread[0, :15], points[0, 0])
+    assert torch.equal(spread[0, 15:], points[0, 1][~points[0, 1, :, 0].isnan()])
+
+
+def test_a_student_learns_from_its_teacher_and_tells_who_trained_both(tiny_run, tmp_path):
+    ckpt = tiny_run / "checkpoints" / "best.ckpt"
+    settings = [*TINY, "trainer.max_epochs=1", "teacher=self", f"teacher.ckpt={ckpt}", "teacher.unlabelled=false"]
+    taught = train(config_of(*settings, "data.fold=0"), tmp_path / "taught")
+    alone = train(config_of(*settings, "teacher.weight=0"), tmp_path / "alone")
+    assert taught["rmse"] != alone["rmse"]
+    teacher, student = load_checkpoint(ckpt), load_checkpoint(taught["checkpoint"])
+    assert set(teacher.trained_on) <= set(student.trained_on)
+    assert json.loads((tmp_path / "taught" / "metrics.json").read_text())["mean_face"] == taught["mean_face"]
+    assert image_hashes(np.zeros((1, 4, 4), dtype=np.uint8))[0] not in student.trained_on
