@@ -12,7 +12,7 @@ from facekp.hourglass import BasicResidual, Hourglass, Residual
 from facekp.networks import build_network
 
 SMALL = {"heatmaps": 5, "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
-SHAPES = [{}, {"block": "basic"}, {"growth": 8}, {"block": "basic", "growth": 8, "stacks": 2}]
+SHAPES = [{}, {"block": "basic"}, {"block": "basic", "stacks": 2}]
 
 
 def small(**changed: Any) -> nn.Module:
@@ -67,14 +67,9 @@ def block_parameters(block: str, inputs: int, outputs: int) -> int:
 
 
 @pytest.mark.parametrize("block", ["bottleneck", "basic"])
-@pytest.mark.parametrize("growth", [0, 4, 16])
-def test_every_halving_is_wider_by_the_growth(block: str, growth: int) -> None:
-    hourglass = small(block=block, growth=growth, levels=3).hourglasses[0][0]
-    expected = 0
-    for wide in (16, 16 + growth, 16 + 2 * growth):
-        expected += block_parameters(block, wide, wide)  # beside the half
-        expected += block_parameters(block, wide, wide + growth) + block_parameters(block, wide + growth, wide)
-    expected += block_parameters(block, 16 + 3 * growth, 16 + 3 * growth)  # the smallest
+def test_an_hourglass_has_three_blocks_a_level_and_one_at_the_bottom(block: str) -> None:
+    hourglass = small(block=block, levels=3).hourglasses[0][0]
+    expected = (3 * 3 + 1) * block_parameters(block, 16, 16)
     assert sum(p.numel() for p in hourglass.parameters()) == expected
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from facekp.checkpoint import SHIPPED, load_checkpoint
+from facekp.checkpoint import SHIPPED, load_checkpoint, read_tensors
 from facekp.errors import UserError
 from facekp.inference import predict_points
 from facekp.pack import pack

@@ -50,6 +50,7 @@ ROW: dict[str, Rule] = {
         ),
         "a list of different whole numbers from 0 up",
     ),
+    "on": TEXT,
     "train": TEXTS,
     "evaluate": GROUP,
 }
@@ -90,12 +91,21 @@ def read_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
         raise UserError(f"rows: {twice[0]} stands {len(twice)} times; the name is the row's folder, give each its own")
     trained = [row["name"] for row in rows if "train" in row]
     for row in rows:
+        if "on" in row:
+            _check_known(f"rows: {row['name']}: on", [row["on"]], trained[: names.index(row["name"])])
+            row["train"] = _over(next(other for other in rows if other["name"] == row["on"])["train"], row["train"])
         given = row["evaluate"]["ckpt"] if "evaluate" in row else []
         named = [ckpt for ckpt in given if NAME.fullmatch(ckpt) and ckpt != "shipped"]
         _check_known(f"rows: {row['name']}: ckpt", named, trained)
     _check_known("only", config["only"] or [], names)
     _check_known("picture.rows", config["picture"]["rows"], trained)
     return rows
+
+
+def _over(before: list[str], more: list[str]) -> list[str]:
+    """Overrides of a row that stands on another: the other's, but for the keys that it sets itself, and then its own."""
+    own = {override.split("=")[0] for override in more}
+    return [*(override for override in before if override.split("=")[0] not in own), *more]
 
 
 def _read_row(row: Any) -> dict[str, Any]:

@@ -119,15 +119,18 @@ class Detector(nn.Module):
     def heatmaps(self, images: Tensor, raw: Tensor | None = None) -> Tensor:
         """Heatmaps (N, C, h, w) of the last stack, averaged with the mirrored image's where the decoder says so.
 
+        The raw outputs are averaged: of two places the one wins that neither image rules out. Averaged distributions
+        would keep both, and the higher peak could be the one that the other image denies.
+
         Args:
             images: (N, 1, H, W).
             raw: the last stack's raw output for them, where the caller has it already.
         """
-        heatmaps = self.activate(self(images)[-1] if raw is None else raw)
-        if not self.decoder["flip"]:
-            return heatmaps
-        mirrored = self.activate(self(images.flip(-1))[-1])
-        return (heatmaps + mirrored.flip(-1)[:, self.mirrored_channels]) / 2
+        raw = (self(images)[-1] if raw is None else raw).float()
+        if self.decoder["flip"]:
+            mirrored = self(images.flip(-1))[-1].float()
+            raw = (raw + mirrored.flip(-1)[:, self.mirrored_channels]) / 2
+        return self.activate(raw)
 
     def decode(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Points of heatmaps, read from the channels of each row's source.

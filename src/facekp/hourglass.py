@@ -53,22 +53,14 @@ BLOCKS: dict[str, type[nn.Module]] = {"bottleneck": Residual, "basic": BasicResi
 
 
 class Hourglass(nn.Module):
-    """One hourglass: a branch at full size beside one at half size, which holds the next smaller hourglass.
+    """One hourglass: a branch at full size beside one at half size, which holds the next smaller hourglass."""
 
-    Args:
-        levels: halvings.
-        channels: width at full size.
-        block: what it is made of, a class of `BLOCKS`.
-        growth: channels gained with each halving.
-    """
-
-    def __init__(self, levels: int, channels: int, block: type[nn.Module] = Residual, growth: int = 0) -> None:
+    def __init__(self, levels: int, channels: int, block: type[nn.Module] = Residual) -> None:
         super().__init__()
-        wide = channels + growth
         self.full = block(channels, channels)
-        self.down = block(channels, wide)
-        self.inner = Hourglass(levels - 1, wide, block, growth) if levels > 1 else block(wide, wide)
-        self.up = block(wide, channels)
+        self.down = block(channels, channels)
+        self.inner = Hourglass(levels - 1, channels, block) if levels > 1 else block(channels, channels)
+        self.up = block(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         half = F.max_pool2d(x, 2, ceil_mode=True)  # (N, C, ceil(h/2), ceil(w/2)): odd sizes stay aligned
@@ -86,7 +78,6 @@ class StackedHourglass(nn.Module):
         levels: halvings inside an hourglass.
         stacks: hourglasses, 1 to 8.
         block: name in `BLOCKS`, what everything but the first convolution is made of.
-        growth: channels gained with each halving inside an hourglass, a multiple of 4.
     """
 
     def __init__(
@@ -97,7 +88,6 @@ class StackedHourglass(nn.Module):
         levels: int,
         stacks: int,
         block: str = "bottleneck",
-        growth: int = 0,
     ) -> None:
         super().__init__()
         check_setting("heatmaps", heatmaps, range(1, 10001))
@@ -106,10 +96,9 @@ class StackedHourglass(nn.Module):
         check_setting("levels", levels, range(1, 9))
         check_setting("stacks", stacks, range(1, 9))
         check_setting("block", block, BLOCKS)
-        check_setting("growth", growth, range(0, 1025, 4))
         self.stride = stride
         self.stem = _stem(stride, channels, BLOCKS[block])
-        self.hourglasses = nn.ModuleList(_features(levels, channels, BLOCKS[block], growth) for _ in range(stacks))
+        self.hourglasses = nn.ModuleList(_features(levels, channels, BLOCKS[block]) for _ in range(stacks))
         self.heads = nn.ModuleList(_linear_head(channels, heatmaps) for _ in range(stacks))
         self.from_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
         self.from_heatmaps = nn.ModuleList(nn.Conv2d(heatmaps, channels, 1) for _ in range(stacks - 1))
@@ -170,9 +159,9 @@ def _stem(stride: int, channels: int, block: type[nn.Module]) -> nn.Sequential:
     )
 
 
-def _features(levels: int, channels: int, block: type[nn.Module], growth: int) -> nn.Sequential:
+def _features(levels: int, channels: int, block: type[nn.Module]) -> nn.Sequential:
     return nn.Sequential(
-        Hourglass(levels, channels, block, growth),
+        Hourglass(levels, channels, block),
         block(channels, channels),
         nn.Conv2d(channels, channels, 1),
         *_activation(channels),

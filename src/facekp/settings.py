@@ -90,6 +90,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "augment.flip": number(0, 1),
     "augment.scale": number(0, 0.9),
     "augment.shear": number(0, 0.9),
+    "augment.wild": number(0, 1),
     "augment.elastic": number(0, 5),  # no field of such displacements folds: facekp.data.augment.KNOTS
     "augment.*": number(0),
     "teacher.ckpt": optional(PATHS),

@@ -19,6 +19,7 @@ PARTS = (
     "stretch",
     "shear",
     "shift",
+    "wild",
     "elastic",
     "contrast",
     "brightness",
@@ -205,3 +206,19 @@ def test_gamma_bends_greys_and_keeps_black_and_white(faces):
     assert middle.min() > 0.49
     assert middle.max() < 1.43
     assert middle.std() > 0.1
+
+
+def test_a_wild_share_is_moved_three_times_as_far_and_no_face_vanishes():
+    points = torch.full((4000, 1, 2), 47.5)
+    order = torch.tensor([0])
+    generator = torch.Generator().manual_seed(0)
+    _, moved = Augmentation(**{**OFF, "shift": 6.0, "wild": 0.3})(torch.zeros(4000, 1, 96, 96), points, order, generator)
+    far = (moved - points).abs().amax(dim=(1, 2))
+    assert far.max() <= 18
+    assert 12 < far.max()
+    beyond = (far > 6).float().mean().item()  # of the wild ones all but a ninth
+    assert beyond == pytest.approx(0.3 * 8 / 9, abs=0.03)
+    corner = torch.tensor([[[47.5, 47.5], [57.5, 47.5]]]).repeat(500, 1, 1)
+    wild = Augmentation(**{**OFF, "scale": 0.9, "wild": 1.0})
+    _, moved = wild(torch.zeros(500, 1, 96, 96), corner, torch.tensor([0, 1]), generator)
+    assert (moved[:, 1, 0] - moved[:, 0, 0]).nan_to_num(99).min() >= 4 - 1e-3

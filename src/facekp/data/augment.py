@@ -20,6 +20,8 @@ from facekp.errors import UserError
 
 BLUR, REACH = 1.5, 4  # largest blur and how far its kernel reaches, pixels
 ERASED = 0.4  # largest side of an erased rectangle, as a share of the image's
+WILD = 3.0  # times as far as usual a wild face is turned, sized, sheared and shifted
+SMALLEST = 0.4  # of its size, whatever `scale` says
 KNOTS = 24  # pixels between the knots of an elastic field; so far apart, displacements below 11 pixels can't fold it
 ROUNDS = 8  # of a point's way through the field; at a displacement of 5 pixels each more than halves what is left
 
@@ -35,6 +37,8 @@ class Augmentation:
         stretch: largest change of width against height, as a share.
         shear: largest shear, as a share of the side.
         shift: largest shift along each axis, pixels.
+        wild: probability of three times that rotation, scale, shear and shift: few photos frame their face so badly, but
+            those cost most.
         elastic: largest displacement along each axis by a smooth random field, pixels; a quarter of it is typical.
         contrast: largest change of contrast around the image's mean, as a share.
         brightness: largest change of brightness, grey levels of 255.
@@ -50,6 +54,7 @@ class Augmentation:
     stretch: float
     shear: float
     shift: float
+    wild: float
     elastic: float
     contrast: float
     brightness: float
@@ -96,18 +101,25 @@ class Augmentation:
     def _draw_warp(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Affine maps (N, 2, 3) from old to new pixel coordinates, and which of them mirror (N,)."""
         n, height, width = len(images), images.shape[-2], images.shape[-1]
-        angle = torch.deg2rad(self.rotate * _uniform(n, generator))
-        size = 1 + self.scale * _uniform(n, generator)
+        reach = self._draw_reach(n, generator)
+        angle = torch.deg2rad(reach * self.rotate * _uniform(n, generator))
+        size = (1 + reach * self.scale * _uniform(n, generator)).clamp_min(SMALLEST)
         wide = 1 + self.stretch * _uniform(n, generator)
-        lean = self.shear * _uniform(n, generator)
+        lean = reach * self.shear * _uniform(n, generator)
         mirrored = torch.rand(n, generator=generator) < self.flip
         cos, sin = size * angle.cos(), size * angle.sin()
         wide = torch.where(mirrored, -wide, wide)
         linear = torch.stack((wide * cos, lean * cos - sin, wide * sin, lean * sin + cos), dim=-1).view(n, 2, 2)
         centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
-        shift = self.shift * torch.stack((_uniform(n, generator), _uniform(n, generator)), dim=-1)
+        shift = torch.stack((_uniform(n, generator), _uniform(n, generator)), dim=-1) * (self.shift * reach[:, None])
         offset = centre + shift - linear @ centre
         return torch.cat((linear, offset[..., None]), dim=-1).to(images), mirrored.to(images.device)
+
+    def _draw_reach(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) factors: how many times as far as usual each face is moved."""
+        if not self.wild:
+            return torch.ones(n)
+        return torch.where(torch.rand(n, generator=generator) < self.wild, WILD, 1.0)
 
     def _draw_field(self, images: Tensor, generator: torch.Generator) -> Tensor | None:
         """Vectors (N, 2, rows, columns) at the knots of an elastic field; None where that is switched off."""
