@@ -75,6 +75,17 @@ def test_rows_are_trained_and_scored_where_they_are_missing_and_kept_where_they_
     assert [path.stat().st_mtime_ns for path in files] == stamps
 
 
+def test_a_row_from_another_has_its_overrides_but_for_the_keys_it_sets_itself():
+    first, second = row("first", "lr=1e-3", "loss=mse"), row("second", "lr=2e-3", **{"from": "first"})
+    third = row("third", "optimizer=sgd", **{"from": "second"})
+    rows = read_rows(config(first, scoring("scored", ["first"]), second, third))
+    assert rows[2]["train"] == ["loss=mse", "lr=2e-3"]
+    assert rows[3]["train"] == ["loss=mse", "lr=2e-3", "optimizer=sgd"]
+    for wrong in ("third", "scored", "none"):
+        with pytest.raises(UserError, match=f"rows: second: from: {wrong} is none of the rows first"):
+            read_rows(config(first, scoring("scored", ["first"]), row("second", **{"from": wrong}), third))
+
+
 def test_figures_are_means_and_sample_deviations_over_the_runs(here):
     root = here / "outputs" / "ablation"
     scores = [1.4517, 1.4702, 1.4388]

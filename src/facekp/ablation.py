@@ -50,7 +50,7 @@ ROW: dict[str, Rule] = {
         ),
         "a list of different whole numbers from 0 up",
     ),
-    "on": TEXT,
+    "from": TEXT,
     "train": TEXTS,
     "evaluate": GROUP,
 }
@@ -91,9 +91,10 @@ def read_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
         raise UserError(f"rows: {twice[0]} stands {len(twice)} times; the name is the row's folder, give each its own")
     trained = [row["name"] for row in rows if "train" in row]
     for row in rows:
-        if "on" in row:
-            _check_known(f"rows: {row['name']}: on", [row["on"]], trained[: names.index(row["name"])])
-            row["train"] = _over(next(other for other in rows if other["name"] == row["on"])["train"], row["train"])
+        if "from" in row:
+            earlier = {other["name"]: other["train"] for other in rows[: rows.index(row)] if "train" in other}
+            _check_known(f"rows: {row['name']}: from", [row["from"]], list(earlier))
+            row["train"] = _over(earlier[row["from"]], row["train"])
         given = row["evaluate"]["ckpt"] if "evaluate" in row else []
         named = [ckpt for ckpt in given if NAME.fullmatch(ckpt) and ckpt != "shipped"]
         _check_known(f"rows: {row['name']}: ckpt", named, trained)
