@@ -88,3 +88,13 @@ def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
     raw = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     torch.testing.assert_close(raw["state_dict"]["detector.network.heads.0.weight"].contiguous(), expected.contiguous())
     assert len(seen) > 3
+
+
+def test_training_stops_where_the_validation_rmse_falls_no_more(tmp_path):
+    figures = train(
+        config_of(*TINY, "trainer.max_epochs=30", "lr=1e-9", "callbacks.patience=2", "callbacks.pictures=0"),
+        tmp_path / "run",
+    )
+    curve = pd.read_csv(tmp_path / "run" / "metrics.csv")["val/rmse"]
+    assert figures["epochs"] == len(curve) < 30
+    assert (curve.iloc[-2:] >= curve.iloc[:-2].min()).all()

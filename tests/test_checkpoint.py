@@ -40,7 +40,7 @@ def test_the_published_weights_are_a_checkpoint(seed_weights):
     trained = load_checkpoint(seed_weights)
     assert trained.trained_on is None
     assert trained.detector.codec.stride == 1
-    assert trained.detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0}
+    assert trained.detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0, "shift": 0.0, "scale": 0.0}
     assert (trained.detector.mean_face == 47.5).all()  # unknown: the image's centre
 
 

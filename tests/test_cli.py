@@ -50,7 +50,7 @@ MISTAKES = {
     "stride 3": ("train", [*TINY, "model.network.stride=3"], "network.stride"),
     "nine stacks": ("train", [*TINY, "model.network.stacks=9"], "network.stacks"),
     "no GPU here": ("train", [*TINY, "trainer=gpu"], "gpu"),
-    "no such decoder rule": ("train", [*TINY, "decoder.rule=mean"], "argmax"),
+    "no such decoder rule": ("train", [*TINY, "decoder.rule=median"], "argmax"),
     "blank in the folder's name": ("train", [*TINY, "out='a b'"], "blanks"),
     "data missing": ("train", [], "Three ways on"),
     "weights missing": ("train", [*TINY, "init_from=no.ckpt"], "no.ckpt"),

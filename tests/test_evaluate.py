@@ -90,9 +90,10 @@ def test_the_checkpoint_s_decoder_holds_unless_another_is_asked_for(tiny_run):
     path = str(tiny_run / "checkpoints" / "best.ckpt")
     assert load_all(config_of(f"ckpt={path}", name="evaluate"))[0].detector.decoder["rule"] == "subpixel"
     asked = config_of(f"ckpt={path}", "decoder=argmax", name="evaluate")
-    assert load_all(asked)[0].detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0}
+    one_view = {"shift": 0.0, "scale": 0.0}
+    assert load_all(asked)[0].detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0, **one_view}
     one_key = config_of(f"ckpt={path}", "decoder.flip=true", name="evaluate")
-    assert load_all(one_key)[0].detector.decoder == {"rule": "subpixel", "flip": True, "floor": 0}
+    assert load_all(one_key)[0].detector.decoder == {"rule": "subpixel", "flip": True, "floor": 0, **one_view}
 
 
 def test_images_of_another_size_are_told(tiny_run, table):

@@ -54,7 +54,9 @@ BY_HAND = {
     "weighted_mse": lambda out, target, cell: ((1 + 20 * target) * (out - target) ** 2).mean(),
     "cross_entropy": lambda out, target, cell: -(distribution(target) * log_softmax(out.ravel())).sum(),
     "jensen_shannon": lambda out, target, cell: jensenshannon(distribution(target), softmax(out.ravel())) ** 2,
-    "squared": lambda out, target, cell: ((mean_cell(out) - cell) ** 2).sum() + BY_HAND["cross_entropy"](out, target, cell),
+    "squared": lambda out, target, cell: (
+        ((mean_cell(out) - cell) ** 2).sum() + BY_HAND["cross_entropy"](out, target, cell)
+    ),
 }
 
 

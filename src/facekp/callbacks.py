@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging, RichProgressBar
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, EMAWeightAveraging, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -88,12 +88,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Curves (unless ``logger=none``), progress bar, averaged weights where asked for, checkpoints."""
+    """Curves (unless ``logger=none``), progress bar, averaged weights and early stopping where asked for, checkpoints."""
     curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
     decay = config["callbacks"]["ema"]
     average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
-    return [*curves, *progress, *average, Checkpoints(folder)]
+    patience = config["callbacks"]["patience"]
+    stop = [] if patience is None else [EarlyStopping("val/rmse", patience=patience, check_on_train_epoch_end=True)]
+    return [*curves, *progress, *average, *stop, Checkpoints(folder)]
 
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:

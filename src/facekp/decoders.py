@@ -21,9 +21,9 @@ WIDEST, NARROWEST = 3.0, 1 / 3.0  # the fitted sigma, in assumed sigmas
 HIGHEST = 25  # cells that the centroid is taken of, as published
 
 
-def in_reach(cells: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Cells (N, 2) put where they leave the h x w map by more than `MARGIN`."""
-    last = cells.new_tensor([shape[1] - 1, shape[0] - 1])
+def in_reach(cells: Tensor, maps: Tensor) -> Tensor:
+    """Places (N, 2) brought back to `MARGIN` cells outside of the maps (N, h, w) where they lie farther."""
+    last = cells.new_tensor([maps.shape[2] - 1, maps.shape[1] - 1])
     return cells.clamp(-MARGIN).minimum(last + MARGIN)
 
 
@@ -164,7 +164,7 @@ def _expectation(maps: Tensor, cell: Tensor, sigma: float) -> tuple[Tensor, Tens
         two float64 (N, 2), in cells; the second is 0 where no value is above 0.
     """
     place, width = _fit(maps, cell, sigma)
-    place, maps = in_reach(place, maps.shape[1:]), maps.clamp_min(0)
+    place, maps = in_reach(place, maps), maps.clamp_min(0)
     apart = []
     for axis, summed in enumerate((maps.sum(1, dtype=torch.float64), maps.sum(2, dtype=torch.float64))):
         grid = torch.arange(summed.shape[1], device=maps.device, dtype=torch.float64)

@@ -17,8 +17,8 @@ from facekp.data.augment import warp
 from facekp.decoders import DECODERS
 from facekp.errors import UserError
 from facekp.heatmap import HeatmapCodec
-from facekp.networks import build_network
 from facekp.keypoints import Keypoints, flip_channels
+from facekp.networks import build_network
 
 ACTIVATIONS = ("none", "softmax")
 ONE_VIEW = {"shift": 0.0, "scale": 0.0}  # what a checkpoint means whose decoder was written without these
@@ -34,9 +34,9 @@ class Detector(nn.Module):
             source and point), ``sigma`` (cells), ``normalise`` (``mean`` and ``std`` in grey levels).
         activation: what makes a heatmap of the raw output: ``softmax`` over the cells, or ``none``.
         decoder: ``rule`` (a name in `facekp.decoders.DECODERS`), ``flip`` (average with the mirrored image's maps),
-            ``floor`` (confidence below which a map says nothing), and for `detect` alone ``shift`` (pixels; above 0: the
-            image moved that far left, right, up and down answers too) and ``scale`` (share; above 0: so does the image
-            enlarged and shrunk by it).
+            ``floor`` (confidence below which a map says nothing), and for `detect` alone ``shift`` (pixels; above 0:
+            the image moved that far left, right, up and down answers too) and ``scale`` (share; above 0: so does the
+            image enlarged and shrunk by it).
     """
 
     channels: Tensor

@@ -89,7 +89,7 @@ class HeatmapCodec:
             raise ValueError(f"heatmaps of {tuple(heatmaps.shape[-2:])} cells, but the codec's are {self.shape}")
         maps = heatmaps.reshape(heatmaps.shape[:-2].numel(), *self.shape)
         peak, cell = _peak(maps)
-        cells = in_reach(DECODERS[rule](maps, cell, self.sigma), self.shape)
+        cells = in_reach(DECODERS[rule](maps, cell, self.sigma), maps)
         points = cells * self.stride + (self.stride - 1) / 2
         missing = peak.isnan() | ((peak == 0) & (maps.amin((-2, -1)) == 0))
         points = points.masked_fill(missing[:, None], math.nan)

@@ -101,6 +101,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "trainer.gradient_clip_val": optional(number(0, above=True)),
     "trainer.fast_cpu": FLAG,
     "callbacks.progress": FLAG,
+    "callbacks.patience": optional(whole(1)),
     "callbacks.ema": optional(number(0, 1)),
     "callbacks.pictures": whole(0),
     "logger.offline": FLAG,

@@ -121,9 +121,7 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np
     return data, frame, taught_by
 
 
-def _build_estimator(
-    data: FaceData, taught_by: np.ndarray, config: Config, last: Path | None
-) -> KeypointEstimator:
+def _build_estimator(data: FaceData, taught_by: np.ndarray, config: Config, last: Path | None) -> KeypointEstimator:
     """The estimator with its first weights; a resumed one gets its own from ``last``, and only its past from there."""
     table = data.table
     detector = Detector(table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"])
@@ -135,8 +133,7 @@ def _build_estimator(
     detector.mean_face = torch.where(face.isnan(), detector.mean_face, face)
     if config["trainer"]["fast_cpu"]:
         speed_up(detector.network)
-    known = before is None or before.trained_on is not None
-    past = taught_by if before is None else np.concatenate((taught_by, before.trained_on)) if known else None
+    past = np.empty(0, dtype=np.int64) if before is None else before.trained_on
     return KeypointEstimator(
         detector=detector,
         loss=config["loss"],
@@ -144,7 +141,7 @@ def _build_estimator(
         optimizer=config["optimizer"],
         scheduler=config["scheduler"],
         teacher_weight=config["teacher"]["weight"],
-        trained_before=past,
+        trained_before=None if past is None else np.concatenate((past, taught_by)),
         config=config,
     )
 

@@ -212,7 +212,9 @@ def test_a_wild_share_is_moved_three_times_as_far_and_no_face_vanishes():
     points = torch.full((4000, 1, 2), 47.5)
     order = torch.tensor([0])
     generator = torch.Generator().manual_seed(0)
-    _, moved = Augmentation(**{**OFF, "shift": 6.0, "wild": 0.3})(torch.zeros(4000, 1, 96, 96), points, order, generator)
+    _, moved = Augmentation(**{**OFF, "shift": 6.0, "wild": 0.3})(
+        torch.zeros(4000, 1, 96, 96), points, order, generator
+    )
     far = (moved - points).abs().amax(dim=(1, 2))
     assert far.max() <= 18
     assert 12 < far.max()

@@ -52,8 +52,13 @@ class FaceTable:
 
     def joined(self, other: FaceTable) -> FaceTable:
         """These rows and then the other table's, copied; scheme and size must be the same."""
-        names = ("images", "points", "source", "row")
-        return replace(self, **{name: np.concatenate((getattr(self, name), getattr(other, name))) for name in names})
+        return replace(
+            self,
+            images=np.concatenate((self.images, other.images)),
+            points=np.concatenate((self.points, other.points)),
+            source=np.concatenate((self.source, other.source)),
+            row=np.concatenate((self.row, other.row)),
+        )
 
     def without(self, index: np.ndarray) -> FaceTable:
         """All rows but those at ``index`` (integers), copied."""
