@@ -104,7 +104,7 @@ def read_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _over(before: list[str], more: list[str]) -> list[str]:
-    """Overrides of a row that stands on another: the other's, but for the keys that it sets itself, and then its own."""
+    """Overrides of a row that stands on another: the other's but for the keys it sets itself, then its own."""
     own = {override.split("=")[0] for override in more}
     return [*(override for override in before if override.split("=")[0] not in own), *more]
 

@@ -88,7 +88,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Curves (unless ``logger=none``), progress bar, averaged weights and early stopping where asked for, checkpoints."""
+    """Checkpoints; curves unless ``logger=none``; progress bar, averaged weights, early stopping where asked for."""
     curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
     decay = config["callbacks"]["ema"]

@@ -105,7 +105,7 @@ def _share(target: Tensor) -> Tensor:
 
 
 def _wing(apart: Tensor) -> Tensor:
-    """Wing loss (Feng et al. 2018, arXiv:1711.06753), its w of 10 and epsilon of 2 pixels put into cells of 4 pixels."""
+    """Wing loss (Feng et al. 2018, arXiv:1711.06753), its w of 10 and epsilon of 2 pixels in cells of 4."""
     width, curve = 2.5, 0.5
     beyond = width - width * math.log(1 + width / curve)
     error = apart.abs()

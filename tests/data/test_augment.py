@@ -217,7 +217,7 @@ def test_a_wild_share_is_moved_three_times_as_far_and_no_face_vanishes():
     )
     far = (moved - points).abs().amax(dim=(1, 2))
     assert far.max() <= 18
-    assert 12 < far.max()
+    assert far.max() > 12
     beyond = (far > 6).float().mean().item()  # of the wild ones all but a ninth
     assert beyond == pytest.approx(0.3 * 8 / 9, abs=0.03)
     corner = torch.tensor([[[47.5, 47.5], [57.5, 47.5]]]).repeat(500, 1, 1)

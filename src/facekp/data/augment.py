@@ -37,8 +37,8 @@ class Augmentation:
         stretch: largest change of width against height, as a share.
         shear: largest shear, as a share of the side.
         shift: largest shift along each axis, pixels.
-        wild: probability of three times that rotation, scale, shear and shift: few photos frame their face so badly, but
-            those cost most.
+        wild: probability of three times that rotation, scale, shear and shift: few photos frame their face so badly,
+            but those cost most.
         elastic: largest displacement along each axis by a smooth random field, pixels; a quarter of it is typical.
         contrast: largest change of contrast around the image's mean, as a share.
         brightness: largest change of brightness, grey levels of 255.
