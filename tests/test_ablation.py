@@ -233,7 +233,7 @@ MISTAKES = {
     "one seed twice": ([row("a", seeds=[1, 1])], "different whole numbers"),
     "no seed": ([row("a", seeds=[])], "different whole numbers"),
     "overrides no list": ([{**BASE, "train": "lr=1"}], "a list of texts"),
-    "unknown key": ([row("a", epochs=3)], "epochs is unknown; choose among name, what, seeds, train, evaluate"),
+    "unknown key": ([row("a", epochs=3)], "epochs is unknown; choose among name, what, seeds, from, train, evaluate"),
     "unknown key of a scoring": ([BASE, scoring("b", ["base"], all=True)], "all is unknown"),
     "nothing to score": ([BASE, scoring("b", [])], "ckpt is needed"),
     "an unknown row to score": ([BASE, scoring("b", ["bsae"])], "bsae is none of the rows base"),

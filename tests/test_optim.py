@@ -85,7 +85,7 @@ def test_muon_s_first_step_of_a_matrix_is_orthogonal_and_of_adamw_s_size():
 
 def test_muon_moves_vectors_as_adamw_does():
     (ours, goal), (theirs, _) = quadratic((5,)), quadratic((5,))
-    optimizers = muon([ours]), torch.optim.AdamW([theirs], lr=0.02, weight_decay=1e-4)
+    optimizers = muon([ours]), torch.optim.AdamW([theirs], lr=0.02, weight_decay=0.02)
     for _ in range(4):
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
             optimizer.zero_grad()
