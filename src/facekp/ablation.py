@@ -33,7 +33,6 @@ from facekp.tables import show
 log = logging.getLogger(__name__)
 BEGIN, END = "<!-- ablation -->", "<!-- /ablation -->"
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
-BEST = Path("checkpoints/best.ckpt")
 UNTOLD = ("seed", "out", "data.dir")  # overrides that are no part of the command a row is told by
 REVISION_DIGITS = 9
 TICKS = (1, 1.2, 1.4, 1.7, 2, 2.5, 3, 4, 5, 7)  # of every decade of the picture
@@ -157,7 +156,7 @@ def _scoring(row: dict[str, Any], seeds: list[int], folder: Path, config: dict[s
     for given in row["evaluate"]["ckpt"]:
         trained = [Path(config["root"]) / given / str(seed) for seed in seeds] if given in names else []
         needs += trained
-        files += [str(one / BEST) for one in trained] or [given]
+        files += [str(one / chain.BEST) for one in trained] or [given]
     data = [override for override in config["train"] if override.startswith(("data=", "data."))]
     ckpt = files[0] if len(files) == 1 else f"[{','.join(files)}]"
     overrides = [f"ckpt={ckpt}", *data, *row["evaluate"]["overrides"]]
@@ -273,7 +272,7 @@ def _one_command(own: pd.DataFrame) -> str:
     commands = set(own["command"])
     if len(commands) > 1:
         pairs = zip(own["seed"], own["command"], strict=True)
-        commands = {command.replace(f"/{seed}/{BEST}", f"/SEED/{BEST}") for seed, command in pairs}
+        commands = {command.replace(f"/{seed}/{chain.BEST}", f"/SEED/{chain.BEST}") for seed, command in pairs}
     return commands.pop() if len(commands) == 1 else "mixed"
 
 

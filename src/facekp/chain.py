@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+BEST = "checkpoints/best.ckpt"  # of a training, in its folder
 
 
 def is_finished(folder: Path) -> bool:

@@ -83,6 +83,11 @@ def load_checkpoint(path: str | Path) -> Trained:
     return Trained(path=path, detector=detector.eval().requires_grad_(False), trained_on=hashes, config=config)
 
 
+def load_checkpoints(ckpt: str | list[str]) -> list[Trained]:
+    """What ``ckpt=`` names: one file, ``shipped``, or a list of them; errors as for `load_checkpoint`."""
+    return [load_checkpoint(path) for path in (ckpt if isinstance(ckpt, list) else [ckpt])]
+
+
 def read_tensors(path: Path) -> dict[str, Any]:
     """The plain content of a torch file.
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from facekp import cli, runs
-from facekp.checkpoint import Trained, load_checkpoint
+from facekp.checkpoint import Trained, load_checkpoints
 from facekp.data.reader import read_table
 from facekp.data.split import image_hashes, near_duplicate_groups
 from facekp.data.table import FaceTable
@@ -98,8 +97,7 @@ def load_all(cfg: dict[str, Any]) -> list[Trained]:
     Raises:
         UserError: one can't be read, or the decoder is unknown.
     """
-    paths = cfg["ckpt"] if isinstance(cfg["ckpt"], list) else [cfg["ckpt"]]
-    trained = [load_checkpoint(path) for path in paths]
+    trained = load_checkpoints(cfg["ckpt"])
     for one in trained:
         one.detector.override_decoder({key: value for key, value in cfg["decoder"].items() if value is not None})
     return trained
@@ -118,8 +116,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if config["out"] is not None:
         folder = Path(config["out"])
-        runs.write_yaml(folder / "overrides.yaml", list(HydraConfig.get().overrides.task))
-        runs.write_text(folder / "git.txt", f"{runs.git_revision() or 'no checkout'}\n")
+        runs.write_origin(folder)
         runs.write_csv(folder / "predictions.csv", runs.predictions_frame(held_out, "unseen", points, confidence))
         runs.write_json(folder / "metrics.json", figures)
         log.info("written: %s", folder)

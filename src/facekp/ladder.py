@@ -16,8 +16,6 @@ from rich.table import Table
 from facekp import chain, cli
 from facekp.tables import show
 
-CHECKPOINT = "checkpoints/best.ckpt"
-
 
 def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train what is not trained yet.
@@ -40,7 +38,7 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
 def step_overrides(config: dict[str, Any], number: int) -> list[str]:
     """What `facekp.train` is called with for a step, counted from 1."""
     root, step = Path(config["root"]), config["ladder"][number - 1]
-    start = [f"init_from={root / str(number - 1) / CHECKPOINT}"] if step["continues"] else []
+    start = [f"init_from={root / str(number - 1) / chain.BEST}"] if step["continues"] else []
     return [
         f"experiment={step['experiment']}",
         *start,

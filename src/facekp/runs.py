@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from hydra.core.hydra_config import HydraConfig
 
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
@@ -44,6 +45,12 @@ def write_yaml(path: Path, values: Any) -> None:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.to_csv(index=False))
+
+
+def write_origin(folder: Path) -> None:
+    """overrides.yaml and git.txt: what the command line changed, and the revision of the code."""
+    write_yaml(folder / "overrides.yaml", list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+    write_text(folder / "git.txt", f"{git_revision() or 'no checkout'}\n")
 
 
 def check_new_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from facekp.checkpoint import Trained, load_checkpoint
+from facekp.checkpoint import Trained, load_checkpoints
 from facekp.data.reader import read_test
 from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable
@@ -58,8 +58,7 @@ def teach(
     Raises:
         UserError: the teacher is no checkpoint, was trained on held-out rows or does not tell on which.
     """
-    paths = settings["ckpt"] if isinstance(settings["ckpt"], list) else [settings["ckpt"]]
-    teachers = [load_checkpoint(path) for path in paths]
+    teachers = load_checkpoints(settings["ckpt"])
     held_out = fold_of == fold
     trained_on = _check_unseen(teachers, table.images[held_out], fold)
     answers = _answers(teachers, table)

@@ -174,10 +174,7 @@ def _build_trainer(config: Config, folder: Path) -> pl.Trainer:
 
 
 def _write_beginning(folder: Path, config: Config, split: pd.DataFrame) -> None:
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    runs.write_yaml(folder / "overrides.yaml", overrides)
-    revision = runs.git_revision() or "no checkout"
-    runs.write_text(folder / "git.txt", f"{revision}\n")
+    runs.write_origin(folder)
     runs.write_csv(folder / "split.csv", split)
     runs.write_yaml(folder / "config.yaml", config)
 
