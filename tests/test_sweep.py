@@ -14,10 +14,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from facekp import sweep
+from facekp import cli, sweep
 from facekp.conf import CONF_DIR
 from facekp.errors import UserError
 from facekp.settings import check
+from facekp.train import main
 from tests.conftest import TINY, facekp
 
 SOURCES = ["dense", "sparse"]
@@ -139,6 +140,16 @@ def test_a_sweep_that_can_t_be_gone_on_with_is_told(case, tmp_path):
         sweep.reword([f"sweep.resume={folder}", *more])
 
 
+def test_a_sweep_s_folder_that_is_none_ends_with_2_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "sweep.resume=nowhere"])
+    with pytest.raises(SystemExit) as end:
+        cli.run("train", main, sweep.reword)
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err == "facekp: error: sweep.resume=nowhere: nowhere/sweep.yaml does not exist; name the folder of a sweep\n"
+
+
 def test_a_crash_is_written_down_and_ends_nothing(job, tmp_path, capsys):
     def crash(resume):
         raise RuntimeError("broken\nin two lines")
@@ -202,7 +213,7 @@ def test_the_jobs_are_told_by_rmse_and_the_failed_last(tmp_path):
 
 
 def test_a_failed_job_ends_no_other_and_the_sweep_with_1(tmp_path):
-    jobs = ["lr=fast,1e-3,1e30", "loss=mse", "optimizer=sgd", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
+    jobs = ["lr=fast,1e-3,1e30", "loss=mse", "optimizer=sgd", "hydra.sweep.dir=s"]
     done = facekp("train", "-m", *TINY, *jobs, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     folder = tmp_path / "s"
@@ -233,12 +244,15 @@ def stop_in_the_second_job(cwd: Path, how: signal.Signals) -> int:
     command = [sys.executable, "-m", "facekp.train", "-m", *KILLED]
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     deadline = time.monotonic() + 300
-    while not (cwd / "s" / "seed-1" / "checkpoints" / "last.ckpt").is_file():
-        assert process.poll() is None, "the sweep ended before its second job had an epoch on disk"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(how)
-    return process.wait()
+    try:
+        while not (cwd / "s" / "seed-1" / "checkpoints" / "last.ckpt").is_file():
+            assert process.poll() is None, "the sweep ended before its second job had an epoch on disk"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(how)
+        return process.wait(60)
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
