@@ -283,10 +283,10 @@ def test_a_sweep_stopped_in_its_second_job_goes_on_there(tmp_path, how):
 
 
 def test_distributed_jobs_are_a_process_group_each(tmp_path):
-    jobs = ["trainer=ddp", "trainer.accelerator=cpu", "lr=1e-3,fast,2e-3", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
+    jobs = ["trainer=ddp", "trainer.accelerator=cpu", "data.fold=0,7,1", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
     done = facekp("train", "-m", *TINY, *jobs, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     told = pd.read_csv(tmp_path / "s" / "sweep.csv").set_index("folder")
-    assert told["status"].to_dict() == {"lr-1e-3": "ok", "lr-2e-3": "ok", "lr-fast": "failed"}
-    assert told.loc["lr-fast", "message"].startswith("lr=fast: must be")
-    assert "facekp: error: lr=fast" in (tmp_path / "s" / "lr-fast" / "traceback.txt").read_text()
+    assert told["status"].to_dict() == {"fold-0": "ok", "fold-1": "ok", "fold-7": "failed"}
+    assert told.loc["fold-7", "message"].startswith("data.fold=7")
+    assert "facekp: error: data.fold=7" in (tmp_path / "s" / "fold-7" / "traceback.txt").read_text()
