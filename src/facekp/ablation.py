@@ -202,7 +202,7 @@ def _read_run(run: Run) -> dict[str, Any]:
     if overrides != _told(run.overrides):
         log.warning("%s: run with %s, which rows no longer says; told as run", run.folder, " ".join(overrides))
     figures = json.loads((run.folder / "metrics.json").read_text())
-    curve = read_curve(run.folder)  # its minutes go on over a resume, those of metrics.json start anew
+    curve = runs.read_curve(run.folder)  # its minutes go on over a resume, those of metrics.json start anew
     return {
         **figures,
         "row": run.row,
@@ -215,13 +215,6 @@ def _read_run(run: Run) -> dict[str, Any]:
 
 def _told(overrides: list[str]) -> list[str]:
     return [override for override in overrides if override.split("=")[0].lstrip("+~") not in UNTOLD]
-
-
-def read_curve(folder: Path) -> pd.DataFrame | None:
-    """metrics.csv of a training; None where there is none with minutes."""
-    path = folder / "metrics.csv"
-    curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    return curve.dropna(subset="minutes") if "minutes" in curve else None
 
 
 def tabulate(found: pd.DataFrame, rows: list[dict[str, Any]], sources: list[str]) -> pd.DataFrame:
@@ -338,7 +331,7 @@ def draw_minutes(curves: dict[str, pd.DataFrame]) -> Figure:
 def write_picture(config: dict[str, Any]) -> None:
     """Draw the rows asked for that have curves, by their seed 0."""
     folders = {name: Path(config["root"]) / name / "0" for name in config["picture"]["rows"]}
-    read = {name: read_curve(folder) for name, folder in folders.items() if chain.is_finished(folder)}
+    read = {name: runs.read_curve(folder) for name, folder in folders.items() if chain.is_finished(folder)}
     curves = {name: curve for name, curve in read.items() if curve is not None}
     if not curves:
         log.info("no picture: none of its rows has curves yet")

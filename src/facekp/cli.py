@@ -29,12 +29,13 @@ PLACES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryEr
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, *PLACES)
 
 
-def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+def run(config_name: str, task: Callable[[DictConfig], Any], reword: Callable[[list[str]], list[str]] = list) -> None:
     """Compose conf/<config_name>.yaml with the command line, call ``task`` with it and leave with the right exit code.
 
     Args:
         config_name: the primary config of the entry point.
         task: takes the composed config; its result is not used.
+        reword: takes the command line's arguments, gives back those that Hydra is to read.
     """
     OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing and leaving with 1
@@ -43,9 +44,10 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     try:
+        sys.argv[1:] = reword(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would add lines of its own
-        _leave(error)
+        leave(error)
 
 
 def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -58,12 +60,12 @@ def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         try:
             return task(cfg)
         except MISTAKES as error:
-            _leave(error)
+            leave(error)
 
     return framed
 
 
-def _leave(error: Exception) -> NoReturn:
+def leave(error: Exception) -> NoReturn:
     """One line, the traceback before it if asked for, and out."""
     if any(argument.lower() in ("debug=true", "+debug=true") for argument in sys.argv):
         traceback.print_exception(error)

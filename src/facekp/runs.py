@@ -9,6 +9,7 @@ metrics.json      the best checkpoint's figures on validation, the baseline besi
 predictions.csv   every labelled validation point: row, source, keypoint, truth, prediction, confidence, error
 checkpoints/      best.ckpt and last.ckpt
 pictures/         faces, heatmaps, curves
+status.json       of a sweep's job: how it stands (facekp.sweep)
 """
 
 from __future__ import annotations
@@ -85,6 +86,13 @@ def read_config(folder: Path, groups: Iterable[str]) -> dict[str, Any]:
     if missing:
         raise UserError(f"resume={folder}: {path} lacks {sorted(missing)[0]}; it is not what a run wrote")
     return config
+
+
+def read_curve(folder: Path) -> pd.DataFrame | None:
+    """metrics.csv of a training; None where there is none with minutes."""
+    path = folder / "metrics.csv"
+    curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    return curve.dropna(subset="minutes") if "minutes" in curve else None
 
 
 def git_revision() -> str | None:

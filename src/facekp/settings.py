@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "out": optional(NEW_PATH),
     "init_from": optional(PATH),
     "resume": optional(PATH),
+    "sweep.resume": optional(NEW_PATH),
     "ckpt": PATHS,
     "subset": TEXT,
     "data": GROUP,

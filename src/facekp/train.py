@@ -12,9 +12,10 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from facekp import cli, runs
+from facekp import cli, runs, sweep
 from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers, close_loggers
 from facekp.checkpoint import Trained, load_checkpoint, read_tensors
 from facekp.data.augment import Augmentation
@@ -242,22 +243,50 @@ def _absolute_files(ckpt: Any) -> Any:
     return ckpt if ckpt in (None, "shipped") else str(Path(ckpt).absolute())
 
 
-def main(cfg: DictConfig) -> dict[str, Any]:
-    """Hydra's task: a new run in its own folder, or a stopped one gone on with."""
-    config = cli.plain(cfg)
-    overrides = list(HydraConfig.get().overrides.task)
+def main(cfg: DictConfig) -> dict[str, Any] | None:
+    """Hydra's task: a run in its own folder, or a job of a sweep."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    torch.set_float32_matmul_precision("high")
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return sweep.perform(folder, cfg, lambda resume: _job(cfg, folder, resume))
+    return _run(_config(cfg), folder)
+
+
+def _config(cfg: DictConfig) -> Config:
+    """The run's own part of what Hydra composed, checked."""
+    config = cli.plain(cfg)
+    del config["sweep"]
+    return config
+
+
+def _run(config: Config, folder: Path) -> dict[str, Any]:
+    """A new run, or a stopped one gone on with."""
     resume = config["resume"] is not None
     if resume:
         folder = Path(config["resume"])
-        config = _resumed(config, overrides)
+        config = _resumed(config, list(HydraConfig.get().overrides.task))
     elif not cli.is_child_process():
         runs.check_new_folder(folder)
         config = _absolute(config)
-    torch.set_float32_matmul_precision("high")
     return train(config, folder, resume)
 
 
+def _job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
+    """A run of a sweep, new or gone on with; one of several processes is a command of its own.
+
+    Raises:
+        UserError: bad data or settings.
+    """
+    config = _config(cfg)
+    if config["resume"] is not None:
+        raise UserError(f"resume={config['resume']}: goes on with one run, without -m; sweep.resume=DIR with a sweep")
+    if config["trainer"]["devices"] != 1 or "strategy" in config["trainer"]:
+        return sweep.train_apart(folder, list(HydraConfig.get().overrides.task), resume)
+    if resume:
+        return train(_resumed({**config, "resume": str(folder)}, []), folder, resume)
+    return _run(config, folder)
+
+
 if __name__ == "__main__":
-    cli.run("train", main)
+    cli.run("train", main, sweep.reword)
