@@ -61,12 +61,15 @@ def test_broken_and_unfinished_folders_are_told_and_left_out(root, caplog):
     (root / "run005" / "metrics.csv").write_bytes(b"\xff\xfe\x00")
     shutil.copytree(root / "run004", root / "scored")
     (root / "scored" / "config.yaml").unlink()
+    (root / "refused").mkdir()
+    (root / "refused" / "status.json").write_text(json.dumps({**failed, "message": "lr=fast: must be a number"}))
     runs, left_out = read_runs([root])
     reasons = {one.name: one.reason for one in left_out}
-    assert set(reasons) == {"run000", "run001", "run002", "run003", "scored"}
+    assert set(reasons) == {"run000", "run001", "run002", "run003", "scored", "refused"}
     assert "unfinished" in reasons["run000"]
     assert "metrics.json" in reasons["run001"]
     assert "config.yaml" in reasons["run002"]
+    assert "lr=fast" in reasons["refused"]
     assert "loss is NaN" in reasons["run003"]
     assert {run.name: run.finished for run in runs} == {"run004": False, "run005": True}
     bare = next(run for run in runs if run.name == "run005")

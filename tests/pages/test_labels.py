@@ -48,9 +48,20 @@ def test_the_noise_of_labels_that_lie_a_pixel_apart(doubled, faces):
     assert np.allclose(noise["single"], 0.5, atol=1e-5)
     assert noise["pairs"].sum() == 30
     assert noise["values"].sum() == 2 * faces.mask[:30].sum()
+    assert noise["mistakes"].sum() == 0
     floor = floor_by_source(noise, doubled)
     assert all(value == pytest.approx(0.5, abs=1e-5) for value in floor.values())
     assert set(floor) == {"dense", "sparse", "all"}
+
+
+def test_a_label_on_another_place_is_told_as_a_mistake_and_is_no_noise(doubled, faces):
+    pairs = pd.DataFrame({"first": range(30), "second": range(len(faces), len(faces) + 30), "kind": PAIRS[0]})
+    points = doubled.points.copy()
+    points[len(faces) + 3] += np.float32(30)
+    noise = label_noise(replace(doubled, points=points), pairs)
+    assert noise["mistakes"].sum() == 1
+    assert noise["rmse"].max() > 3
+    assert np.allclose(noise["noise"].astype(float), np.sqrt(0.5), atol=1e-5)
 
 
 def test_baselines_answer_a_fold_by_the_other_folds_only(faces):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,19 +95,19 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
 
 
 def _run_folders(path: Path) -> Iterator[Path]:
-    """Folders with a config.yaml or metrics.json, in order; nothing inside them, nor in hidden ones, is looked at."""
+    """Folders with a file that runs leave, in order; nothing inside them, nor in hidden ones, is looked at."""
     for place, inner, files in os.walk(path):
-        if {"config.yaml", "metrics.json"} & set(files):
+        if {"config.yaml", "metrics.json", "status.json"} & set(files):
             inner.clear()
             yield Path(place)
         inner[:] = sorted(name for name in inner if not name.startswith("."))
 
 
 def _read_run(folder: Path, name: str) -> Run:
-    if not (folder / "config.yaml").is_file():
-        raise UserError("no config.yaml: a scoring or an older run, not a training")
-    raw = _read_config(folder / "config.yaml")
     figures = _read_figures(folder)
+    if not (folder / "config.yaml").is_file():
+        raise UserError("no config.yaml: a scoring, not a training")
+    raw = _read_config(folder / "config.yaml")
     predictions = _read_table(folder / "predictions.csv", ["row", *TEXTS, *NUMBERS], others=False)
     finished = bool(figures.get("finished", True))
     if not finished:
@@ -144,7 +145,8 @@ def _read_figures(folder: Path) -> dict[str, Any]:
         raise UserError(_why_no_figures(folder))
     try:
         figures = json.loads(path.read_text())
-        float(figures["rmse"]), float(figures["mean_face"]["rmse"])
+        if not math.isfinite(figures["rmse"] + figures["mean_face"]["rmse"]):
+            raise ValueError("an RMSE is not finite")
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"metrics.json is not what a run writes ({type(error).__name__}: {error})") from error
     return dict(figures)

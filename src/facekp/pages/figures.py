@@ -5,6 +5,7 @@ A figure may also have ``choices``: for ``x`` or ``y`` the titles to choose from
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,7 +73,7 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
         "mode": "markers",
         "x": [0, *numbers(value)],
         "y": list(range(len(drawn) + 1)),
-        "text": [names[place] for place in (0, *drawn)],
+        "text": [shortened(names[place]) for place in (0, *drawn)],
         "marker": {"size": 9, "color": [line_of(place)["color"] for place in (0, *drawn)]},
         "error_x": {
             "type": "data",
@@ -86,7 +87,7 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
     }
     ticks = {
         "tickvals": dots["y"],
-        "ticktext": [shortened(name) for name in dots["text"]],
+        "ticktext": dots["text"],
         "range": [len(drawn) + 0.6, -0.6],
     }
     title = "RMSE behind the best run, px (bar: 95 % interval of the paired test; one that holds 0 isn't told apart)"
@@ -95,8 +96,9 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
 
 
 def shortened(name: str, letters: int = 60) -> str:
-    """A long name without its middle."""
-    return name if len(name) <= letters else f"{name[: letters // 2 - 1]} … {name[-(letters // 2 - 2) :]}"
+    """A name as a figure shows it: a long one without its middle; nothing that plotly would take for markup."""
+    short = name if len(name) <= letters else f"{name[: letters // 2 - 1]} … {name[-(letters // 2 - 2) :]}"
+    return html.escape(short, quote=False)
 
 
 def curves(runs: Sequence[Run]) -> Figure | None:
@@ -182,7 +184,7 @@ def scale(marks: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
             "x": [marks[line][kind] for line in marks if kind in marks[line]],
             "y": [line for line in marks if kind in marks[line]],
             "text": [f"{marks[line][kind]:.2f}" for line in marks if kind in marks[line]],
-            "textposition": "top center",
+            "textposition": ("top center", "bottom center")[i % 2],
             "marker": {"size": 15, "symbol": "line-ns", "line": {"width": 4, "color": COLOURS[i % len(COLOURS)]}},
             "hovertemplate": "%{y}: %{x:.3f} px<extra>%{fullData.name}</extra>",
         }
@@ -197,6 +199,6 @@ def scale(marks: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
             showlegend=True,
             legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
             xaxis={"rangemode": "tozero"},
-            yaxis={"autorange": "reversed", "type": "category"},
+            yaxis={"range": [len(marks) - 0.4, -0.6], "type": "category"},
         ),
     }

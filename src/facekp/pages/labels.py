@@ -26,6 +26,7 @@ from facekp.pages.faces import Album, face, pair
 log = logging.getLogger(__name__)
 SIDE = 24  # of the thumbnails in which the nearest neighbour is looked for
 RIDGE = 10.0  # square pixels times faces; keeps the shape fit calm where points hardly vary
+MISTAKE = 10.0  # pixels of RMSE between two labels of an image, above which one is no noise but on another place
 LISTED = 200  # suspicious labels in the table
 PATTERNS = 12  # of what is missing, the most frequent
 PAIRS = ("identical pixels", f"correlation above {CORRELATION:g}")
@@ -105,8 +106,9 @@ def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         a row for each kind of pair and each two sources with pairs: ``source``, ``kind``, ``pairs``, ``values`` (shared
-        labelled coordinates), ``rmse`` of their differences in pixels, ``trimmed`` (without the worst 1 %), ``median``
-        of the absolute differences, ``single`` = rmse / sqrt 2: one label's own error, if both are equally good.
+        labelled coordinates), ``rmse`` of their differences in pixels, ``median`` of the absolute ones, ``mistakes``
+        (pairs above `MISTAKE`), ``noise`` (the RMSE without these), ``single`` = noise / sqrt 2: one label's own
+        error, if both are equally good.
     """
     names = np.array(table.keypoints.source_names)
     rows = []
@@ -116,33 +118,39 @@ def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
         apart = np.sort(np.stack([table.source[first], table.source[second]], axis=1), axis=1)
         for a, b in np.unique(apart, axis=0):
             which = (apart == (a, b)).all(axis=1)
-            difference = table.points[first[which]].astype(float) - table.points[second[which]]
-            shared = np.sort(np.abs(difference[~np.isnan(difference)]))
-            if len(shared):
-                rmse = float(np.sqrt((shared**2).mean()))
-                kept = shared[: len(shared) - len(shared) // 100]
-                rows.append(
-                    {
-                        "source": names[a] if a == b else f"{names[a]} against {names[b]}",
-                        "kind": kind,
-                        "pairs": int(which.sum()),
-                        "values": len(shared),
-                        "rmse": rmse,
-                        "trimmed": float(np.sqrt((kept**2).mean())),
-                        "median": float(np.median(shared)),
-                        "single": rmse / np.sqrt(2),
-                    }
-                )
-    columns = ["source", "kind", "pairs", "values", "rmse", "trimmed", "median", "single"]
-    return pd.DataFrame(rows, columns=columns)
+            source = names[a] if a == b else f"{names[a]} against {names[b]}"
+            found = _noise(table.points[first[which]].astype(float) - table.points[second[which]])
+            rows.append({"source": source, "kind": kind, **found})
+    columns = ["source", "kind", "pairs", "values", "rmse", "median", "mistakes", "noise", "single"]
+    return pd.DataFrame([row for row in rows if row["values"]], columns=columns)
+
+
+def _noise(difference: np.ndarray) -> dict[str, Any]:
+    """Figures of `label_noise` for differences (P, K, 2), NaN where not both are labelled."""
+    squared, shared = np.nansum(difference**2, axis=(1, 2)), (~np.isnan(difference)).sum(axis=(1, 2))  # (P,)
+    difference, squared, shared = difference[shared > 0], squared[shared > 0], shared[shared > 0]
+    if not len(shared):
+        return {"pairs": 0, "values": 0}
+    mistake = squared > MISTAKE**2 * shared
+    noise = float(np.sqrt(squared[~mistake].sum() / max(shared[~mistake].sum(), 1)))
+    return {
+        "pairs": len(shared),
+        "values": int(shared.sum()),
+        "rmse": float(np.sqrt(squared.sum() / shared.sum())),
+        "median": float(np.nanmedian(np.abs(difference))),
+        "mistakes": int(mistake.sum()),
+        "noise": None if mistake.all() else noise,
+        "single": None if mistake.all() else noise / np.sqrt(2),
+    }
 
 
 def floor_by_source(noise: pd.DataFrame, table: FaceTable) -> dict[str, float]:
     """One label's own error by source, of all its duplicates together; ``all`` where every source has some."""
     floor = {}
-    for name, own in noise.groupby("source"):
+    for name, own in noise.dropna(subset="single").groupby("source"):
         if name in table.keypoints.source_names:
-            floor[str(name)] = float(np.sqrt((own["rmse"] ** 2 * own["values"]).sum() / own["values"].sum() / 2))
+            squared = own["single"].astype(float) ** 2
+            floor[str(name)] = float(np.sqrt((squared * own["pairs"]).sum() / own["pairs"].sum()))
     weights = {name: table.mask[table.source == s].sum() for s, name in enumerate(table.keypoints.source_names)}
     told = [name for name, weight in weights.items() if weight]
     if all(name in floor for name in told):
@@ -316,8 +324,8 @@ def _scale(floor: Mapping[str, float], known: Mapping[str, Mapping[str, float]],
         own |= {baseline: round(found[name], 4) for baseline, found in known.items()}
     note = (
         "RMSE in pixels. A score is read between the floor and the baselines, which are cross-validated over the "
-        "split's folds. The floor is a mean over few pairs with some gross mistakes among them (see Duplicates): a "
-        "network can score below it where the scored labels hold fewer such mistakes."
+        "split's folds. The floor leaves out pairs of labels that lie far apart (see Duplicates): the scored labels "
+        "hold such mistakes too, so that a perfect network stays a little above it."
     )
     return page.section("Between floor and baseline", note, page.figure("scale", figures.scale(marks, "RMSE, px")))
 
@@ -372,9 +380,10 @@ def _duplicates(
         page.column("pairs", "pairs", 0),
         page.column("values", "values", 0),
         page.column("rmse", "RMSE between, px", 2),
-        page.column("trimmed", "without worst 1 %", 2),
         page.column("median", "median, px", 2, hint="of the absolute differences"),
-        page.column("single", "one label: RMSE / √2", 2),
+        page.column("mistakes", f"pairs above {MISTAKE:g} px", 0),
+        page.column("noise", "RMSE without these", 2),
+        page.column("single", "one label: that / √2", 2),
     ]
     note = (
         "What two labels of one image differ by. Nearly equal images may be cut differently, which counts as noise too."

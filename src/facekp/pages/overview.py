@@ -47,13 +47,13 @@ def runs_page(
         page.section(
             "Curves",
             "A click in the legend shows or hides a run.",
-            page.figure("curves", figures.curves(runs), pick=True),
+            page.figure("curves", figures.curves(runs), pick=figures.SHOWN),
         ),
         _by_point(runs),
         page.section(
             "Cumulative error",
             "The share of labelled points closer than a distance; higher is better.",
-            page.figure("error-curves", figures.error_curves(runs), pick=True),
+            page.figure("error-curves", figures.error_curves(runs), pick=figures.SHOWN),
         ),
         page.section(
             "Worst and best faces",

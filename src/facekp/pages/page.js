@@ -2,7 +2,6 @@
 // Draws the page from the JSON object in #content. Everything shown is set as text, never as markup.
 const content = JSON.parse(document.getElementById("content").textContent);
 const SVG = "http://www.w3.org/2000/svg";
-const FIRST_FEW = 8;
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -105,7 +104,7 @@ function figureOf({ name, figure, pick }) {
   }
   if (pick && figure.data.length > 1) {
     bar.append(make("span", {}, "show:"));
-    for (const [label, test] of [["all", () => true], [`first ${FIRST_FEW}`, (i) => i < FIRST_FEW], ["none", () => false]]) {
+    for (const [label, test] of [["all", () => true], [`first ${pick}`, (i) => i < pick], ["none", () => false]]) {
       const button = make("button", { type: "button" }, label);
       button.addEventListener("click", () => {
         Plotly.restyle(place, { visible: figure.data.map((_, i) => (test(i) ? true : "legendonly")) });
@@ -115,7 +114,7 @@ function figureOf({ name, figure, pick }) {
   }
   const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   later.push(() => Plotly.newPlot(place, figure.data, figure.layout, settings));
-  const scroll = make("div", { class: figure.layout.height > 640 ? "scroll" : "" }, place);
+  const scroll = make("div", { class: figure.layout.height > 640 ? "scroll wide" : "" }, place);
   return make("div", {}, bar, scroll);
 }
 

@@ -49,8 +49,8 @@ def table(name: str, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mappin
     return {"kind": "table", "name": name, "columns": list(columns), "rows": [dict(row) for row in rows]}
 
 
-def figure(name: str, drawn: Mapping[str, Any] | None, pick: bool = False) -> Block | None:
-    """A figure of `facekp.pages.figures`; ``pick``: buttons that show all traces, the first few or none."""
+def figure(name: str, drawn: Mapping[str, Any] | None, pick: int = 0) -> Block | None:
+    """A figure of `facekp.pages.figures`; above 0, ``pick`` gives it buttons that show all traces, so many or none."""
     return None if drawn is None else {"kind": "figure", "name": name, "figure": dict(drawn), "pick": pick}
 
 
