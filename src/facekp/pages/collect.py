@@ -213,7 +213,11 @@ def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _word(config: dict[str, Any], key: str) -> str:
-    return repr(config[key]) if key in config else ""
+    """A value for comparing: 1 and 1.0 are one."""
+    value = config.get(key)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:.12g}"
+    return repr(value) if key in config else ""
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -239,8 +243,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """The groups of some runs, in the order of each one's first run."""
     members: dict[str, list[Run]] = {}
     for run in runs:
-        fixed = {key: value for key, value in run.config.items() if key not in REPEATED}
-        members.setdefault(repr(sorted(fixed.items())), []).append(run)
+        fixed = [f"{key}={_word(run.config, key)}" for key in sorted(run.config) if key not in REPEATED]
+        members.setdefault("\n".join(fixed), []).append(run)
     keys = [key for key in differing([own[0].config for own in members.values()]) if key not in REPEATED]
     heads = short_names(keys)
     groups = []

@@ -108,8 +108,9 @@ def extremes(runs: Sequence[Run], faces: int, album: Album) -> list[dict[str, An
 
 def _worst_and_best(run: Run, faces: int) -> dict[str, list[tuple[int, str, float]]]:
     """Row, source and RMSE of the worst and the best images, each at most half of them."""
-    rmse = np.sqrt(run.images["squared"] / run.images["values"]).sort_values(kind="stable")
-    named = [(int(row), str(source), float(value)) for (row, source, _), value in rmse.items()]
+    rmse = (run.images["squared"] / run.images["values"]).pow(0.5).sort_values(kind="stable")
+    ranked = rmse.reset_index(name="rmse")[["row", "source", "rmse"]]
+    named = [(int(row), str(source), float(value)) for row, source, value in ranked.itertuples(index=False, name=None)]
     few = min(faces, -(-len(named) // 2))
     return {"worst": named[-few:][::-1], "best": named[: min(few, len(named) - few)]}
 

@@ -65,6 +65,7 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
     if not found:
         return None
     drawn = sorted(found)
+    shown = [shortened(names[place]) for place in (0, *drawn)]
     value = np.array([-found[place].value for place in drawn])
     high = np.array([-found[place].low for place in drawn])
     low = np.array([-found[place].high for place in drawn])
@@ -72,8 +73,8 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
         "type": "scatter",
         "mode": "markers",
         "x": [0, *numbers(value)],
-        "y": list(range(len(drawn) + 1)),
-        "text": [shortened(names[place]) for place in (0, *drawn)],
+        "y": list(range(len(shown))),
+        "text": shown,
         "marker": {"size": 9, "color": [line_of(place)["color"] for place in (0, *drawn)]},
         "error_x": {
             "type": "data",
@@ -86,12 +87,12 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
         "hovertemplate": "%{text}<br>%{x:+.3f} px<extra></extra>",
     }
     ticks = {
-        "tickvals": dots["y"],
-        "ticktext": dots["text"],
-        "range": [len(drawn) + 0.6, -0.6],
+        "tickvals": list(range(len(shown))),
+        "ticktext": shown,
+        "range": [len(shown) - 0.4, -0.6],
     }
     title = "RMSE behind the best run, px (bar: 95 % interval of the paired test; one that holds 0 isn't told apart)"
-    look = layout(title, "", 90 + 24 * len(names), xaxis={"zeroline": True, "zerolinecolor": GREY}, yaxis=ticks)
+    look = layout(title, "", 90 + 24 * len(shown), xaxis={"zeroline": True, "zerolinecolor": GREY}, yaxis=ticks)
     return {"data": [dots], "layout": look}
 
 
@@ -103,7 +104,7 @@ def shortened(name: str, letters: int = 60) -> str:
 
 def curves(runs: Sequence[Run]) -> Figure | None:
     """Validation RMSE and losses against epochs or minutes; None where no run has a curve."""
-    drawn = [(place, run) for place, run in enumerate(runs) if "val/rmse" in run.curve]
+    drawn = [(place, run) for place, run in enumerate(runs) if "val/rmse" in run.curve and len(run.curve)]
     if not drawn:
         return None
     sources = [f"val/rmse/{source}" for source in drawn[0][1].raw.get("keypoints", {}).get("sources", {})]

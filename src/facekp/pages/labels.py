@@ -28,6 +28,7 @@ SIDE = 24  # of the thumbnails in which the nearest neighbour is looked for
 RIDGE = 10.0  # square pixels times faces; keeps the shape fit calm where points hardly vary
 MISTAKE = 10.0  # pixels of RMSE between two labels of an image, above which one is no noise but on another place
 LISTED = 200  # suspicious labels in the table
+DOUBT = ["i", "k", "x", "y", "error", "times"]  # columns of `rank`
 PATTERNS = 12  # of what is missing, the most frequent
 PAIRS = ("identical pixels", f"correlation above {CORRELATION:g}")
 
@@ -230,7 +231,8 @@ def doubted_by_runs(table: FaceTable, runs: Sequence[Run]) -> pd.DataFrame:
     every = every[every["row"].isin(place.index) & every["keypoint"].isin(number)]
     every = every.assign(i=place[every["row"]].to_numpy(), k=every["keypoint"].map(number).astype(int))
     truth = table.points[every["i"], every["k"]]
-    every = every[np.isclose(truth, every[["true_x", "true_y"]], atol=0.01).all(axis=1)]
+    same = np.isclose(truth, every[["true_x", "true_y"]].to_numpy(), atol=0.01).all(axis=1)
+    every = every.iloc[np.flatnonzero(same)]
     if every.empty:
         raise UserError("what=data: the runs given have no predictions on these data; give runs of this data=, or none")
     mean = every.groupby(["i", "k"], as_index=False)[["x", "y"]].mean()
@@ -393,7 +395,11 @@ def _duplicates(
         "Duplicates and label noise",
         note,
         page.text(f"Groups of near-duplicates, by their number of faces: {told}."),
-        page.table("noise", columns, noise.to_dict("records")) if len(noise) else None,
+        page.table(
+            "noise", columns, [{str(key): value for key, value in row.items()} for row in noise.to_dict("records")]
+        )
+        if len(noise)
+        else None,
         page.faces("duplicates", shown),
     )
 
@@ -439,19 +445,20 @@ def _suspicious(
     table: FaceTable, doubts: pd.DataFrame, runs: Sequence[Run], faces: int, album: Album
 ) -> dict[str, Any]:
     sources, names = table.keypoints.source_names, table.keypoints.names
-    first = doubts.head(LISTED)
     rows = [
         {
             "place": place + 1,
-            "row": int(table.row[one.i]),
-            "source": sources[table.source[one.i]],
-            "keypoint": names[one.k].replace("_", " "),
-            "error": one.error,
-            "times": one.times,
-            "label": "{:.1f}, {:.1f}".format(*table.points[one.i, one.k]),
-            "expected": f"{one.x:.1f}, {one.y:.1f}",
+            "row": int(table.row[i]),
+            "source": sources[table.source[i]],
+            "keypoint": names[k].replace("_", " "),
+            "error": error,
+            "times": times,
+            "label": "{:.1f}, {:.1f}".format(*table.points[i, k]),
+            "expected": f"{x:.1f}, {y:.1f}",
         }
-        for place, one in enumerate(first.itertuples())
+        for place, (i, k, x, y, error, times) in enumerate(
+            doubts.head(LISTED)[DOUBT].itertuples(index=False, name=None)
+        )
     ]
     columns = [
         page.column("place", "#", 0),
@@ -488,11 +495,11 @@ def _doubted_face(table: FaceTable, own: pd.DataFrame, album: Album) -> dict[str
     names = table.keypoints.names
     points = [
         {
-            "name": f"{names[one.k]} {one.error:.1f} px",
-            "true": pair(*table.points[i, one.k]),
-            "found": pair(one.x, one.y),
+            "name": f"{names[k]} {error:.1f} px",
+            "true": pair(*table.points[i, k]),
+            "found": pair(x, y),
         }
-        for one in own.itertuples()
+        for _, k, x, y, error, _ in own[DOUBT].itertuples(index=False, name=None)
     ]
     source = table.keypoints.source_names[table.source[i]]
     caption = f"{worst['error']:.1f} px, {worst['times']:.0f} x usual"

@@ -149,7 +149,7 @@ def cell(value: Any) -> Any:
 
 
 def _table_of_groups(groups: Sequence[Group], bounds: Sequence[tuple[float, float] | None]) -> Section:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group, span in zip(groups, bounds, strict=True):
         rmse = np.array([run.figures["rmse"] for run in group.runs])
         images = pd.concat([run.images for run in group.runs])
