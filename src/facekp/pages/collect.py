@@ -180,13 +180,14 @@ def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "row": predictions["row"],
-            "source": predictions["source"].astype(str),
+            "source": predictions["source"],
             "labels": (predictions["true_x"] + 3 * predictions["true_y"]).astype(float),
             "squared": predictions["error"].astype(float) ** 2,
             "values": 2,
         }
     )
-    summed = frame.groupby(["row", "source"], sort=True, as_index=False).sum()
+    summed = frame.groupby(["row", "source"], sort=True, as_index=False, observed=True).sum()
+    summed["source"] = summed["source"].astype(str)
     summed["labels"] = summed["labels"].round(1)
     return summed.set_index(["row", "source", "labels"])
 

@@ -142,8 +142,9 @@ def _read_tables(
 def _faces_of(run: Run, rows: list[tuple[int, str, float]], table: FaceTable, album: Album) -> list[dict[str, Any]]:
     found = []
     place = {int(row): i for i, row in enumerate(table.row)}
+    few = run.predictions[run.predictions["row"].isin([row for row, _, _ in rows])]
     for row, source, rmse in rows:
-        own = run.predictions[(run.predictions["row"] == row) & (run.predictions["source"] == source)]
+        own = few[(few["row"] == row) & (few["source"] == source)]
         if row not in place or not _same_labels(own, table, place[row]):
             album.note(f"some faces of {run.name} are left out: the data has other labels than when it was scored")
             continue

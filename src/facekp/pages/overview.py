@@ -96,9 +96,11 @@ def answer(
                 f"{len(alike)} of the other {len(runs) - 1} runs can't be told apart from the best on these images."
             )
     stopped = sum(not run.finished for run in runs)
-    unshown = [f"{stopped} of {len(runs)} runs are unfinished and stand with their best epoch so far"] * (stopped > 0)
-    unshown += [f"{len(left_out)} folders are left out (reasons at the end)"] * (len(left_out) > 0)
-    return [*lines, *(f"{one}." for one in unshown)]
+    if stopped:
+        lines.append(f"Unfinished, shown by their best epoch so far: {stopped} of {len(runs)}.")
+    if left_out:
+        lines.append(f"Folders left out: {len(left_out)} (reasons at the end).")
+    return lines
 
 
 def _told_apart(pair: Difference | None) -> str:
