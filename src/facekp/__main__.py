@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "train a network: facekp train optimizer=adam lr=5e-4",
     "evaluate": "score checkpoints on images that didn't train them: facekp evaluate ckpt=FILE",
     "submit": "answer the competition's test images: facekp submit ckpt=FILE out=submission.csv",
+    "report": "one page that compares runs, or shows the data: facekp report outputs/…",
     "pack": "shrink a checkpoint to what answering needs: facekp pack ckpt=FILE out=FILE",
     "ladder": "the starting system's four published steps, one after another",
     "ablation": "train rows that differ in one thing each, and tabulate them",

@@ -6,6 +6,7 @@ fresh process where memory matters (the allocator's state is part of what is com
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import re
@@ -25,19 +26,24 @@ from omegaconf import DictConfig
 from rich.table import Table
 from torch import Tensor
 
-from facekp import cli
+from facekp import cli, runs
 from facekp.data import csv
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import Batch, FaceData
 from facekp.data.synthetic import draw_faces
+from facekp.data.table import FaceTable
 from facekp.detector import Detector
+from facekp.evaluate import summarise
 from facekp.keypoints import Keypoints
 from facekp.loss import build_loss, labelled_mean, mse
+from facekp.metrics import mean_face
+from facekp.report import report
 from facekp.speed import speed_up
 from facekp.tables import show
 
 log = logging.getLogger(__name__)
 SEED_BATCH, BATCH = 8, 32  # images a step of the starting system's network and of the default one
+RUNS, HELD_OUT, EPOCHS = 100, 1240, 30  # of the report: runs, validation faces of each, epochs of their curves
 
 
 def bench(config: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -53,7 +59,8 @@ def bench(config: dict[str, Any]) -> list[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = _competition_files(Path(config["data"]["dir"]), Path(scratch) / "drawn", keypoints)
         reading = _bench_reading(folder, Path(scratch) / "cache", keypoints, config)
-    return [*reading, _bench_pipeline(keypoints, config), *_bench_seed_step(config)]
+        reporting = _bench_report(Path(scratch), keypoints, config)
+    return [*reading, *reporting, _bench_pipeline(keypoints, config), *_bench_seed_step(config)]
 
 
 def _competition_files(folder: Path, scratch: Path, keypoints: Keypoints) -> Path:
@@ -125,6 +132,51 @@ def _read_row_by_row(folder: Path, rows: int) -> float:
         np.array(images), np.array(points)
 
     return _timed(read)
+
+
+def _bench_report(scratch: Path, keypoints: Keypoints, config: dict[str, Any]) -> list[tuple[str, str, str]]:
+    base = {
+        "data": {**config["data"], "name": "synthetic", "rows": HELD_OUT, "seed": 0},
+        "keypoints": config["keypoints"],
+    }
+    leave_runs(scratch / "runs", RUNS, draw_faces(HELD_OUT, 0, keypoints), base)
+    wanted = {"what": "runs", "out": str(scratch / "report.html"), "faces": 8, "resamples": 2000}
+    seconds = _timed(lambda: report(wanted, [scratch / "runs"]))
+    size = (scratch / "report.html").stat().st_size / 1e6
+    return [
+        (f"report of {RUNS} runs, {HELD_OUT} faces each", f"{seconds:.1f} s", "at most 10 s"),
+        ("  size of the page", f"{size:.1f} MB", "at most 20 MB"),
+    ]
+
+
+def leave_runs(root: Path, count: int, table: FaceTable, base: dict[str, Any]) -> list[Path]:
+    """Folders as finished runs leave them, without training: predictions are the labels and noise, less of it each run.
+
+    Args:
+        root: where they are put.
+        count: how many; every third differs from the one before in its rate, the others in nothing but their seed.
+        table: the validation rows of all.
+        base: config.yaml of all, but for ``lr`` and ``seed``.
+    """
+    folders = []
+    face = mean_face(table.points, table.source, table.keypoints)
+    baseline = summarise(face[table.source], table)
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        noise = 2 - 1.2 * (i // 3 * 3) / count
+        points = np.nan_to_num(table.points) + rng.normal(0, noise, table.points.shape).astype(np.float32)
+        epochs = np.arange(EPOCHS)
+        rmse = noise * (1 + 2 * np.exp(-epochs / 8))
+        curve = pd.DataFrame({"epoch": epochs, "minutes": (epochs + 1) / 10, "val/rmse": rmse, "train/loss": rmse * 2})
+        figures = {**summarise(points, table), "mean_face": baseline, "epochs": EPOCHS, "minutes": EPOCHS / 10}
+        confidence = np.full(points.shape[:2], 0.5, dtype=np.float32)
+        folder = root / f"run{i:03d}"
+        runs.write_yaml(folder / "config.yaml", {**copy.deepcopy(base), "lr": 0.001 * (i // 3 + 1), "seed": i % 3})
+        runs.write_csv(folder / "predictions.csv", runs.predictions_frame(table, "val", points, confidence))
+        runs.write_csv(folder / "metrics.csv", curve)
+        runs.write_json(folder / "metrics.json", figures)
+        folders.append(folder)
+    return folders
 
 
 def _bench_pipeline(keypoints: Keypoints, config: dict[str, Any]) -> tuple[str, str, str]:
