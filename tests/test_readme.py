@@ -19,6 +19,7 @@ SMALL = {
     "evaluate": ["data.rows=60"],
     "submit": [],
     "pack": [],
+    "dashboard": [],
     "data.synthetic": ["data.rows=20", "test_rows=3"],
 }
 

@@ -11,12 +11,16 @@ import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging, RichProgressBar
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from facekp.errors import UserError
 from facekp.files import atomic
+from facekp.interim import Interim
 from facekp.runs import write_csv
+from facekp.wandb_run import WandbRun
+
+LOGGERS = ("csv", "wandb", "tensorboard", "none")
 
 
 class Curves(Callback):
@@ -87,38 +91,34 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, draft)
 
 
-def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Curves (unless ``logger=none``), progress bar, averaged weights where asked for, checkpoints."""
-    curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
+def build_callbacks(config: dict[str, Any], folder: Path, interim: Interim) -> list[Callback]:
+    """Curves (unless ``logger=none``), progress bar, averaged weights and W&B where asked for, checkpoints.
+
+    Raises:
+        UserError: unknown logger.
+    """
+    name = config["logger"]["name"]
+    if name not in LOGGERS:
+        raise UserError(f"logger.name: {name!r} is unknown; choose one of {', '.join(LOGGERS)}")
+    curves = Curves(folder)
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
     decay = config["callbacks"]["ema"]
     average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
-    return [*curves, *progress, *average, Checkpoints(folder)]
+    wandb = [WandbRun(config, folder, curves, interim)] if name == "wandb" else []
+    return [*([] if name == "none" else [curves]), *progress, *average, interim, *wandb, Checkpoints(folder)]
 
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
-    """What was asked for beside metrics.csv.
+    """Lightning's logger, where one was asked for that is none of the callbacks.
 
     Raises:
-        UserError: unknown name, or its package is not installed.
+        UserError: its package is not installed.
     """
-    settings = config["logger"]
-    name = settings["name"]
+    if config["logger"]["name"] != "tensorboard":
+        return []
     try:
-        if name == "tensorboard":
-            return [TensorBoardLogger(folder, name=None, version="tensorboard")]
-        if name == "wandb":
-            offline = settings["offline"]
-            return [WandbLogger(project=settings["project"], save_dir=folder, offline=offline, config=config)]
+        return [TensorBoardLogger(folder, name=None, version="tensorboard")]
     except ModuleNotFoundError as error:
-        raise UserError(f"logger={name}: {str(error).splitlines()[0]}; pip install 'facekp[tensorboard]'") from error
-    if name not in ("csv", "none"):
-        raise UserError(f"logger.name: {name!r} is unknown; choose one of csv, wandb, tensorboard, none")
-    return []
-
-
-def close_loggers(loggers: list[Logger]) -> None:
-    """End what a logger keeps open for the whole process, so that the next run of a sweep begins its own."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+        raise UserError(
+            f"logger=tensorboard: {str(error).splitlines()[0]}; pip install 'facekp[tensorboard]'"
+        ) from error
