@@ -13,6 +13,7 @@ from facekp.wandb_run import summary_of
 from tests.conftest import REPOSITORY, config_of
 
 pytest.importorskip("wandb_workspaces")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces")
 
 
 @pytest.fixture

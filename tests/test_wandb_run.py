@@ -56,7 +56,9 @@ def told(tmp_path_factory):
         [*train, "-m", "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", "hydra.sweep.subdir=${hydra.job.num}"],
         [*train, "lr=5e-4", f"out={root}/single"],
     ]
-    processes = [subprocess.Popen(c, cwd=root, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) for c in commands]
+    processes = [
+        subprocess.Popen(c, cwd=root, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) for c in commands
+    ]
     told = [process.communicate(timeout=900)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told
     assert all("wandb sync " in text for text in told)
@@ -76,7 +78,9 @@ def test_parallel_offline_runs_keep_their_config_name_group_and_tags(told):
         assert revision == (folder / "git.txt").read_text().strip()
         assert run["tags"] == ["drawn", "first"]
         overrides = yaml.safe_load((folder / "overrides.yaml").read_text())
-        assert run["display_name"] == " ".join(o for o in overrides if not o.startswith(("logger", "out=", "callbacks.progress")))
+        assert run["display_name"] == " ".join(
+            o for o in overrides if not o.startswith(("logger", "out=", "callbacks.progress"))
+        )
 
 
 def test_every_curve_is_history_and_every_figure_summary(told):
@@ -252,7 +256,9 @@ def test_a_client_that_raises_costs_one_warning(broken, online, alone, tmp_path,
     online(Fake(broken))
     figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", "logger.faces=0"), tmp_path / "run")
     assert same(figures, alone)
-    warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING and "W&B" in record.message]
+    warnings = [
+        record.message for record in caplog.records if record.levelno >= logging.WARNING and "W&B" in record.message
+    ]
     assert warnings == [f"W&B: {broken} is down; the run goes on without it"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def build_callbacks(config: dict[str, Any], folder: Path, interim: Interim) -> l
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
     decay = config["callbacks"]["ema"]
     average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
-    wandb = [WandbRun(config, folder, curves, interim)] if name == "wandb" else []
+    wanted = name == "wandb" and os.environ.get("WANDB_MODE") != "disabled"
+    wandb = [WandbRun(config, folder, curves, interim)] if wanted else []
     return [*([] if name == "none" else [curves]), *progress, *average, interim, *wandb, Checkpoints(folder)]
 
 

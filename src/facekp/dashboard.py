@@ -1,7 +1,7 @@
 """`python -m facekp.dashboard entity=NAME`: a Weights & Biases workspace that compares the runs of a project.
 
 Runs are grouped by optimiser, learning rate and subset, so every panel shows one bar, curve or line for each of their
-combinations. What the panels name is what `facekp.wandb_run` tells: keys of the config, of metrics.csv and of metrics.json.
+combinations. What the panels name is what `facekp.wandb_run` tells: keys of config.yaml, metrics.csv and metrics.json.
 """
 
 from __future__ import annotations

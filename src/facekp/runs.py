@@ -9,6 +9,7 @@ metrics.json      the best checkpoint's figures on validation, the baseline besi
 predictions.csv   every labelled validation point: row, set, source, keypoint, truth, prediction, confidence, error
 checkpoints/      best.ckpt and last.ckpt
 pictures/         faces, heatmaps, curves
+wandb/            what W&B's client keeps, with logger=wandb; wandb.yaml: the W&B run's id and group
 """
 
 from __future__ import annotations

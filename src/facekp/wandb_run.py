@@ -136,9 +136,8 @@ class WandbRun(Checkpoint):
             return
         self.courier.send(self._finish)
         if not self.courier.wait(self.settings["patience"]):
-            log.warning(
-                "W&B: not done after logger.patience=%s s; what is left stays on disk", self.settings["patience"]
-            )
+            left = "nothing was told" if self.run is None else f"the rest is on disk; {_way_to_send(self.run)}"
+            log.warning("W&B: not done after logger.patience=%s s, %s", self.settings["patience"], left)
             _quietly(_kill_service)  # a blocked call returns, and nothing is waited for when the process leaves
             self.courier.wait(KILLED)
         self.courier = None
@@ -169,7 +168,7 @@ class WandbRun(Checkpoint):
                 reason = f"no run online: {first_line(error)}"
         if reason is not None:
             self.run = self._init("offline", identity)
-            log.info("W&B: on disk (%s); send it with: wandb sync %s", reason, _short(self.run.settings.sync_dir))
+            log.info("W&B: on disk (%s); %s", reason, _way_to_send(self.run))
         self.run.define_metric("epoch")
         self.run.define_metric("*", step_metric="epoch")
 
@@ -307,8 +306,9 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _short(path: str) -> Path:
-    return Path(path).relative_to(Path.cwd()) if Path(path).is_relative_to(Path.cwd()) else Path(path)
+def _way_to_send(run: Any) -> str:
+    path = Path(run.settings.sync_dir)
+    return f"send it with: wandb sync {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
 
 
 def _quietly(call: Call) -> None:
