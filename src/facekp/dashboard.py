@@ -102,7 +102,7 @@ def own_entity() -> str:
     if client.api_key is None and wbauth.read_netrc_auth(host=client.base_url) is None:
         raise UserError(f"dashboard: no W&B account on this machine{way_out}")
     try:
-        return wandb.Api(timeout=20).default_entity
+        return str(wandb.Api(timeout=20).default_entity)
     except Exception as error:  # the client has no common one
         raise UserError(f"dashboard: {client.base_url} did not accept the account: {error}{way_out}") from error
 

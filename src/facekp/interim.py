@@ -100,10 +100,11 @@ def in_order(seen: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[np.ndarray, np.
 
 def circumstances(trainer: Trainer, folder: Path, started: float) -> dict[str, Any]:
     """What metrics.json says beside the errors: epochs and steps done, minutes, parameters, the best checkpoint."""
+    detector: Any = trainer.lightning_module.detector
     return {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "minutes": round((time.monotonic() - started) / 60, 2),
-        "parameters": sum(p.numel() for p in trainer.lightning_module.detector.parameters()),
+        "parameters": sum(p.numel() for p in detector.parameters()),
         "checkpoint": str(folder / "checkpoints" / "best.ckpt"),
     }

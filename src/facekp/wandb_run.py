@@ -199,7 +199,7 @@ class WandbRun(Checkpoint):
     def _log_faces(self, faces: list[dict[str, Any]]) -> None:
         import wandb
 
-        rows = [
+        rows: list[Any] = [
             [wandb.Image(cell) if isinstance(cell, np.ndarray) else cell for cell in face.values()] for face in faces
         ]
         with staged_in(self.folder / "wandb"):
@@ -252,9 +252,8 @@ def summary_of(figures: dict[str, Any]) -> dict[str, Any]:
 
 def sample_faces(detector: Detector, table: FaceTable, points: np.ndarray, faces: int) -> list[dict[str, Any]]:
     """Rows of the table of faces: row, source, RMSE in pixels, and two pictures, uint8 (h, w, 4)."""
-    shown = spread_out(table.source, faces) if faces else []
     cells = []
-    for i in shown:
+    for i in spread_out(table.source, faces) if faces else ():
         one = table.take(np.array([i]))
         cells.append(
             {
