@@ -33,6 +33,10 @@ def test_a_stopped_run_is_gone_on_with_and_a_finished_one_kept(called, tmp_path)
     with pytest.raises(SystemExit):
         chain.run("train", ["lr=1", f"out={tmp_path}"], tmp_path)
     assert called == [["-m", "facekp.train", f"resume={tmp_path}"]]
-    (tmp_path / "metrics.json").touch()
+    (tmp_path / "metrics.json").write_text('{"rmse": 2.0, "finished": false}')  # of a run killed after an epoch
     chain.run("train", ["lr=1", f"out={tmp_path}"], tmp_path)
-    assert len(called) == 1
+    assert called[1:] == [["-m", "facekp.train", f"resume={tmp_path}"]]
+    for figures in ('{"rmse": 2.0, "finished": true}', '{"rmse": 2.0}'):  # of a training, of a scoring
+        (tmp_path / "metrics.json").write_text(figures)
+        chain.run("train", ["lr=1", f"out={tmp_path}"], tmp_path)
+        assert len(called) == 2

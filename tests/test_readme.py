@@ -20,6 +20,7 @@ SMALL = {
     "submit": [],
     "pack": [],
     "report": ["faces=2", "resamples=100"],
+    "dashboard": [],
     "data.synthetic": ["data.rows=20", "test_rows=3"],
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, EMAWeightAveraging, RichProgressBar
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from facekp.errors import UserError
 from facekp.files import atomic
+from facekp.interim import Interim
 from facekp.runs import write_csv
+from facekp.wandb_run import WandbRun
+
+LOGGERS = ("csv", "wandb", "tensorboard", "none")
 
 
 class Curves(Callback):
@@ -87,40 +92,38 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, draft)
 
 
-def build_callbacks(config: dict[str, Any], folder: Path) -> list[Callback]:
-    """Checkpoints; curves unless ``logger=none``; progress bar, averaged weights, early stopping where asked for."""
-    curves = [] if config["logger"]["name"] == "none" else [Curves(folder)]
+def build_callbacks(config: dict[str, Any], folder: Path, interim: Interim) -> list[Callback]:
+    """Curves (unless ``logger=none``) and checkpoints; progress, averaged weights, early stopping, W&B where asked for.
+
+    Raises:
+        UserError: unknown logger.
+    """
+    name = config["logger"]["name"]
+    if name not in LOGGERS:
+        raise UserError(f"logger.name: {name!r} is unknown; choose one of {', '.join(LOGGERS)}")
+    curves = Curves(folder)
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
     decay = config["callbacks"]["ema"]
     average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
     patience = config["callbacks"]["patience"]
     stop = [] if patience is None else [EarlyStopping("val/rmse", patience=patience, check_on_train_epoch_end=True)]
-    return [*curves, *progress, *average, *stop, Checkpoints(folder)]
+    wanted = name == "wandb" and os.environ.get("WANDB_MODE") != "disabled"
+    wandb = [WandbRun(config, folder, curves, interim)] if wanted else []
+    told = [] if name == "none" else [curves]
+    return [*told, *progress, *average, *stop, interim, *wandb, Checkpoints(folder)]
 
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
-    """What was asked for beside metrics.csv.
+    """Lightning's logger, where one was asked for that is none of the callbacks.
 
     Raises:
-        UserError: unknown name, or its package is not installed.
+        UserError: its package is not installed.
     """
-    settings = config["logger"]
-    name = settings["name"]
+    if config["logger"]["name"] != "tensorboard":
+        return []
     try:
-        if name == "tensorboard":
-            return [TensorBoardLogger(folder, name=None, version="tensorboard")]
-        if name == "wandb":
-            offline = settings["offline"]
-            return [WandbLogger(project=settings["project"], save_dir=folder, offline=offline, config=config)]
+        return [TensorBoardLogger(folder, name=None, version="tensorboard")]
     except ModuleNotFoundError as error:
-        raise UserError(f"logger={name}: {str(error).splitlines()[0]}; pip install 'facekp[tensorboard]'") from error
-    if name not in ("csv", "none"):
-        raise UserError(f"logger.name: {name!r} is unknown; choose one of csv, wandb, tensorboard, none")
-    return []
-
-
-def close_loggers(loggers: list[Logger]) -> None:
-    """End what a logger keeps open for the whole process, so that the next run of a sweep begins its own."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+        raise UserError(
+            f"logger=tensorboard: {str(error).splitlines()[0]}; pip install 'facekp[tensorboard]'"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -12,8 +13,9 @@ BEST = "checkpoints/best.ckpt"  # of a training, in its folder
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run left its figures."""
-    return (folder / "metrics.json").is_file()
+    """Whether a run left its last figures: those of a stopped one say that it isn't finished."""
+    path = folder / "metrics.json"
+    return path.is_file() and json.loads(path.read_text()).get("finished", True)
 
 
 def run(command: str, overrides: list[str], folder: Path) -> None:

@@ -85,12 +85,14 @@ class KeypointEstimator(LightningModule):
                 f"training broke down: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}"
             )
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Points (N, K, 2) and confidence (N, K), for whoever wants to keep them."""
         raw = self.detector(batch["image"])[-1]
         loss, mask = self._cost([raw], self.detector.spread(batch["points"], batch["source"]))
         self.val_loss.update(loss, weight=mask.sum())
-        points, _ = self.detector.decode(self.detector.heatmaps(batch["image"], raw), batch["source"])
+        points, confidence = self.detector.decode(self.detector.heatmaps(batch["image"], raw), batch["source"])
         self.errors.update(points, batch["points"], batch["source"])
+        return {"points": points, "confidence": confidence}
 
     def on_validation_epoch_end(self) -> None:
         found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}

@@ -36,20 +36,27 @@ def score(
         others: the rows the baseline's mean face is taken from.
 
     Returns:
-        figures (`summarise`, the baseline's under ``mean_face``, and under ``below_floor`` the share of
-        labelled points of so low a confidence that the mean face answered), points (N, K, 2), confidence (N, K).
+        figures (`judge`), points (N, K, 2), confidence (N, K).
     """
     points, confidence = predict_points(trained, table)
+    floor = max(one.detector.decoder["floor"] for one in trained)
+    return judge(points, confidence, table, others, floor), points, confidence
+
+
+def judge(
+    points: np.ndarray, confidence: np.ndarray, table: FaceTable, others: FaceTable, floor: float
+) -> dict[str, Any]:
+    """Figures of predictions (N, K, 2), of a confidence (N, K), for a table's N rows.
+
+    Returns:
+        `summarise`, the baseline's under ``mean_face``, and under ``below_floor`` the share of labelled points of so
+        low a confidence that the mean face answered.
+    """
     figures = summarise(points, table)
     face = mean_face(others.points, others.source, others.keypoints)
     figures["mean_face"] = summarise(face[table.source], table)
-    figures["below_floor"] = _share_below_floor(trained, table, confidence)
-    return figures, points, confidence
-
-
-def _share_below_floor(trained: Sequence[Trained], table: FaceTable, confidence: np.ndarray) -> float:
-    floor = max(one.detector.decoder["floor"] for one in trained)
-    return round(float((confidence[table.mask] < floor).mean()), 4)
+    figures["below_floor"] = round(float((confidence[table.mask] < floor).mean()), 4)
+    return figures
 
 
 def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
@@ -37,7 +38,7 @@ def draw_run(
         return
     out = folder / "pictures"
     out.mkdir(exist_ok=True)
-    shown = _spread_out(table.source, faces)
+    shown = spread_out(table.source, faces)
     draw_faces(table.take(shown), points[shown]).savefig(out / "faces.png", dpi=110)
     draw_heatmaps(detector, table.take(shown[:1])).savefig(out / "heatmaps.png", dpi=110)
     draw_error_curve(figures).savefig(out / "error_curve.png", dpi=110)
@@ -46,12 +47,19 @@ def draw_run(
         draw_curves(metrics, table.keypoints.source_names, figures).savefig(out / "curves.png", dpi=110)
 
 
-def _spread_out(source: np.ndarray, faces: int) -> np.ndarray:
+def spread_out(source: np.ndarray, faces: int) -> np.ndarray:
     """Rows evenly from the whole table, as many of each source as there are."""
     rows = [np.flatnonzero(source == s) for s in np.unique(source)]
     each = -(-faces // len(rows))
     chosen = [own[np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)] for own in rows]
     return np.concatenate(chosen)[:faces]
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure as an image, uint8 (h, w, 4)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
 
 
 def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:

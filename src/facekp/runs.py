@@ -5,11 +5,12 @@ overrides.yaml    what the command line changed
 git.txt           the revision of the code, where it runs from a checkout
 split.csv         row, fold, set and group of every row
 metrics.csv       the curves, a row an epoch
-metrics.json      the best checkpoint's figures on validation, the baseline beside them
-predictions.csv   every labelled validation point: row, source, keypoint, truth, prediction, confidence, error
+metrics.json      the best checkpoint's figures on validation, the baseline beside them, and whether the run is finished
+predictions.csv   every labelled validation point: row, set, source, keypoint, truth, prediction, confidence, error
 checkpoints/      best.ckpt and last.ckpt
 pictures/         faces, heatmaps, curves
 status.json       of a sweep's job: how it stands (facekp.sweep)
+wandb/            what W&B's client keeps, with logger=wandb; wandb.yaml: the W&B run's id and group
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Sweep(Callback):
             cli.leave(error)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        scheme = OmegaConf.to_container(config.keypoints, resolve=True)
+        scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
         if not finish(Path(config.hydra.sweep.dir), Keypoints.from_dict(scheme).source_names):
             sys.exit(1)
 
@@ -125,7 +125,7 @@ def _constant(overrides: Iterable[Override]) -> list[str]:
         UserError: values of a key differ only in characters that a folder's name can't have.
     """
     constant = []
-    last = {_key(override.input_line): override for override in overrides}  # of a key given twice
+    last = {_key(override.input_line or ""): override for override in overrides}  # of a key given twice
     for key, override in last.items():
         if override.is_sweep_override() and not override.is_discrete_sweep():
             continue  # a range that a sampler draws from

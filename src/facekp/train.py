@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from facekp import cli, runs, sweep
-from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers, close_loggers
+from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers
 from facekp.checkpoint import Trained, load_checkpoint, read_tensors
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData
@@ -27,6 +27,7 @@ from facekp.detector import Detector
 from facekp.errors import UserError
 from facekp.estimator import KeypointEstimator
 from facekp.evaluate import score
+from facekp.interim import Interim, circumstances
 from facekp.keypoints import Keypoints
 from facekp.metrics import mean_face
 from facekp.pictures import draw_run
@@ -34,6 +35,7 @@ from facekp.settings import check
 from facekp.speed import speed_up
 from facekp.tables import metrics_table, show
 from facekp.teacher import teach
+from facekp.wandb_run import WandbRun
 
 log = logging.getLogger(__name__)
 BESIDE_RESUME = ("resume", "trainer.max_epochs", "logger", "debug")  # keys that may be given with resume=
@@ -61,19 +63,21 @@ def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
     data, split, taught_by = _split(table, config)
     last = _last_checkpoint(folder, split) if resume else None
     estimator = _build_estimator(data, taught_by, config, last)
-    trainer = _build_trainer(config, folder)
+    interim = Interim(folder, table, table.without(data.val_rows), started)
+    trainer = _build_trainer(config, folder, interim)
     try:
         if not resume and trainer.is_global_zero:
             _write_beginning(folder, config, split)
         trainer.fit(estimator, data, ckpt_path=last, weights_only=True)
         if not trainer.is_global_zero:
             return {}
-        return _finish(folder, table, data, trainer, estimator, (time.monotonic() - started) / 60, config)
+        return _finish(folder, table.take(data.val_rows), trainer, interim, config)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         log.warning("stopped; go on with resume=%s", folder)
         raise
     finally:
-        close_loggers(trainer.loggers)
+        for wandb_run in _wandb_runs(trainer):
+            wandb_run.close()
 
 
 def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
@@ -155,13 +159,13 @@ def _start_from(detector: Detector, before: Trained) -> None:
         raise UserError(f"init_from={before.path}: its network is another than model= asks for: {detail}") from error
 
 
-def _build_trainer(config: Config, folder: Path) -> pl.Trainer:
+def _build_trainer(config: Config, folder: Path, interim: Interim) -> pl.Trainer:
     settings = {key: value for key, value in config["trainer"].items() if key != "fast_cpu"}
     try:
         return pl.Trainer(
             **settings,
             default_root_dir=folder,
-            callbacks=build_callbacks(config, folder),
+            callbacks=build_callbacks(config, folder, interim),
             logger=build_loggers(config, folder),
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,
@@ -180,30 +184,22 @@ def _write_beginning(folder: Path, config: Config, split: pd.DataFrame) -> None:
     runs.write_yaml(folder / "config.yaml", config)
 
 
-def _finish(
-    folder: Path,
-    table: FaceTable,
-    data: FaceData,
-    trainer: pl.Trainer,
-    estimator: KeypointEstimator,
-    minutes: float,
-    config: Config,
-) -> dict[str, Any]:
+def _wandb_runs(trainer: pl.Trainer) -> list[WandbRun]:
+    """None or one."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, WandbRun)]  # type: ignore[attr-defined]
+
+
+def _finish(folder: Path, held_out: FaceTable, trainer: pl.Trainer, interim: Interim, config: Config) -> dict[str, Any]:
     """Score the best checkpoint, write what a run leaves, and tell."""
     best = load_checkpoint(folder / "checkpoints" / "best.ckpt")
-    held_out = table.take(data.val_rows)
-    figures, points, confidence = score([best], held_out, table.without(data.val_rows))
-    figures |= {
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "minutes": round(minutes, 2),
-        "parameters": sum(p.numel() for p in estimator.detector.parameters()),
-        "checkpoint": str(best.path),
-    }
+    figures, points, confidence = score([best], held_out, interim.others)
+    figures |= {**circumstances(trainer, folder, interim.started), "finished": True}
     runs.write_csv(folder / "predictions.csv", runs.predictions_frame(held_out, "val", points, confidence))
     runs.write_json(folder / "metrics.json", figures)
     draw_run(folder, best.detector, held_out, points, figures, config["callbacks"]["pictures"])
-    show(metrics_table(figures, table.keypoints, f"{len(held_out)} validation faces, RMSE in pixels"))
+    for wandb_run in _wandb_runs(trainer):
+        wandb_run.tell_end(figures, best.detector, held_out, points)
+    show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} validation faces, RMSE in pixels"))
     log.info("run: %s\nckpt: %s", folder, best.path)
     return figures
 

@@ -6,6 +6,7 @@ on the device, augments the training ones and hands on dictionaries of tensors:
     image   float32 (N, 1, H, W), grey levels 0..255
     points  float32 (N, K, 2), pixels, NaN where unlabelled
     source  int64 (N,)
+    row     int64 (N,), the row in the table
     taught  float32 (N, S, K, 2), pixels, a teacher's points by each source's convention; in training, if there is one
 """
 
@@ -116,7 +117,7 @@ class FaceData(LightningDataModule):
             images, moved = self.augmentation(images, labels.flatten(1, 2), order, generator)
             labels = moved.view_as(labels)
         taught = {"taught": labels[:, 1:]} if generator is not None and labels.shape[1] > 1 else {}
-        return {"image": images, "points": labels[:, 0], "source": table["source"][rows], **taught}
+        return {"image": images, "points": labels[:, 0], "source": table["source"][rows], "row": rows, **taught}
 
     def _resident(self, device: torch.device) -> Batch:
         """The whole table on the device, copied once: 7049 faces are 65 MB."""
