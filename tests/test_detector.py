@@ -105,6 +105,18 @@ def test_every_view_of_a_drawn_spot_is_mapped_back_to_where_it_is(detector):
     assert (detector.detect(images, source)[0] - spots).abs().max() < 0.02
 
 
+def test_several_sources_a_row_are_answered_as_one_by_one(detector, faces):
+    images = torch.from_numpy(faces.images[:6]).unsqueeze(1)
+    detector.override_decoder({"shift": 9.0, "scale": 0.3, "flip": True})
+    sources = torch.tensor([[0, 1]]).expand(6, 2)
+    points, confidence = detector.detect(images, sources)
+    assert points.shape == (6, 2, 15, 2)
+    for s in (0, 1):
+        expected, sure = detector.detect(images, sources[:, s])
+        torch.testing.assert_close(points[:, s], expected)
+        torch.testing.assert_close(confidence[:, s], sure)
+
+
 def test_the_floor_is_laid_to_the_mean_confidence_of_the_views(detector, faces):
     images, source = torch.from_numpy(faces.images[:8]).unsqueeze(1), torch.from_numpy(faces.source[:8])
     detector.mean_face[:] = torch.rand(2, 15, 2)

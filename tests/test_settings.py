@@ -3,7 +3,7 @@
 import pytest
 
 from facekp.errors import UserError
-from facekp.settings import RULES, check
+from facekp.settings import RULES, check, check_setting
 
 WRONG = {
     "seed": [-1, 1.5, "a", True, 2**32],
@@ -38,6 +38,13 @@ def test_a_wrong_value_is_told_with_its_key(key, value):
         check(nested(key, value))
     assert str(error.value).startswith(f"{key}=")
     assert "must be" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [2.0, True, "2", 3, None, [2]])
+def test_a_network_s_whole_number_is_no_float_and_no_flag(value):
+    check_setting("stride", 2, (1, 2, 4))
+    with pytest.raises(UserError, match="network.stride"):
+        check_setting("stride", value, (1, 2, 4))
 
 
 def test_every_shipped_config_passes():

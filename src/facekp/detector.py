@@ -137,7 +137,7 @@ class Detector(nn.Module):
 
         Args:
             heatmaps: (N, C, h, w), activated.
-            source: int (N,), below S.
+            source: int (N,), below S; or (N, Q), Q sources a row, and every answer has that axis behind N.
 
         Returns:
             points (N, K, 2) in pixels, finite: the mean face's where the map is empty or its confidence below the
@@ -149,7 +149,7 @@ class Detector(nn.Module):
     def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W), both averaged over the views.
 
-        A view has no say on a point that lies outside of it, by what the image itself answers. `heatmaps` and `decode`,
+        Several sources a row as in `decode`. A view has no say on a point that lies outside of it, by what the image itself answers. `heatmaps` and `decode`,
         by which a training validates, know the image alone.
         """
         points, confidence = self._read(self.heatmaps(images), source)
@@ -170,16 +170,17 @@ class Detector(nn.Module):
         height, width = self.codec.size
         offset = points.new_tensor([(1 - factor) * (width - 1) / 2 + right, (1 - factor) * (height - 1) / 2 + down])
         matrix = torch.cat([factor * torch.eye(2).to(points), offset[:, None]], dim=1).expand(len(images), 2, 3)
-        view, shown = warp(images.float(), points, matrix)
+        view, shown = warp(images.float(), points.flatten(1, -2), matrix)
         found, confidence = self._read(self.heatmaps(view), source)
-        hidden = shown.isnan().any(dim=-1)
+        hidden = shown.isnan().any(dim=-1).view(points.shape[:-1])
         found = (found - offset) / factor
         return found.masked_fill(hidden[..., None], torch.nan), confidence.masked_fill(hidden, torch.nan)
 
     def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """`decode`, but NaN where a map is empty, and no floor."""
-        channel = self.channels[source.long()]  # (N, K)
-        own = heatmaps[torch.arange(len(heatmaps), device=heatmaps.device)[:, None], channel]  # (N, K, h, w)
+        channel = self.channels[source.long()]  # (N, K) or (N, Q, K)
+        row = torch.arange(len(heatmaps), device=heatmaps.device).view(-1, *[1] * source.dim())
+        own = heatmaps[row, channel]  # (N, K, h, w) or (N, Q, K, h, w)
         points, peak = self.codec.decode(own, self.decoder["rule"])
         return points, peak / self.certain_peak
 

@@ -19,22 +19,26 @@ from facekp.speed import speed_up
 BATCH = 16
 
 
-def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
+def predict_points(
+    trained: Sequence[Trained], table: FaceTable, source: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The mean answer of the checkpoints.
 
     Args:
         trained: at least one; all of the table's scheme and image size.
-        table: N rows; labels are not looked at, the source is.
+        table: N rows; labels are not looked at.
+        source: by whose convention, int (N,), or (N, Q) for Q answers a row from one look; None: the rows' own.
 
     Returns:
-        points float32 (N, K, 2) in pixels, finite, and confidence float32 (N, K).
+        points float32 (N, K, 2) or (N, Q, K, 2) in pixels, finite, and confidence float32 (N, K) or (N, Q, K).
 
     Raises:
         UserError: a checkpoint is of another scheme or size than the table.
     """
     for one in trained:
         _check_fits(one, table)
-    answers = [_predict(one, table) for one in trained]
+    asked = table.source if source is None else source
+    answers = [_predict(one, table.images, asked) for one in trained]
     points, confidence = zip(*answers, strict=True)
     return np.stack(points).mean(axis=0, dtype=np.float32), np.stack(confidence).mean(axis=0, dtype=np.float32)
 
@@ -48,16 +52,16 @@ def _check_fits(trained: Trained, table: FaceTable) -> None:
 
 
 @torch.inference_mode()
-def _predict(trained: Trained, table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
+def _predict(trained: Trained, images: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     detector = trained.detector.to(device)
     speed_up(detector.network)
-    points = np.empty((len(table), len(table.keypoints.names), 2), dtype=np.float32)
-    confidence = np.empty(points.shape[:2], dtype=np.float32)
-    for start in range(0, len(table), BATCH):
+    confidence = np.empty((*source.shape, len(detector.keypoints.names)), dtype=np.float32)
+    points = np.empty((*confidence.shape, 2), dtype=np.float32)
+    for start in range(0, len(images), BATCH):
         here = slice(start, start + BATCH)
-        images = torch.from_numpy(np.array(table.images[here])).to(device).unsqueeze(1)
-        source = torch.from_numpy(table.source[here].astype(np.int64)).to(device)
-        found, sure = detector.detect(images, source)
+        batch = torch.from_numpy(np.array(images[here])).to(device).unsqueeze(1)
+        asked = torch.from_numpy(source[here].astype(np.int64)).to(device)
+        found, sure = detector.detect(batch, asked)
         points[here], confidence[here] = found.cpu().numpy(), sure.cpu().numpy()
     return points, confidence

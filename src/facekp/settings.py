@@ -160,7 +160,7 @@ def check_setting(setting: str, value: Any, allowed: Collection[Any]) -> None:
     Raises:
         UserError: it is something else; the message names the choices.
     """
-    if value in allowed:
+    if any(type(value) is type(one) and value == one for one in allowed):  # 2.0 and True are no whole numbers
         return
     if isinstance(allowed, range):
         step = f" in steps of {allowed.step}" if allowed.step > 1 else ""

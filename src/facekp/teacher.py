@@ -92,11 +92,10 @@ def _check_unseen(teachers: Sequence[Trained], held_out: np.ndarray, fold: int) 
 def _answers(teachers: Sequence[Trained], table: FaceTable) -> np.ndarray:
     """(N, S, K, 2): every image answered as each source would label it."""
     scheme = table.keypoints
-    answers = np.empty((len(table), len(scheme.sources), len(scheme.names), 2), dtype=np.float32)
-    for s, source in enumerate(scheme.source_names):
-        points, _ = predict_points(teachers, replace(table, source=np.full_like(table.source, s)))
-        answers[:, s] = np.where(scheme.labels_of(source)[:, None], points, np.nan)
-    return answers
+    sources = np.tile(np.arange(len(scheme.sources)), (len(table), 1))
+    points, _ = predict_points(teachers, table, sources)
+    labelled = np.stack([scheme.labels_of(source) for source in scheme.source_names])  # (S, K)
+    return np.where(labelled[..., None], points, np.float32(np.nan))
 
 
 def _without_doubted(table: FaceTable, answers: np.ndarray, rows: np.ndarray, limit: float) -> FaceTable:
