@@ -43,7 +43,7 @@ def test_a_wrong_value_is_told_with_its_key(key, value):
 @pytest.mark.parametrize("value", [2.0, True, "2", 3, None, [2]])
 def test_a_network_s_whole_number_is_no_float_and_no_flag(value):
     check_setting("stride", 2, (1, 2, 4))
-    with pytest.raises(UserError, match="network.stride"):
+    with pytest.raises(UserError, match=r"network\.stride"):
         check_setting("stride", value, (1, 2, 4))
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from facekp.chain import is_finished
 from facekp.conf import CONF_DIR
 from facekp.errors import UserError
 from facekp.train import train
@@ -127,11 +128,11 @@ def test_the_command_line_beats_the_experiment_which_beats_the_group():
     assert config_of("experiment=quickstart", "lr=7")["lr"] == 7
 
 
-def test_a_training_that_breaks_down_is_told_and_not_scored(tmp_path):
+def test_a_training_that_breaks_down_is_told_and_not_finished(tmp_path):
     config = config_of(*TINY, "loss=mse", "optimizer=sgd", "lr=1e30")
     with pytest.raises(UserError, match=r"training broke down.*lower lr"):
         train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert not is_finished(tmp_path / "run")
 
 
 def test_a_mistake_leaves_its_folder_free(tmp_path):

@@ -149,8 +149,8 @@ class Detector(nn.Module):
     def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W), both averaged over the views.
 
-        Several sources a row as in `decode`. A view has no say on a point that lies outside of it, by what the image itself answers. `heatmaps` and `decode`,
-        by which a training validates, know the image alone.
+        Several sources a row as in `decode`. A view has no say on a point that lies outside of it, by what the image
+        itself answers. `heatmaps` and `decode`, by which a training validates, know the image alone.
         """
         points, confidence = self._read(self.heatmaps(images), source)
         answers = [(points, confidence), *(self._look(images, source, points, *view) for view in self._views())]
