@@ -24,7 +24,7 @@ from facekp import wandb_run
 from facekp.checkpoint import load_checkpoint
 from tests.conftest import TINY, config_of
 
-WANDB = [*TINY, "logger=wandb", "logger.faces=2", "logger.tags=[first,drawn]", "data.seed=3"]
+WANDB = [*TINY, "logger=wandb", "logger.faces=2", "logger.tags=[first,drawn]", "data.seed=3", "logger.patience=600"]
 
 
 def parts(folder):
