@@ -88,7 +88,7 @@ def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
     """
     path = folder / "split.csv"
     try:
-        before = pd.read_csv(path, dtype={"name": str})
+        before = pd.read_csv(path, dtype={"name": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"resume={folder}: {path} can't be read ({str(error).splitlines()[0]})") from error
     if not before.equals(split.astype({"set": str})):

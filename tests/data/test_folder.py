@@ -156,7 +156,9 @@ def test_the_source_column_names_the_convention_and_the_first_one_is_the_default
     (one / "labels.csv").write_text(f"{HEADER},source\n{FACE},other\n{FACE},\n")
     assert read(one, scheme=scheme).source.tolist() == [1, 0]
     (one / "labels.csv").write_text(f"{HEADER},source\n{FACE},theirs\n")
-    with pytest.raises(UserError, match="line 2, source: 'theirs' is no source of keypoints five; choose one of mine, other"):
+    with pytest.raises(
+        UserError, match="line 2, source: 'theirs' is no source of keypoints five; choose one of mine, other"
+    ):
         read(one, scheme=scheme)
 
 
