@@ -114,7 +114,11 @@ def test_a_photo_that_a_viewer_shows_in_another_size_is_not_cut_at_the_wrong_pla
 
 
 def changed(change):
-    return lambda coco: change(coco) or coco
+    def apply(coco):
+        change(coco)
+        return coco
+
+    return apply
 
 
 @pytest.mark.parametrize(

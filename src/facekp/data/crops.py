@@ -165,6 +165,7 @@ def cut_table(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints,
     unplaced = beyond = 0
     if not cut.skip_broken:
         _refuse({face.name: f"{face.place}: {folder / face.name}: does not exist" for face in _missing(faces, folder)})
+    log.info("cutting %d faces out of their photos", len(faces))
     for face in faces:
         try:
             photo = photo_of(folder / face.name)
@@ -172,29 +173,35 @@ def cut_table(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints,
         except UserError as error:
             broken.setdefault(face.name, f"{face.place}: {error}")
             continue
-        visible = _visible(face, photo)
-        box = _box(face, visible, photo, cut.margin)
-        if box is None:
+        found = _cut_face(face, photo, cut)
+        if found is None:
             unplaced += 1
             continue
-        image, to_source = cut_out(photo, *square_around(box), cut.size)
-        points = _within(face, to_crop(visible, to_source), cut.size)
+        images[len(kept)], points, to_source = found
         beyond += int((np.isnan(points) & ~np.isnan(face.points)).any(axis=1).sum())
-        images[len(kept)] = image
         kept.append((face, points, to_source))
     _tell(broken, unplaced, beyond, cut)
     if not kept:
         raise UserError(f"{folder}: no labelled face is left of {len(faces)}; nothing can be learnt")
-    own, points, to_source = zip(*kept, strict=True)
     return FaceTable(
         keypoints=keypoints,
         images=images[: len(kept)],
-        points=np.array(points, np.float32),
-        source=np.array([face.source for face in own], np.int8),
-        row=np.array([face.row for face in own], np.int64),
-        name=np.array([face.name for face in own]),
-        to_source=np.array(to_source),
+        points=np.array([points for _, points, _ in kept], np.float32),
+        source=np.array([face.source for face, _, _ in kept], np.int8),
+        row=np.array([face.row for face, _, _ in kept], np.int64),
+        name=np.array([face.name for face, _, _ in kept]),
+        to_source=np.array([to_source for _, _, to_source in kept]),
     )
+
+
+def _cut_face(face: LabelledFace, photo: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Image, points in it (K, 2) and map back; None where there is no point, or nothing tells where the face is."""
+    visible = _visible(face, photo)
+    box = _box(face, visible, photo, cut.margin)
+    if box is None:
+        return None
+    image, to_source = cut_out(photo, *square_around(box), cut.size)
+    return image, _within(face, to_crop(visible, to_source), cut.size), to_source
 
 
 def _room(count: int, cut: Cut) -> np.ndarray:
@@ -264,7 +271,7 @@ def _check_box(face: LabelledFace, box: tuple[float, float, float, float], photo
         raise UserError(f"{told} is empty; give the left, top, right and bottom edge, or leave it out")
     if max(right - left, bottom - top) > LARGEST_BOX * max(width, height):
         raise UserError(f"{told} is more than {LARGEST_BOX} times {face.name}, {width} x {height} pixels; give pixels")
-    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+    if right < 1 or bottom < 1 or left > width - 1 or top > height - 1:
         raise UserError(f"{told} lies outside {face.name}, {width} x {height} pixels; correct it or leave it out")
 
 
