@@ -90,10 +90,11 @@ def test_names_of_photos_that_look_like_something_else_do_not_hinder_resuming(tm
         _last_checkpoint(tmp_path, split.assign(name=names[::-1]))
 
 
-def test_a_network_that_needs_the_size_takes_that_of_the_data(tmp_path):
+def test_a_network_that_needs_the_size_takes_that_of_the_data():
     for model in ("regression", "simcc"):
         assert config_of(f"model={model}")["model"]["network"]["size"] == 96
-        assert settings(tmp_path, f"model={model}", "data.size=64")["model"]["network"]["size"] == 64
+        own = config_of(f"model={model}", "data=folder", "data.images=a", "data.labels=b", "data.size=64")
+        assert own["model"]["network"]["size"] == 64
 
 
 def test_predictions_are_also_told_in_the_photo_s_pixels(tmp_path):
