@@ -14,7 +14,7 @@ import pytest
 from facekp.checkpoint import load_checkpoint
 from tests.conftest import REPOSITORY, TINY, facekp
 from tests.photos import write_photos
-from tests.test_report import content_of
+from tests.test_report import blocks_of, content_of
 
 TEXT = (REPOSITORY / "docs" / "own_landmarks.md").read_text()
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line]
@@ -76,6 +76,15 @@ def test_the_commands_run_in_their_order(home):
     assert ran[:6] == ["report", "train", "report", "evaluate", "pack", *ran[5:6]]
     detector = load_checkpoint(home / "five.ckpt").detector
     assert (detector.keypoints.name, detector.codec.size) == ("five", (96, 96))
+    doubts = [block for block in blocks_of(home / "outputs" / "labels.html").values() if block.get("name") == "doubts"]
+    labelled = pd.read_csv(home / "labels.csv")
+    for row in doubts[0]["rows"]:
+        own, point = labelled.iloc[row["row"] - 1], row["keypoint"].replace(" ", "_")
+        name, place = row["photo"].split(": ")
+        assert name == own["name"]
+        assert [float(one) for one in place.split(", ")] == pytest.approx(
+            [own[f"{point}_{axis}"] for axis in "xy"], abs=0.06
+        )
     for page, least in (("labels.html", 2), ("report.html", 4)):
         assert len(content_of(home / "outputs" / page)["images"]) >= least
     for folder, labels in (("five", "labels.csv"), ("five_new", "new.csv")):

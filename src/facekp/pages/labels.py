@@ -455,7 +455,7 @@ def _suspicious(
             "times": times,
             "label": "{:.1f}, {:.1f}".format(*table.points[i, k]),
             "expected": f"{x:.1f}, {y:.1f}",
-            **({} if table.name is None else {"photo": str(table.name[i])}),
+            **_in_photo(table, i, k),
         }
         for place, (i, k, x, y, error, times) in enumerate(
             doubts.head(LISTED)[DOUBT].itertuples(index=False, name=None)
@@ -470,7 +470,7 @@ def _suspicious(
         page.column("error", "off by, px", 1),
         page.column("label", "label"),
         page.column("expected", "expected"),
-        *([] if table.name is None else [page.column("photo", "photo")]),
+        *([] if table.name is None else [page.column("photo", "label in the photo")]),
     ]
     judged = len(doubts[["i"]].drop_duplicates())
     how = (
@@ -490,6 +490,14 @@ def _suspicious(
         page.faces("suspicious", [{"name": "labels", "groups": groups}] if shown else []),
         page.table("doubts", columns, rows) if rows else None,
     )
+
+
+def _in_photo(table: FaceTable, i: int, k: int) -> dict[str, str]:
+    """Where a label is in its photo, under ``photo``; nothing where faces were cut out of none."""
+    if table.name is None or table.to_source is None:
+        return {}
+    x, y = table.to_source[i] @ [*table.points[i, k], 1]
+    return {"photo": f"{table.name[i]}: {x:.1f}, {y:.1f}"}
 
 
 def _doubted_face(table: FaceTable, own: pd.DataFrame, album: Album) -> dict[str, Any]:
