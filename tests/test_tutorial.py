@@ -58,10 +58,10 @@ def serve(name, arguments, cwd):
     return said
 
 
-def test_the_commands_run_in_their_order(home):
-    assert [name for name, _ in FILES] == ["landmarks/keypoints/five.yaml", "landmarks/data/portraits.yaml"]
-    assert len(COMMANDS) == 8
-    ran = []
+@pytest.fixture(scope="module")
+def ran(home):
+    """The names of the commands, each run after the other."""
+    names = []
     for command in COMMANDS:
         name, *arguments = shlex.split(command)[2:]
         name = name.removeprefix("facekp.")
@@ -72,25 +72,41 @@ def test_the_commands_run_in_their_order(home):
         else:
             done = facekp(name, *arguments, *SMALL.get(name, []), cwd=home, FACEKP_CACHE=str(home / "cache"))
             assert done.returncode == 0, f"{command}\n{done.stderr}"
-        ran.append(name)
-    assert ran[:6] == ["report", "train", "report", "evaluate", "pack", *ran[5:6]]
-    detector = load_checkpoint(home / "five.ckpt").detector
-    assert (detector.keypoints.name, detector.codec.size) == ("five", (96, 96))
-    doubts = [block for block in blocks_of(home / "outputs" / "labels.html").values() if block.get("name") == "doubts"]
+        names.append(name)
+    return names
+
+
+def test_the_commands_run_in_their_order(ran):
+    assert [name for name, _ in FILES] == ["landmarks/keypoints/five.yaml", "landmarks/data/portraits.yaml"]
+    assert len(COMMANDS) == 8
+    assert ran[:5] == ["report", "train", "report", "evaluate", "pack"]
+
+
+def test_the_packed_checkpoint_knows_the_scheme_and_no_path(ran, home):
+    packed = load_checkpoint(home / "five.ckpt")
+    assert (packed.detector.keypoints.name, packed.detector.codec.size) == ("five", (96, 96))
+    assert packed.config["data"]["labels"] is None
+    best = load_checkpoint(home / "outputs" / "five" / "checkpoints" / "best.ckpt")
+    assert best.config["data"]["labels"] == str(home / "labels.csv")
+
+
+def test_the_pages_show_the_faces_and_where_doubtful_labels_are_in_their_photos(ran, home):
+    for page, least in (("labels.html", 2), ("report.html", 4)):
+        assert len(content_of(home / "outputs" / page)["images"]) >= least
     labelled = pd.read_csv(home / "labels.csv")
-    for row in doubts[0]["rows"]:
+    for row in blocks_of(home / "outputs" / "labels.html")["doubts"]["rows"]:
         own, point = labelled.iloc[row["row"] - 1], row["keypoint"].replace(" ", "_")
         name, place = row["photo"].split(": ")
         assert name == own["name"]
-        assert [float(one) for one in place.split(", ")] == pytest.approx(
-            [own[f"{point}_{axis}"] for axis in "xy"], abs=0.06
-        )
-    for page, least in (("labels.html", 2), ("report.html", 4)):
-        assert len(content_of(home / "outputs" / page)["images"]) >= least
-    for folder, labels in (("five", "labels.csv"), ("five_new", "new.csv")):
-        found = pd.read_csv(home / "outputs" / folder / "predictions.csv")
-        labelled = pd.read_csv(home / labels)
-        assert set(found["name"]) <= set(labelled["name"])
-        told = found.merge(labelled.assign(row=range(1, len(labelled) + 1)), on="row")
-        for point, own in told.groupby("keypoint"):
-            assert own["photo_true_x"].tolist() == pytest.approx(own[f"{point}_x"].tolist(), abs=2e-3)
+        expected = [own[f"{point}_{axis}"] for axis in "xy"]
+        assert [float(one) for one in place.split(", ")] == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize(("folder", "labels"), [("five", "labels.csv"), ("five_new", "new.csv")])
+def test_predictions_speak_the_photos_pixels(ran, home, folder, labels):
+    found = pd.read_csv(home / "outputs" / folder / "predictions.csv")
+    labelled = pd.read_csv(home / labels)
+    assert set(found["name"]) <= set(labelled["name"])
+    told = found.merge(labelled.assign(row=range(1, len(labelled) + 1)), on="row")
+    for point, own in told.groupby("keypoint"):
+        assert own["photo_true_x"].tolist() == pytest.approx(own[f"{point}_x"].tolist(), abs=2e-3)
