@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import yaml
 
+from facekp.conf import CONF_DIR
 from facekp.errors import UserError
 from facekp.keypoints import Keypoints, flip_channels
 
@@ -37,10 +39,50 @@ def test_a_scheme_survives_its_plain_form(scheme):
     assert Keypoints.from_dict(scheme.to_dict()) == scheme
 
 
+def test_a_name_and_names_are_all_that_a_scheme_needs():
+    scheme = Keypoints.from_dict({"name": "x", "names": ["a", 7]})
+    assert scheme.columns == ["a_x", "a_y", "7_x", "7_y"]
+    assert scheme.source_names == ["default"]
+    assert scheme.flip_order().tolist() == [0, 1]
+    assert (scheme.pairs, scheme.lines, scheme.normaliser) == ((), (), None)
+    assert Keypoints.from_dict(scheme.to_dict()) == scheme
+
+
+# As https://github.com/HRNet/HRNet-Facial-Landmark-Detection mirrors 300-W, counted from 1.
+PAIRS_300W = [
+    [1, 17], [2, 16], [3, 15], [4, 14], [5, 13], [6, 12], [7, 11], [8, 10], [18, 27], [19, 26], [20, 25], [21, 24],
+    [22, 23], [32, 36], [33, 35], [37, 46], [38, 45], [39, 44], [40, 43], [41, 48], [42, 47], [49, 55], [50, 54],
+    [51, 53], [62, 64], [61, 65], [68, 66], [59, 57], [60, 56],
+]  # fmt: skip
+
+
+def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
+    scheme = Keypoints.from_dict(yaml.safe_load((CONF_DIR / "keypoints" / "ibug68.yaml").read_text()))
+    assert [int(name.rsplit("_", 1)[1]) for name in scheme.names] == list(range(68))
+    expected = np.arange(68)
+    for one, other in PAIRS_300W:
+        expected[[one - 1, other - 1]] = other - 1, one - 1
+    assert scheme.flip_order().tolist() == expected.tolist()
+    assert [scheme.names.index(name) for name in scheme.normaliser] == [45, 36]
+    for left, right in scheme.pairs:  # the person's own left is on the right of the image
+        assert left.startswith("left") or not left.startswith("right")
+        assert right.replace("right", "left").rsplit("_", 1)[0] == left.rsplit("_", 1)[0]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ({"names": []}, "names: there is none"),
+        ({"names": "ab"}, "TypeError: 'ab' stands where a list of names is needed"),
         ({"names": ["a", "a"]}, "'a' stands twice"),
+        ({"pairs": [["a", "b"], ["b", "a"]]}, "pairs: 'b' stands twice"),
+        ({"pairs": [["a", "a"]]}, "pairs: 'a' stands twice"),
+        ({"pairs": [["a"]]}, "not enough values"),
+        ({"lines": [["a"]]}, r"lines: \['a'\] joins nothing"),
+        ({"normaliser": ["b", "b"]}, r"normaliser: \['b', 'b'\] has no length"),
+        ({"normaliser": ["a", "z"]}, "'z' is not among names"),
+        ({"sources": {"a": None}}, "'a' already names something else"),
+        ({"sources": {"all": None}}, "'all' already names something else"),
         ({"pairs": [["a", "z"]]}, "'z' is not among names"),
         ({"sources": {"some": ["a"]}}, "sources.some is the first source"),
     ],

@@ -1,5 +1,7 @@
 """Pooled errors against numpy, in uneven batches and in two processes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,15 @@ def test_figures_equal_numpy_whatever_the_batches(scheme):
     assert summary["labelled_values"] == np.isfinite(truth.numpy()).sum()
     at = summary["curve"]["pixels"].index(3.0)
     assert summary["curve"]["share"][at] == pytest.approx((distance[~np.isnan(distance)] < 3.0).mean(), abs=1e-6)
+
+
+def test_without_a_normaliser_there_is_no_nme(scheme):
+    plain = replace(scheme, normaliser=None)
+    errors = KeypointErrors(plain)
+    errors.update(*labelled(plain))
+    figures = errors.summary()
+    assert "nme" not in figures
+    assert figures["rmse"] > 0
 
 
 def test_a_mean_of_batch_figures_would_be_wrong(scheme):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -283,9 +284,11 @@ def test_a_sweep_stopped_in_its_second_job_goes_on_there(tmp_path, how):
     assert not (tmp_path / "outputs").exists()
 
 
-def test_distributed_jobs_are_a_process_group_each(tmp_path):
+def test_distributed_jobs_are_a_process_group_each_and_find_a_user_s_own_choices(tmp_path):
     jobs = ["trainer=ddp", "trainer.accelerator=cpu", "data.fold=0,7,1", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
-    done = facekp("train", "-m", *TINY, *jobs, cwd=tmp_path)
+    (tmp_path / "own" / "keypoints").mkdir(parents=True)
+    shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", tmp_path / "own" / "keypoints" / "mine.yaml")
+    done = facekp("train", "-m", "--config-dir=own", "keypoints=mine", *TINY, *jobs, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     told = pd.read_csv(tmp_path / "s" / "sweep.csv").set_index("folder")
     assert told["status"].to_dict() == {"fold-0": "ok", "fold-1": "ok", "fold-7": "failed"}

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from facekp import cli, runs
 from facekp.checkpoint import Trained, load_checkpoints
 from facekp.data.reader import read_table
-from facekp.data.split import image_hashes, near_duplicate_groups
+from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.inference import predict_points
@@ -76,7 +76,7 @@ def _trimmed_rmse(points: np.ndarray, table: FaceTable) -> float:
 
 
 def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
-    """Rows whose image trained none of the checkpoints, nor one that nearly equals it in the same table.
+    """Rows whose image trained none of the checkpoints, nor one that nearly equals it or is of the same photo.
 
     Returns:
         int64, increasing.
@@ -89,10 +89,10 @@ def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
         log.warning("ckpt=%s doesn't tell which images trained it: it may have seen rows that are scored", unknown[0])
     known = [one.trained_on for one in trained if one.trained_on is not None]
     seen = np.isin(image_hashes(table.images), np.concatenate(known)) if known else np.zeros(len(table), dtype=bool)
-    groups = near_duplicate_groups(table.images)
+    groups = inseparable_groups(table)
     rows = np.flatnonzero(~np.isin(groups, groups[seen]))
     left_out = len(table) - len(rows)
-    log.info("scoring %d rows; %d left out that trained a checkpoint or nearly equal one that did", len(rows), left_out)
+    log.info("scoring %d rows; %d left out that trained a checkpoint or belong to one that did", len(rows), left_out)
     if not len(rows):
         raise UserError(f"ckpt: all {len(table)} rows trained a checkpoint given; score on other data (data.dir=DIR)")
     return rows

@@ -48,7 +48,11 @@ def _check_fits(trained: Trained, table: FaceTable) -> None:
     if own.names != asked.names or own.source_names != asked.source_names:
         raise UserError(f"{trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
     if trained.detector.codec.size != table.size:
-        raise UserError(f"{trained.path}: takes images of size {trained.detector.codec.size}, not {table.size}")
+        (height, width), (high, wide) = trained.detector.codec.size, table.size
+        raise UserError(
+            f"{trained.path}: takes images of {width} x {height} pixels, not {wide} x {high}; photos are cut to "
+            f"them with data.size={width}"
+        )
 
 
 @torch.inference_mode()

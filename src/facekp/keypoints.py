@@ -14,6 +14,8 @@ import numpy as np
 
 from facekp.errors import UserError
 
+RESERVED = ("all", "rmse", "trimmed")  # rmse/<source> and rmse/<point> stand beside figures of these names
+
 
 @dataclass(frozen=True)
 class Keypoints:
@@ -22,11 +24,12 @@ class Keypoints:
     Attributes:
         name: what the scheme is called, e.g. ``kaggle15``.
         names: the K point names in column order; a CSV has ``<name>_x`` and ``<name>_y`` for each.
-        pairs: (left, right) names that a horizontal flip exchanges.
+        pairs: (left, right) names that a horizontal flip exchanges; a point in none keeps its name.
         lines: chains of names joined by a stroke when a face is drawn.
-        sources: for each labelling convention the points it labels. The first one labels all K points. A row belongs to
-            the smallest convention that could hold its number of labelled values.
-        normaliser: two names whose distance makes errors comparable between faces (NME), e.g. the eye centres.
+        sources: for each labelling convention the points it labels. The first one labels all K points. A row of the
+            competition belongs to the smallest convention that could hold its number of labelled values.
+        normaliser: two names whose distance makes errors comparable between faces (NME), e.g. the eye centres; None:
+            there is no NME.
     """
 
     name: str
@@ -34,27 +37,32 @@ class Keypoints:
     pairs: tuple[tuple[str, str], ...]
     lines: tuple[tuple[str, ...], ...]
     sources: dict[str, tuple[str, ...]]
-    normaliser: tuple[str, str]
+    normaliser: tuple[str, str] | None
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Keypoints:
-        """Build from plain lists (YAML or a checkpoint).
+        """Build from plain lists (YAML or a checkpoint); ``name`` and ``names`` are all that is needed.
 
         Raises:
-            UserError: a name is doubled or unknown, or the first source does not label every point.
+            UserError: a name is doubled or unknown, a pair or line is none, or the first source does not label every
+                point.
         """
         try:
-            first, second = raw["normaliser"]
+            names = _texts(raw["names"])
+            sources = raw.get("sources") or {"default": None}
             scheme = cls(
                 name=str(raw["name"]),
-                names=tuple(raw["names"]),
-                pairs=tuple((left, right) for left, right in raw["pairs"]),
-                lines=tuple(tuple(line) for line in raw["lines"]),
-                sources={source: tuple(names or raw["names"]) for source, names in raw["sources"].items()},
-                normaliser=(first, second),
+                names=names,
+                pairs=tuple((left, right) for left, right in map(_texts, raw.get("pairs") or ())),
+                lines=tuple(map(_texts, raw.get("lines") or ())),
+                sources={str(source): _texts(own or names) for source, own in sources.items()},
+                normaliser=_pair(raw.get("normaliser")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"keypoints: {error}; needed are name, names, pairs, lines, sources, normaliser") from error
+            raise UserError(
+                f"keypoints: {type(error).__name__}: {error}; a scheme has name and names, and where it helps pairs, "
+                f"lines, sources and normaliser, as conf/keypoints/kaggle15.yaml"
+            ) from error
         scheme._check()
         return scheme
 
@@ -63,16 +71,28 @@ class Keypoints:
         return _plain(asdict(self))
 
     def _check(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            doubled = sorted({n for n in self.names if self.names.count(n) > 1})
-            raise UserError(f"keypoints {self.name}: names: {doubled[0]!r} stands twice; give every point its own name")
-        used = [n for group in (*self.pairs, *self.lines, *self.sources.values(), self.normaliser) for n in group]
-        unknown = sorted(set(used) - set(self.names))
+        def refuse(fault: str) -> None:
+            raise UserError(f"keypoints {self.name}: {fault}")
+
+        if not self.names:
+            refuse("names: there is none; name at least one point")
+        if doubled := _doubled(self.names):
+            refuse(f"names: {doubled!r} stands twice; give every point its own name")
+        used = [n for group in (*self.pairs, *self.lines, *self.sources.values()) for n in group]
+        unknown = sorted({*used, *(self.normaliser or ())} - set(self.names))
         if unknown:
-            raise UserError(f"keypoints {self.name}: {unknown[0]!r} is not among names: {', '.join(self.names)}")
+            refuse(f"{unknown[0]!r} is not among names: {', '.join(self.names)}")
+        if doubled := _doubled([n for pair in self.pairs for n in pair]):
+            refuse(f"pairs: {doubled!r} stands twice; a flip gives every point one other name")
+        if short := [line for line in self.lines if len(line) < 2]:
+            refuse(f"lines: {list(short[0])} joins nothing; give at least two names")
+        if self.normaliser is not None and self.normaliser[0] == self.normaliser[1]:
+            refuse(f"normaliser: {list(self.normaliser)} has no length; give two points, or null")
         first = next(iter(self.sources))
         if set(self.sources[first]) != set(self.names):
-            raise UserError(f"keypoints {self.name}: sources.{first} is the first source and must hold every name")
+            refuse(f"sources.{first} is the first source and must hold every name")
+        if taken := sorted({*self.sources, *RESERVED} & {*self.names}) or sorted({*self.sources} & {*RESERVED}):
+            refuse(f"{taken[0]!r} already names something else in the figures; rename it")
 
     @property
     def columns(self) -> list[str]:
@@ -134,6 +154,24 @@ def flip_channels(channels: np.ndarray, flip_order: Sequence[int] | np.ndarray) 
     order = np.arange(channels.max() + 1)
     order[channels] = channels[:, flip_order]
     return order
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise TypeError(f"{values!r} stands where a list of names is needed")
+    return tuple(str(value) for value in values)
+
+
+def _pair(values: Sequence[Any] | None) -> tuple[str, str] | None:
+    if values is None:
+        return None
+    first, second = _texts(values)
+    return first, second
+
+
+def _doubled(names: Sequence[str]) -> str | None:
+    """The first name that stands twice."""
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)
 
 
 def _plain(value: Any) -> Any:

@@ -48,7 +48,7 @@ class KeypointErrors(Metric):
     """Pooled errors of a whole evaluation.
 
     Args:
-        keypoints: names the points and sources, and the pair whose distance normalises the NME.
+        keypoints: names the points and sources, and the pair whose distance normalises the NME, if there is one.
 
     Example:
         >>> import torch, yaml
@@ -72,7 +72,7 @@ class KeypointErrors(Metric):
         super().__init__(**kwargs)
         self.keypoints = keypoints
         shape = (len(keypoints.sources), len(keypoints.names))
-        self.left, self.right = (keypoints.names.index(name) for name in keypoints.normaliser)
+        self.ends = [keypoints.names.index(name) for name in keypoints.normaliser or ()]
         self.add_state("squared", torch.zeros(shape), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(shape), dist_reduce_fx="sum")
         self.add_state("normalised", torch.zeros(()), dist_reduce_fx="sum")
@@ -85,10 +85,12 @@ class KeypointErrors(Metric):
         self.squared += squared
         self.count += count
         distance = (points.float() - target.float()).norm(dim=-1)  # (N, K), NaN where unlabelled
-        scale = (target[:, self.left] - target[:, self.right]).norm(dim=-1)  # (N,), NaN where an end is unlabelled
-        share = distance / scale.where(scale > 0, torch.nan)[:, None]
-        self.normalised += share.nansum()
-        self.normalised_count += (~share.isnan()).sum()
+        if self.ends:
+            left, right = target[:, self.ends].unbind(dim=1)
+            scale = (left - right).norm(dim=-1)  # (N,), NaN where an end is unlabelled
+            share = distance / scale.where(scale > 0, torch.nan)[:, None]
+            self.normalised += share.nansum()
+            self.normalised_count += (~share.isnan()).sum()
         bins = (distance[~distance.isnan()] / CURVE_STEP).clamp(max=CURVE_BINS).long()
         self.histogram += torch.bincount(bins, minlength=CURVE_BINS + 1)
 
@@ -96,7 +98,7 @@ class KeypointErrors(Metric):
         """Everything, over all processes.
 
         Returns:
-            scalars ``rmse``, ``rmse/<source>``, ``rmse/<point>`` in pixels and ``nme`` (a share of eye distance), NaN
+            scalars ``rmse``, ``rmse/<source>``, ``rmse/<point>`` in pixels and ``nme`` (a share of the normaliser), NaN
             where nothing was counted; ``labelled_values``; ``curve`` (B,), the share of labelled points closer than
             0.1, 0.2 … px.
         """

@@ -19,7 +19,8 @@ from facekp.errors import UserError
 from facekp.files import atomic
 
 log = logging.getLogger(__name__)
-PLACES = ("dir", "cache", "out", "init_from", "resume", "ckpt")  # keys of a training's config that hold paths
+# Keys of a training's config that hold paths.
+PLACES = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt")
 
 
 def pack(source: str | Path, target: Path, half: bool = False, decoder: Mapping[str, Any] | None = None) -> None:

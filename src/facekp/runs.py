@@ -3,10 +3,11 @@
 config.yaml       the resolved config, written once; the authority when the run is resumed
 overrides.yaml    what the command line changed
 git.txt           the revision of the code, where it runs from a checkout
-split.csv         row, fold, set and group of every row
+split.csv         row, fold, set and group of every row, and the photo it was cut out of
 metrics.csv       the curves, a row an epoch
 metrics.json      the best checkpoint's figures on validation, the baseline beside them, and whether the run is finished
-predictions.csv   every labelled validation point: row, set, source, keypoint, truth, prediction, confidence, error
+predictions.csv   every labelled validation point: row, set, source, keypoint, truth, prediction, confidence, error; of
+                  photos also name, and truth and prediction in the photo's own pixels
 checkpoints/      best.ckpt and last.ckpt
 pictures/         faces, heatmaps, curves
 status.json       of a sweep's job: how it stands (facekp.sweep)
@@ -113,19 +114,23 @@ def git_revision() -> str | None:
 def split_frame(
     table: FaceTable, fold_of: np.ndarray, groups: np.ndarray, train: np.ndarray, val: np.ndarray
 ) -> pd.DataFrame:
-    """Which row went where: columns row, source, group, fold, set (train, val or unused)."""
+    """Which row went where: columns row, source, group, fold, set (train, val or unused); of photos also name."""
     part = np.full(len(table), "unused", dtype=object)
     part[train], part[val] = "train", "val"
     source = np.array(table.keypoints.source_names)[table.source]
     group = table.row[groups]
-    return pd.DataFrame({"row": table.row, "source": source, "group": group, "fold": fold_of, "set": part})
+    frame = pd.DataFrame({"row": table.row, "source": source, "group": group, "fold": fold_of, "set": part})
+    return frame if table.name is None else frame.assign(name=table.name)
 
 
 def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:
-    """Every labelled point of a table beside its prediction; positions and errors in pixels."""
+    """Every labelled point of a table beside its prediction; positions and errors in pixels.
+
+    Of faces cut out of photos also ``name`` (of the photo), and ``photo_true_x`` … ``photo_y`` in the photo's pixels.
+    """
     n, k = np.nonzero(table.mask)
     truth, found = table.points[n, k], points[n, k]
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "row": table.row[n],
             "set": part,
@@ -139,3 +144,8 @@ def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidenc
             "error": np.linalg.norm(found - truth, axis=1),
         }
     )
+    if table.name is None:
+        return frame
+    truth, found = (table.in_source(own)[n, k].round(3) for own in (table.points, points))
+    columns = ["photo_true_x", "photo_true_y", "photo_x", "photo_y"]
+    return frame.assign(name=table.name[n], **dict(zip(columns, [*truth.T, *found.T], strict=True)))

@@ -244,7 +244,9 @@ def train_apart(folder: Path, overrides: list[str], resume: bool) -> dict[str, A
     Raises:
         UserError: it failed; what it printed last is a note of the error.
     """
-    arguments = [f"resume={folder}"] if resume else [*overrides, f"out={folder}"]
+    sources = HydraConfig.get().runtime.config_sources
+    own = [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
+    arguments = [*own, f"resume={folder}"] if resume else [*own, *overrides, f"out={folder}"]
     command = [sys.executable, "-m", "facekp.train", *arguments]
     printed: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

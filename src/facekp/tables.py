@@ -28,7 +28,8 @@ def metrics_table(figures: dict[str, Any], keypoints: Keypoints, title: str) -> 
     for heading in ("", "network", "mean face"):
         table.add_column(heading, justify="left" if not heading else "right")
     baseline = figures["mean_face"]
-    sections = (["rmse"], keypoints.source_names, keypoints.names)
+    sources = keypoints.source_names if len(keypoints.sources) > 1 else []
+    sections = (["rmse"], sources, keypoints.names)
     for section in sections:
         for name in section:
             key = "rmse" if name == "rmse" else f"rmse/{name}"
@@ -37,5 +38,6 @@ def metrics_table(figures: dict[str, Any], keypoints: Keypoints, title: str) -> 
                 table.add_row(label, f"{figures[key]:.3f}", f"{baseline[key]:.3f}")
         table.add_section()
     if "nme" in figures:
-        table.add_row("NME (share of eye distance)", f"{figures['nme']:.4f}", f"{baseline['nme']:.4f}")
+        first, second = keypoints.normaliser or ("", "")
+        table.add_row(f"NME (share of {first} to {second})", f"{figures['nme']:.4f}", f"{baseline['nme']:.4f}")
     return table

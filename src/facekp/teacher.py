@@ -18,7 +18,7 @@ import numpy as np
 from facekp.checkpoint import Trained, load_checkpoints
 from facekp.data.reader import read_test
 from facekp.data.split import image_hashes
-from facekp.data.table import FaceTable
+from facekp.data.table import FaceTable, Images
 from facekp.errors import UserError
 from facekp.inference import predict_points
 
@@ -60,7 +60,7 @@ def teach(
     """
     teachers = load_checkpoints(settings["ckpt"])
     held_out = fold_of == fold
-    trained_on = _check_unseen(teachers, table.images[held_out], fold)
+    trained_on = _check_unseen(teachers, table.take(held_out).images, fold)
     answers = _answers(teachers, table)
     if settings["drop"] is not None:
         table = _without_doubted(table, answers, ~held_out, settings["drop"])
@@ -74,7 +74,7 @@ def teach(
     return Lesson(table, fold_of, answers, trained_on)
 
 
-def _check_unseen(teachers: Sequence[Trained], held_out: np.ndarray, fold: int) -> np.ndarray:
+def _check_unseen(teachers: Sequence[Trained], held_out: Images, fold: int) -> np.ndarray:
     """Hashes of all images that trained the teachers, none of which is held out."""
     hashes = image_hashes(held_out)
     for one in teachers:

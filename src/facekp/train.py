@@ -21,7 +21,7 @@ from facekp.checkpoint import Trained, load_checkpoint, read_tensors
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData
 from facekp.data.reader import read_table
-from facekp.data.split import assign_folds, near_duplicate_groups
+from facekp.data.split import assign_folds, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.detector import Detector
 from facekp.errors import UserError
@@ -88,7 +88,7 @@ def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
     """
     path = folder / "split.csv"
     try:
-        before = pd.read_csv(path)
+        before = pd.read_csv(path, dtype={"name": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"resume={folder}: {path} can't be read ({str(error).splitlines()[0]})") from error
     if not before.equals(split.astype({"set": str})):
@@ -105,7 +105,7 @@ def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
 def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np.ndarray]:
     """The datamodule of the fold asked for, the frame that records who went where, and what trained the teacher."""
     settings = config["data"]
-    groups = near_duplicate_groups(table.images)
+    groups = inseparable_groups(table)
     fold_of = assign_folds(groups, table.source, settings["folds"], settings["split_seed"])
     answers, taught_by, rows = None, np.empty(0, dtype=np.int64), table
     if config["teacher"]["ckpt"] is not None:
@@ -226,7 +226,7 @@ def _resumed(config: Config, overrides: list[str]) -> Config:
 def _absolute(config: Config) -> Config:
     """Paths that config.yaml may be read with from anywhere: files that are read, made absolute."""
     data = dict(config["data"])
-    for key in {"dir", "cache"} & set(data):
+    for key in {"dir", "cache", "images", "labels"} & set(data):
         data[key] = None if data[key] is None else str(Path(data[key]).expanduser().absolute())
     teacher = {**config["teacher"], "ckpt": _absolute_files(config["teacher"]["ckpt"])}
     return {**config, "data": data, "init_from": _absolute_files(config["init_from"]), "teacher": teacher}

@@ -49,6 +49,18 @@ def test_second_call_maps_what_the_first_one_kept(tmp_path):
     assert again.keypoints == POINT
 
 
+def test_photos_are_kept_too(tmp_path):
+    table = replace(
+        faces(), name=np.array(["a", "ü.png", "c/d e", "a"]), to_source=np.random.default_rng(0).random((4, 2, 3))
+    )
+    for build in (lambda: table, forbidden):
+        again = cached(tmp_path, ["a"], POINT, build)
+        assert again.name.tolist() == table.name.tolist()
+        assert (again.to_source == table.to_source).all()
+        assert isinstance(again.images, np.memmap)
+    only_file(tmp_path)
+
+
 def test_another_key_or_scheme_has_its_own_entry(tmp_path):
     cached(tmp_path, ["a", 1], POINT, faces)
     other = replace(POINT, sources={"dense": ("eye", "nose"), "sparse": ("eye",)})
@@ -107,8 +119,8 @@ def test_entry_of_other_shapes_or_types_is_replaced(tmp_path, caplog):
         replace(table, row=table.row[:2]),
         replace(table, images=table.images.astype(np.int16)),
     ):
-        caplog.clear()
         cached(tmp_path, ["a"], POINT, lambda wrong=wrong: wrong)
+        caplog.clear()
         assert same(cached(tmp_path, ["a"], POINT, faces), faces())
         assert len(caplog.messages) == 1
         only_file(tmp_path).unlink()

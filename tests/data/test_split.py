@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups
+from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups, thumbnails, with_photos
 from facekp.errors import UserError
 
 
@@ -65,3 +65,28 @@ def test_a_hash_tells_pixels_apart_and_nothing_else(images):
 def test_identical_flat_images_share_a_group(images):
     images[4] = images[9] = 77
     assert near_duplicate_groups(images)[9] == 4
+
+
+def test_faces_of_one_photo_join_the_groups_they_are_in():
+    group = np.array([0, 1, 2, 1, 4, 5])
+    name = np.array(["a", "b", "a", "c", "c", "d"])
+    assert with_photos(group, name).tolist() == [0, 1, 0, 1, 1, 5]
+    assert with_photos(group, None) is group
+
+
+def test_groups_do_not_depend_on_how_many_rows_are_compared_at_a_time(faces, monkeypatch):
+    doubled = np.concatenate((faces.images, faces.images[::3]))
+    whole, small = near_duplicate_groups(doubled), thumbnails(doubled)
+    monkeypatch.setattr("facekp.data.split.BLOCK", 7)
+    assert (near_duplicate_groups(doubled) == whole).all()
+    assert (thumbnails(doubled) == small).all()
+    assert len(np.unique(whole)) <= 80
+
+
+def test_images_of_other_sizes_have_thumbnails_too():
+    coarse = np.random.default_rng(0).integers(0, 256, (3, 24, 24), dtype=np.uint8)
+    expected = thumbnails(coarse)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
+    fine = coarse.repeat(4, axis=1).repeat(3, axis=2)
+    np.testing.assert_allclose(thumbnails(fine), expected, atol=1e-6)
+    assert thumbnails(fine[:, :90, :64]).shape == (3, 576)

@@ -1,6 +1,7 @@
 """Keeps parsed tables: a file each, named by what it was parsed from; checked and memory-mapped when it is loaded.
 
-Layout: 32 bytes of SHA-256 over all that follows, then ``points``, ``source``, ``row`` and ``images`` as .npy.
+Layout: 32 bytes of SHA-256 over all that follows, then ``points``, ``source``, ``row``, ``name``, ``to_source`` (both
+without rows where the table has none) and ``images`` as .npy.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from facekp.files import atomic
 from facekp.keypoints import Keypoints
 
 log = logging.getLogger(__name__)
+LAYOUT = 2  # part of every key
 DIGEST = hashlib.sha256().digest_size
 
 
 def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[], FaceTable]) -> FaceTable:
     """The table that ``build`` makes, from the cache where it is there and whole, else built and put there.
+
+    What comes back is what was stored, so images that ``build`` left in a file are mapped from the cache's own.
 
     Args:
         folder: where cached tables live; made if missing. One that cannot be written costs a warning, no more.
@@ -32,20 +36,25 @@ def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[
         keypoints: the table's scheme; part of the key.
         build: reads the table; called only where the cache has no answer.
     """
-    name = hashlib.sha256(json.dumps([key, keypoints.to_dict()]).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps([LAYOUT, key, keypoints.to_dict()]).encode()).hexdigest()
     path = folder / f"{name[:32]}.faces"
     table = _load(path, keypoints)
-    if table is None:
-        table = build()
-        _store(path, table)
-    return table
+    if table is not None:
+        return table
+    built = build()
+    _store(path, built)
+    table = _load(path, keypoints)
+    return built if table is None else table
 
 
 def _store(path: Path, table: FaceTable) -> None:
+    name = np.empty(0, "<U1") if table.name is None else table.name
+    to_source = np.empty((0, 2, 3)) if table.to_source is None else table.to_source
+    arrays = (table.points, table.source, table.row, name, to_source, np.asarray(table.images))
     try:
         with atomic(path) as part, part.open("w+b") as stream:
             stream.write(bytes(DIGEST))
-            for array in (table.points, table.source, table.row, table.images):
+            for array in arrays:
                 np.save(stream, array, allow_pickle=False)
             digest = _digest(stream)
             stream.seek(0)
@@ -61,12 +70,13 @@ def _load(path: Path, keypoints: Keypoints) -> FaceTable | None:
             if stream.read(DIGEST) != _digest(stream):
                 raise ValueError("checksum differs")
             stream.seek(DIGEST)
-            points, source, row = (np.load(stream, allow_pickle=False) for _ in range(3))
-            return _checked(FaceTable(keypoints, _mapped(stream), points, source, row))
+            points, source, row, name, to_source = (np.load(stream, allow_pickle=False) for _ in range(5))
+            photos = (name, to_source) if len(name) else (None, None)
+            return _checked(FaceTable(keypoints, _mapped(stream), points, source, row, *photos))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        log.warning("%s: damaged cache (%s); reading the CSV again", path, error)
+        log.warning("%s: damaged cache (%s); reading the data again", path, error)
         return None
 
 
@@ -87,6 +97,9 @@ def _checked(table: FaceTable) -> FaceTable:
     n, k = len(table.images), len(table.keypoints.names)
     found = [(a.shape, a.dtype.name) for a in (table.points, table.source, table.row)]
     wanted = [((n, k, 2), "float32"), ((n,), "int8"), ((n,), "int64")]
-    if found != wanted or table.images.ndim != 3 or table.images.dtype != np.uint8:
+    images, name, to_source = np.asarray(table.images), table.name, table.to_source
+    if found != wanted or images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(f"arrays are {found}, not {wanted}")
+    if name is not None and to_source is not None and (name.shape, to_source.shape) != ((n,), (n, 2, 3)):
+        raise ValueError(f"photos are {name.shape} and {to_source.shape}, not {(n,)} and {(n, 2, 3)}")
     return table

@@ -1,7 +1,8 @@
 """From a table to training batches: index batches on the host, everything else in batched tensors on the device.
 
 A `FaceTable` and its folds come in. The loaders yield row numbers; `on_after_batch_transfer` gathers images and labels
-on the device, augments the training ones and hands on dictionaries of tensors:
+on the device (`HostImages` on the host, whence each batch is moved), augments the training ones and hands on
+dictionaries of tensors:
 
     image   float32 (N, 1, H, W), grey levels 0..255
     points  float32 (N, K, 2), pixels, NaN where unlabelled
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from facekp.data.augment import Augmentation
 from facekp.data.split import image_hashes
-from facekp.data.table import FaceTable
+from facekp.data.table import FaceTable, HostImages
 from facekp.errors import UserError
 
 SUBSETS = ("full", "complete")
@@ -73,7 +74,7 @@ class FaceData(LightningDataModule):
     @cached_property
     def train_hashes(self) -> np.ndarray:
         """int64 hashes of the training images, by which checkpoints are kept from being scored on them."""
-        return image_hashes(self.table.images[self.train_rows])
+        return image_hashes(self.table.take(self.train_rows).images)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -111,7 +112,7 @@ class FaceData(LightningDataModule):
     def assemble(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
         """Row numbers (n,) to the dictionary of tensors described above, augmented where a generator is given."""
         table = self._resident(rows.device)
-        images, labels = table["image"][rows].unsqueeze(1).float(), table["labels"][rows]
+        images, labels = self._gather(rows).unsqueeze(1).float(), table["labels"][rows]
         if generator is not None:
             order = self.flip_order.to(rows.device)
             images, moved = self.augmentation(images, labels.flatten(1, 2), order, generator)
@@ -119,10 +120,19 @@ class FaceData(LightningDataModule):
         taught = {"taught": labels[:, 1:]} if generator is not None and labels.shape[1] > 1 else {}
         return {"image": images, "points": labels[:, 0], "source": table["source"][rows], "row": rows, **taught}
 
+    def _gather(self, rows: Tensor) -> Tensor:
+        """Images uint8 (n, H, W) on the rows' device."""
+        images = self.table.images
+        if isinstance(images, HostImages):
+            return torch.from_numpy(images[rows.cpu().numpy()]).to(rows.device)
+        return self._resident(rows.device)["image"][rows]
+
     def _resident(self, device: torch.device) -> Batch:
-        """The whole table on the device, copied once: 7049 faces are 65 MB."""
-        if self._on_device is None or self._on_device["image"].device != device:
-            arrays = {"image": self.table.images, "labels": self.labels, "source": self.table.source}
+        """What lies on the device, copied once: the table (7049 faces are 65 MB), without `HostImages`."""
+        if self._on_device is None or self._on_device["labels"].device != device:
+            arrays = {"labels": self.labels, "source": self.table.source}
+            if not isinstance(self.table.images, HostImages):
+                arrays["image"] = self.table.images
             tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
             self._on_device = {**tensors, "source": tensors["source"].long()}
         return self._on_device

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from facekp.data import csv
+from facekp.data import coco, crops, csv, folder
+from facekp.data.cache import cached
+from facekp.data.crops import Cut, LabelledFace
 from facekp.data.synthetic import draw_faces
-from facekp.data.table import FaceTable
+from facekp.data.table import FaceTable, HostImages
 from facekp.errors import UserError
 from facekp.keypoints import Keypoints
 
@@ -24,7 +30,8 @@ def read_table(settings: Settings, keypoints: Keypoints) -> FaceTable:
     """The labelled rows of ``data=<name>``.
 
     Args:
-        settings: the data config: ``name`` and what that reader takes.
+        settings: the data config: ``name`` and what that reader takes; ``device_bytes`` of images, above which they
+            stay on the host (`HostImages`).
         keypoints: the scheme the rows follow.
 
     Raises:
@@ -34,7 +41,9 @@ def read_table(settings: Settings, keypoints: Keypoints) -> FaceTable:
         raise UserError(f"data.name: {settings['name']!r} is unknown; choose one of {', '.join(READERS)}")
     table = READERS[settings["name"]](settings, keypoints)
     log.info("%s", describe(table, settings))
-    return table
+    images = np.asarray(table.images)
+    limit = settings.get("device_bytes", math.inf)  # older runs' configs, which reports read, don't have it
+    return replace(table, images=HostImages(images)) if images.nbytes > limit else table
 
 
 def describe(table: FaceTable, settings: Settings) -> str:
@@ -93,4 +102,43 @@ def _draw(settings: Settings, keypoints: Keypoints) -> FaceTable:
     return draw_faces(settings["rows"], settings["seed"], keypoints)
 
 
-READERS: dict[str, Callable[[Settings, Keypoints], FaceTable]] = {"kaggle": _read_kaggle, "synthetic": _draw}
+def _read_folder(settings: Settings, keypoints: Keypoints) -> FaceTable:
+    return _cut_faces(folder.read_faces(Path(settings["labels"]).expanduser(), keypoints), settings, keypoints)
+
+
+def _read_coco(settings: Settings, keypoints: Keypoints) -> FaceTable:
+    labels = Path(settings["labels"]).expanduser()
+    return _cut_faces(coco.read_faces(labels, keypoints, settings["category"]), settings, keypoints)
+
+
+def _cut_faces(faces: Sequence[LabelledFace], settings: Settings, keypoints: Keypoints) -> FaceTable:
+    """The faces' table, from the cache where the labels and the photos are those of an earlier call."""
+    place, faces = Path(settings["images"]).expanduser(), faces[: settings["rows"]]
+    if not place.is_dir():
+        raise UserError(f"data.images={place}: no such folder; name the one that the photos' names are relative to")
+    cut = Cut(
+        size=settings["size"],
+        margin=settings["margin"],
+        skip_broken=settings["skip_broken"],
+        device_bytes=settings["device_bytes"],
+        cache=_cache(settings),
+    )
+
+    def build() -> FaceTable:
+        return crops.cut_table(faces, place, keypoints, cut)
+
+    if cut.cache is None:
+        return build()
+    labels = hashlib.sha256()
+    for face in faces:
+        labels.update(repr((face.name, face.box, face.source, face.row, face.size)).encode() + face.points.tobytes())
+    seen = [labels.hexdigest(), crops.stamp([face.name for face in faces], place)]
+    return cached(cut.cache, [crops.VERSION, *seen, cut.size, cut.margin, cut.skip_broken], keypoints, build)
+
+
+READERS: dict[str, Callable[[Settings, Keypoints], FaceTable]] = {
+    "kaggle": _read_kaggle,
+    "synthetic": _draw,
+    "folder": _read_folder,
+    "coco": _read_coco,
+}

@@ -7,15 +7,38 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+import cv2
 import numpy as np
 
+from facekp.data.table import FaceTable, Images
 from facekp.errors import UserError
 
 CORRELATION = 0.97  # of grey values, above which two images count as one (DESIGN: the competition has about 1100)
-COARSE = 24  # side of the thumbnails that pick the candidates; block means keep what near-duplicates share
+BLOCK = 1024  # rows at a time; a matrix of all pairs would not fit where a table of images just does
+COARSE = 24  # side of the thumbnails that pick the candidates; means keep what near-duplicates share
 
 
-def near_duplicate_groups(images: np.ndarray) -> np.ndarray:
+def inseparable_groups(table: FaceTable) -> np.ndarray:
+    """Rows that no split may part: near-duplicates, and faces of one photo.
+
+    Returns:
+        int64 (N,): the index of the first row of each one's group.
+    """
+    return with_photos(near_duplicate_groups(table.images), table.name)
+
+
+def with_photos(group: np.ndarray, name: np.ndarray | None) -> np.ndarray:
+    """The groups (N,), those of faces of one photo (N,) made one."""
+    if name is None:
+        return group
+    group = group.copy()
+    _, first, member = np.unique(name, return_index=True, return_inverse=True)
+    for i, j in enumerate(first[member]):
+        _join(group, i, int(j))
+    return _roots(group)
+
+
+def near_duplicate_groups(images: Images) -> np.ndarray:
     """Connected components of "grey values correlate above 0.97".
 
     Args:
@@ -24,24 +47,39 @@ def near_duplicate_groups(images: np.ndarray) -> np.ndarray:
     Returns:
         int64 (N,): the index of the first image of each one's group.
     """
-    height, width = (side // COARSE * COARSE for side in images.shape[1:])
-    small = images[:, :height, :width].reshape(len(images), COARSE, height // COARSE, COARSE, width // COARSE)
-    thumbnails = _standardise(small.mean(axis=(2, 4), dtype=np.float32))
+    small = thumbnails(images)
     _, first, member = np.unique(image_hashes(images), return_index=True, return_inverse=True)
     group = first[member]  # identical images, flat ones too; correlation finds the nearly equal
-    for start in range(0, len(images), 1024):
-        alike = thumbnails[start : start + 1024] @ thumbnails.T > CORRELATION - 0.03
-        for i, j in np.argwhere(np.triu(alike, k=start + 1)):
-            pair = _standardise(images[[start + i, j]])
-            if pair[0] @ pair[1] > CORRELATION:
-                _join(group, start + i, j)
-    return np.array([_root(group, i) for i in range(len(images))])
+    for start in range(0, len(images), BLOCK):
+        for other in range(start, len(images), 8 * BLOCK):
+            alike = small[start : start + BLOCK] @ small[other : other + 8 * BLOCK].T > CORRELATION - 0.03
+            for i, j in np.argwhere(alike) + np.array([start, other]):
+                if i < j and _correlation(images, i, j) > CORRELATION:
+                    _join(group, i, j)
+    return _roots(group)
+
+
+def _correlation(images: Images, i: int, j: int) -> float:
+    pair = _standardise(images[np.array([i, j])])
+    return float(pair[0] @ pair[1])
+
+
+def thumbnails(images: Images) -> np.ndarray:
+    """float32 (N, 576), of mean 0 and length 1: the images as 24 x 24 means."""
+    small = np.empty((len(images), COARSE, COARSE), dtype=np.float32)
+    for i, image in enumerate(images):
+        cv2.resize(image.astype(np.float32), (COARSE, COARSE), dst=small[i], interpolation=cv2.INTER_AREA)
+    return _standardise(small)
 
 
 def _standardise(images: np.ndarray) -> np.ndarray:
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def _roots(group: np.ndarray) -> np.ndarray:
+    return np.array([_root(group, i) for i in range(len(group))])
 
 
 def _root(group: np.ndarray, i: int) -> int:
@@ -90,7 +128,7 @@ def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) 
     return fold_of_group[member]
 
 
-def image_hashes(images: np.ndarray) -> np.ndarray:
+def image_hashes(images: Images) -> np.ndarray:
     """int64 (N,): 8 bytes of BLAKE2b of each image's pixels, by which a checkpoint knows what trained it."""
     digests = b"".join(blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)

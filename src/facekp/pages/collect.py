@@ -29,6 +29,7 @@ NO_MATTER = (  # keys that change nothing about what is learnt or scored
     "callbacks.progress",
     "callbacks.pictures",
     "data.cache",
+    "data.device_bytes",
     "data.dir",
     "data.download",
 )

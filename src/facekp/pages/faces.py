@@ -25,6 +25,7 @@ from facekp.pages.collect import Run
 
 log = logging.getLogger(__name__)
 MOST_IMAGES = 500  # of a page: 5 MB
+OF_THE_SPLIT = ("folds", "fold", "split_seed", "batch_size")  # settings of data= that read no other table
 
 
 @dataclass
@@ -116,7 +117,7 @@ def _worst_and_best(run: Run, faces: int) -> dict[str, list[tuple[int, str, floa
 
 
 def _data_key(run: Run) -> str:
-    data = {key: value for key, value in run.raw.get("data", {}).items() if key in ("name", "dir", "rows", "seed")}
+    data = {key: value for key, value in run.raw.get("data", {}).items() if key not in OF_THE_SPLIT}
     return json.dumps([data, run.raw.get("keypoints")], sort_keys=True, default=str)
 
 
@@ -156,8 +157,14 @@ def _faces_of(run: Run, rows: list[tuple[int, str, float]], table: FaceTable, al
             }
             for one in own.itertuples()
         ]
-        found.append(face(album, table.images[place[row]], f"{rmse:.2f} px", points, f"row {row}, {source}"))
+        note = f"row {row}, {source}{photo(table, place[row])}"
+        found.append(face(album, table.images[place[row]], f"{rmse:.2f} px", points, note))
     return found
+
+
+def photo(table: FaceTable, i: int) -> str:
+    """The photo that row i was cut out of, to be put behind a note."""
+    return "" if table.name is None else f", {table.name[i]}"
 
 
 def pair(x: Any, y: Any) -> list[float]:

@@ -15,16 +15,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facekp.data.split import CORRELATION, assign_folds, image_hashes, near_duplicate_groups
+from facekp.data.split import (
+    BLOCK,
+    CORRELATION,
+    assign_folds,
+    image_hashes,
+    near_duplicate_groups,
+    thumbnails,
+    with_photos,
+)
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.metrics import mean_face
 from facekp.pages import figures, page
 from facekp.pages.collect import Run
-from facekp.pages.faces import Album, face, pair
+from facekp.pages.faces import Album, face, pair, photo
 
 log = logging.getLogger(__name__)
-SIDE = 24  # of the thumbnails in which the nearest neighbour is looked for
 RIDGE = 10.0  # square pixels times faces; keeps the shape fit calm where points hardly vary
 MISTAKE = 10.0  # pixels of RMSE between two labels of an image, above which one is no noise but on another place
 LISTED = 200  # suspicious labels in the table
@@ -50,7 +57,7 @@ def data_page(
     if not table.mask.any():
         raise UserError("data: the table holds no labelled point; there is nothing to show")
     groups = near_duplicate_groups(table.images)
-    fold_of = assign_folds(groups, table.source, settings["folds"], settings["split_seed"])
+    fold_of = assign_folds(with_photos(groups, table.name), table.source, settings["folds"], settings["split_seed"])
     pairs = duplicate_pairs(table, groups)
     noise = label_noise(table, pairs)
     known = {
@@ -178,24 +185,17 @@ def neighbour_points(table: FaceTable, fold_of: np.ndarray) -> np.ndarray:
     Similar is what correlates most, on thumbnails of 24 x 24 pixels.
     """
     points = mean_face_points(table, fold_of)
-    small = _thumbnails(table.images)
+    small = thumbnails(table.images)
     for source in np.unique(table.source):
         for fold in np.unique(fold_of):
             asked = np.flatnonzero((table.source == source) & (fold_of == fold))
             rest = np.flatnonzero((table.source == source) & (fold_of != fold))
             if len(asked) and len(rest):
-                nearest = table.points[rest[(small[asked] @ small[rest].T).argmax(axis=1)]]
+                blocks = np.array_split(asked, -(-len(asked) // BLOCK))
+                most_alike = np.concatenate([(small[own] @ small[rest].T).argmax(axis=1) for own in blocks])
+                nearest = table.points[rest[most_alike]]
                 points[asked] = np.where(np.isnan(nearest), points[asked], nearest)
     return points
-
-
-def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """float32 (N, SIDE * SIDE) of mean 0 and length 1."""
-    tall, wide = (side // SIDE * SIDE for side in images.shape[1:])
-    blocks = images[:, :tall, :wide].reshape(len(images), SIDE, tall // SIDE, SIDE, wide // SIDE)
-    small = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
-    small -= small.mean(axis=1, keepdims=True)
-    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
 
 
 def rmse_by_source(points: np.ndarray, table: FaceTable) -> dict[str, float]:
@@ -455,6 +455,7 @@ def _suspicious(
             "times": times,
             "label": "{:.1f}, {:.1f}".format(*table.points[i, k]),
             "expected": f"{x:.1f}, {y:.1f}",
+            **_in_photo(table, i, k),
         }
         for place, (i, k, x, y, error, times) in enumerate(
             doubts.head(LISTED)[DOUBT].itertuples(index=False, name=None)
@@ -469,6 +470,7 @@ def _suspicious(
         page.column("error", "off by, px", 1),
         page.column("label", "label"),
         page.column("expected", "expected"),
+        *([] if table.name is None else [page.column("photo", "label in the photo")]),
     ]
     judged = len(doubts[["i"]].drop_duplicates())
     how = (
@@ -490,6 +492,14 @@ def _suspicious(
     )
 
 
+def _in_photo(table: FaceTable, i: int, k: int) -> dict[str, str]:
+    """Where a label is in its photo, under ``photo``; nothing where faces were cut out of none."""
+    if table.name is None or table.to_source is None:
+        return {}
+    x, y = table.to_source[i] @ [*table.points[i, k], 1]
+    return {"photo": f"{table.name[i]}: {x:.1f}, {y:.1f}"}
+
+
 def _doubted_face(table: FaceTable, own: pd.DataFrame, album: Album) -> dict[str, Any]:
     i, worst = int(own["i"].iloc[0]), own.iloc[0]
     names = table.keypoints.names
@@ -503,5 +513,5 @@ def _doubted_face(table: FaceTable, own: pd.DataFrame, album: Album) -> dict[str
     ]
     source = table.keypoints.source_names[table.source[i]]
     caption = f"{worst['error']:.1f} px, {worst['times']:.0f} x usual"
-    note = f"row {table.row[i]}, {source}, {names[int(worst['k'])].replace('_', ' ')}"
+    note = f"row {table.row[i]}, {source}, {names[int(worst['k'])].replace('_', ' ')}{photo(table, i)}"
     return face(album, table.images[i], caption, points, note)
