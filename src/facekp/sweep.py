@@ -20,13 +20,15 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -218,6 +220,27 @@ def perform(folder: Path, cfg: DictConfig, train: Callable[[bool], dict[str, Any
     Returns:
         the figures; None of a job that failed, or was pruned just now.
     """
+    with _alone_in(folder):
+        return _perform(folder, cfg, train)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the process that trains the job already: a launcher's workers may outlive a killed sweep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")  # the system lets go of it where the process is killed
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s: another process trains it; waiting for its end", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _perform(folder: Path, cfg: DictConfig, train: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:
     differs = _differs(HydraConfig.get(), cfg)
 
     def tell(status: str, message: str = "") -> None:
