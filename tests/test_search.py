@@ -351,9 +351,7 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
 
     done = facekp("train", "sweep.resume=s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert begun == {
-        path: path.stat().st_mtime for path in begun
-    }  # workers outlive the sweep
+    assert begun == {path: path.stat().st_mtime for path in begun}  # workers outlive the sweep
     assert max(begun.values()) < min((path.parent / "metrics.json").stat().st_mtime for path in begun)
     jobs = pd.read_csv(folder / "sweep.csv")
     assert jobs["status"].tolist() == ["ok"] * 4

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Sweep
@@ -172,17 +173,18 @@ def open_study(folder: Path, settings: dict[str, Any]) -> Study:
     except ModuleNotFoundError as error:
         raise UserError(f"{sweep.SEARCH}=optuna: {error}; pip install 'facekp[optuna]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url, prune = settings["storage"], settings["prune"]
+    url, prune, journal = settings["storage"], settings["prune"], folder / "study.log"
+    lock = FileLock(folder / ".study.lock")  # Optuna's own locks outlive a process that is killed
     try:
         return optuna.create_study(
-            storage=url or JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+            storage=url or JournalStorage(JournalFileBackend(str(journal), lock)),  # type: ignore[arg-type]
             study_name=folder.name,
             load_if_exists=True,
             direction="minimize",
             pruner=_pruner(**prune),
         )
     except Exception as error:  # of SQLAlchemy, its drivers, the file system, a damaged journal
-        raise UserError(f"{sweep.SEARCH}.storage={url or folder / 'study.log'}: {cli.one_line(error)}") from error
+        raise UserError(f"{sweep.SEARCH}.storage={url or journal}: {cli.one_line(error)}") from error
 
 
 def _pruner(percentile: float | None, trials: int, epochs: int) -> BasePruner:
