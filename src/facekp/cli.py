@@ -39,15 +39,21 @@ def run(config_name: str, task: Callable[[DictConfig], Any], reword: Callable[[l
     """
     OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing and leaving with 1
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
-        logging.getLogger(library).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    _set_up_messages()
     try:
         sys.argv[1:] = reword(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would add lines of its own
         leave(error)
+    except KeyboardInterrupt:  # where a sweep waits for its launcher's processes
+        sys.exit(130)
+
+
+def _set_up_messages() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
+        logging.getLogger(library).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
 
 
 def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -55,6 +61,7 @@ def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
     @wraps(task)
     def framed(cfg: DictConfig) -> Any:
+        _set_up_messages()  # a launcher's process never was in `run`
         if is_child_process():
             logging.getLogger().setLevel(logging.ERROR)
         try:

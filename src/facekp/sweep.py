@@ -3,10 +3,10 @@
 Jobs get names, a failed one ends no other, all of them end in one table, and a killed sweep can be gone on with. It
 works by Hydra's own hooks (a callback, a resolver, the task), so any sweeper and any launcher may run the jobs.
 
-sweep.yaml           what the command line was; ``sweep.resume=`` reads it
+sweep.yaml           what the command line was, which ``sweep.resume=`` reads, and how is searched (facekp.search)
 sweep.csv            a row a job, sorted by RMSE
 NAME/                a job's run, named by what differs between the jobs
-NAME/status.json     ok, failed, running or interrupted; the message of a failure; what differs
+NAME/status.json     ok, pruned, failed, running or interrupted; the message of a failure; what differs
 NAME/traceback.txt   of a job that failed
 """
 
@@ -15,17 +15,20 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -44,9 +47,16 @@ from facekp.tables import show
 log = logging.getLogger(__name__)
 RESUME = "sweep.resume="
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's place for keys that name no folder
+SEARCH = "hparams_search"
+BUDGET = f"{SEARCH}.trials"  # may grow on the way
+GOOD = ("ok", "pruned")
 UNTOLD = ("debug", "hydra.mode", "hydra.sweep.dir")  # overrides that make no other sweep
 LONGEST_NAME = 160  # characters; file systems take 255 bytes
 TAIL = 100  # lines of a job's own process that are kept for its traceback.txt
+
+
+class Pruned(Exception):
+    """A job was ended early, as its search gave it no hope."""
 
 
 def reword(arguments: list[str]) -> list[str]:
@@ -56,7 +66,7 @@ def reword(arguments: list[str]) -> list[str]:
         arguments: of the command line; without ``sweep.resume=`` they stay as they are.
 
     Raises:
-        UserError: there is no sweep, or more is given than ``debug=``.
+        UserError: there is no sweep, or more is given than ``debug=`` and a search's budget.
     """
     given = [argument.removeprefix(RESUME) for argument in arguments if argument.startswith(RESUME)]
     if not given or given[-1] == "null":
@@ -65,9 +75,11 @@ def reword(arguments: list[str]) -> list[str]:
     check({"sweep": {"resume": str(folder)}})
     beside = [one for one in arguments if not one.startswith(RESUME) and one not in ("-m", "--multirun")]
     for argument in beside:
-        if not argument.startswith(("-", "debug=")):
+        if not argument.startswith(("-", "debug=", f"{BUDGET}=")):
             raise UserError(f"{RESUME}{folder}: {argument} can't be changed on the way; leave it out or start anew")
-    return ["-m", *beside, *_read_overrides(folder), f"hydra.sweep.dir={folder}"]
+    given_keys = {_key(argument) for argument in beside}
+    own = [override for override in _read_overrides(folder) if _key(override) not in given_keys]
+    return ["-m", *beside, *own, f"hydra.sweep.dir={folder}"]
 
 
 def _read_overrides(folder: Path) -> list[str]:
@@ -79,6 +91,11 @@ def _read_overrides(folder: Path) -> list[str]:
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise UserError(f"{RESUME}{folder}: {path} is not what a sweep wrote; start a new one") from error
     return [str(override) for override in overrides]
+
+
+def read_search(folder: Path) -> dict[str, Any] | None:
+    """``hparams_search`` of a sweep's folder; None where every combination is trained."""
+    return yaml.safe_load((folder / "sweep.yaml").read_text()).get("search")
 
 
 class Sweep(Callback):
@@ -107,15 +124,22 @@ def begin(config: DictConfig) -> None:
     """
     folder, given = Path(config.hydra.sweep.dir), config.hydra.overrides
     overrides = [one for one in (*given.task, *given.hydra) if _key(one) not in UNTOLD]
-    if any(folder.glob("*/status.json")) and _read_overrides(folder) != overrides:
+    if any(folder.glob("*/status.json")) and _unbudgeted(_read_overrides(folder)) != _unbudgeted(overrides):
         raise UserError(
             f"hydra.sweep.dir={folder}: holds another sweep; choose another, or go on with {RESUME}{folder}"
         )
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(given.task))
     excluded = [*config.hydra.job.config.override_dirname.exclude_keys, *_constant(parsed)]
-    runs.write_yaml(folder / "sweep.yaml", {"overrides": overrides})
+    search: Any = OmegaConf.to_container(config[SEARCH], resolve=True)
+    check({SEARCH: search})
+    searched = {} if search["name"] == "none" else {"search": search}
+    runs.write_yaml(folder / "sweep.yaml", {"overrides": overrides, **searched})
     with read_write(config):
         given.hydra.append(f"{EXCLUDED}=[{','.join(excluded)}]")
+
+
+def _unbudgeted(overrides: list[str]) -> list[str]:
+    return [override for override in overrides if _key(override) != BUDGET]
 
 
 def _constant(overrides: Iterable[Override]) -> list[str]:
@@ -194,14 +218,35 @@ def perform(folder: Path, cfg: DictConfig, train: Callable[[bool], dict[str, Any
         train: takes whether to go on; gives back the figures.
 
     Returns:
-        the figures; None of a job that failed.
+        the figures; None of a job that failed, or was pruned just now.
     """
+    with _alone_in(folder):
+        return _perform(folder, cfg, train)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the process that trains the job already: a launcher's workers may outlive a killed sweep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")  # the system lets go of it where the process is killed
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s: another process trains it; waiting for its end", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _perform(folder: Path, cfg: DictConfig, train: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:
     differs = _differs(HydraConfig.get(), cfg)
 
     def tell(status: str, message: str = "") -> None:
         runs.write_json(folder / "status.json", {"status": status, "message": message, "differs": differs})
 
-    if read_status(folder)["status"] == "ok":
+    if read_status(folder)["status"] in GOOD:
         log.info("kept: %s, finished before", folder)
         return json.loads((folder / "metrics.json").read_text())
     tell("running")
@@ -212,6 +257,9 @@ def perform(folder: Path, cfg: DictConfig, train: Callable[[bool], dict[str, Any
         tell("interrupted")
         log.warning("sweep stopped; go on with %s%s", RESUME, folder.parent)
         sys.exit(130)
+    except Pruned as end:
+        tell("pruned", str(end))
+        return None
     except Exception as error:
         told = "".join(traceback.format_exception(error))
         runs.write_text(folder / "traceback.txt", told)
@@ -274,7 +322,11 @@ def finish(folder: Path, sources: list[str]) -> bool:
     jobs = read_jobs(folder, sources)
     runs.write_csv(folder / "sweep.csv", jobs)
     show(sweep_table(jobs, str(folder)))
-    failed = jobs.loc[jobs["status"] != "ok", "folder"]
+    best = jobs.loc[jobs["status"] == "ok", "folder"].head(1)
+    for name in best:
+        command = yaml.safe_load((folder / name / "overrides.yaml").read_text())
+        log.info("best: python -m facekp.train %s", shlex.join(command))
+    failed = jobs.loc[~jobs["status"].isin(GOOD), "folder"]
     if len(failed):
         told = [folder / name / "traceback.txt" for name in failed]
         log.warning("%d of %d jobs failed: %s", len(failed), len(jobs), ", ".join(map(str, told)))

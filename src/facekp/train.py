@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from facekp import cli, runs, sweep
+from facekp import cli, runs, search, sweep
 from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers
 from facekp.checkpoint import Trained, load_checkpoint, read_tensors
 from facekp.data.augment import Augmentation
@@ -42,13 +43,14 @@ BESIDE_RESUME = ("resume", "trainer.max_epochs", "logger", "debug")  # keys that
 Config = dict[str, Any]
 
 
-def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
+def train(config: Config, folder: Path, resume: bool = False, beside: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train one network.
 
     Args:
         config: resolved, as conf/train.yaml composes it.
         folder: where the run is written; must hold no run yet, unless it is resumed.
         resume: go on from the folder's last completed epoch.
+        beside: callbacks beside the run's own, called after them.
 
     Returns:
         the content of metrics.json: figures of the best checkpoint on validation, the mean-face baseline beside them.
@@ -64,7 +66,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> dict[str, Any]:
     last = _last_checkpoint(folder, split) if resume else None
     estimator = _build_estimator(data, taught_by, config, last)
     interim = Interim(folder, table, table.without(data.val_rows), started)
-    trainer = _build_trainer(config, folder, interim)
+    trainer = _build_trainer(config, folder, interim, beside)
     try:
         if not resume and trainer.is_global_zero:
             _write_beginning(folder, config, split)
@@ -159,13 +161,13 @@ def _start_from(detector: Detector, before: Trained) -> None:
         raise UserError(f"init_from={before.path}: its network is another than model= asks for: {detail}") from error
 
 
-def _build_trainer(config: Config, folder: Path, interim: Interim) -> pl.Trainer:
+def _build_trainer(config: Config, folder: Path, interim: Interim, beside: Sequence[pl.Callback]) -> pl.Trainer:
     settings = {key: value for key, value in config["trainer"].items() if key != "fast_cpu"}
     try:
         return pl.Trainer(
             **settings,
             default_root_dir=folder,
-            callbacks=build_callbacks(config, folder, interim),
+            callbacks=[*build_callbacks(config, folder, interim), *beside],
             logger=build_loggers(config, folder),
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,
@@ -246,17 +248,19 @@ def main(cfg: DictConfig) -> dict[str, Any] | None:
     torch.set_float32_matmul_precision("high")
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return sweep.perform(folder, cfg, lambda resume: _job(cfg, folder, resume))
+    if cfg[sweep.SEARCH].name != "none":
+        raise UserError(f"{sweep.SEARCH}={cfg[sweep.SEARCH].name}: trains one network after the other; call with -m")
     return _run(_config(cfg), folder)
 
 
 def _config(cfg: DictConfig) -> Config:
     """The run's own part of what Hydra composed, checked."""
     config = cli.plain(cfg)
-    del config["sweep"]
+    del config["sweep"], config[sweep.SEARCH]
     return config
 
 
-def _run(config: Config, folder: Path) -> dict[str, Any]:
+def _run(config: Config, folder: Path, beside: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """A new run, or a stopped one gone on with."""
     resume = config["resume"] is not None
     if resume:
@@ -265,7 +269,7 @@ def _run(config: Config, folder: Path) -> dict[str, Any]:
     elif not cli.is_child_process():
         runs.check_new_folder(folder)
         config = _absolute(config)
-    return train(config, folder, resume)
+    return train(config, folder, resume, beside)
 
 
 def _job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
@@ -273,15 +277,21 @@ def _job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
 
     Raises:
         UserError: bad data or settings.
+        Pruned: a search ended it early.
     """
     config = _config(cfg)
     if config["resume"] is not None:
         raise UserError(f"resume={config['resume']}: goes on with one run, without -m; sweep.resume=DIR with a sweep")
     if config["trainer"]["devices"] != 1 or "strategy" in config["trainer"]:
         return sweep.train_apart(folder, list(HydraConfig.get().overrides.task), resume)
+    hopeless = search.watch(folder)
     if resume:
-        return train(_resumed({**config, "resume": str(folder)}, []), folder, resume)
-    return _run(config, folder)
+        figures = train(_resumed({**config, "resume": str(folder)}, []), folder, resume, hopeless)
+    else:
+        figures = _run(config, folder, hopeless)
+    if any(one.message for one in hopeless):
+        raise sweep.Pruned(hopeless[0].message)
+    return figures
 
 
 if __name__ == "__main__":
