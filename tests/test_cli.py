@@ -135,3 +135,15 @@ def test_the_console_script_dispatches_and_lists_its_commands(tmp_path):
     written = script("data.synthetic", "out=drawn", "data.rows=3", "test_rows=2")
     assert written.returncode == 0, written.stderr
     assert len((tmp_path / "drawn" / "training.csv").read_text().splitlines()) == 4
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, tmp_path, capsys):
+    def interrupted(cfg):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    with pytest.raises(SystemExit) as end:
+        cli.run("bench", interrupted)
+    assert end.value.code == 130
+    assert capsys.readouterr().err == ""

@@ -41,6 +41,8 @@ def small(command):
     more = [] if any(a.startswith("resume=") for a in arguments) else SMALL[name]
     if name == "train" and not any("max_epochs" in a for a in arguments):
         more = [*more, "trainer.max_epochs=1"]
+    if "hparams_search=optuna" in arguments:
+        more = [*more, "hparams_search.trials=2"]
     given = {a.split("=")[0] for a in arguments}
     return name, [*arguments, *(o for o in more if o.split("=")[0] not in given or "rows" in o)]
 
@@ -53,7 +55,7 @@ def test_the_commands_run_in_their_order(home):
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert (home / "submission.csv").is_file()
     sweeps = sorted((home / "outputs" / "sweeps").glob("*/*/metrics.json"))
-    assert len(sweeps) == 8 + 5
+    assert len(sweeps) == 8 + 5 + 2
     assert any("optimizer-sgd" in str(path) and "subset-full" in str(path) for path in sweeps)
 
 

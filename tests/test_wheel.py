@@ -18,6 +18,7 @@ def test_conf_is_packaged_and_used(tmp_path):
     }
     assert packaged == {str(p.relative_to(REPOSITORY / "conf")) for p in (REPOSITORY / "conf").rglob("*.yaml")}
     assert (tmp_path / "site/facekp/pages/page.js").is_file()
+    assert (tmp_path / "site/hydra_plugins/facekp_search.py").is_file()
     code = "import facekp.conf as c; print(c.CONF_DIR)"
     found = subprocess.run(
         [sys.executable, "-c", code],
