@@ -1,26 +1,41 @@
-"""Trained checkpoints applied to a table: points of every row, averaged over the checkpoints, always finite.
+"""Trained checkpoints and exported files applied to a table: points of every row, their mean where several answer.
 
 `train`, `evaluate` and `submit` all answer through here, so a run's own figure is the one `evaluate` gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from facekp.checkpoint import Trained
+from facekp.checkpoint import Trained, load_checkpoint
 from facekp.data.table import FaceTable
+from facekp.detector import Detector
 from facekp.errors import UserError
+from facekp.onnx_file import Exported, load_onnx
 from facekp.speed import speed_up
 
 # Rows at a time: the maps of wider batches fall out of the cache, and their pages are fetched anew each time.
 BATCH = 16
+Answerer = Trained | Exported
 
 
-def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
-    """The mean answer of the checkpoints.
+def load_answerers(ckpt: str | Path | Sequence[str | Path]) -> list[Answerer]:
+    """What ``ckpt=`` names where nothing but answers is asked for: checkpoints, ``shipped``, ONNX files, or a list.
+
+    Raises:
+        UserError: one can't be read (`facekp.checkpoint.load_checkpoint`, `facekp.onnx_file.load_onnx`).
+    """
+    paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
+    return [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
+
+
+def predict_points(trained: Sequence[Answerer], table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
+    """The mean answer of checkpoints or exported files.
 
     Args:
         trained: at least one; all of the table's scheme and image size.
@@ -39,25 +54,35 @@ def predict_points(trained: Sequence[Trained], table: FaceTable) -> tuple[np.nda
     return np.stack(points).mean(axis=0, dtype=np.float32), np.stack(confidence).mean(axis=0, dtype=np.float32)
 
 
-def _check_fits(trained: Trained, table: FaceTable) -> None:
+def _check_fits(trained: Answerer, table: FaceTable) -> None:
     own, asked = trained.detector.keypoints, table.keypoints
     if own.names != asked.names or own.source_names != asked.source_names:
         raise UserError(f"{trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
-    if trained.detector.codec.size != table.size:
-        raise UserError(f"{trained.path}: takes images of size {trained.detector.codec.size}, not {table.size}")
+    if trained.detector.size != table.size:
+        raise UserError(f"{trained.path}: takes images of size {trained.detector.size}, not {table.size}")
 
 
 @torch.inference_mode()
-def _predict(trained: Trained, table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
+def _predict(trained: Answerer, table: FaceTable) -> tuple[np.ndarray, np.ndarray]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    detector = trained.detector.to(device)
-    speed_up(detector.network)
+    make_ready(trained, device)
     points = np.empty((len(table), len(table.keypoints.names), 2), dtype=np.float32)
     confidence = np.empty(points.shape[:2], dtype=np.float32)
+    for here, images, source in batches(table, device):
+        found, sure = trained.detector.detect(images, source)
+        points[here], confidence[here] = found.cpu().numpy(), sure.cpu().numpy()
+    return points, confidence
+
+
+def make_ready(trained: Answerer, device: torch.device) -> None:
+    """Put a checkpoint's detector on the device, laid out for speed; an exported file stays on the CPU."""
+    if isinstance(trained.detector, Detector):
+        speed_up(trained.detector.to(device).network)
+
+
+def batches(table: FaceTable, device: torch.device) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows, images uint8 (n, 1, H, W) and sources int64 (n,) of a table, `BATCH` at a time."""
     for start in range(0, len(table), BATCH):
         here = slice(start, start + BATCH)
         images = torch.from_numpy(np.array(table.images[here])).to(device).unsqueeze(1)
-        source = torch.from_numpy(table.source[here].astype(np.int64)).to(device)
-        found, sure = detector.detect(images, source)
-        points[here], confidence[here] = found.cpu().numpy(), sure.cpu().numpy()
-    return points, confidence
+        yield here, images, torch.from_numpy(table.source[here].astype(np.int64)).to(device)

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facekp.checkpoint import Trained, load_checkpoint
+from facekp.detector import Detector
 from facekp.errors import UserError
-from facekp.inference import BATCH
-from facekp.speed import speed_up
+from facekp.inference import BATCH, Answerer, load_answerers, make_ready
+from facekp.onnx_file import OnnxDetector
 
 
 class Answers(NamedTuple):
@@ -27,8 +27,8 @@ class Answers(NamedTuple):
     Attributes:
         points: float32 (N, K, 2), (x, y) in pixels of the crop, 0 the centre of the first; finite.
         confidence: float32 (N, K), the heatmap's peak as a share of a certain one's: about 0 to 1, more is surer.
-        expected_error: float32 (N, K), the distance in pixels that the point is expected to be off by; None where the
-            file holds no calibration (`facekp.calibrate`) for the decoder in use, or several files answer.
+        expected_error: float32 (N, K), the mean distance in pixels between such a point and its label, gross mistakes of
+            labels apart (`facekp.calibration`); None where the file holds no calibration, or several files answer.
     """
 
     points: Any
@@ -47,15 +47,16 @@ class KeypointPredictor:
         size: (H, W) of the crops it takes, in pixels.
     """
 
-    def __init__(self, trained: Sequence[Trained], source: str | None, device: str, batch_size: int) -> None:
+    def __init__(self, trained: Sequence[Answerer], source: str | None, device: str, batch_size: int) -> None:
         self.trained, self.batch_size = trained, batch_size
         self.keypoints = trained[0].detector.keypoints
-        self.size = trained[0].detector.codec.size
-        self.source = self._source(source)
+        self.size = trained[0].detector.size
+        detector = trained[0].detector
+        own = detector.source if isinstance(detector, OnnxDetector) else None
+        self.source = self._source(source or own or self.source_names[0])
         self.device = torch.device(device)
         for one in trained:
-            one.detector.to(self.device)
-            speed_up(one.detector.network)
+            make_ready(one, self.device)
 
     @classmethod
     def from_checkpoint(
@@ -68,22 +69,21 @@ class KeypointPredictor:
         """Read what answers.
 
         Args:
-            path: a checkpoint of `facekp.train` or `facekp.pack`; ``shipped``, the one inside the package; a list of
-                them, which answer with their mean.
-            source: the labelling convention to answer by; None: the first.
-            device: of torch, e.g. ``cuda``.
+            path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped``, the checkpoint inside the
+                package; or a list of these, which answer with their mean.
+            source: the labelling convention to answer by; None: the first, or an exported file's own.
+            device: of torch, e.g. ``cuda``; exported files answer on the CPU.
             batch_size: crops at a time; on a CPU more than 16 are slower.
 
         Raises:
             UserError: a file can't be read, the files' schemes or sizes differ, or they know no such source.
         """
-        paths = [path] if isinstance(path, (str, Path)) else list(path)
-        trained = [load_checkpoint(one) for one in paths]
+        trained = load_answerers(path)
         if not trained:
             raise UserError("from_checkpoint: the list of checkpoints is empty; name at least one")
         first = trained[0].detector
         for one in trained[1:]:
-            if (one.detector.keypoints, one.detector.codec.size) != (first.keypoints, first.codec.size):
+            if (one.detector.keypoints, one.detector.size) != (first.keypoints, first.size):
                 raise UserError(f"{one.path}: has other keypoints or another image size than {trained[0].path}")
         return cls(trained, source, device, batch_size)
 
@@ -112,8 +112,8 @@ class KeypointPredictor:
         batch = self._as_batch(images)
         index = self.source if source is None else self._source(source)
         parts = [self._answer(part, index) for part in batch.split(self.batch_size)]
-        points, confidence = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Answers(_like(images, points), _like(images, confidence), None)
+        points, confidence, error = (None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True))
+        return Answers(*(None if part is None else _like(images, part) for part in (points, confidence, error)))
 
     @torch.inference_mode()
     def heatmaps(self, images: Any, source: str | None = None) -> Any:
@@ -124,21 +124,22 @@ class KeypointPredictor:
             source: as in `__call__`.
 
         Raises:
-            UserError: as in `__call__`, or several checkpoints answer.
+            UserError: as in `__call__`, or anything but one checkpoint answers.
         """
-        if len(self.trained) > 1:
-            raise UserError("heatmaps: several checkpoints answer, each with maps of its own; load one of them")
         detector = self.trained[0].detector
+        if len(self.trained) > 1 or not isinstance(detector, Detector):
+            raise UserError("heatmaps: only a checkpoint has them, an exported file or several files don't; load one")
         channel = detector.channels[self.source if source is None else self._source(source)]
         parts = self._as_batch(images).split(self.batch_size)
         return _like(images, torch.cat([detector.heatmaps(part.to(self.device))[:, channel] for part in parts]))
 
-    def _answer(self, images: Tensor, source: int) -> tuple[Tensor, Tensor]:
-        """Mean points and confidence of one batch (N, 1, H, W)."""
+    def _answer(self, images: Tensor, source: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Mean points and confidence, and the expected error where one file answers, of one batch (N, 1, H, W)."""
         images, rows = images.to(self.device), torch.full((len(images),), source, device=self.device)
-        found = [one.detector.detect(images, rows) for one in self.trained]
-        points, confidence = (torch.stack(column).mean(0) for column in zip(*found, strict=True))
-        return points, confidence
+        found = [one.detector.answer(images, rows) for one in self.trained]
+        if len(found) == 1:
+            return found[0]
+        return torch.stack([one[0] for one in found]).mean(0), torch.stack([one[1] for one in found]).mean(0), None
 
     def _as_batch(self, images: Any) -> Tensor:
         """(N, 1, H, W) of the images given."""
@@ -161,9 +162,7 @@ class KeypointPredictor:
             )
         return grey
 
-    def _source(self, name: str | None) -> int:
-        if name is None:
-            return 0
+    def _source(self, name: str) -> int:
         if name not in self.source_names:
             raise UserError(f"source: {name!r} is unknown; choose one of {', '.join(self.source_names)}")
         return self.source_names.index(name)
