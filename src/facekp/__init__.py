@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`KeypointPredictor`, whose module brings torch: imported when it is asked for, so that `import facekp` is cheap."""
+    """`KeypointPredictor`, imported when it is asked for: its module brings torch, and `import facekp` stays cheap."""
     if name == "KeypointPredictor":
         from facekp.predictor import KeypointPredictor
 

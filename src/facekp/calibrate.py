@@ -70,7 +70,9 @@ def draw_reliability(figures: dict[str, Any]) -> Figure:
     axes = figure.add_subplot()
     end = 1.1 * max(expected.max(), measured.max())
     line = np.array([0.0, end])
-    axes.fill_between(line, (1 - GOAL) * line, (1 + GOAL) * line, color="#1f6feb", alpha=0.12, label=f"within {GOAL:.0%}")
+    axes.fill_between(
+        line, (1 - GOAL) * line, (1 + GOAL) * line, color="#1f6feb", alpha=0.12, label=f"within {GOAL:.0%}"
+    )
     axes.plot(line, line, color="#57606a", linewidth=1)
     axes.plot(expected, measured, "o-", color="#1f6feb", label=f"tenths of {figures['points']} points")
     axes.set(xlabel="expected error, px", ylabel="measured error, px", xlim=(0, end), ylim=(0, end))
@@ -86,7 +88,9 @@ def write(source: Path, target: Path, fitted: Calibration) -> None:
     """
     raw = read_tensors(source)
     if KEY not in raw:
-        raise UserError(f"{source}: is the starting system's, which holds nothing but weights; train one, or start from it")
+        raise UserError(
+            f"{source}: is the starting system's, which holds nothing but weights; train one, or start from it"
+        )
     with atomic(target) as draft:
         torch.save({**raw, KEY: {**raw[KEY], "calibration": fitted.to_dict()}}, draft)
 
@@ -122,7 +126,9 @@ def _tell(figures: dict[str, Any]) -> None:
     show(table)
     off = sum(abs(measured / expected - 1) > GOAL for expected, measured in pairs)
     if off:
-        log.warning("%d of %d tenths are off by more than %.0f %%: more faces would tell better", off, len(pairs), 100 * GOAL)
+        log.warning(
+            "%d of %d tenths are off by more than %.0f %%: more faces would tell better", off, len(pairs), 100 * GOAL
+        )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ class OnnxDetector:
         self.size: tuple[int, int] = (height, width)
         self.decoder: dict[str, Any] = self.entry["decoder"]
         self.source: str | None = self.entry["source"]
-        self.types = {one.name: np.uint8 if one.type == "tensor(uint8)" else np.float32 for one in self.session.get_inputs()}
+        self.types = {
+            one.name: np.uint8 if one.type == "tensor(uint8)" else np.float32 for one in self.session.get_inputs()
+        }
 
     def override_decoder(self, settings: Mapping[str, Any]) -> None:
         """
@@ -57,7 +59,9 @@ class OnnxDetector:
         """
         for key, value in settings.items():
             if value != self.decoder[key]:
-                raise UserError(f"decoder.{key}={value}: {self.path} was exported with {self.decoder[key]}; export it anew")
+                raise UserError(
+                    f"decoder.{key}={value}: {self.path} was exported with {self.decoder[key]}; export it anew"
+                )
 
     def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """As `facekp.detector.Detector.detect`."""
@@ -70,7 +74,11 @@ class OnnxDetector:
             UserError: the file answers by another source than one of those asked for.
         """
         levels = images.cpu().numpy()
-        inputs = {"images": np.rint(levels).astype(np.uint8) if self.types["images"] == np.uint8 else levels.astype(np.float32)}
+        inputs = {
+            "images": np.rint(levels).astype(np.uint8)
+            if self.types["images"] == np.uint8
+            else levels.astype(np.float32)
+        }
         if self.source is None:
             inputs["source"] = source.cpu().numpy().astype(np.int64)
         elif bool((source != self.keypoints.source_names.index(self.source)).any()):

@@ -27,8 +27,8 @@ class Answers(NamedTuple):
     Attributes:
         points: float32 (N, K, 2), (x, y) in pixels of the crop, 0 the centre of the first; finite.
         confidence: float32 (N, K), the heatmap's peak as a share of a certain one's: about 0 to 1, more is surer.
-        expected_error: float32 (N, K), the mean distance in pixels between such a point and its label, gross mistakes of
-            labels apart (`facekp.calibration`); None where the file holds no calibration, or several files answer.
+        expected_error: float32 (N, K), the mean distance in pixels between such a point and its label, gross mistakes
+            of labels apart (`facekp.calibration`); None where the file holds no calibration, or several files answer.
     """
 
     points: Any
@@ -69,8 +69,8 @@ class KeypointPredictor:
         """Read what answers.
 
         Args:
-            path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped``, the checkpoint inside the
-                package; or a list of these, which answer with their mean.
+            path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped``, the checkpoint inside
+                the package; or a list of these, which answer with their mean.
             source: the labelling convention to answer by; None: the first, or an exported file's own.
             device: of torch, e.g. ``cuda``; exported files answer on the CPU.
             batch_size: crops at a time; on a CPU more than 16 are slower.
@@ -112,7 +112,9 @@ class KeypointPredictor:
         batch = self._as_batch(images)
         index = self.source if source is None else self._source(source)
         parts = [self._answer(part, index) for part in batch.split(self.batch_size)]
-        points, confidence, error = (None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True))
+        points, confidence, error = (
+            None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)
+        )
         return Answers(*(None if part is None else _like(images, part) for part in (points, confidence, error)))
 
     @torch.inference_mode()
@@ -147,7 +149,7 @@ class KeypointPredictor:
             raise UserError(f"images: a {type(images).__name__}; give a numpy array or a tensor")
         if isinstance(images, np.ndarray) and images.dtype.kind not in "uifb":
             raise UserError(f"images: an array of {images.dtype}; give grey levels 0..255 as numbers")
-        batch = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
+        batch = torch.from_numpy(images.astype(np.float32)) if isinstance(images, np.ndarray) else images.float()
         height, width = self.size
         grey = batch.squeeze(1) if batch.ndim == 4 and batch.shape[1] == 1 else batch
         if grey.ndim not in (2, 3) or grey.shape[-2:] != self.size:
@@ -155,7 +157,7 @@ class KeypointPredictor:
                 f"images: of shape {tuple(images.shape)}; give grey crops (N, {height}, {width}), "
                 f"(N, 1, {height}, {width}) or one ({height}, {width})"
             )
-        grey = grey.reshape(-1, 1, height, width).float()
+        grey = grey.reshape(-1, 1, height, width)
         if len(grey) and not (grey.amin() >= 0 and grey.amax() <= 255):
             raise UserError(
                 "images: a grey level is NaN or beyond 0..255; scale 16-bit levels down, clip what overshoots"
