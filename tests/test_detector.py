@@ -97,7 +97,7 @@ def test_every_view_of_a_drawn_spot_is_mapped_back_to_where_it_is(detector):
     pixels = HeatmapCodec((96, 96), stride=1, sigma=5.0)
     images, source = 255 * pixels.encode(spots), torch.zeros(40, dtype=torch.int64)
     detector.override_decoder({"shift": 2.5, "scale": 0.2})
-    views = detector._views()
+    views = detector.views()
     assert len(set(views)) == 6
     for view in views:
         found, _ = detector._look(images, source, spots, *view)

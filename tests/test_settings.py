@@ -26,6 +26,16 @@ WRONG = {
 }
 
 
+GIVEN = {
+    "evaluate": ["ckpt=a"],
+    "submit": ["ckpt=a"],
+    "pack": ["ckpt=a", "out=b"],
+    "calibrate": ["ckpt=a", "out=b"],
+    "export": ["ckpt=a", "out=b"],
+    "synthetic": ["out=a"],
+}
+
+
 def nested(key, value):
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -51,8 +61,7 @@ def test_every_shipped_config_passes():
     from tests.conftest import CONF_DIR, config_of
 
     for path in CONF_DIR.glob("*.yaml"):
-        given = {"evaluate": ["ckpt=a"], "submit": ["ckpt=a"], "pack": ["ckpt=a", "out=b"], "synthetic": ["out=a"]}
-        check(config_of(*given.get(path.stem, []), name=path.stem))
+        check(config_of(*GIVEN.get(path.stem, []), name=path.stem))
 
 
 def test_every_rule_is_about_a_setting_that_exists():
@@ -60,7 +69,6 @@ def test_every_rule_is_about_a_setting_that_exists():
 
     from tests.conftest import CONF_DIR, config_of
 
-    given = {"evaluate": ["ckpt=a"], "submit": ["ckpt=a"], "pack": ["ckpt=a", "out=b"], "synthetic": ["out=a"]}
     keys = set()
 
     def collect(values, prefix=""):
@@ -70,7 +78,7 @@ def test_every_rule_is_about_a_setting_that_exists():
                 collect(value, f"{prefix}{name}.")
 
     for path in CONF_DIR.glob("*.yaml"):
-        collect(config_of(*given.get(path.stem, []), name=path.stem))
+        collect(config_of(*GIVEN.get(path.stem, []), name=path.stem))
     collect(config_of("data=synthetic", "logger=wandb", "hparams_search=optuna"))
     collect(config_of("data=coco", "data.images=a", "data.labels=b"))
     unused = [pattern for pattern in RULES if not any(fnmatch(key, pattern) for key in keys)]

@@ -11,6 +11,8 @@ COMMANDS = {
     "submit": "answer the competition's test images: facekp submit ckpt=FILE out=submission.csv",
     "report": "one page that compares runs, or shows the data: facekp report outputs/…",
     "pack": "shrink a checkpoint to what answering needs: facekp pack ckpt=FILE out=FILE",
+    "calibrate": "teach a checkpoint how far off its points are: facekp calibrate ckpt=FILE out=FILE",
+    "export": "one checked graph from pixels to points: facekp export ckpt=FILE out=FILE.onnx",
     "ladder": "the starting system's four published steps, one after another",
     "ablation": "train rows that differ in one thing each, and tabulate them",
     "dashboard": "build a W&B workspace that compares the runs of a project",

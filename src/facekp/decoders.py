@@ -177,7 +177,7 @@ def _window(maps: Tensor, cell: Tensor, radius: int) -> tuple[Tensor, Tensor]:
     """The M = (2r+1)^2 cells around each maximum, divided by it, and which lie on the map (1, else 0), float64."""
     reach = torch.arange(-radius, radius + 1, device=maps.device)
     x, y = cell[:, :1] + reach, cell[:, 1:] + reach  # (N, 2r+1)
-    (h, w), n = maps.shape[1:], torch.arange(len(maps), device=maps.device)
+    (h, w), n = maps.shape[1:], torch.arange(maps.shape[0], device=maps.device)
     inside = ((y >= 0) & (y < h))[:, :, None] & ((x >= 0) & (x < w))[:, None, :]
     values = maps[n[:, None, None], y.clamp(0, h - 1)[:, :, None], x.clamp(0, w - 1)[:, None, :]].double() * inside
     return _relative(values.flatten(1)), inside.flatten(1).double()
@@ -202,7 +202,16 @@ def _normal(weight: Tensor, basis: Tensor) -> Tensor:
 
 
 def _step(normal: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
-    return torch.linalg.solve_ex(normal + torch.diag_embed(ridge), gradient)[0]
+    """(N, 4): solution of normal equations, by Gauss-Jordan steps; positive definite ones need no pivoting.
+
+    As fast as `torch.linalg.solve_ex` for ones so small, and exportable, which that is not.
+    """
+    rows = list(torch.cat([normal + torch.diag_embed(ridge), gradient[..., None]], dim=-1).unbind(1))  # four (N, 5)
+    for i in range(4):
+        rows[i] = rows[i] / rows[i][:, i, None]
+        for j in {0, 1, 2, 3} - {i}:
+            rows[j] = rows[j] - rows[j][:, i, None] * rows[i]
+    return torch.stack([row[:, 4] for row in rows], dim=-1)
 
 
 def _limit(fitted: Tensor, assumed: Tensor) -> Tensor:
@@ -215,7 +224,7 @@ def _log_fit(values: Tensor, basis: Tensor, assumed: Tensor) -> Tensor:
     """(N, 4): Guo's fit to the logarithm with squared values as weights; the assumed curvature where no cell tells."""
     weight = values.clamp_min(0) ** 2
     excess = values.clamp_min(1e-30).log() - basis @ assumed
-    ridge = basis.new_tensor([1e-20, 1e-20, 1e-20, 1e-13]).expand(len(values), 4)
+    ridge = basis.new_tensor([1e-20, 1e-20, 1e-20, 1e-13]).expand(values.shape[0], 4)
     return _limit(assumed + _step(_normal(weight, basis), ridge, (weight * excess) @ basis), assumed)
 
 

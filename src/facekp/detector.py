@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facekp.calibration import Calibration
 from facekp.data.augment import warp
 from facekp.decoders import DECODERS
 from facekp.errors import UserError
@@ -58,6 +59,7 @@ class Detector(nn.Module):
         self.keypoints = keypoints
         self.model = dict(model)
         self.activation = activation
+        self.calibration: Calibration | None = None  # set by whoever knows it
         self.decoder: dict[str, Any] = dict(ONE_VIEW)
         self.override_decoder(decoder)
         self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
@@ -70,6 +72,11 @@ class Detector(nn.Module):
         self.register_buffer("mean_face", centre.expand(*table.shape, 2).clone())
         order = flip_channels(table, keypoints.flip_order())
         self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images in pixels."""
+        return self.codec.size
 
     def override_decoder(self, settings: Mapping[str, Any]) -> None:
         """Decode otherwise than so far.
@@ -90,6 +97,7 @@ class Detector(nn.Module):
             "model": self.model,
             "activation": self.activation,
             "decoder": self.decoder,
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
 
     @classmethod
@@ -97,7 +105,10 @@ class Detector(nn.Module):
         """The detector that `settings` described, with fresh weights."""
         height, width = settings["size"]
         keypoints = Keypoints.from_dict(settings["keypoints"])
-        return cls(keypoints, (height, width), settings["model"], settings["activation"], settings["decoder"])
+        detector = cls(keypoints, (height, width), settings["model"], settings["activation"], settings["decoder"])
+        fitted = settings.get("calibration")  # older files have none
+        detector.calibration = None if fitted is None else Calibration.from_dict(fitted)
+        return detector
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Raw heatmaps of every stack.
@@ -143,7 +154,7 @@ class Detector(nn.Module):
             points (N, K, 2) in pixels, finite: the mean face's where the map is empty or its confidence below the
             decoder's floor. Confidence (N, K): the map's peak as a share of a certain one's. Both float32.
         """
-        points, confidence = self._read(heatmaps, source)
+        points, confidence, _ = self._read(heatmaps, source)
         return self._fill(points, confidence, source), confidence
 
     def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,12 +163,23 @@ class Detector(nn.Module):
         Several sources a row as in `decode`. A view has no say on a point that lies outside of it, by what the image
         itself answers. `heatmaps` and `decode`, by which a training validates, know the image alone.
         """
-        points, confidence = self._read(self.heatmaps(images), source)
-        answers = [(points, confidence), *(self._look(images, source, points, *view) for view in self._views())]
-        points, confidence = (torch.stack(part).nanmean(dim=0) for part in zip(*answers, strict=True))
-        return self._fill(points, confidence, source), confidence
+        return self.measure(images, source)[:2]
 
-    def _views(self) -> list[tuple[float, float, float]]:
+    def answer(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """`detect`, and each point's expected error (N, K) in pixels; None without a calibration for this decoder."""
+        points, confidence, deviation = self.measure(images, source)
+        if self.calibration is None or self.calibration.decoder != self.decoder:
+            return points, confidence, None
+        return points, confidence, self.calibration.expected(deviation, source)
+
+    def measure(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`detect`, and the maps' deviation (N, K) in pixels, the root of its mean square over the views."""
+        first = self._read(self.heatmaps(images), source)
+        answers = [first, *(self._look(images, source, first[0], *view) for view in self.views())]
+        points, confidence, variance = (torch.stack(part).nanmean(dim=0) for part in zip(*answers, strict=True))
+        return self._fill(points, confidence, source), confidence, variance.sqrt()
+
+    def views(self) -> list[tuple[float, float, float]]:
         """Factor around the image's centre, and shift right and down in pixels, of every view but the image itself."""
         shift, scale = self.decoder["shift"], self.decoder["scale"]
         moved = [(1.0, -shift, 0.0), (1.0, shift, 0.0), (1.0, 0.0, -shift), (1.0, 0.0, shift)] if shift else []
@@ -165,24 +187,24 @@ class Detector(nn.Module):
 
     def _look(
         self, images: Tensor, source: Tensor, points: Tensor, factor: float, right: float, down: float
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What one view of the images answers, in the images' own pixels; NaN where it doesn't show the points."""
         height, width = self.codec.size
         offset = points.new_tensor([(1 - factor) * (width - 1) / 2 + right, (1 - factor) * (height - 1) / 2 + down])
         matrix = torch.cat([factor * torch.eye(2).to(points), offset[:, None]], dim=1).expand(len(images), 2, 3)
         view, shown = warp(images.float(), points.flatten(1, -2), matrix)
-        found, confidence = self._read(self.heatmaps(view), source)
+        found, confidence, variance = self._read(self.heatmaps(view), source)
         hidden = shown.isnan().any(dim=-1).view(points.shape[:-1])
-        found = (found - offset) / factor
-        return found.masked_fill(hidden[..., None], torch.nan), confidence.masked_fill(hidden, torch.nan)
+        found = ((found - offset) / factor).masked_fill(hidden[..., None], torch.nan)
+        return found, confidence.masked_fill(hidden, torch.nan), variance.masked_fill(hidden, torch.nan)
 
-    def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """`decode`, but NaN where a map is empty, and no floor."""
+    def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`decode`, but NaN where a map is empty, and no floor; and the maps' variance (N, K) in squared pixels."""
         channel = self.channels[source.long()]  # (N, K) or (N, Q, K)
         row = torch.arange(len(heatmaps), device=heatmaps.device).view(-1, *[1] * source.dim())
         own = heatmaps[row, channel]  # (N, K, h, w) or (N, Q, K, h, w)
         points, peak = self.codec.decode(own, self.decoder["rule"])
-        return points, peak / self.certain_peak
+        return points, peak / self.certain_peak, self.codec.deviation(own) ** 2
 
     def _fill(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
         """The mean face's points where there is none, or too little confidence in it."""

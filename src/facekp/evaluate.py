@@ -12,12 +12,11 @@ import torch
 from omegaconf import DictConfig
 
 from facekp import cli, runs
-from facekp.checkpoint import Trained, load_checkpoints
 from facekp.data.reader import read_table
 from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
-from facekp.inference import predict_points
+from facekp.inference import Answerer, load_answerers, predict_points
 from facekp.metrics import KeypointErrors, mean_face
 from facekp.tables import metrics_table, show
 
@@ -26,7 +25,7 @@ WORST_ONE_IN = 100  # of the labelled values, left out of rmse/trimmed: a handfu
 
 
 def score(
-    trained: Sequence[Trained], table: FaceTable, others: FaceTable
+    trained: Sequence[Answerer], table: FaceTable, others: FaceTable
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Score the mean answer of checkpoints on all rows of a table.
 
@@ -75,7 +74,7 @@ def _trimmed_rmse(points: np.ndarray, table: FaceTable) -> float:
     return float(np.sqrt(labelled[: len(labelled) - len(labelled) // WORST_ONE_IN].mean()))
 
 
-def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
+def unseen_rows(trained: Sequence[Answerer], table: FaceTable) -> np.ndarray:
     """Rows whose image trained none of the checkpoints, nor one that nearly equals it or is of the same photo.
 
     Returns:
@@ -98,13 +97,13 @@ def unseen_rows(trained: Sequence[Trained], table: FaceTable) -> np.ndarray:
     return rows
 
 
-def load_all(cfg: dict[str, Any]) -> list[Trained]:
-    """The checkpoints of ``ckpt=FILE``, ``ckpt=[A,B]`` or ``ckpt=shipped``, with ``decoder=`` put over their own.
+def load_all(cfg: dict[str, Any]) -> list[Answerer]:
+    """What ``ckpt=FILE``, ``ckpt=[A,B]`` or ``ckpt=shipped`` names, with ``decoder=`` put over the checkpoints' own.
 
     Raises:
-        UserError: one can't be read, or the decoder is unknown.
+        UserError: one can't be read, the decoder is unknown, or an exported file was made with another.
     """
-    trained = load_checkpoints(cfg["ckpt"])
+    trained = load_answerers(cfg["ckpt"])
     for one in trained:
         one.detector.override_decoder({key: value for key, value in cfg["decoder"].items() if value is not None})
     return trained

@@ -87,7 +87,7 @@ class HeatmapCodec:
             raise UserError(f"decoder: {rule!r} is not among the choices: {', '.join(DECODERS)}")
         if heatmaps.shape[-2:] != self.shape:
             raise ValueError(f"heatmaps of {tuple(heatmaps.shape[-2:])} cells, but the codec's are {self.shape}")
-        maps = heatmaps.reshape(heatmaps.shape[:-2].numel(), *self.shape)
+        maps = heatmaps.flatten(0, -3)
         peak, cell = _peak(maps)
         cells = in_reach(DECODERS[rule](maps, cell, self.sigma), maps)
         points = cells * self.stride + (self.stride - 1) / 2
@@ -95,6 +95,23 @@ class HeatmapCodec:
         points = points.masked_fill(missing[:, None], math.nan)
         lead = heatmaps.shape[:-2]
         return points.float().reshape(*lead, 2), peak.float().reshape(lead)
+
+    def deviation(self, heatmaps: Tensor) -> Tensor:
+        """How wide each map is, read as a distribution: the root of its mean squared distance from its own mean.
+
+        Args:
+            heatmaps: (..., K, h, w); values below 0 count as 0.
+
+        Returns:
+            float32 (..., K), in pixels; NaN where no value is above 0.
+        """
+        maps, variance = heatmaps.clamp_min(0), 0.0
+        for summed in (maps.sum(-2, dtype=torch.float64), maps.sum(-1, dtype=torch.float64)):
+            share = summed / summed.sum(-1, keepdim=True)
+            grid = torch.arange(summed.shape[-1], device=maps.device, dtype=torch.float64)
+            apart = grid - (share @ grid)[..., None]
+            variance = variance + (share * apart**2).sum(-1)
+        return (self.stride * torch.sqrt(variance)).float()
 
 
 def flip_points(points: Tensor, width: int) -> Tensor:
@@ -108,5 +125,5 @@ def _peak(maps: Tensor) -> tuple[Tensor, Tensor]:
     Two short searches, the rows' maxima and then one row, take a third of the time of one over all cells.
     """
     peak, row = maps.amax(-1).max(-1)
-    column = maps[torch.arange(len(maps), device=maps.device), row].argmax(-1)
+    column = maps[torch.arange(maps.shape[0], device=maps.device), row].argmax(-1)
     return peak, torch.stack([column, row], dim=-1)

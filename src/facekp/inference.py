@@ -1,28 +1,43 @@
-"""Trained checkpoints applied to a table: points of every row, averaged over the checkpoints, always finite.
+"""Trained checkpoints and exported files applied to a table: points of every row, their mean where several answer.
 
 `train`, `evaluate` and `submit` all answer through here, so a run's own figure is the one `evaluate` gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from facekp.checkpoint import Trained
+from facekp.checkpoint import Trained, load_checkpoint
 from facekp.data.table import FaceTable
+from facekp.detector import Detector
 from facekp.errors import UserError
+from facekp.onnx_file import Exported, load_onnx
 from facekp.speed import speed_up
 
 # Rows at a time: the maps of wider batches fall out of the cache, and their pages are fetched anew each time.
 BATCH = 16
+Answerer = Trained | Exported
+
+
+def load_answerers(ckpt: str | Path | Sequence[str | Path]) -> list[Answerer]:
+    """What ``ckpt=`` names where nothing but answers is asked for: checkpoints, ``shipped``, ONNX files, or a list.
+
+    Raises:
+        UserError: one can't be read (`facekp.checkpoint.load_checkpoint`, `facekp.onnx_file.load_onnx`).
+    """
+    paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
+    return [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
 
 
 def predict_points(
-    trained: Sequence[Trained], table: FaceTable, source: np.ndarray | None = None
+    trained: Sequence[Answerer], table: FaceTable, source: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mean answer of the checkpoints.
+    """The mean answer of checkpoints or exported files.
 
     Args:
         trained: at least one; all of the table's scheme and image size.
@@ -38,17 +53,17 @@ def predict_points(
     for one in trained:
         _check_fits(one, table)
     asked = table.source if source is None else source
-    answers = [_predict(one, table.images, asked) for one in trained]
+    answers = [_predict(one, table, asked) for one in trained]
     points, confidence = zip(*answers, strict=True)
     return np.stack(points).mean(axis=0, dtype=np.float32), np.stack(confidence).mean(axis=0, dtype=np.float32)
 
 
-def _check_fits(trained: Trained, table: FaceTable) -> None:
+def _check_fits(trained: Answerer, table: FaceTable) -> None:
     own, asked = trained.detector.keypoints, table.keypoints
     if own.names != asked.names or own.source_names != asked.source_names:
         raise UserError(f"{trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
-    if trained.detector.codec.size != table.size:
-        (height, width), (high, wide) = trained.detector.codec.size, table.size
+    if trained.detector.size != table.size:
+        (height, width), (high, wide) = trained.detector.size, table.size
         raise UserError(
             f"{trained.path}: takes images of {width} x {height} pixels, not {wide} x {high}; photos are cut to "
             f"them with data.size={width}"
@@ -56,16 +71,35 @@ def _check_fits(trained: Trained, table: FaceTable) -> None:
 
 
 @torch.inference_mode()
-def _predict(trained: Trained, images: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _predict(trained: Answerer, table: FaceTable, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    detector = trained.detector.to(device)
-    speed_up(detector.network)
-    confidence = np.empty((*source.shape, len(detector.keypoints.names)), dtype=np.float32)
+    make_ready(trained, device)
+    confidence = np.empty((*source.shape, len(table.keypoints.names)), dtype=np.float32)
     points = np.empty((*confidence.shape, 2), dtype=np.float32)
-    for start in range(0, len(images), BATCH):
-        here = slice(start, start + BATCH)
-        batch = torch.from_numpy(np.array(images[here])).to(device).unsqueeze(1)
-        asked = torch.from_numpy(source[here].astype(np.int64)).to(device)
-        found, sure = detector.detect(batch, asked)
+    for here, images, asked in batches(table, device, source):
+        found, sure = trained.detector.detect(images, asked)
         points[here], confidence[here] = found.cpu().numpy(), sure.cpu().numpy()
     return points, confidence
+
+
+def make_ready(trained: Answerer, device: torch.device) -> None:
+    """Put a checkpoint's detector on the device, laid out for speed; an exported file stays on the CPU."""
+    if isinstance(trained.detector, Detector):
+        speed_up(trained.detector.to(device).network)
+
+
+def batches(
+    table: FaceTable, device: torch.device, source: np.ndarray | None = None
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows, images uint8 (n, 1, H, W) and sources int64 of a table, `BATCH` at a time.
+
+    Args:
+        table: N rows.
+        device: where the tensors are put.
+        source: int (N,) or (N, Q) instead of the rows' own.
+    """
+    asked = table.source if source is None else source
+    for start in range(0, len(table), BATCH):
+        here = slice(start, start + BATCH)
+        images = torch.from_numpy(np.array(table.images[here])).to(device).unsqueeze(1)
+        yield here, images, torch.from_numpy(asked[here].astype(np.int64)).to(device)

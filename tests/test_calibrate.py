@@ -1,0 +1,147 @@
+"""Expected errors: the curve is monotone and right on faces it was not fitted on, and rides in the checkpoint."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from omegaconf import OmegaConf
+
+from facekp import KeypointPredictor
+from facekp.calibrate import calibrate, main, write
+from facekp.calibration import Calibration, fit, increasing, reliability, trimmed_mean
+from facekp.checkpoint import load_checkpoint
+from facekp.errors import UserError
+from facekp.heatmap import HeatmapCodec
+from facekp.pack import pack
+from tests.conftest import config_of
+
+VALUES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 100))
+
+
+@given(VALUES)
+def test_the_increasing_sequence_is_scipy_s_isotonic_regression(values):
+    from scipy.optimize import isotonic_regression
+
+    np.testing.assert_allclose(increasing(values), isotonic_regression(values).x, atol=1e-9)
+
+
+def made_up(rows, seed):
+    """Deviations, and errors of which source 1 has twice those of source 0: Rayleigh, of mean 0.5 + deviation / 4."""
+    random = np.random.default_rng(seed)
+    source = (np.arange(rows) % 2).astype(np.int8)
+    deviation = random.uniform(1, 9, (rows, 4)).astype(np.float32)
+    mean = (0.5 + deviation / 4) * (1 + source[:, None])
+    error = random.rayleigh(mean / np.sqrt(np.pi / 2)).astype(np.float32)
+    error[random.random(error.shape) < 0.2] = np.nan
+    error[0, 0] = 80  # a wrong label
+    return deviation, error, source, mean
+
+
+def test_the_curve_finds_the_expected_error_whatever_a_wrong_label_says():
+    deviation, error, source, _ = made_up(3000, 0)
+    fitted = Calibration({}, *fit(deviation, error, source, 2), {})
+    new, measured, other, mean = made_up(3000, 1)
+    expected = fitted.expected(torch.from_numpy(new), torch.from_numpy(other).long()).numpy()
+    np.testing.assert_allclose(expected, mean, rtol=0.12)
+    figures = reliability(expected, measured)
+    np.testing.assert_allclose(figures["measured"], figures["expected"], rtol=0.1)
+    assert figures["expected"] == sorted(figures["expected"])
+    assert figures["points"] == (~np.isnan(measured)).sum()
+
+
+def test_expected_errors_follow_the_curve_and_are_level_beyond_its_ends():
+    fitted = Calibration({}, [1.0, 3.0, 4.0], [0.5, 1.5, 1.5], [[1.0], [2.0]], {})
+    deviation = torch.tensor([[0.0], [2.0], [3.5], [9.0], [float("nan")]])
+    expected = fitted.expected(deviation, torch.tensor([0, 0, 0, 1, 0]))
+    torch.testing.assert_close(expected, torch.tensor([[0.5], [1.0], [1.5], [3.0], [1.5]]))
+
+
+def test_points_that_a_source_never_labels_are_the_first_source_s():
+    deviation, error, source, _ = made_up(2000, 0)
+    error[source == 1, 2:] = np.nan
+    factor = np.array(fit(deviation, error, source, 2)[2])
+    np.testing.assert_array_equal(factor[1, 2:], factor[0, 2:])
+    assert factor[1, 0] > 1.5 * factor[0, 0]
+
+
+def test_too_few_points_are_told():
+    deviation, error, source, _ = made_up(8, 0)
+    with pytest.raises(UserError, match="at least 50"):
+        fit(deviation, error, source, 2)
+
+
+def test_a_hundredth_is_trimmed():
+    assert trimmed_mean(np.append(np.ones(99), 1000)) == 1
+    assert trimmed_mean(np.append(np.ones(98), 1000)) > 1
+
+
+def test_the_deviation_of_a_drawn_map_is_its_sigma_in_both_directions():
+    codec = HeatmapCodec((96, 96), stride=4, sigma=1.5)
+    maps = codec.encode(torch.tensor([[48.0, 40.0], [float("nan")] * 2]))
+    found = codec.deviation(torch.cat([maps, -maps[:1]]))
+    assert found[0] == pytest.approx(4 * 1.5 * np.sqrt(2), rel=1e-3)
+    assert found[1:].isnan().all()
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny_run, tmp_path_factory):
+    """What the command leaves."""
+    out = tmp_path_factory.mktemp("calibrated") / "calibrated.ckpt"
+    given = [f"ckpt={tiny_run / 'checkpoints' / 'best.ckpt'}", f"out={out}", "data=synthetic", "data.rows=240"]
+    main(OmegaConf.create(config_of(*given, "data.seed=5", name="calibrate")))
+    return out
+
+
+def test_the_command_leaves_a_checkpoint_that_tells_expected_errors_and_a_picture(calibrated, tiny_run, faces):
+    assert calibrated.with_name("calibrated.ckpt.png").read_bytes()[:4] == b"\x89PNG"
+    figures = json.loads(calibrated.with_name("calibrated.ckpt.json").read_text())
+    assert len(figures["expected"]) == len(figures["measured"]) == 10
+    after = KeypointPredictor.from_checkpoint(calibrated).answers(faces.images)
+    before = KeypointPredictor.from_checkpoint(tiny_run / "checkpoints" / "best.ckpt").answers(faces.images)
+    np.testing.assert_array_equal(after.points, before.points)
+    trained = load_checkpoint(calibrated)
+    assert trained.detector.calibration.reliability == figures
+    assert after.expected_error.shape == (80, 15)
+    assert np.isfinite(after.expected_error).all()
+    error = np.linalg.norm(after.points - faces.points, axis=-1)
+    assert np.nanmean(after.expected_error) == pytest.approx(np.nanmean(error), rel=0.3)
+
+
+def test_it_says_nothing_for_another_decoder_and_survives_packing(calibrated, tmp_path, faces):
+    images, source = torch.from_numpy(faces.images[:2, None]), torch.zeros(2, dtype=torch.long)
+    pack(calibrated, tmp_path / "packed.ckpt")
+    detector = load_checkpoint(tmp_path / "packed.ckpt").detector
+    assert detector.answer(images, source)[2] is not None
+    detector.override_decoder({"rule": "argmax"})
+    assert detector.answer(images, source)[2] is None
+
+
+def test_faces_fitted_on_are_not_those_checked_on(calibrated, faces, monkeypatch):
+    trained = load_checkpoint(calibrated)
+    checked, fitted_on = [], []
+    monkeypatch.setattr("facekp.calibrate.fit", lambda *a: fitted_on.append(a[1]) or fit(*a))
+    monkeypatch.setattr("facekp.calibrate.reliability", lambda *a: checked.append(a[1]) or reliability(*a))
+    twice = replace(faces, images=np.tile(faces.images[:40], (2, 1, 1)), row=np.arange(80))
+    calibrate(trained, twice, seed=0)
+    both = {tuple(row) for row in np.nan_to_num(fitted_on[0])} & {tuple(row) for row in np.nan_to_num(checked[0])}
+    assert not both
+    assert len(fitted_on[0]) % 2 == len(checked[0]) % 2 == 0  # copies stay together
+
+
+def test_what_can_t_be_calibrated_is_told(seed_weights, calibrated, tmp_path):
+    with pytest.raises(UserError, match="starting system"):
+        write(seed_weights, tmp_path / "x.ckpt", load_checkpoint(calibrated).detector.calibration)
+    given = [f"ckpt=[{calibrated},{calibrated}]", "out=x.ckpt", "data=synthetic"]
+    with pytest.raises(UserError, match="one checkpoint"):
+        main(OmegaConf.create(config_of(*given, name="calibrate")))
+
+
+def test_the_shipped_checkpoint_is_calibrated_within_fifteen_percent():
+    figures = load_checkpoint("shipped").detector.calibration.reliability
+    np.testing.assert_allclose(figures["measured"], figures["expected"], rtol=0.15)
+    assert figures["points"] > 4000
