@@ -1,7 +1,7 @@
 """`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that knows how far off its points are.
 
-Of the rows that trained none of it one half is fitted on and the other checked on; near-duplicates stay together. What
-is fitted is told in `facekp.calibration`.
+Of the rows that trained none of it one half is fitted on and the other checked on; near-duplicates and one photo's
+faces stay together. What is fitted is told in `facekp.calibration`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from facekp import cli, runs
 from facekp.calibration import Calibration, fit, reliability
 from facekp.checkpoint import KEY, Trained, load_checkpoint, read_tensors
 from facekp.data.reader import read_table
-from facekp.data.split import assign_folds, near_duplicate_groups
+from facekp.data.split import assign_folds, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.evaluate import unseen_rows
@@ -45,7 +45,7 @@ def calibrate(trained: Trained, table: FaceTable, seed: int) -> Calibration:
     """
     points, deviation = measure(trained, table)
     error = np.linalg.norm(points - table.points, axis=-1)
-    half = assign_folds(near_duplicate_groups(table.images), table.source, 2, seed)
+    half = assign_folds(inseparable_groups(table), table.source, 2, seed)
     one, other = half == 0, half == 1
     knots, curve, factor = fit(deviation[one], error[one], table.source[one], len(table.keypoints.source_names))
     fitted = Calibration(dict(trained.detector.decoder), knots, curve, factor, {})
