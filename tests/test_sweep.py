@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from facekp import cli, sweep
+from facekp.chain import is_finished
 from facekp.conf import CONF_DIR
 from facekp.errors import UserError
 from facekp.settings import check
@@ -244,8 +245,8 @@ def test_the_jobs_are_told_by_rmse_and_the_failed_last(tmp_path, caplog):
     assert not sweep.finish(tmp_path, SOURCES)
     jobs = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False)
     assert list(jobs) == ["lr", "rmse", "rmse/dense", "rmse/sparse", "minutes", "status", "message", "folder"]
-    assert jobs["folder"].tolist() == ["d", "b", "c", "a"]
-    assert jobs["minutes"].tolist() == ["9.0", "22.0", "9.0", ""]
+    assert jobs["folder"].tolist() == ["b", "c", "d", "a"]
+    assert jobs["minutes"].tolist() == ["22.0", "9.0", "9.0", ""]
     assert jobs.loc[3, "message"] == "why, so"
     assert "best: python -m facekp.train lr=b 'x=[1,2]'" in caplog.messages
     assert any(message.startswith("1 of 4 jobs failed") for message in caplog.messages)
@@ -302,7 +303,7 @@ def test_a_sweep_stopped_in_its_second_job_goes_on_there(tmp_path, how):
     assert sweep.read_status(folder / "seed-0")["status"] == "ok"
     assert sweep.read_status(folder / "seed-1")["status"] == ("running" if how == signal.SIGKILL else "interrupted")
     assert not (folder / "seed-2").exists()
-    assert not (folder / "seed-1" / "metrics.json").exists()
+    assert not is_finished(folder / "seed-1")
     untouched = [*(folder / "seed-0").rglob("*.*"), folder / "seed-1" / "config.yaml"]
     before = {path: path.stat().st_mtime_ns for path in untouched if path.name != "status.json"}
     epochs = pd.read_csv(folder / "seed-1" / "metrics.csv")  # their minutes no second training would repeat

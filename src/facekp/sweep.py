@@ -333,8 +333,16 @@ def finish(folder: Path, sources: list[str]) -> bool:
 
 
 def read_jobs(folder: Path, sources: list[str]) -> pd.DataFrame:
-    """A row a job, the lowest RMSE first: what differs, ``rmse`` and those of the sources in pixels, ``minutes``,
-    ``status``, ``message``, ``folder``; NaN where a job left no figure."""
+    """A row a job, the lowest RMSE first, behind them those that failed.
+
+    Args:
+        folder: of the sweep.
+        sources: names of the labelling conventions.
+
+    Returns:
+        what differs, ``rmse`` and those of the sources in pixels (of a failed job its best epoch's), ``minutes``,
+        ``status``, ``message``, ``folder``; NaN where there is no such figure.
+    """
     figures = ["rmse", *(f"rmse/{source}" for source in sources), "minutes"]
     rows = []
     for path in sorted(folder.glob("*/status.json")):
@@ -342,7 +350,8 @@ def read_jobs(folder: Path, sources: list[str]) -> pd.DataFrame:
         found = _read_figures(path.parent)
         row = {**status["differs"], **{name: found.get(name) for name in figures}}
         rows.append({**row, "status": status["status"], "message": status["message"], "folder": path.parent.name})
-    return pd.DataFrame(rows).sort_values("rmse", na_position="last", kind="stable", ignore_index=True)
+    ranked = pd.DataFrame(rows).sort_values("rmse", na_position="last", kind="stable")
+    return ranked.sort_values("status", key=lambda status: status != "ok", kind="stable", ignore_index=True)
 
 
 def _read_figures(folder: Path) -> dict[str, Any]:
