@@ -246,8 +246,8 @@ def test_the_jobs_are_told_by_rmse_and_the_failed_last(tmp_path, caplog):
     assert not sweep.finish(tmp_path, SOURCES)
     jobs = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False)
     assert list(jobs) == ["lr", "rmse", "rmse/dense", "rmse/sparse", "minutes", "status", "message", "folder"]
-    assert jobs["folder"].tolist() == ["d", "b", "c", "a"]
-    assert jobs["minutes"].tolist() == ["9.0", "22.0", "9.0", ""]
+    assert jobs["folder"].tolist() == ["b", "c", "d", "a"]
+    assert jobs["minutes"].tolist() == ["22.0", "9.0", "9.0", ""]
     assert jobs.loc[3, "message"] == "why, so"
     assert "best: python -m facekp.train lr=b 'x=[1,2]'" in caplog.messages
     assert any(message.startswith("1 of 4 jobs failed") for message in caplog.messages)
