@@ -335,7 +335,7 @@ def finish(folder: Path, sources: list[str]) -> bool:
 
 
 def read_jobs(folder: Path, sources: list[str]) -> pd.DataFrame:
-    """A row a job, the lowest RMSE first, behind them those that failed.
+    """A row a job, the lowest RMSE first; behind them those that were pruned, then those that failed.
 
     Args:
         folder: of the sweep.
@@ -353,7 +353,8 @@ def read_jobs(folder: Path, sources: list[str]) -> pd.DataFrame:
         row = {**status["differs"], **{name: found.get(name) for name in figures}}
         rows.append({**row, "status": status["status"], "message": status["message"], "folder": path.parent.name})
     ranked = pd.DataFrame(rows).sort_values("rmse", na_position="last", kind="stable")
-    return ranked.sort_values("status", key=lambda status: status != "ok", kind="stable", ignore_index=True)
+    places = {"ok": 0, "pruned": 1}
+    return ranked.sort_values("status", key=lambda s: s.map(places).fillna(2), kind="stable", ignore_index=True)
 
 
 def _read_figures(folder: Path) -> dict[str, Any]:
