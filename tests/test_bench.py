@@ -11,7 +11,7 @@ def test_every_line_holds_a_measured_figure_and_the_losses_agree(tmp_path, monke
     monkeypatch.setattr("facekp.bench.HELD_OUT", 40)
     small = ["rounds=1", "steps=1", "threads=1", "row_by_row=10", "model.network.channels=8", "model.network.levels=1"]
     lines = bench(config_of(f"data.dir={tmp_path}", *small, name="bench"))
-    assert len(lines) == 8
+    assert len(lines) == 9
     figures = [float(re.match(r"[\d.e+-]+", measured).group()) for _, measured, _ in lines]
     assert all(figure >= 0 for figure in figures)
     assert figures[1] > 5  # 1000 faces are 9 MB

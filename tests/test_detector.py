@@ -100,7 +100,7 @@ def test_every_view_of_a_drawn_spot_is_mapped_back_to_where_it_is(detector):
     views = detector.views()
     assert len(set(views)) == 6
     for view in views:
-        found, _ = detector._look(images, source, spots, *view)
+        found, _, _ = detector._look(images, source, spots, *view)
         assert (found - spots).abs().max() < 0.02, view
     assert (detector.detect(images, source)[0] - spots).abs().max() < 0.02
 

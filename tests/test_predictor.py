@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import facekp
 from facekp import KeypointPredictor
 from facekp.checkpoint import load_checkpoint
 from facekp.errors import UserError
@@ -108,9 +109,9 @@ def test_the_shipped_checkpoint_finds_drawn_faces_and_knows_how_well(faces):
 
 
 def test_importing_the_package_is_cheap():
-    code = "import sys, facekp; assert 'torch' not in sys.modules; facekp.KeypointPredictor; assert 'torch' in sys.modules"
+    code = (
+        "import sys, facekp; assert 'torch' not in sys.modules; facekp.KeypointPredictor; assert 'torch' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="nothing"):
-        import facekp
-
         facekp.nothing  # noqa: B018

@@ -19,6 +19,8 @@ SMALL = {
     "evaluate": ["data.rows=60"],
     "submit": [],
     "pack": [],
+    "calibrate": ["data.rows=120"],
+    "export": ["data.rows=40", "check=8", "force=true"],
     "report": ["faces=2", "resamples=100"],
     "dashboard": [],
     "data.synthetic": ["data.rows=20", "test_rows=3"],

@@ -13,7 +13,9 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -34,6 +36,7 @@ from facekp.data.synthetic import draw_faces
 from facekp.data.table import FaceTable
 from facekp.detector import Detector
 from facekp.evaluate import summarise
+from facekp.inference import load_answerers, predict_points
 from facekp.keypoints import Keypoints
 from facekp.loss import build_loss, labelled_mean, mse
 from facekp.metrics import mean_face
@@ -60,7 +63,9 @@ def bench(config: dict[str, Any]) -> list[tuple[str, str, str]]:
         folder = _competition_files(Path(config["data"]["dir"]), Path(scratch) / "drawn", keypoints)
         reading = _bench_reading(folder, Path(scratch) / "cache", keypoints, config)
         reporting = _bench_report(Path(scratch), keypoints, config)
-    return [*reading, *reporting, _bench_pipeline(keypoints, config), *_bench_seed_step(config)]
+    ckpt = config["ckpt"] if isinstance(config["ckpt"], list) else [config["ckpt"]]
+    answering = bench_answers(ckpt, config["rounds"], config["threads"])
+    return [*reading, *reporting, _bench_pipeline(keypoints, config), *answering, *_bench_seed_step(config)]
 
 
 def _competition_files(folder: Path, scratch: Path, keypoints: Keypoints) -> Path:
@@ -211,6 +216,20 @@ def _bench_pipeline(keypoints: Keypoints, config: dict[str, Any]) -> tuple[str, 
     network, rest = (median(part) for part in zip(*times, strict=True))
     name = f"gather, augment, encode, decode of {BATCH} faces: {1000 * rest:.0f} ms; step {1000 * network:.0f} ms"
     return name, f"{100 * rest / (network + rest):.1f} % of a step", "at most 10 %"
+
+
+def bench_answers(ckpt: Sequence[str], rounds: int, threads: int) -> list[tuple[str, str, str]]:
+    """How long checkpoints and exported files take for a face, the first in ms, the others as ratios to it."""
+    torch.set_num_threads(threads)
+    answerers = load_answerers(ckpt)
+    tables = [draw_faces(BATCH, 0, one.detector.keypoints) for one in answerers]
+    tables = [replace(table, source=np.zeros_like(table.source)) for table in tables]
+    tasks = [partial(predict_points, [one], table) for one, table in zip(answerers, tables, strict=True)]
+    times = [[_timed(task) for task in tasks] for _ in range(rounds + 1)][1:]  # the first warms up
+    seconds = [median(own) for own in zip(*times, strict=True)]
+    first = (f"answering {BATCH} faces: {ckpt[0]}", f"{1000 * seconds[0] / BATCH:.1f} ms a face", "")
+    rest = zip(ckpt[1:], seconds[1:], strict=True)
+    return [first, *((f"  {path}", f"{time / seconds[0]:.2f} times as long", "") for path, time in rest)]
 
 
 def _bench_seed_step(config: dict[str, Any]) -> Iterable[tuple[str, str, str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,8 +36,8 @@ from facekp.onnx_file import FORMAT, KEY, NEEDS, OnnxDetector
 log = logging.getLogger(__name__)
 TYPES = {"uint8": torch.uint8, "float32": torch.float32}
 OPSET = 20  # of ONNX
-FURTHEST = {"float32": 0.01}  # pixels that a point may lie from the checkpoint's
-RMSE = {"float32": 0.01, "int8": 0.1}  # pixels by which the RMSE against the labels may differ
+# Pixels by which points may differ from the checkpoint's. The rms distance is a bound for any change of the RMSE.
+LIMITS = {"float32": ("furthest", 0.01), "int8": ("rms", 0.1)}
 EXTRA_FILE = f"{KEY}.json"  # of a torch_export file, which holds the metadata
 Answer = Callable[[Tensor, Tensor], tuple[Tensor, ...]]  # images and source in; points and confidence first
 
@@ -181,8 +180,10 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
 def quantise(path: Path, faces: FaceTable, dtype: torch.dtype, source: int | None) -> None:
     """Turn an ONNX file's convolutions into ones of 8 bits, but the first and the last, in place.
 
-    Weights have a range for every channel, activations one for every layer, read off the faces. The first convolution
-    sees the pixels and the last makes the maps' logits: in 8 bits each costs more than all others together.
+    Weights have a range for every channel, activations one for every layer, read off the faces. The first convolution,
+    which sees the pixels, and the last, which makes the maps' logits, are a hundredth of the arithmetic and a third of
+    the error: 16 faces of the competition by the shipped checkpoint are 0.050 px rms off with both in 8 bits, 0.046
+    with the last, 0.035 with the first; 32 faces 0.033 px with neither.
 
     Args:
         path: changed.
@@ -278,11 +279,10 @@ def tell(figures: dict[str, Any]) -> str:
 
 def _too_far(figures: dict[str, Any], precision: str) -> str:
     """What is wrong with the answers, if anything is."""
-    furthest, gap = FURTHEST.get(precision, math.inf), RMSE[precision]
-    if not figures["furthest"] <= furthest:
-        return f"a point is {figures['furthest']:.3g} px off the checkpoint's, {furthest} px are allowed"
-    change = figures["rms"] if figures["rmse"] is None else abs(figures["rmse"] - figures["rmse_checkpoint"])
-    return "" if change <= gap else f"RMSE differs by {change:.3g} px from the checkpoint's, {gap} px are allowed"
+    name, limit = LIMITS[precision]
+    if figures[name] <= limit:
+        return ""
+    return f"{name}: points are {figures[name]:.3g} px off the checkpoint's, {limit} px are allowed"
 
 
 def _attach(path: Path, entry: dict[str, Any]) -> None:
