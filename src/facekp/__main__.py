@@ -10,6 +10,8 @@ COMMANDS = {
     "evaluate": "score checkpoints on images that didn't train them: facekp evaluate ckpt=FILE",
     "submit": "answer the competition's test images: facekp submit ckpt=FILE out=submission.csv",
     "report": "one page that compares runs, or shows the data: facekp report outputs/…",
+    "predict": "find the points of faces in photos, folders and videos: facekp predict photo.jpg …",
+    "app": "a page in the browser that finds the points of faces: facekp app",
     "pack": "shrink a checkpoint to what answering needs: facekp pack ckpt=FILE out=FILE",
     "ladder": "the starting system's four published steps, one after another",
     "ablation": "train rows that differ in one thing each, and tabulate them",

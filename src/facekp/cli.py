@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -48,6 +48,14 @@ def run(config_name: str, task: Callable[[DictConfig], Any], reword: Callable[[l
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would add lines of its own
         leave(error)
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Plain arguments, and what Hydra is to read: key=value and options, up to the first ``--``."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    settings = [one for one in arguments[:end] if "=" in one or one.startswith("-")]
+    plain = [one for one in arguments[:end] if one not in settings]
+    return [*plain, *arguments[end + 1 :]], settings
 
 
 def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
