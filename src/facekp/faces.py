@@ -19,7 +19,7 @@ import numpy as np
 
 from facekp.errors import UserError
 
-CASCADE = "haarcascade_frontalface_default.xml"
+CASCADE = "haarcascade_frontalface_alt.xml"
 OVERLAP = 0.4  # share of the smaller of two boxes; beyond it they show the same face
 FARTHEST = 2.0  # times larger, or smaller, than the detector's crop a refined one may be; beyond it, points are no face
 

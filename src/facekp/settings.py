@@ -116,6 +116,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "batch": whole(1),
     "frames": optional(whole(1)),
     "port": whole(1, 65535),
+    "max_mega*": number(0, above=True),
     "detector": GROUP,
     "detector.step": number(1.01, 2),
     "detector.neighbours": whole(0),
