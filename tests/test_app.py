@@ -1,4 +1,4 @@
-"""The demo page in a real headless Chromium: upload, wait, look at what is drawn; nothing else of the machine is given."""
+"""The demo page in a real headless Chromium: upload, wait, look at what is drawn; no file is given out."""
 
 import socket
 import time
@@ -61,7 +61,9 @@ def test_a_photo_is_answered_with_points_heatmaps_and_a_table(browser, address, 
     drawn = urllib.request.urlopen(browser.value("document.querySelector('#drawn img').src")).read()
     picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR).astype(int)
     assert (picture[..., 2] - picture[..., 0] > 120).sum() > 100  # red points on a grey face
-    browser.until("document.querySelector('a#csv, #csv a, #csv')?.href || document.querySelector('#csv')?.disabled === false")
+    browser.until(
+        "document.querySelector('a#csv, #csv a, #csv')?.href || document.querySelector('#csv')?.disabled === false"
+    )
     assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
 
 

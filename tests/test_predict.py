@@ -97,7 +97,7 @@ def test_what_is_no_photo_says_why(tmp_path, faces):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Unreadable):
             list(read(str(tmp_path / name)))
-    with pytest.raises(Unreadable, match="96 x 96 pixels; at most 0.001 million"):
+    with pytest.raises(Unreadable, match=r"96 x 96 pixels; at most 0\.001 million"):
         read_image(str(tmp_path / "whole.jpg"), most_pixels=1000)
 
 

@@ -9,9 +9,9 @@ import pytest
 from plotly import graph_objects
 
 from facekp.bench import leave_runs
+from facekp.cli import split_arguments
 from facekp.data.synthetic import draw_faces
 from facekp.errors import UserError
-from facekp.cli import split_arguments
 from facekp.report import report
 from tests.browser import chromium
 from tests.conftest import config_of, facekp

@@ -16,6 +16,7 @@ COMMANDS = {
     "ladder": "the starting system's four published steps, one after another",
     "ablation": "train rows that differ in one thing each, and tabulate them",
     "dashboard": "build a W&B workspace that compares the runs of a project",
+    "scenes": "what finding and cropping costs, on faces pasted into larger scenes",
     "bench": "measure speed and memory as ratios in one run",
     "data.synthetic": "write synthetic faces in the competition's format: facekp data.synthetic out=DIR",
 }

@@ -88,7 +88,7 @@ class Answerer:
 
 
 def points_table(faces: Sequence[Face], names: Sequence[str]) -> pd.DataFrame:
-    """A row a point: face, keypoint, x, y (pixels of the photo), confidence, and the expected error where it is known."""
+    """A row a point: face, keypoint, x, y (pixels of the photo), confidence, expected error if known."""
     rows = []
     for i, face in enumerate(faces):
         for k, name in enumerate(names):
@@ -177,7 +177,10 @@ def serve(config: dict[str, Any], block: bool = True) -> Any:
     """
     paths = config["ckpt"] if isinstance(config["ckpt"], list) else [config["ckpt"]]
     answerer = Answerer(
-        {name: KeypointPredictor.from_checkpoint(path, config["source"], config["device"]) for name, path in _named(paths)},
+        {
+            name: KeypointPredictor.from_checkpoint(path, config["source"], config["device"])
+            for name, path in _named(paths)
+        },
         build_face_detector(config["detector"]),
         config["refine"],
         int(config["max_megapixels"] * 1e6),

@@ -31,7 +31,8 @@ class FaceDetector(Protocol):
         margin: how long the side of the competition's crop is, in sides of a box. Both have the same centre.
     """
 
-    margin: float
+    @property
+    def margin(self) -> float: ...
 
     def find(self, image: np.ndarray) -> np.ndarray:
         """Boxes of the faces in a photo.
@@ -61,7 +62,7 @@ class Haar:
     smallest: int
     longest: int
     # The competition's images are this very cascade's boxes: around 120 of them pasted into scenes, it found boxes with
-    # a median side of 95.0 px of 96, and a median centre within 0.0 px of theirs (`python -m facekp.bench` pastes so).
+    # a median side of 95.0 px of 96, and a median centre within 0.0 px of theirs (`facekp.scenes.paste`).
     margin: float = 1.01
 
     @cached_property

@@ -25,7 +25,9 @@ from facekp.errors import UserError
 WEBCAM = "webcam"
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}  # what a folder is searched for
 BEHIND = 127  # the grey behind what is transparent
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg and OpenCV would tell of broken videos in their own lines
+os.environ.setdefault(
+    "OPENCV_FFMPEG_LOGLEVEL", "-8"
+)  # FFmpeg and OpenCV would tell of broken videos in their own lines
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -1,23 +1,29 @@
-"""Faces of a table pasted into larger scenes, to see what finding and cropping them anew costs.
+"""`python -m facekp.scenes`: faces pasted into larger scenes, to see what finding and cropping them anew costs.
 
-A face comes in, a scene and the face's place in it go out (`paste`); `find_again` compares what `facekp.predict` answers
-for the scenes with what the network answers for the images themselves.
+A face comes in, a scene and the face's place in it go out (`paste`); `find_again` compares what `facekp.predict`
+answers for the scenes with what the network answers for the images themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.random import Generator
+from omegaconf import DictConfig
+from rich.table import Table
 
+from facekp import cli
+from facekp.checkpoint import load_checkpoints
+from facekp.data.reader import read_table
 from facekp.data.table import FaceTable
-from facekp.faces import Crop, FaceDetector
+from facekp.evaluate import unseen_rows
+from facekp.faces import Crop, FaceDetector, build_face_detector
 from facekp.photos import Photo
 from facekp.predict import Face, find_points
 from facekp.predictor import KeypointPredictor
+from facekp.tables import show
 
 FADE = 0.3  # how far a face's reflection reaches beyond its edge, fading out, in sides
 ROOM = 1.0  # of the scene around the face, in sides
@@ -119,7 +125,7 @@ def find_again(
 
 
 def _is_at(face: Face, true: Crop) -> bool:
-    """Whether a face found is the one that was pasted: its crop's middle within half of it, its size within a factor 2."""
+    """Whether a face found is the one pasted: the crop's middle in its inner half, the size within a factor 2."""
     left, top, right, bottom = face.box
     middle = np.array([(left + right) / 2 - true.left, (top + bottom) / 2 - true.top]) / (true.width, true.height)
     return bool(np.abs(middle - 0.5).max() < 0.25) and 0.5 < face.crop.width / true.width < 2
@@ -136,4 +142,30 @@ def pick(table: FaceTable, source: int, faces: int) -> FaceTable:
     return table.take(rows[np.unique(np.linspace(0, len(rows) - 1, min(faces, len(rows))).round().astype(int))])
 
 
-SCALES: Sequence[float] = (0.5, 1.0, 2.0, 4.0, 6.0)
+def main(cfg: DictConfig) -> list[tuple[str, float, Found]]:
+    """Hydra's task: paste faces that trained no checkpoint, for each source and size, and show how they came back."""
+    config = cli.plain(cfg)
+    trained = load_checkpoints(config["ckpt"])
+    keypoints = trained[0].detector.keypoints
+    table = read_table(config["data"], keypoints)
+    held_out = table.take(unseen_rows(trained, table))
+    detector = build_face_detector(config["detector"])
+    lines = []
+    for s, source in enumerate(keypoints.source_names):
+        part = pick(held_out, s, config["faces"])
+        predictor = KeypointPredictor.from_checkpoint(config["ckpt"], source)
+        for scale in config["scales"] if len(part) else []:
+            lines.append((source, scale, find_again(part, predictor, detector, scale, config["refine"])))
+    shown = Table(title="median distance from the label, pixels of the face's own image; of the faces found")
+    for heading in ("source", "size", "faces", "missed", "extra", "itself", "in scenes", "times"):
+        shown.add_column(heading)
+    for source, scale, found in lines:
+        counts = (f"{found.faces}", f"{found.missed}", f"{found.extra}")
+        errors = (f"{found.direct:.3f}", f"{found.pasted:.3f}", f"{found.pasted / found.direct:.2f}")
+        shown.add_row(source, f"{scale:g}", *counts, *errors)
+    show(shown)
+    return lines
+
+
+if __name__ == "__main__":
+    cli.run("scenes", main)

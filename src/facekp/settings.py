@@ -112,6 +112,10 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "source": optional(TEXT),
     "device": TEXT,
     "refine": FLAG,
+    "scales": (
+        lambda value: isinstance(value, list) and all(_is_number(one) and one > 0 for one in value),
+        "a list of numbers above 0",
+    ),
     "draw": FLAG,
     "batch": whole(1),
     "frames": optional(whole(1)),
