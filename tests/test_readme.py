@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 
+import cv2
 import pytest
 
 from facekp.data.csv import write_test, write_training
@@ -21,6 +22,7 @@ SMALL = {
     "pack": [],
     "calibrate": ["data.rows=120"],
     "export": ["data.rows=40", "check=8", "force=true"],
+    "predict": [],
     "report": ["faces=2", "resamples=100"],
     "dashboard": [],
     "data.synthetic": ["data.rows=20", "test_rows=3"],
@@ -34,6 +36,7 @@ def home(tmp_path_factory, scheme):
     faces = draw_faces(60, 0, scheme)
     write_training(folder / "data" / "kaggle" / "training.csv", faces)
     write_test(folder / "data" / "kaggle", faces, faces.mask)
+    cv2.imwrite(str(folder / "photo.jpg"), faces.images[0])
     return folder
 
 

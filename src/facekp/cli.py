@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -54,6 +54,14 @@ def _set_up_messages() -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Plain arguments, and what Hydra is to read: key=value and options, up to the first ``--``."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    settings = [one for one in arguments[:end] if "=" in one or one.startswith("-")]
+    plain = [one for one in arguments[:end] if one not in settings]
+    return [*plain, *arguments[end + 1 :]], settings
 
 
 def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

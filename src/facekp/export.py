@@ -92,6 +92,7 @@ def describe(
         "format": FORMAT,
         **{key: settings[key] for key in ("keypoints", "size", "decoder", "calibration")},
         "source": None if source is None else trained.detector.keypoints.source_names[source],
+        "mean_face": trained.detector.mean_face.tolist(),
         "precision": config["precision"],
         "check": figures,
         "trained_on": None if hashes is None else hashes.tolist(),

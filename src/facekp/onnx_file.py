@@ -27,6 +27,7 @@ class OnnxDetector:
         keypoints: the scheme of the answer.
         size: (H, W) of the images in pixels.
         decoder: settings that were exported; nothing else can be had.
+        mean_face: float32 (S, K, 2), pixels.
         source: the one it answers by; None: whichever is asked for.
         entry: the file's metadata (`facekp.export.describe`).
     """
@@ -48,6 +49,7 @@ class OnnxDetector:
         self.size: tuple[int, int] = (height, width)
         self.decoder: dict[str, Any] = self.entry["decoder"]
         self.source: str | None = self.entry["source"]
+        self.mean_face = torch.tensor(self.entry["mean_face"])
         self.types = {
             one.name: np.uint8 if one.type == "tensor(uint8)" else np.float32 for one in self.session.get_inputs()
         }

@@ -92,6 +92,11 @@ class KeypointPredictor:
         """The labelling conventions that can be asked for."""
         return self.keypoints.source_names
 
+    @property
+    def mean_face(self) -> np.ndarray:
+        """float32 (K, 2): the mean training face of the predictor's own source, in pixels of a crop."""
+        return self.trained[0].detector.mean_face[self.source].cpu().numpy()
+
     def __call__(self, images: Any, source: str | None = None) -> tuple[Any, Any]:
         """Points and confidence of crops, as in `Answers`.
 

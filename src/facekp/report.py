@@ -28,14 +28,6 @@ RUNS = Path("outputs")  # where runs are looked for if no path is given
 MEGABYTE = 1e6
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Paths, and what Hydra is to read: key=value and options, up to the first ``--``."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    settings = [one for one in arguments[:end] if "=" in one or one.startswith("-")]
-    plain = [one for one in arguments[:end] if one not in settings]
-    return [Path(one) for one in [*plain, *arguments[end + 1 :]]], settings
-
-
 def report(config: dict[str, Any], paths: Sequence[Path]) -> Path:
     """Write the page.
 
@@ -81,5 +73,5 @@ def main(cfg: DictConfig, paths: Sequence[Path]) -> Path:
 
 
 if __name__ == "__main__":
-    PATHS, sys.argv[1:] = split_arguments(sys.argv[1:])
-    cli.run("report", partial(main, paths=PATHS))
+    NAMES, sys.argv[1:] = cli.split_arguments(sys.argv[1:])
+    cli.run("report", partial(main, paths=[Path(name) for name in NAMES]))
