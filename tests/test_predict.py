@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facekp.data.images import Unreadable, read_image
 from facekp.errors import UserError
 from facekp.faces import Whole
-from facekp.photos import Photo, Unreadable, read, read_image, sources
+from facekp.photos import Photo, read, sources
 from facekp.predict import Face, find_points, predict
 from facekp.predictor import KeypointPredictor
 from facekp.scenes import find_again, paste

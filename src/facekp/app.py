@@ -21,9 +21,10 @@ from omegaconf import DictConfig
 from PIL import UnidentifiedImageError
 
 from facekp import cli
+from facekp.data.images import Unreadable, read_image
 from facekp.errors import UserError
 from facekp.faces import FaceDetector, build_face_detector
-from facekp.photos import Photo, Unreadable, read_image
+from facekp.photos import Photo
 from facekp.predict import Face, draw, find_points
 from facekp.predictor import KeypointPredictor
 

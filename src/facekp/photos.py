@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import glob
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from facekp.data.images import Unreadable, read_image
 from facekp.errors import UserError
 
 WEBCAM = "webcam"
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}  # what a folder is searched for
-BEHIND = 127  # the grey behind what is transparent
 os.environ.setdefault(
     "OPENCV_FFMPEG_LOGLEVEL", "-8"
 )  # FFmpeg and OpenCV would tell of broken videos in their own lines
@@ -53,10 +51,6 @@ class Photo:
     def grey(self) -> np.ndarray:
         """uint8 (H, W)."""
         return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY)
-
-
-class Unreadable(Exception):
-    """A file is no photo and no video; the message says why, without its name."""
 
 
 def sources(arguments: Sequence[str], without: Path | None = None) -> list[str]:
@@ -119,44 +113,6 @@ def read(name: str, frames: int | None = None) -> Iterator[Photo]:
             alias = Path(folder, "video")
             alias.symlink_to(os.path.abspath(name))
             yield from _frames(cv2.VideoCapture(str(alias), cv2.CAP_FFMPEG), name, frames)
-
-
-def read_image(file: str | IO[bytes], most_pixels: int | None = None) -> np.ndarray:
-    """The pixels of a photo: turned as its EXIF says, on grey where transparent, 16 bits scaled to 8.
-
-    Args:
-        file: a path or an open file.
-        most_pixels: larger photos are refused, before they are unpacked; None: Pillow's own limit, 179 million.
-
-    Returns:
-        uint8 (H, W, 3), red, green, blue.
-
-    Raises:
-        UnidentifiedImageError: it is no image.
-        Unreadable: it is broken, too large, or can't be opened.
-    """
-    try:
-        with warnings.catch_warnings(), Image.open(file) as opened:
-            warnings.simplefilter("ignore")  # of Pillow, about large photos and odd tags
-            if most_pixels is not None and opened.width * opened.height > most_pixels:
-                raise Unreadable(f"{opened.width} x {opened.height} pixels; at most {most_pixels / 1e6:g} million")
-            return _plain(ImageOps.exif_transpose(opened))
-    except (UnidentifiedImageError, Unreadable):
-        raise
-    except Exception as error:  # whatever a decoder makes of broken bytes
-        raise Unreadable(str(error) or type(error).__name__) from error
-
-
-def _plain(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(("I", "F")):  # one channel of 16 bits or more
-        levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        top = 65535 if levels.max() > 255 or image.mode != "F" else 255 if levels.max() > 1 else 1
-        grey = np.clip(levels * (255 / top), 0, 255).round().astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, (BEHIND, BEHIND, BEHIND, 255))
-        image = Image.alpha_composite(ground, image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
 
 
 def _frames(video: cv2.VideoCapture, name: str, frames: int | None) -> Iterator[Photo]:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import UnidentifiedImageError
 
+from facekp.data.images import Unreadable, read_image
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.keypoints import Keypoints
@@ -29,7 +30,6 @@ from facekp.keypoints import Keypoints
 log = logging.getLogger(__name__)
 VERSION = 1  # part of the cache's key: raise it whenever the same photos would give another table
 LARGEST_BOX = 3  # times the photo's longer side; a larger one is in other units
-BEHIND = (127, 127, 127, 255)  # what stands behind transparent pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +83,13 @@ def read_photo(path: Path) -> np.ndarray:
     Raises:
         UserError: it does not exist or can't be read.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: does not exist")
     try:
-        with Image.open(path) as image:
-            return _grey(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: does not exist") from error
-    except Exception as error:  # whatever decoding makes of foreign bytes
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        return cv2.cvtColor(read_image(str(path)), cv2.COLOR_RGB2GRAY)
+    except (Unreadable, UnidentifiedImageError) as error:
+        reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: can't be read as an image ({reason})") from error
-
-
-def _grey(image: Image.Image) -> np.ndarray:
-    if image.mode == "F":
-        raise ValueError("its pixels are fractions; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits, whatever the order of the bytes
-        return np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, BEHIND), image)
-    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2GRAY)
 
 
 def cut_out(photo: np.ndarray, left: int, top: int, side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
