@@ -105,7 +105,7 @@ class HeatmapCodec:
         Returns:
             float32 (..., K), in pixels; NaN where no value is above 0.
         """
-        maps, variance = heatmaps.clamp_min(0), 0.0
+        maps, variance = heatmaps.clamp_min(0), heatmaps.new_zeros((), dtype=torch.float64)
         for summed in (maps.sum(-2, dtype=torch.float64), maps.sum(-1, dtype=torch.float64)):
             share = summed / summed.sum(-1, keepdim=True)
             grid = torch.arange(summed.shape[-1], device=maps.device, dtype=torch.float64)
