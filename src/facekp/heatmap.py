@@ -105,13 +105,13 @@ class HeatmapCodec:
         Returns:
             float32 (..., K), in pixels; NaN where no value is above 0.
         """
-        maps, variances = heatmaps.clamp_min(0), []
+        maps, variance = heatmaps.clamp_min(0), heatmaps.new_zeros((), dtype=torch.float64)
         for summed in (maps.sum(-2, dtype=torch.float64), maps.sum(-1, dtype=torch.float64)):
             share = summed / summed.sum(-1, keepdim=True)
             grid = torch.arange(summed.shape[-1], device=maps.device, dtype=torch.float64)
             apart = grid - (share @ grid)[..., None]
-            variances.append((share * apart**2).sum(-1))
-        return (self.stride * torch.sqrt(variances[0] + variances[1])).float()
+            variance = variance + (share * apart**2).sum(-1)
+        return (self.stride * torch.sqrt(variance)).float()
 
 
 def flip_points(points: Tensor, width: int) -> Tensor:
