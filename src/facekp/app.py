@@ -160,8 +160,8 @@ def build_page(answerer: Answerer) -> Any:
             elem_id="points",
         )
         outputs = [drawn, maps, table, csv, status]
-        gr.on([photo.upload, chosen.change], answerer.for_page, [photo, chosen], outputs, api_name=False)
-        webcam.change(answerer.for_page, [webcam, chosen], outputs, api_name=False)
+        gr.on([photo.upload, chosen.change], answerer.for_page, [photo, chosen], outputs, api_visibility="private")
+        webcam.change(answerer.for_page, [webcam, chosen], outputs, api_visibility="private")
     return page
 
 

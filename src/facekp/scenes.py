@@ -119,7 +119,7 @@ def find_again(
         extra += len(faces) - len(own)
         if own:
             back = (own[0].points - (true.left, true.top) + 0.5) / true.scale - 0.5
-            errors.append(tuple(_distances(points, table.points[i]) for points in (direct[i], back)))
+            errors.append((_distances(direct[i], table.points[i]), _distances(back, table.points[i])))
     medians = [float(np.median(np.concatenate(column))) for column in zip(*errors, strict=True)] or [np.nan, np.nan]
     return Found(len(table), len(table) - len(errors), extra, *medians)
 
