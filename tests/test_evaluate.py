@@ -12,8 +12,8 @@ import yaml
 from facekp.checkpoint import load_checkpoint
 from facekp.data.synthetic import draw_faces
 from facekp.errors import UserError
-from facekp.evaluate import load_all, score, summarise, unseen_rows
-from facekp.inference import predict_points
+from facekp.evaluate import score, summarise, unseen_rows
+from facekp.inference import load_answerers, predict_points
 from facekp.train import train
 from tests.conftest import TINY, config_of
 
@@ -88,12 +88,15 @@ def test_below_a_hundred_values_none_is_left_out(table):
 
 def test_the_checkpoint_s_decoder_holds_unless_another_is_asked_for(tiny_run):
     path = str(tiny_run / "checkpoints" / "best.ckpt")
-    assert load_all(config_of(f"ckpt={path}", name="evaluate"))[0].detector.decoder["rule"] == "subpixel"
-    asked = config_of(f"ckpt={path}", "decoder=argmax", name="evaluate")
     one_view = {"shift": 0.0, "scale": 0.0}
-    assert load_all(asked)[0].detector.decoder == {"rule": "argmax", "flip": False, "floor": 0.0, **one_view}
-    one_key = config_of(f"ckpt={path}", "decoder.flip=true", name="evaluate")
-    assert load_all(one_key)[0].detector.decoder == {"rule": "subpixel", "flip": True, "floor": 0, **one_view}
+
+    def decoder(*overrides):
+        config = config_of(f"ckpt={path}", *overrides, name="evaluate")
+        return load_answerers(config["ckpt"], config["decoder"])[0].detector.decoder
+
+    assert decoder()["rule"] == "subpixel"
+    assert decoder("decoder=argmax") == {"rule": "argmax", "flip": False, "floor": 0.0, **one_view}
+    assert decoder("decoder.flip=true") == {"rule": "subpixel", "flip": True, "floor": 0, **one_view}
 
 
 def test_images_of_another_size_are_told(tiny_run, table):

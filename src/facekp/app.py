@@ -179,7 +179,7 @@ def serve(config: dict[str, Any], block: bool = True) -> Any:
     paths = config["ckpt"] if isinstance(config["ckpt"], list) else [config["ckpt"]]
     answerer = Answerer(
         {
-            name: KeypointPredictor.from_checkpoint(path, config["source"], config["device"])
+            name: KeypointPredictor.from_checkpoint(path, config["source"], config["device"], decoder=config["decoder"])
             for name, path in _named(paths)
         },
         build_face_detector(config["detector"]),

@@ -97,22 +97,10 @@ def unseen_rows(trained: Sequence[Answerer], table: FaceTable) -> np.ndarray:
     return rows
 
 
-def load_all(cfg: dict[str, Any]) -> list[Answerer]:
-    """What ``ckpt=FILE``, ``ckpt=[A,B]`` or ``ckpt=shipped`` names, with ``decoder=`` put over the checkpoints' own.
-
-    Raises:
-        UserError: one can't be read, the decoder is unknown, or an exported file was made with another.
-    """
-    trained = load_answerers(cfg["ckpt"])
-    for one in trained:
-        one.detector.override_decoder({key: value for key, value in cfg["decoder"].items() if value is not None})
-    return trained
-
-
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Hydra's task: score, show, and write where a folder was named."""
     config = cli.plain(cfg)
-    trained = load_all(config)
+    trained = load_answerers(config["ckpt"], config["decoder"])
     table = read_table(config["data"], trained[0].detector.keypoints)
     if np.isnan(table.points).all():
         raise UserError("data: the table holds no labelled point; nothing can be scored")

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +25,22 @@ BATCH = 16
 Answerer = Trained | Exported
 
 
-def load_answerers(ckpt: str | Path | Sequence[str | Path]) -> list[Answerer]:
+def load_answerers(ckpt: str | Path | Sequence[str | Path], decoder: Mapping[str, Any] | None = None) -> list[Answerer]:
     """What ``ckpt=`` names where nothing but answers is asked for: checkpoints, ``shipped``, ONNX files, or a list.
 
+    Args:
+        ckpt: one or several.
+        decoder: settings put over the files' own (`facekp.detector.Detector`); a value of None leaves the own one.
+
     Raises:
-        UserError: one can't be read (`facekp.checkpoint.load_checkpoint`, `facekp.onnx_file.load_onnx`).
+        UserError: one can't be read (`facekp.checkpoint.load_checkpoint`, `facekp.onnx_file.load_onnx`), the decoder is
+            unknown, or an exported file was made with another.
     """
     paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
-    return [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
+    answerers = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
+    for one in answerers:
+        one.detector.override_decoder({key: value for key, value in (decoder or {}).items() if value is not None})
+    return answerers
 
 
 def predict_points(

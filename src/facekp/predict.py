@@ -265,7 +265,9 @@ def predict(config: dict[str, Any], names: Sequence[str]) -> Outcome:
     """
     out = Path(config["out"])
     files = sources(names, without=out)
-    predictor = KeypointPredictor.from_checkpoint(config["ckpt"], config["source"], config["device"])
+    predictor = KeypointPredictor.from_checkpoint(
+        config["ckpt"], config["source"], config["device"], decoder=config["decoder"]
+    )
     detector = build_face_detector(config["detector"])
     broken: list[str] = []
     with Progress(console=Console(stderr=True)) as progress:

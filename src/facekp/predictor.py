@@ -7,7 +7,7 @@ points, confidence = KeypointPredictor.from_checkpoint("shipped")(images)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +65,7 @@ class KeypointPredictor:
         source: str | None = None,
         device: str = "cpu",
         batch_size: int = BATCH,
+        decoder: Mapping[str, Any] | None = None,
     ) -> KeypointPredictor:
         """Read what answers.
 
@@ -74,11 +75,14 @@ class KeypointPredictor:
             source: the labelling convention to answer by; None: the first, or an exported file's own.
             device: of torch, e.g. ``cuda``; exported files answer on the CPU.
             batch_size: crops at a time; on a CPU more than 16 are slower.
+            decoder: settings instead of the files' own (`facekp.detector.Detector`): ``{"shift": 0, "scale": 0}`` takes
+                one look at a crop, ``{"flip": False}`` no mirrored one.
 
         Raises:
-            UserError: a file can't be read, the files' schemes or sizes differ, or they know no such source.
+            UserError: a file can't be read or has no such decoder, the files' schemes or sizes differ, or they know no
+                such source.
         """
-        trained = load_answerers(path)
+        trained = load_answerers(path, decoder)
         if not trained:
             raise UserError("from_checkpoint: the list of checkpoints is empty; name at least one")
         first = trained[0].detector

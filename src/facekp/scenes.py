@@ -153,7 +153,7 @@ def main(cfg: DictConfig) -> list[tuple[str, float, Found]]:
     lines = []
     for s, source in enumerate(keypoints.source_names):
         part = pick(held_out, s, config["faces"])
-        predictor = KeypointPredictor.from_checkpoint(config["ckpt"], source)
+        predictor = KeypointPredictor.from_checkpoint(config["ckpt"], source, decoder=config["decoder"])
         for scale in config["scales"] if len(part) else []:
             lines.append((source, scale, find_again(part, predictor, detector, scale, config["refine"])))
     shown = Table(title="median distance from the label, pixels of the face's own image; of the faces found")

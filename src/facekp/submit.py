@@ -11,8 +11,7 @@ from facekp import cli
 from facekp.data.csv import write_submission
 from facekp.data.reader import read_test
 from facekp.errors import UserError
-from facekp.evaluate import load_all
-from facekp.inference import predict_points
+from facekp.inference import load_answerers, predict_points
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> Path:
     """Hydra's task: read, answer, write."""
     config = cli.plain(cfg)
-    trained = load_all(config)
+    trained = load_answerers(config["ckpt"], config["decoder"])
     if "dir" not in config["data"]:
         raise UserError("submit answers files: take data=kaggle data.dir=DIR")
     table, lookup = read_test(config["data"], trained[0].detector.keypoints)
