@@ -123,12 +123,13 @@ def begin(config: DictConfig) -> None:
         UserError: the folder holds another sweep, or two jobs would get one name.
     """
     folder, given = Path(config.hydra.sweep.dir), config.hydra.overrides
-    overrides = [one for one in (*given.task, *given.hydra) if _key(one) not in UNTOLD]
+    as_written: Any = OmegaConf.to_container(given, resolve=False)  # one may refer to what only a job has
+    overrides = [one for one in (*as_written["task"], *as_written["hydra"]) if _key(one) not in UNTOLD]
     if any(folder.glob("*/status.json")) and _unbudgeted(_read_overrides(folder)) != _unbudgeted(overrides):
         raise UserError(
             f"hydra.sweep.dir={folder}: holds another sweep; choose another, or go on with {RESUME}{folder}"
         )
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(given.task))
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(as_written["task"])
     excluded = [*config.hydra.job.config.override_dirname.exclude_keys, *_constant(parsed)]
     search: Any = OmegaConf.to_container(config[SEARCH], resolve=True)
     check({SEARCH: search})
