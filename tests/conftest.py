@@ -119,3 +119,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert figures["rmse"] != figures["mean_face"]["rmse"]
     assert pd.read_csv(folder / "predictions.csv").groupby("keypoint")["x"].nunique().min() > 1
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_readme.py", "test_tutorial.py", "test_export.py"))

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, precedence, any working directory."""
 
+import subprocess
 import sys
 
 import pytest
@@ -147,3 +148,9 @@ def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, tmp_path, caps
         cli.run("bench", interrupted)
     assert end.value.code == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["predict", "app", "submit", "pack", "data.synthetic", "dashboard"])
+def test_what_trains_nothing_does_not_wait_for_lightning_s_imports(name):
+    code = f"import sys, facekp.{name}; assert not {{'pytorch_lightning', 'torchmetrics'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

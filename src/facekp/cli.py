@@ -19,14 +19,13 @@ from hydra.errors import HydraException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facekp.conf import CONF_DIR
 from facekp.errors import UserError
 from facekp.settings import check
 
 PLACES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-MISTAKES = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException, *PLACES)
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, *PLACES)
 
 
 def run(config_name: str, task: Callable[[DictConfig], Any], reword: Callable[[list[str]], list[str]] = list) -> None:

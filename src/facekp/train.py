@@ -15,6 +15,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facekp import cli, runs, search, sweep
 from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers
@@ -176,7 +177,7 @@ def _build_trainer(config: Config, folder: Path, interim: Interim, beside: Seque
             enable_progress_bar=bool(config["callbacks"]["progress"]),
             enable_model_summary=False,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, MisconfigurationException) as error:
         raise UserError(f"trainer: {error}") from error
 
 
