@@ -19,7 +19,9 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from facekp import cli
 from facekp.cli import plain
 from facekp.conf import CONF_DIR
 from facekp.data.synthetic import draw_faces
@@ -119,6 +121,26 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert figures["rmse"] != figures["mean_face"]["rmse"]
     assert pd.read_csv(folder / "predictions.csv").groupby("keypoint")["x"].nunique().min() > 1
     return folder
+
+
+@pytest.fixture
+def run_here(monkeypatch, tmp_path, capfd):
+    """Run an entry point in this process, in tmp_path; give back its exit code and its stderr."""
+
+    def run(name, task, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        GlobalHydra.instance().clear()
+        try:
+            cli.run(name, task)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            GlobalHydra.instance().clear()
+        return code, capfd.readouterr().err
+
+    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

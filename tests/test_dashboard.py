@@ -2,13 +2,11 @@
 
 import json
 import re
-import sys
 
 import pandas as pd
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
-from facekp import cli, dashboard
+from facekp import dashboard
 from facekp.wandb_run import summary_of
 from tests.conftest import REPOSITORY, config_of
 
@@ -17,25 +15,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_worksp
 
 
 @pytest.fixture
-def call(monkeypatch, tmp_path, capfd):
-    """Run `facekp.dashboard` in this process, without an account; give back exit code and stderr."""
-
-    def run(*arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("WANDB_API_KEY", raising=False)
-        monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-        monkeypatch.setattr(sys, "argv", ["dashboard", *arguments])
-        GlobalHydra.instance().clear()
-        try:
-            cli.run("dashboard", dashboard.main)
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            GlobalHydra.instance().clear()
-        return code, capfd.readouterr().err
-
-    return run
+def call(monkeypatch, tmp_path, run_here):
+    """`run_here` for `facekp.dashboard`, without an account."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    return lambda *arguments: run_here("dashboard", dashboard.main, *arguments)
 
 
 def panels_of(view):

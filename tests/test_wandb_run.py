@@ -49,15 +49,22 @@ def summary(part):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """Run folders of a sweep of two and of a single run, all of one seed, made by two processes at the same time."""
+    """Run folders of a sweep of two and of a single run, all of one seed, made by two processes at the same time.
+
+    The single run speaks through this process's client, as runs started by a program that uses W&B itself do.
+    """
     root = tmp_path_factory.mktemp("wandb")
+    wandb_setup.singleton().ensure_service()
+    alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    assert len(alone) < len(os.environ)
     train = [sys.executable, "-m", "facekp.train"]
     commands = [
         [*train, "-m", *WANDB, "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", "hydra.sweep.subdir=${hydra.job.num}"],
         [*train, *WANDB, "lr=5e-4", f"out={root}/single"],
     ]
     processes = [
-        subprocess.Popen(c, cwd=root, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) for c in commands
+        subprocess.Popen(c, cwd=root, env=env, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+        for c, env in zip(commands, (alone, os.environ), strict=True)
     ]
     told = [process.communicate(timeout=900)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told

@@ -7,7 +7,6 @@ there: Markdown between two comments of a document, every run's figures as CSV, 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shlex
@@ -201,20 +200,17 @@ def _read_run(run: Run) -> dict[str, Any]:
     overrides = _told(yaml.safe_load((run.folder / "overrides.yaml").read_text()))
     if overrides != _told(run.overrides):
         log.warning("%s: run with %s, which rows no longer says; told as run", run.folder, " ".join(overrides))
-    figures = json.loads((run.folder / "metrics.json").read_text())
-    curve = runs.read_curve(run.folder)  # its minutes go on over a resume, those of metrics.json start anew
     return {
-        **figures,
+        **runs.read_figures(run.folder),
         "row": run.row,
         "seed": run.seed,
-        "minutes": figures.get("minutes") if curve is None else curve["minutes"].iloc[-1],
         "revision": (run.folder / "git.txt").read_text().strip(),
         "command": shlex.join(["python", "-m", f"facekp.{run.command}", *overrides]),
     }
 
 
 def _told(overrides: list[str]) -> list[str]:
-    return [override for override in overrides if override.split("=")[0].lstrip("+~") not in UNTOLD]
+    return [override for override in overrides if cli.key_of(override) not in UNTOLD]
 
 
 def tabulate(found: pd.DataFrame, rows: list[dict[str, Any]], sources: list[str]) -> pd.DataFrame:

@@ -95,6 +95,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(part for part in parts if part and not part.startswith(drop))
 
 
+def key_of(override: str) -> str:
+    """What an override ``key=value`` is about, without Hydra's signs for adding and removing."""
+    return override.split("=")[0].lstrip("+~")
+
+
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain dictionaries and values, every reference resolved.
 

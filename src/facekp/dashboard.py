@@ -95,11 +95,12 @@ def own_entity() -> str:
         UserError: there is no account, or it can't be asked.
     """
     import wandb
-    from wandb.sdk.lib import wbauth
+
+    from facekp.wandb_run import has_account  # here, as it brings Lightning
 
     way_out = "; wandb login gives one, dry_run=true out=FILE.json only writes the specification"
     client = wandb.setup(wandb.Settings(silent=True)).settings
-    if client.api_key is None and wbauth.read_netrc_auth(host=client.base_url) is None:
+    if not has_account(client):
         raise UserError(f"dashboard: no W&B account on this machine{way_out}")
     try:
         return str(wandb.Api(timeout=20).default_entity)

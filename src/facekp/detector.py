@@ -79,15 +79,15 @@ class Detector(nn.Module):
         return self.codec.size
 
     def override_decoder(self, settings: Mapping[str, Any]) -> None:
-        """Decode otherwise than so far.
+        """Decode otherwise than so far; a value of None leaves what was.
 
         Raises:
             UserError: an unknown rule.
         """
-        rule = settings.get("rule", self.decoder.get("rule"))
-        if rule not in DECODERS:
-            raise UserError(f"decoder.rule: {rule!r} is unknown; choose one of {', '.join(DECODERS)}")
-        self.decoder |= settings
+        decoder = self.decoder | {key: value for key, value in settings.items() if value is not None}
+        if decoder.get("rule") not in DECODERS:
+            raise UserError(f"decoder.rule: {decoder.get('rule')!r} is unknown; choose one of {', '.join(DECODERS)}")
+        self.decoder = decoder
 
     def settings(self) -> dict[str, Any]:
         """Plain values from which `from_settings` builds the same detector, for a checkpoint."""
@@ -168,9 +168,13 @@ class Detector(nn.Module):
     def answer(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """`detect`, and each point's expected error (N, K) in pixels; None without a calibration for this decoder."""
         points, confidence, deviation = self.measure(images, source)
-        if self.calibration is None or self.calibration.decoder != self.decoder:
-            return points, confidence, None
-        return points, confidence, self.calibration.expected(deviation, source)
+        calibration = self.own_calibration()
+        return points, confidence, None if calibration is None else calibration.expected(deviation, source)
+
+    def own_calibration(self) -> Calibration | None:
+        """The calibration, where it was fitted for the decoder of now."""
+        fits = self.calibration is not None and self.calibration.decoder == self.decoder
+        return self.calibration if fits else None
 
     def measure(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`detect`, and the maps' deviation (N, K) in pixels, the root of its mean square over the views."""
@@ -180,17 +184,17 @@ class Detector(nn.Module):
         return self._fill(points, confidence, source), confidence, variance.sqrt()
 
     def views(self) -> list[tuple[float, float, float]]:
-        """Factor around the image's centre, and shift right and down in pixels, of every view but the image itself."""
-        shift, scale = self.decoder["shift"], self.decoder["scale"]
+        """Factor, right and down of every other view: what the image has at p shows at factor * p + (right, down)."""
+        (height, width), shift, scale = self.codec.size, self.decoder["shift"], self.decoder["scale"]
         moved = [(1.0, -shift, 0.0), (1.0, shift, 0.0), (1.0, 0.0, -shift), (1.0, 0.0, shift)] if shift else []
-        return moved + ([(1 + scale, 0.0, 0.0), (1 - scale, 0.0, 0.0)] if scale else [])
+        scaled = [(1 + share, -share * (width - 1) / 2, -share * (height - 1) / 2) for share in (scale, -scale)]
+        return moved + (scaled if scale else [])
 
     def _look(
         self, images: Tensor, source: Tensor, points: Tensor, factor: float, right: float, down: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What one view of the images answers, in the images' own pixels; NaN where it doesn't show the points."""
-        height, width = self.codec.size
-        offset = points.new_tensor([(1 - factor) * (width - 1) / 2 + right, (1 - factor) * (height - 1) / 2 + down])
+        offset = points.new_tensor([right, down])
         matrix = torch.cat([factor * torch.eye(2).to(points), offset[:, None]], dim=1).expand(len(images), 2, 3)
         view, shown = warp(images.float(), points.flatten(1, -2), matrix)
         found, confidence, variance = self._read(self.heatmaps(view), source)

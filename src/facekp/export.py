@@ -30,7 +30,7 @@ from facekp.errors import UserError
 from facekp.evaluate import summarise
 from facekp.files import atomic
 from facekp.graph import DetectorGraph, OneSource
-from facekp.inference import batches
+from facekp.inference import batches, check_fits
 from facekp.onnx_file import FORMAT, KEY, NEEDS, OnnxDetector
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def _load(config: dict[str, Any]) -> Trained:
     if not isinstance(config["ckpt"], str):
         raise UserError(f"ckpt={config['ckpt']}: a graph is made of one checkpoint; name one file")
     trained = load_checkpoint(config["ckpt"])
-    trained.detector.override_decoder({key: value for key, value in config["decoder"].items() if value is not None})
+    trained.detector.override_decoder(config["decoder"])
     return trained
 
 
@@ -145,8 +145,7 @@ def _faces(config: dict[str, Any], trained: Trained, source: int | None) -> tupl
     rows = np.arange(len(table)) if source is None else np.flatnonzero(table.source == source)
     if len(rows) < 2:
         raise UserError(f"data: {len(rows)} faces of source={config['source']}; at least 2 are needed for the check")
-    if table.size != trained.detector.size:
-        raise UserError(f"{trained.path}: takes images of size {trained.detector.size}, not {table.size}")
+    check_fits(trained, table)
     picked = rows[np.unique(np.linspace(0, len(rows) - 1, 2 * config["check"]).astype(int))]
     return table.take(picked[::2]), table.take(picked[1::2])
 

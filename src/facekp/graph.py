@@ -28,12 +28,12 @@ class DetectorGraph(nn.Module):
         super().__init__()
         self.detector = detector
         height, width = detector.codec.size
-        factor, right, down = torch.tensor([(1.0, 0.0, 0.0), *detector.views()]).T  # the image itself comes first
-        offset = torch.stack([(1 - factor) * (width - 1) / 2 + right, (1 - factor) * (height - 1) / 2 + down], dim=-1)
-        self.register_buffer("across", _bilinear(factor, offset[:, 0], width))
-        self.register_buffer("down", _bilinear(factor, offset[:, 1], height))
+        views = torch.tensor([(1.0, 0.0, 0.0), *detector.views()])  # the image itself comes first
+        factor, right, down = views.T
+        self.register_buffer("across", _bilinear(factor, right, width))
+        self.register_buffer("down", _bilinear(factor, down, height))
         self.register_buffer("factor", factor[:, None])
-        self.register_buffer("offset", offset)
+        self.register_buffer("offset", views[:, 1:])
 
     def forward(self, images: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         """
@@ -45,7 +45,7 @@ class DetectorGraph(nn.Module):
             points float32 (N, K, 2) in pixels, confidence float32 (N, K); and expected errors float32 (N, K) in pixels,
             where the detector holds a calibration for its decoder.
         """
-        detector, calibration = self.detector, self.detector.calibration
+        detector, calibration = self.detector, self.detector.own_calibration()
         views = self.down @ images.float() @ self.across.mT  # (N, V, H, W)
         heatmaps = detector.activate(self._raw(views, source))  # (N, K, V, h, w)
         found, peak = detector.codec.decode(heatmaps, detector.decoder["rule"])  # (N, K, V, 2), (N, K, V)
@@ -55,7 +55,7 @@ class DetectorGraph(nn.Module):
         confidence = _mean((peak / detector.certain_peak)[..., None], shown[..., None])[..., 0]
         silent = points.isnan().any(dim=-1) | (confidence < detector.decoder["floor"])
         points = torch.where(silent[..., None], detector.mean_face[source], points)
-        if calibration is None or calibration.decoder != detector.decoder:
+        if calibration is None:
             return points, confidence
         variance = detector.codec.deviation(heatmaps)[..., None] ** 2
         deviation = _mean(variance, shown[..., None] & ~variance.isnan())[..., 0].sqrt()

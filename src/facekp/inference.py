@@ -39,7 +39,7 @@ def load_answerers(ckpt: str | Path | Sequence[str | Path], decoder: Mapping[str
     paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
     answerers = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
     for one in answerers:
-        one.detector.override_decoder({key: value for key, value in (decoder or {}).items() if value is not None})
+        one.detector.override_decoder(decoder or {})
     return answerers
 
 
@@ -60,14 +60,18 @@ def predict_points(
         UserError: a checkpoint is of another scheme or size than the table.
     """
     for one in trained:
-        _check_fits(one, table)
+        check_fits(one, table)
     asked = table.source if source is None else source
     answers = [_predict(one, table, asked) for one in trained]
     points, confidence = zip(*answers, strict=True)
     return np.stack(points).mean(axis=0, dtype=np.float32), np.stack(confidence).mean(axis=0, dtype=np.float32)
 
 
-def _check_fits(trained: Answerer, table: FaceTable) -> None:
+def check_fits(trained: Answerer, table: FaceTable) -> None:
+    """
+    Raises:
+        UserError: it is of another scheme or size than the table.
+    """
     own, asked = trained.detector.keypoints, table.keypoints
     if own.names != asked.names or own.source_names != asked.source_names:
         raise UserError(f"{trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")

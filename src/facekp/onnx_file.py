@@ -55,12 +55,13 @@ class OnnxDetector:
         }
 
     def override_decoder(self, settings: Mapping[str, Any]) -> None:
-        """
+        """As `facekp.detector.Detector.override_decoder`, where nothing changes.
+
         Raises:
             UserError: another decoder than the exported one is asked for.
         """
         for key, value in settings.items():
-            if value != self.decoder[key]:
+            if value not in (None, self.decoder[key]):
                 raise UserError(
                     f"decoder.{key}={value}: {self.path} was exported with {self.decoder[key]}; export it anew"
                 )

@@ -39,7 +39,7 @@ def pack(source: str | Path, target: Path, half: bool = False, decoder: Mapping[
     raw = read_tensors(trained.path)
     if KEY not in raw:
         raise UserError(f"{source}: is the starting system's, which holds nothing but weights already")
-    trained.detector.override_decoder({key: value for key, value in (decoder or {}).items() if value is not None})
+    trained.detector.override_decoder(decoder or {})
     weights = {name: value.contiguous() for name, value in raw["state_dict"].items() if name.startswith(WEIGHTS)}
     if half:
         kernels = f"{WEIGHTS}network."

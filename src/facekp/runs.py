@@ -97,6 +97,15 @@ def read_curve(folder: Path) -> pd.DataFrame | None:
     return curve.dropna(subset="minutes") if "minutes" in curve else None
 
 
+def read_figures(folder: Path) -> dict[str, Any]:
+    """metrics.json, empty where there is none; ``minutes`` are the curves', which go on over a resume."""
+    path, curve = folder / "metrics.json", read_curve(folder)
+    figures = json.loads(path.read_text()) if path.is_file() else {}
+    if curve is not None and len(curve):
+        figures["minutes"] = curve["minutes"].iloc[-1]
+    return figures
+
+
 def git_revision() -> str | None:
     """Commit of the checkout this very file belongs to, with ``-dirty`` where files differ; None elsewhere."""
 

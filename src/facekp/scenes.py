@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from facekp import cli
-from facekp.checkpoint import load_checkpoints
 from facekp.data.reader import read_table
 from facekp.data.table import FaceTable
 from facekp.evaluate import unseen_rows
 from facekp.faces import Crop, FaceDetector, build_face_detector
+from facekp.inference import BATCH, load_answerers
 from facekp.photos import Photo
 from facekp.predict import Face, find_points
 from facekp.predictor import KeypointPredictor
@@ -145,7 +145,7 @@ def pick(table: FaceTable, source: int, faces: int) -> FaceTable:
 def main(cfg: DictConfig) -> list[tuple[str, float, Found]]:
     """Hydra's task: paste faces that trained no checkpoint, for each source and size, and show how they came back."""
     config = cli.plain(cfg)
-    trained = load_checkpoints(config["ckpt"])
+    trained = load_answerers(config["ckpt"], config["decoder"])
     keypoints = trained[0].detector.keypoints
     table = read_table(config["data"], keypoints)
     held_out = table.take(unseen_rows(trained, table))
@@ -153,7 +153,7 @@ def main(cfg: DictConfig) -> list[tuple[str, float, Found]]:
     lines = []
     for s, source in enumerate(keypoints.source_names):
         part = pick(held_out, s, config["faces"])
-        predictor = KeypointPredictor.from_checkpoint(config["ckpt"], source, decoder=config["decoder"])
+        predictor = KeypointPredictor(trained, source, "cpu", BATCH)
         for scale in config["scales"] if len(part) else []:
             lines.append((source, scale, find_again(part, predictor, detector, scale, config["refine"])))
     shown = Table(title="median distance from the label, pixels of the face's own image; of the faces found")

@@ -77,8 +77,8 @@ def reword(arguments: list[str]) -> list[str]:
     for argument in beside:
         if not argument.startswith(("-", "debug=", f"{BUDGET}=")):
             raise UserError(f"{RESUME}{folder}: {argument} can't be changed on the way; leave it out or start anew")
-    given_keys = {_key(argument) for argument in beside}
-    own = [override for override in _read_overrides(folder) if _key(override) not in given_keys]
+    given_keys = {cli.key_of(argument) for argument in beside}
+    own = [override for override in _read_overrides(folder) if cli.key_of(override) not in given_keys]
     return ["-m", *beside, *own, f"hydra.sweep.dir={folder}"]
 
 
@@ -124,7 +124,7 @@ def begin(config: DictConfig) -> None:
     """
     folder, given = Path(config.hydra.sweep.dir), config.hydra.overrides
     as_written: Any = OmegaConf.to_container(given, resolve=False)  # one may refer to what only a job has
-    overrides = [one for one in (*as_written["task"], *as_written["hydra"]) if _key(one) not in UNTOLD]
+    overrides = [one for one in (*as_written["task"], *as_written["hydra"]) if cli.key_of(one) not in UNTOLD]
     if any(folder.glob("*/status.json")) and _unbudgeted(_read_overrides(folder)) != _unbudgeted(overrides):
         raise UserError(
             f"hydra.sweep.dir={folder}: holds another sweep; choose another, or go on with {RESUME}{folder}"
@@ -140,7 +140,7 @@ def begin(config: DictConfig) -> None:
 
 
 def _unbudgeted(overrides: list[str]) -> list[str]:
-    return [override for override in overrides if _key(override) != BUDGET]
+    return [override for override in overrides if cli.key_of(override) != BUDGET]
 
 
 def _constant(overrides: Iterable[Override]) -> list[str]:
@@ -150,7 +150,7 @@ def _constant(overrides: Iterable[Override]) -> list[str]:
         UserError: values of a key differ only in characters that a folder's name can't have.
     """
     constant = []
-    last = {_key(override.input_line or ""): override for override in overrides}  # of a key given twice
+    last = {cli.key_of(override.input_line or ""): override for override in overrides}  # of a key given twice
     for key, override in last.items():
         if override.is_sweep_override() and not override.is_discrete_sweep():
             continue  # a range that a sampler draws from
@@ -159,10 +159,6 @@ def _constant(overrides: Iterable[Override]) -> list[str]:
             raise UserError(f"{override.input_line}: two of the values would name one folder; sweep them apart")
         constant += [key] if len(values) == 1 else []
     return constant
-
-
-def _key(override: str) -> str:
-    return override.split("=")[0].lstrip("+~")
 
 
 def differing(overrides: Iterable[str], excluded: Collection[str], taken: Collection[str]) -> dict[str, str]:
@@ -176,7 +172,7 @@ def differing(overrides: Iterable[str], excluded: Collection[str], taken: Collec
     Returns:
         value by key; a dotted key is its last part, unless two would be the same.
     """
-    values = {_key(override): _short(override.partition("=")[2]) for override in overrides}
+    values = {cli.key_of(override): _short(override.partition("=")[2]) for override in overrides}
     values = {key: value for key, value in values.items() if key not in excluded}
     last = {key: key.rsplit(".", 1)[-1] for key in values}
     short = [*last.values(), *taken]
@@ -350,20 +346,12 @@ def read_jobs(folder: Path, sources: list[str]) -> pd.DataFrame:
     rows = []
     for path in sorted(folder.glob("*/status.json")):
         status = read_status(path.parent)
-        found = _read_figures(path.parent)
+        found = runs.read_figures(path.parent)
         row = {**status["differs"], **{name: found.get(name) for name in figures}}
         rows.append({**row, "status": status["status"], "message": status["message"], "folder": path.parent.name})
     ranked = pd.DataFrame(rows).sort_values("rmse", na_position="last", kind="stable")
     places = {"ok": 0, "pruned": 1}
     return ranked.sort_values("status", key=lambda s: s.map(places).fillna(2), kind="stable", ignore_index=True)
-
-
-def _read_figures(folder: Path) -> dict[str, Any]:
-    path, curve = folder / "metrics.json", runs.read_curve(folder)
-    figures = json.loads(path.read_text()) if path.is_file() else {}
-    if curve is not None and len(curve):
-        figures["minutes"] = curve["minutes"].iloc[-1]  # goes on over a resume, those of metrics.json start anew
-    return figures
 
 
 def sweep_table(jobs: pd.DataFrame, title: str) -> Table:

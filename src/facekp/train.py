@@ -213,7 +213,7 @@ def _resumed(config: Config, overrides: list[str]) -> Config:
     Raises:
         UserError: a key stands beside ``resume=`` that the run's config.yaml decides.
     """
-    keys = [override.split("=")[0].lstrip("+~") for override in overrides]
+    keys = [cli.key_of(override) for override in overrides]
     for key in keys:
         if key not in BESIDE_RESUME and not key.startswith("logger."):
             raise UserError(f"resume={config['resume']}: {key} can't be changed on the way; leave it out or start anew")

@@ -29,7 +29,7 @@ from hydra.types import RunMode
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from facekp import runs
+from facekp import cli, runs
 from facekp.data.table import FaceTable
 from facekp.detector import Detector
 from facekp.interim import Interim
@@ -178,7 +178,7 @@ class WandbRun(Checkpoint):
         settings = wandb.Settings(silent=True, console="off", init_timeout=INIT)
         return wandb.init(
             project=self.settings["project"],
-            dir=str(self.folder),
+            dir=str(self.folder.absolute()),  # a process above may keep the client's own process, elsewhere
             id=identity["id"],
             group=identity["group"],
             name=name_of(self.folder),
@@ -235,7 +235,7 @@ def keep_identity(folder: Path) -> dict[str, Any]:
 def name_of(folder: Path) -> str:
     """What the run's command line changed; the folder's name where that is nothing."""
     overrides = yaml.safe_load((folder / "overrides.yaml").read_text())
-    told = [one for one in overrides if not one.lstrip("+~").split("=")[0].startswith(UNTOLD)]
+    told = [one for one in overrides if not cli.key_of(one).startswith(UNTOLD)]
     return " ".join(told) or folder.name
 
 
@@ -270,13 +270,12 @@ def sample_faces(detector: Detector, table: FaceTable, points: np.ndarray, faces
 def why_offline(settings: dict[str, Any]) -> str | None:
     """Why a run stays on disk; None where there is a key, and a server that answers."""
     import wandb
-    from wandb.sdk.lib import wbauth
 
     mode = os.environ.get("WANDB_MODE", "online")
     if settings["offline"] or mode != "online":
         return "logger.offline=true" if settings["offline"] else f"WANDB_MODE={mode}"
     client = wandb.setup().settings
-    if client.api_key is None and wbauth.read_netrc_auth(host=client.base_url) is None:
+    if not has_account(client):
         return "no API key; wandb login stores one"
     try:
         urllib.request.urlopen(client.base_url, timeout=REACH).close()
@@ -285,6 +284,13 @@ def why_offline(settings: dict[str, Any]) -> str | None:
     except (OSError, ValueError) as error:
         return f"{client.base_url} can't be reached: {error}"
     return None
+
+
+def has_account(client: Any) -> bool:
+    """Whether the client, by its settings, knows an API key."""
+    from wandb.sdk.lib import wbauth
+
+    return client.api_key is not None or wbauth.read_netrc_auth(host=client.base_url) is not None
 
 
 @contextmanager
