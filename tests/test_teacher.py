@@ -21,7 +21,7 @@ from facekp.teacher import teach
 from facekp.train import train
 from tests.conftest import TINY, config_of
 
-QUIET = {"unlabelled": False, "drop": None, "weight": 1.0}
+QUIET = {"unlabelled": False, "drop": None, "weight": 1.0, "seen": False}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,13 @@ def test_whoever_saw_the_validation_rows_may_not_teach(school, seed_weights):
         teach(table, fold_of, 0, {"ckpt": [str(ckpt), str(seed_weights)], **QUIET}, data)
     with pytest.raises(UserError, match=r"teacher\.unlabelled=true: data=synthetic has no test images"):
         teach(table, fold_of, 0, {"ckpt": str(ckpt), **QUIET, "unlabelled": True}, data)
+
+
+def test_a_run_whose_scores_need_not_count_may_be_taught_by_anyone(school, caplog):
+    table, fold_of, ckpt, data = school
+    lesson = teach(table, fold_of, 1, {"ckpt": str(ckpt), **QUIET, "seen": True}, data)
+    assert np.isin(image_hashes(table.images)[fold_of == 1], lesson.trained_on).all()
+    assert "this run's scores say nothing about new faces" in caplog.text
 
 
 def test_taught_points_move_with_the_image_as_labels_do(faces):

@@ -105,6 +105,7 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "teacher.weight": number(0),
     "teacher.unlabelled": FLAG,
     "teacher.drop": optional(number(0, above=True)),
+    "teacher.seen": FLAG,
     "trainer.max_epochs": whole(1),
     "trainer.gradient_clip_val": optional(number(0, above=True)),
     "trainer.fast_cpu": FLAG,

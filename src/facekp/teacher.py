@@ -1,9 +1,9 @@
 """Learning from a trained network's answers: labels for what nobody labelled, and a check of what somebody did.
 
 A teacher answers every training image by every source's convention. A student learns those answers beside the labels
-(`teacher.weight`), for images without any label as well; labels far from the teacher's answer may be left out. The
-teacher must not have seen the validation rows, nor will the student: whatever trained the one counts as having trained
-the other.
+(`teacher.weight`), for images without any label as well; labels far from the teacher's answer may be left out. Whatever
+trained the one counts as having trained the other: a teacher that has seen the validation rows is refused, unless the
+run is for use and not for its scores (`teacher.seen`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def teach(
         fold_of: int (N,), the fold of each.
         fold: the one held out.
         settings: the teacher config: ``ckpt`` (a path or several, whose mean answer counts), ``unlabelled`` (also the
-            test images), ``drop`` (pixels from the answer beyond which a training label is left out, or None).
+            test images), ``drop`` (pixels from the answer beyond which a training label is left out, or None), ``seen``
+            (a teacher trained on held-out rows is only warned of).
         data: the data config, for the test images.
 
     Raises:
@@ -60,7 +61,7 @@ def teach(
     """
     teachers = load_checkpoints(settings["ckpt"])
     held_out = fold_of == fold
-    trained_on = _check_unseen(teachers, table.take(held_out).images, fold)
+    trained_on = _check_unseen(teachers, table.take(held_out).images, fold, settings["seen"])
     answers = _answers(teachers, table)
     if settings["drop"] is not None:
         table = _without_doubted(table, answers, ~held_out, settings["drop"])
@@ -74,18 +75,21 @@ def teach(
     return Lesson(table, fold_of, answers, trained_on)
 
 
-def _check_unseen(teachers: Sequence[Trained], held_out: Images, fold: int) -> np.ndarray:
-    """Hashes of all images that trained the teachers, none of which is held out."""
+def _check_unseen(teachers: Sequence[Trained], held_out: Images, fold: int, allowed: bool) -> np.ndarray:
+    """Hashes of all images that trained the teachers, none of which is held out where that is not allowed."""
     hashes = image_hashes(held_out)
     for one in teachers:
         if one.trained_on is None:
             raise UserError(f"teacher.ckpt={one.path}: doesn't tell which images trained it; take one of facekp.train")
         seen = np.isin(hashes, one.trained_on).sum()
-        if seen:
+        told = f"teacher.ckpt={one.path}: {seen} of the {len(hashes)} validation images trained it"
+        if seen and not allowed:
             raise UserError(
-                f"teacher.ckpt={one.path}: {seen} of the {len(hashes)} validation images trained it; "
-                f"take a teacher trained with the same data.fold={fold}, data.folds and data.split_seed"
+                f"{told}; take a teacher trained with the same data.fold={fold}, data.folds and data.split_seed, "
+                "or set teacher.seen=true, where the scores shall not count"
             )
+        if seen:
+            log.warning("%s: this run's scores say nothing about new faces", told)
     return np.unique(np.concatenate([one.trained_on for one in teachers if one.trained_on is not None]))
 
 
