@@ -101,6 +101,7 @@ def test_the_command_leaves_a_checkpoint_that_tells_expected_errors_and_a_pictur
     assert calibrated.with_name("calibrated.ckpt.png").read_bytes()[:4] == b"\x89PNG"
     figures = json.loads(calibrated.with_name("calibrated.ckpt.json").read_text())
     assert len(figures["expected"]) == len(figures["measured"]) == 10
+    assert json.loads((tiny_run / "reliability.json").read_text()) == figures  # for the page of facekp.report
     after = KeypointPredictor.from_checkpoint(calibrated).answers(faces.images)
     before = KeypointPredictor.from_checkpoint(tiny_run / "checkpoints" / "best.ckpt").answers(faces.images)
     np.testing.assert_array_equal(after.points, before.points)

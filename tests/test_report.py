@@ -39,12 +39,14 @@ def blocks_of(page):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, faces):
-    """Nine runs in three groups of seeds, a broken folder, and a name that would be markup."""
+    """Nine runs in three groups of seeds, one calibrated, a broken folder, and a name that would be markup."""
     folder = tmp_path_factory.mktemp("sweep")
     leave_runs(folder, 9, faces, config_of("data=synthetic", "data.rows=80", "data.seed=1"))
     (folder / "run000").rename(folder / "<img src=x onerror=alert(1)> & <b>bold")
     shutil.copytree(folder / "run001", folder / "killed")
     (folder / "killed" / "metrics.json").unlink()
+    (folder / "run002" / "reliability.json").write_text('{"points": 90, "expected": [1, 2], "measured": [1.1, 1.5]}')
+    (folder / "run004" / "reliability.json").write_text('{"points": 90}')
     return folder
 
 
@@ -107,11 +109,14 @@ def test_the_tables_hold_the_runs_own_figures(root, page):
 
 def test_every_figure_is_one_that_plotly_knows(page):
     figures = [block["figure"] for block in blocks_of(page).values() if block["kind"] == "figure"]
-    assert len(figures) == 3
+    assert len(figures) == 4
     for figure in figures:
         graph_objects.Figure(data=figure["data"], layout=figure["layout"])  # raises where a name or value is none
     curves = blocks_of(page)["curves"]["figure"]
     assert len(curves["choices"]["x"]["minutes of training"]) == len(curves["data"]) == 9
+    line, over, under, calibrated = blocks_of(page)["reliability"]["figure"]["data"]
+    assert (calibrated["name"], calibrated["x"], calibrated["y"]) == ("run002", [1, 2], [1.1, 1.5])
+    assert [one["y"][1] / one["x"][1] for one in (line, over, under)] == pytest.approx([1, 1.15, 0.85])
 
 
 def test_worst_and_best_faces_carry_their_own_image_and_points(page, faces):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from facekp import cli, runs
-from facekp.calibration import Calibration, fit, reliability
+from facekp.calibration import GOAL, RELIABILITY, Calibration, fit, reliability
 from facekp.checkpoint import KEY, Trained, load_checkpoint, read_tensors
 from facekp.data.reader import read_table
 from facekp.data.split import assign_folds, inseparable_groups
@@ -29,7 +29,6 @@ from facekp.inference import batches, make_ready
 from facekp.tables import show
 
 log = logging.getLogger(__name__)
-GOAL = 0.15  # by which the measured error of a tenth may differ from the expected one, as a share of it
 
 
 def calibrate(trained: Trained, table: FaceTable, seed: int) -> Calibration:
@@ -113,6 +112,9 @@ def main(cfg: DictConfig) -> Calibration:
             draw_reliability(fitted.reliability).savefig(draft, dpi=110, format="png")
         runs.write_json(picture.with_suffix(".json"), fitted.reliability)
         log.info("written: %s", picture)
+    folder = trained.path.parent.parent
+    if (folder / "metrics.json").is_file():  # a run's: the page of facekp.report shows it
+        runs.write_json(folder / RELIABILITY, fitted.reliability)
     return fitted
 
 

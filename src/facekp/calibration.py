@@ -16,18 +16,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from facekp.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WORST_ONE_IN = 100  # of the points, left out of every mean
 KNOTS, LEAST = 20, 25  # knots of the curve at most, and points that make one at least
 ROUNDS = 3  # in which curve and factors are fitted in turn
 TRUST = 30  # points that a factor needs to count as much as the others' curve
 TENTHS = 10  # parts that expected and measured errors are compared in
+GOAL = 0.15  # by which the measured error of a tenth may differ from the expected one, as a share of it
+RELIABILITY = "reliability.json"  # in a run's folder: `Calibration.reliability` of its checkpoint
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from facekp.calibration import RELIABILITY
 from facekp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Run:
         images: a row for every image, indexed by row, source and a sum over its labels, so that only the same labels of
             the same image meet: ``squared`` (sum of squared coordinate errors), ``values`` (labelled coordinates).
         finished: whether it came to its end; the figures of a stopped one are its best epoch's.
+        reliability: its checkpoint's (`facekp.calibration.Calibration`), where `facekp.calibrate` has calibrated that.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Run:
     predictions: pd.DataFrame
     images: pd.DataFrame
     finished: bool
+    reliability: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def _read_run(folder: Path, name: str) -> Run:
         predictions=predictions,
         images=by_image(predictions),
         finished=finished,
+        reliability=_read_reliability(folder / RELIABILITY),
     )
 
 
@@ -151,6 +155,18 @@ def _read_figures(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"metrics.json is not what a run writes ({type(error).__name__}: {error})") from error
     return dict(figures)
+
+
+def _read_reliability(path: Path) -> dict[str, Any] | None:
+    """None where there is none, and, with a line in the log, where it can't be read."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        return {key: [float(value) for value in found[key]] for key in ("expected", "measured")}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        log.warning("%s: not shown: %s: %s", path, type(error).__name__, error)
+        return None
 
 
 def _why_no_figures(folder: Path) -> str:

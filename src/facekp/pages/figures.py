@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from facekp.calibration import GOAL
 from facekp.pages.collect import Run
 from facekp.pages.compare import Difference
 
@@ -167,6 +168,42 @@ def _error_curve(curve: Mapping[str, Any], name: str) -> dict[str, Any]:
         "y": [0, *numbers(np.multiply(curve["share"], 100), 2)],
         "hovertemplate": "%{y:.1f} % closer than %{x:.1f} px<extra>%{fullData.name}</extra>",
     }
+
+
+def reliability(runs: Sequence[Run]) -> Figure | None:
+    """Measured against expected error of the tenths of the points; None where no run is calibrated."""
+    drawn = [(place, run.reliability) for place, run in enumerate(runs) if run.reliability is not None]
+    if not drawn:
+        return None
+    end = 1.1 * max(max(*one["expected"], *one["measured"]) for _, one in drawn)
+    edges = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [0, end],
+            "y": [0, end * (1 + share)],
+            "line": {"color": GREY, "width": 1, "dash": "solid" if share == 0 else "dot"},
+            "name": "as expected" if share == 0 else f"{share:+.0%}",
+            "hoverinfo": "skip",
+        }
+        for share in (0, GOAL, -GOAL)
+    ]
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": shortened(runs[place].name),
+            "x": numbers(one["expected"]),
+            "y": numbers(one["measured"]),
+            "line": line_of(place),
+            "visible": visible(place),
+            "hovertemplate": "expected %{x:.2f} px, measured %{y:.2f} px<extra>%{fullData.name}</extra>",
+        }
+        for place, one in drawn
+    ]
+    span = {"range": [0, end]}
+    look = layout("expected error, px", "measured error, px", 430, showlegend=True, xaxis=span, yaxis=span)
+    return {"data": [*edges, *data], "layout": look}
 
 
 def scale(marks: Mapping[str, Mapping[str, float]], unit: str) -> Figure:

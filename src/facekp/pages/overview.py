@@ -56,6 +56,11 @@ def runs_page(
             page.figure("error-curves", figures.error_curves(runs), pick=figures.SHOWN),
         ),
         page.section(
+            "Expected error",
+            "Of points that took no part in calibrating (facekp.calibrate), from the tenth expected best to the worst.",
+            page.figure("reliability", figures.reliability(runs)),
+        ),
+        page.section(
             "Worst and best faces",
             "Ring: labelled. Dot: predicted. Below: RMSE of the face. Resting on a point shows its name and error.",
             page.faces("faces", pictures),
