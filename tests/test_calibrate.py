@@ -15,11 +15,14 @@ from facekp import KeypointPredictor
 from facekp.calibrate import calibrate, main, write
 from facekp.calibration import Calibration, fit, increasing, reliability, trimmed_mean
 from facekp.checkpoint import load_checkpoint
+from facekp.data.reader import read_table
+from facekp.data.split import image_hashes
 from facekp.errors import UserError
 from facekp.heatmap import HeatmapCodec
 from facekp.pack import pack
 from tests.conftest import config_of
 
+DRAWN = ["data=synthetic", "data.rows=240", "data.seed=5"]
 VALUES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 100))
 
 
@@ -92,8 +95,8 @@ def test_the_deviation_of_a_drawn_map_is_its_sigma_in_both_directions():
 def calibrated(tiny_run, tmp_path_factory):
     """What the command leaves."""
     out = tmp_path_factory.mktemp("calibrated") / "calibrated.ckpt"
-    given = [f"ckpt={tiny_run / 'checkpoints' / 'best.ckpt'}", f"out={out}", "data=synthetic", "data.rows=240"]
-    main(OmegaConf.create(config_of(*given, "data.seed=5", name="calibrate")))
+    given = [f"ckpt={tiny_run / 'checkpoints' / 'best.ckpt'}", f"out={out}", *DRAWN]
+    main(OmegaConf.create(config_of(*given, name="calibrate")))
     return out
 
 
@@ -120,6 +123,22 @@ def test_it_says_nothing_for_another_decoder_and_survives_packing(calibrated, tm
     assert detector.answer(images, source)[2] is not None
     detector.override_decoder({"rule": "argmax"})
     assert detector.answer(images, source)[2] is None
+
+
+def test_a_checkpoint_of_all_rows_is_given_its_twin_s_calibration(calibrated, tiny_run, scheme, tmp_path):
+    first = tiny_run / "checkpoints" / "best.ckpt"
+    raw = torch.load(first, weights_only=True)
+    everything = read_table(config_of(*DRAWN)["data"], scheme)
+    raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(everything.images))
+    torch.save(raw, tmp_path / "all.ckpt")
+    given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}", *DRAWN]
+    with pytest.raises(UserError, match="all 240 rows trained"):
+        main(OmegaConf.create(config_of(*given, name="calibrate")))
+    fitted = main(OmegaConf.create(config_of(*given, f"twin={first}", name="calibrate")))
+    assert fitted == load_checkpoint(calibrated).detector.calibration
+    pack(first, tmp_path / "other.ckpt", decoder={"rule": "argmax"})
+    with pytest.raises(UserError, match=r"its decoder is .*argmax"):
+        main(OmegaConf.create(config_of(*given, f"twin={tmp_path / 'other.ckpt'}", name="calibrate")))
 
 
 def test_faces_fitted_on_are_not_those_checked_on(calibrated, faces, monkeypatch):

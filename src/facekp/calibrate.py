@@ -1,7 +1,8 @@
 """`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that knows how far off its points are.
 
 Of the rows that trained none of it one half is fitted on and the other checked on; near-duplicates and one photo's
-faces stay together. What is fitted is told in `facekp.calibration`.
+faces stay together. Where it was trained on all rows, its twin, the same recipe without one fold, is measured in its
+place (``twin=FILE``). What is fitted is told in `facekp.calibration`.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ def main(cfg: DictConfig) -> Calibration:
     if not isinstance(config["ckpt"], str):
         raise UserError(f"ckpt={config['ckpt']}: a calibration is one checkpoint's; name one file")
     trained = load_checkpoint(config["ckpt"])
+    measured = trained if config["twin"] is None else _twin(trained, config["twin"])
     table = read_table(config["data"], trained.detector.keypoints)
-    fitted = calibrate(trained, table.take(unseen_rows([trained], table)), config["data"]["split_seed"])
+    fitted = calibrate(measured, table.take(unseen_rows([measured], table)), config["data"]["split_seed"])
     target = Path(config["out"])
     write(trained.path, target, fitted)
     _tell(fitted.reliability)
@@ -116,6 +118,20 @@ def main(cfg: DictConfig) -> Calibration:
     if (folder / "metrics.json").is_file():  # a run's: the page of facekp.report shows it
         runs.write_json(folder / RELIABILITY, fitted.reliability)
     return fitted
+
+
+def _twin(trained: Trained, path: str) -> Trained:
+    """The checkpoint measured in another's place.
+
+    Raises:
+        UserError: it answers in another way, or for other points.
+    """
+    twin = load_checkpoint(path)
+    for name in ("decoder", "keypoints", "size"):
+        ours, theirs = (getattr(one.detector, name) for one in (trained, twin))
+        if ours != theirs:
+            raise UserError(f"twin={path}: its {name} is {theirs}, that of {trained.path} {ours}; pack both alike")
+    return twin
 
 
 def _tell(figures: dict[str, Any]) -> None:
