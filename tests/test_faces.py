@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facekp.crop import Crop
 from facekp.errors import UserError
-from facekp.faces import Crop, Haar, build_face_detector
+from facekp.faces import Haar, build_face_detector
 from facekp.scenes import paste
 from tests.conftest import config_of
 
@@ -51,6 +52,8 @@ def test_a_crop_of_the_networks_size_is_the_image_itself(faces):
     assert np.array_equal(crop.cut(faces.images[0]), faces.images[0])
     points = np.array([[3.25, 90.0]])
     assert np.array_equal(crop.to_photo(points), points)
+    other = Crop(-7, 30, 200, 120, (50, 96))
+    np.testing.assert_allclose(other.to_source @ [3.25, 90.0, 1], other.to_photo(points)[0])
 
 
 @given(st.floats(45, 175), st.floats(45, 175), st.floats(0.4, 3.5))

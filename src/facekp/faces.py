@@ -1,9 +1,8 @@
-"""Where the faces are: a grey photo comes in, boxes go out; a box becomes the crop that a network is shown.
+"""Where the faces are: a grey photo comes in, boxes go out.
 
 A `FaceDetector` is anything that finds boxes and tells how the competition's crops lie around them; `Haar` is OpenCV's
-cascade, `Whole` takes a photo for one face. A `Crop` is a rectangle of whole pixels, so that its way from the photo to
-the network's size and back is exact. Pixel convention as everywhere: an integer coordinate is a pixel's centre, so the
-box (left, top, right, bottom) of the pixel in the corner is (-0.5, -0.5, 0.5, 0.5).
+cascade, `Whole` takes a photo for one face. Pixel convention as everywhere: an integer coordinate is a pixel's centre,
+so the box (left, top, right, bottom) of the pixel in the corner is (-0.5, -0.5, 0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from facekp.errors import UserError
 
 CASCADE = "haarcascade_frontalface_alt.xml"
 OVERLAP = 0.4  # share of the smaller of two boxes; beyond it they show the same face
-FARTHEST = 2.0  # times larger, or smaller, than the detector's crop a refined one may be; beyond it, points are no face
 
 
 class FaceDetector(Protocol):
@@ -136,73 +134,3 @@ def build_face_detector(settings: Mapping[str, Any]) -> FaceDetector:
     if name not in DETECTORS:
         raise UserError(f"detector.name: {name!r} is unknown; choose one of {', '.join(DETECTORS)}")
     return DETECTORS[name](**values)
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A rectangle of whole pixels, which may reach beyond its photo, shown at another size.
-
-    Attributes:
-        left, top: its first column and row.
-        width, height: in pixels of the photo.
-        size: (H, W) it is shown at.
-    """
-
-    left: int
-    top: int
-    width: int
-    height: int
-    size: tuple[int, int]
-
-    @classmethod
-    def around(cls, centre: np.ndarray, scale: float, size: tuple[int, int]) -> Crop:
-        """The crop with that centre (x, y), of about ``scale`` pixels of the photo for each of its own."""
-        height, width = (max(round(scale * side), 1) for side in size)
-        left, top = (round(middle - (side - 1) / 2) for middle, side in zip(centre, (width, height), strict=True))
-        return cls(left, top, width, height, size)
-
-    @classmethod
-    def of_box(cls, box: np.ndarray, margin: float, size: tuple[int, int]) -> Crop:
-        """The crop around a detector's box that holds all of it, with `FaceDetector.margin`."""
-        sides = box[2:] - box[:2]
-        return cls.around((box[:2] + box[2:]) / 2, margin * max(sides / size[::-1]), size)
-
-    @property
-    def scale(self) -> np.ndarray:
-        """Pixels of the photo for each of the crop's, (x, y)."""
-        return np.array([self.width / self.size[1], self.height / self.size[0]])
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """What a photo uint8 (H, W) shows there, uint8 ``size``; where it shows nothing, its edge is repeated.
-
-        Shrunk by averages of the area, rows after columns, so that no crop is ever held in full where it reaches far
-        beyond a large photo.
-        """
-        rows = np.clip(np.arange(self.top, self.top + self.height), 0, image.shape[0] - 1)
-        columns = np.clip(np.arange(self.left, self.left + self.width), 0, image.shape[1] - 1)
-        height, width = self.size
-        how = cv2.INTER_AREA if self.width > width else cv2.INTER_CUBIC
-        strip = image[rows[0] : rows[-1] + 1, columns]
-        strip = cv2.resize(strip, (width, len(strip)), interpolation=how)
-        return cv2.resize(strip[rows - rows[0]], (width, height), interpolation=how)
-
-    def to_photo(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) in pixels of the crop, in pixels of the photo."""
-        return (points + 0.5) * self.scale - 0.5 + (self.left, self.top)
-
-    def refined(self, points: np.ndarray, mean_face: np.ndarray) -> Crop:
-        """The crop in which points found here would have the mean face's centre and size.
-
-        Args:
-            points: (K, 2) in pixels of the crop.
-            mean_face: (K, 2) in pixels of a crop.
-
-        Returns:
-            this very one where a size says that the points are no face's.
-        """
-        found, mean = points.mean(axis=0), mean_face.mean(axis=0)
-        size, wanted = (float(np.sqrt(np.square(p - p.mean(axis=0)).sum())) for p in (points, mean_face))
-        if not (wanted > 0 and 1 / FARTHEST < size / wanted < FARTHEST):
-            return self
-        centre = found + ((np.array(self.size[::-1]) - 1) / 2 - mean) * size / wanted
-        return Crop.around(self.to_photo(centre), float(self.scale.mean()) * size / wanted, self.size)

@@ -32,9 +32,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from facekp import cli
+from facekp.crop import Crop
 from facekp.data.images import Unreadable
 from facekp.errors import UserError
-from facekp.faces import Crop, FaceDetector, build_face_detector
+from facekp.faces import FaceDetector, build_face_detector
 from facekp.files import atomic
 from facekp.keypoints import Keypoints
 from facekp.photos import Photo, read, sources

@@ -15,10 +15,11 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from facekp import cli
+from facekp.crop import Crop
 from facekp.data.reader import read_table
 from facekp.data.table import FaceTable
 from facekp.evaluate import unseen_rows
-from facekp.faces import Crop, FaceDetector, build_face_detector
+from facekp.faces import FaceDetector, build_face_detector
 from facekp.inference import BATCH, load_answerers
 from facekp.photos import Photo
 from facekp.predict import Face, find_points

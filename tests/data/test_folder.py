@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from facekp.data import crops
-from facekp.data.crops import cut_out, read_photo, square_around, to_crop
+from facekp.crop import Crop
+from facekp.data.crops import read_photo, square_around, to_crop
 from facekp.data.reader import read_table
 from facekp.data.split import inseparable_groups
 from facekp.errors import UserError
@@ -63,8 +63,9 @@ def test_points_come_back_from_any_box_at_any_size(box, size, places):
     photo = np.zeros((1000, 1000), np.uint8)
     if left + side <= 0 or top + side <= 0:
         return
-    image, to_source = cut_out(photo, left, top, side, size)
-    assert image.shape == (size, size)
+    crop = Crop(left, top, side, side, (size, size))
+    to_source = crop.to_source
+    assert crop.cut(photo).shape == (size, size)
     points = np.array(places) * [width, height] + [x, y]
     inside = to_crop(points, to_source).astype(np.float32)
     assert ((inside > -1 - size / side) & (inside < size + size / side)).all()
@@ -85,24 +86,10 @@ def test_a_dot_is_found_where_its_point_says(side, size, corner, place):
     spread = 1.5 * max(side / size, 1)  # in the photo's pixels
     dot = [np.exp(-((np.arange(500) - centre) ** 2) / (2 * spread**2)) for centre in (y, x)]
     photo = np.rint(255 * np.outer(*dot)).astype(np.uint8)
-    image, to_source = cut_out(photo, left, top, side, size)
-    weight = image.astype(float)
+    crop = Crop(left, top, side, side, (size, size))
+    weight = crop.cut(photo).astype(float)
     found = [(weight.sum(axis=axis) * np.arange(size)).sum() / weight.sum() for axis in (0, 1)]
-    np.testing.assert_allclose(found, to_crop(np.array([[x, y]]), to_source)[0], atol=0.1)
-
-
-def test_shrinking_averages_instead_of_picking_pixels():
-    chessboard = np.indices((960, 960)).sum(axis=0) % 2 * 255
-    image, _ = cut_out(chessboard.astype(np.uint8), 0, 0, 960, 96)
-    assert set(np.unique(image)) <= {127, 128}
-
-
-def test_what_lies_outside_the_photo_repeats_its_border():
-    photo = np.tile(np.arange(10, 20, dtype=np.uint8), (10, 1))
-    image, to_source = cut_out(photo, -5, 0, 10, 10)
-    assert (image[:, :5] == 10).all()
-    assert (image[:, 5:] == photo[:, :5]).all()
-    assert to_source[:, 2].tolist() == [-5, 0]
+    np.testing.assert_allclose(found, to_crop(np.array([[x, y]]), crop.to_source)[0], atol=0.1)
 
 
 def test_a_box_of_the_very_size_is_cut_out_as_it_is(one):
@@ -182,7 +169,8 @@ def test_a_table_is_read_again_when_labels_photos_or_settings_change(tmp_path, m
     write_photos(tmp_path, 6)
     first = read(tmp_path)
     cut = []
-    monkeypatch.setattr(crops, "cut_out", lambda *args: cut.append(args) or cut_out(*args))
+    original = Crop.cut
+    monkeypatch.setattr(Crop, "cut", lambda self, photo: cut.append(self) or original(self, photo))
     again = read(tmp_path)
     assert cut == []
     assert (again.images == first.images).all()

@@ -22,13 +22,14 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from facekp.crop import Crop
 from facekp.data.images import Unreadable, read_image
 from facekp.data.table import FaceTable
 from facekp.errors import UserError
 from facekp.keypoints import Keypoints
 
 log = logging.getLogger(__name__)
-VERSION = 1  # part of the cache's key: raise it whenever the same photos would give another table
+VERSION = 2  # part of the cache's key: raise it whenever the same photos would give another table
 LARGEST_BOX = 3  # times the photo's longer side; a larger one is in other units
 
 
@@ -90,28 +91,6 @@ def read_photo(path: Path) -> np.ndarray:
     except (Unreadable, UnidentifiedImageError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: can't be read as an image ({reason})") from error
-
-
-def cut_out(photo: np.ndarray, left: int, top: int, side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A square of a photo, resized; shrunk by the mean of what a pixel covers, enlarged bilinearly.
-
-    Args:
-        photo: uint8 (H, W).
-        left, top: its first column and row; it may reach out of the photo, whose border is repeated there.
-        side: of the square in the photo's pixels; some of it lies in the photo.
-        size: of the result.
-
-    Returns:
-        uint8 (size, size), and its map back: float64 (2, 3) from (x, y, 1) in the result to (x, y) in the photo.
-    """
-    height, width = photo.shape
-    right, bottom = left + side, top + side
-    inner = photo[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
-    beyond = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
-    square = cv2.copyMakeBorder(inner, *beyond, cv2.BORDER_REPLICATE)
-    image = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
-    scale = side / size
-    return image, np.array([[scale, 0, left + (scale - 1) / 2], [0, scale, top + (scale - 1) / 2]])
 
 
 def to_crop(points: np.ndarray, to_source: np.ndarray) -> np.ndarray:
@@ -188,8 +167,9 @@ def _cut_face(face: LabelledFace, photo: np.ndarray, cut: Cut) -> tuple[np.ndarr
     box = _box(face, visible, photo, cut.margin)
     if box is None:
         return None
-    image, to_source = cut_out(photo, *square_around(box), cut.size)
-    return image, _within(face, to_crop(visible, to_source), cut.size), to_source
+    left, top, side = square_around(box)
+    crop = Crop(left, top, side, side, (cut.size, cut.size))
+    return crop.cut(photo), _within(face, to_crop(visible, crop.to_source), cut.size), crop.to_source
 
 
 def _room(count: int, cut: Cut) -> np.ndarray:
