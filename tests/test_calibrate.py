@@ -1,6 +1,7 @@
 """Expected errors: the curve is monotone and right on faces it was not fitted on, and rides in the checkpoint."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -92,21 +93,27 @@ def test_the_deviation_of_a_drawn_map_is_its_sigma_in_both_directions():
 
 
 @pytest.fixture(scope="module")
-def calibrated(tiny_run, tmp_path_factory):
+def run(tiny_run, tmp_path_factory):
+    """A copy of the tiny run, as the command leaves a file in a run's folder."""
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("copied") / "run")
+
+
+@pytest.fixture(scope="module")
+def calibrated(run, tmp_path_factory):
     """What the command leaves."""
     out = tmp_path_factory.mktemp("calibrated") / "calibrated.ckpt"
-    given = [f"ckpt={tiny_run / 'checkpoints' / 'best.ckpt'}", f"out={out}", *DRAWN]
+    given = [f"ckpt={run / 'checkpoints' / 'best.ckpt'}", f"out={out}", *DRAWN]
     main(OmegaConf.create(config_of(*given, name="calibrate")))
     return out
 
 
-def test_the_command_leaves_a_checkpoint_that_tells_expected_errors_and_a_picture(calibrated, tiny_run, faces):
+def test_the_command_leaves_a_checkpoint_that_tells_expected_errors_and_a_picture(calibrated, run, faces):
     assert calibrated.with_name("calibrated.ckpt.png").read_bytes()[:4] == b"\x89PNG"
     figures = json.loads(calibrated.with_name("calibrated.ckpt.json").read_text())
     assert len(figures["expected"]) == len(figures["measured"]) == 10
-    assert json.loads((tiny_run / "reliability.json").read_text()) == figures  # for the page of facekp.report
+    assert json.loads((run / "reliability.json").read_text()) == figures  # for the page of facekp.report
     after = KeypointPredictor.from_checkpoint(calibrated).answers(faces.images)
-    before = KeypointPredictor.from_checkpoint(tiny_run / "checkpoints" / "best.ckpt").answers(faces.images)
+    before = KeypointPredictor.from_checkpoint(run / "checkpoints" / "best.ckpt").answers(faces.images)
     np.testing.assert_array_equal(after.points, before.points)
     trained = load_checkpoint(calibrated)
     assert trained.detector.calibration.reliability == figures

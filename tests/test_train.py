@@ -95,8 +95,11 @@ def test_init_from_another_network_is_told_so(tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_trains_a_step(experiment, tmp_path):
+def test_every_experiment_trains_a_step(experiment, tiny_run, tmp_path):
     small = ["data=synthetic", "data.rows=20", "data.batch_size=4", "trainer=cpu", "trainer.max_epochs=1"]
+    if experiment == "student":
+        teacher = tiny_run / "checkpoints" / "best.ckpt"
+        small += [f"teacher.ckpt={teacher}", "teacher.unlabelled=false", "teacher.seen=true"]
     config = config_of(f"experiment={experiment}", *small, "callbacks.progress=false", "callbacks.pictures=0")
     config["trainer"] |= {"limit_train_batches": 1, "limit_val_batches": 1}
     config["init_from"] = None  # the step before is not trained here
