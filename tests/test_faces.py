@@ -62,7 +62,7 @@ def test_a_mark_in_the_photo_is_found_where_the_crop_shows_it(x, y, scale):
     rows, columns = np.mgrid[:220, :220]
     photo = (250 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * (3 * max(scale, 1)) ** 2))).astype(np.uint8)
     shown = crop.cut(photo).astype(float)
-    inside = (np.array([x, y]) + 0.5 - (crop.left, crop.top)) / crop.scale - 0.5
+    inside = crop.to_crop(np.array([x, y]))
     if not (inside.min() > 12 and inside.max() < 83):
         return
     weight = np.where(shown > 20, shown, 0)
@@ -88,7 +88,7 @@ def test_the_refined_crop_shows_the_points_as_the_mean_face(faces):
     crop = Crop(100, 50, 300, 300, SIZE)
     points = (mean - 48) * 0.7 + (55, 40)
     better = crop.refined(points, mean)
-    again = (crop.to_photo(points) + 0.5 - (better.left, better.top)) / better.scale - 0.5
-    assert np.allclose(again, mean, atol=0.4)
+    assert np.allclose(better.to_crop(crop.to_photo(points)), mean, atol=0.4)
+    assert crop.refined((mean - 48) * 1.04 + 51, mean) is crop  # hardly another
     assert crop.refined(points * 0 + 5, mean) is crop
     assert crop.refined(points, mean * 0) is crop  # a checkpoint without a mean face

@@ -13,6 +13,10 @@ import cv2
 import numpy as np
 
 FARTHEST = 2.0  # times larger, or smaller, than the detector's crop a refined one may be; beyond it, points are no face
+# Share of its side by which a crop must move, grow or shrink to be refined. Measured on 240 faces of the competition in
+# boxes moved at random: where these are off by a tenth of their side, refining brings the median error of dense rows
+# from 0.82 back to 0.76 px, with this limit as without; where they are right it brings nothing.
+CLOSE = 0.08
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ class Crop:
         """Points (..., 2) in pixels of the crop, in pixels of the photo."""
         return (points + 0.5) * self.scale - 0.5 + (self.left, self.top)
 
+    def to_crop(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) in pixels of the photo, in pixels of the crop."""
+        return (points - (self.left, self.top) + 0.5) / self.scale - 0.5
+
     def refined(self, points: np.ndarray, mean_face: np.ndarray) -> Crop:
         """The crop in which points found here would have the mean face's centre and size.
 
@@ -80,11 +88,14 @@ class Crop:
             mean_face: (K, 2) in pixels of a crop.
 
         Returns:
-            this very one where a size says that the points are no face's.
+            this very one where the other would hardly differ, or a size says that the points are no face's.
         """
         found, mean = points.mean(axis=0), mean_face.mean(axis=0)
         size, wanted = (float(np.sqrt(np.square(p - p.mean(axis=0)).sum())) for p in (points, mean_face))
         if not (wanted > 0 and 1 / FARTHEST < size / wanted < FARTHEST):
             return self
         centre = found + ((np.array(self.size[::-1]) - 1) / 2 - mean) * size / wanted
+        moved = np.abs(centre - (np.array(self.size[::-1]) - 1) / 2) / self.size[::-1]
+        if max(*moved, abs(np.log(size / wanted))) < CLOSE:
+            return self
         return Crop.around(self.to_photo(centre), float(self.scale.mean()) * size / wanted, self.size)

@@ -84,7 +84,7 @@ def find_points(
         photos: are read as they are needed; at most so many wait as have ``batch`` faces, or 64 MB of pixels.
         predictor: answers for crops.
         detector: finds faces.
-        refine: crop each face again by the points found, and answer for that.
+        refine: crop a face again by the points found where that differs (`Crop.refined`), and answer for that.
         batch: faces answered together.
     """
     waiting: list[tuple[Photo, list[Crop]]] = []
@@ -102,23 +102,32 @@ def _answered(
     waiting: Sequence[tuple[Photo, list[Crop]]], predictor: KeypointPredictor, refine: bool
 ) -> Iterator[tuple[Photo, list[Face]]]:
     grey = [photo.grey for photo, crops in waiting for _ in crops]
-    crops = [crop for _, own in waiting for crop in own]
-    if refine and crops:
-        points, _ = predictor(_cut(crops, grey))
+    faces = _faces([crop for _, own in waiting for crop in own], predictor, grey)
+    if refine:
         mean = predictor.mean_face
-        crops = [crop.refined(found, mean) for crop, found in zip(crops, points, strict=True)]
-    faces = iter(_faces(crops, predictor, grey))
+        better = [face.crop.refined(face.crop.to_crop(face.points), mean) for face in faces]
+        again = [i for i, face in enumerate(faces) if better[i] is not face.crop]
+        for i, face in zip(again, _faces([better[i] for i in again], predictor, [grey[i] for i in again]), strict=True):
+            faces[i] = face
+    found = iter(faces)
     for photo, own in waiting:
-        yield photo, [next(faces) for _ in own]
+        yield photo, [next(found) for _ in own]
 
 
-def _faces(crops: Sequence[Crop], predictor: KeypointPredictor, grey: Sequence[np.ndarray]) -> Iterator[Face]:
+def _faces(crops: Sequence[Crop], predictor: KeypointPredictor, grey: Sequence[np.ndarray]) -> list[Face]:
     if not crops:
-        return
+        return []
     answers = predictor.answers(_cut(crops, grey))
-    for i, crop in enumerate(crops):
-        error = None if answers.expected_error is None else answers.expected_error[i] * crop.scale.mean()
-        yield Face(crop, crop.to_photo(answers.points[i]), answers.confidence[i], error)
+    errors = answers.expected_error
+    return [
+        Face(
+            crop,
+            crop.to_photo(answers.points[i]),
+            answers.confidence[i],
+            None if errors is None else errors[i] * crop.scale.mean(),
+        )
+        for i, crop in enumerate(crops)
+    ]
 
 
 def _cut(crops: Sequence[Crop], grey: Sequence[np.ndarray]) -> np.ndarray:

@@ -119,8 +119,8 @@ def find_again(
         own = [face for face in faces if _is_at(face, true)]
         extra += len(faces) - len(own)
         if own:
-            back = (own[0].points - (true.left, true.top) + 0.5) / true.scale - 0.5
-            errors.append((_distances(direct[i], table.points[i]), _distances(back, table.points[i])))
+            pasted = true.to_crop(own[0].points)
+            errors.append((_distances(direct[i], table.points[i]), _distances(pasted, table.points[i])))
     medians = [float(np.median(np.concatenate(column))) for column in zip(*errors, strict=True)] or [np.nan, np.nan]
     return Found(len(table), len(table) - len(errors), extra, *medians)
 
