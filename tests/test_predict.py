@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import weakref
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from facekp.errors import UserError
 from facekp.faces import Whole
 from facekp.photos import Photo, read, sources
 from facekp.predict import Face, find_points, predict
-from facekp.predictor import KeypointPredictor
+from facekp.predictor import Answers, KeypointPredictor
 from facekp.scenes import find_again, paste
 from tests.conftest import config_of, facekp
 
@@ -148,6 +149,26 @@ def test_batches_and_order_don_t_change_what_is_found(faces, quick):
     for (_, a), (_, b) in zip(one, many, strict=True):
         assert isinstance(a[0], Face)
         assert np.allclose(a[0].points, b[0].points, atol=1e-3)
+
+
+def test_only_a_face_whose_box_is_far_off_is_looked_at_again():
+    mean = np.array([[30.0, 36.0], [66.0, 36.0], [48.0, 72.0]])
+    asked = []
+
+    def answers(images):
+        """Bright photos show the mean face, dark ones a small one."""
+        asked.append([int(image.mean()) for image in images])
+        points = np.stack([mean if image.mean() > 99 else 0.6 * mean + 20 for image in images])
+        return Answers(points, np.ones((len(images), 3)), None)
+
+    predictor = SimpleNamespace(size=(96, 96), mean_face=mean, answers=answers)
+    photos = [Photo(f"{level}.png", np.full((192, 192, 3), level, np.uint8)) for level in (200, 40, 210)]
+    right, off, _ = (own[0] for _, own in find_points(photos, predictor, Whole()))
+    assert asked == [[200, 40, 210], [40]]
+    assert right.crop.width == 192
+    assert off.crop.width == 115
+    alone = list(find_points(photos, predictor, Whole(), refine=False))
+    assert alone[1][1][0].crop.width == 192
 
 
 def test_a_video_is_answered_frame_by_frame_and_drawn_as_one(tmp_path, faces, quick):
