@@ -237,6 +237,9 @@ MISTAKES = {
     "unknown key of a scoring": ([BASE, scoring("b", ["base"], all=True)], "all is unknown"),
     "nothing to score": ([BASE, scoring("b", [])], "ckpt is needed"),
     "an unknown row to score": ([BASE, scoring("b", ["bsae"])], "bsae is none of the rows base"),
+    "a scoring that stands on another row": ([BASE, {**scoring("b", ["base"]), "from": "base"}], "from is for"),
+    "a later row to score": ([scoring("a", ["base"]), BASE], "ckpt: base is none of the rows"),
+    "a seed that no row trains": ([BASE, scoring("b", ["base"], [0, 1])], "seeds: 1 is none of those that base"),
     "a scoring to score": ([BASE, scoring("b", ["base"]), scoring("c", ["b"])], "b is none of the rows base"),
 }
 

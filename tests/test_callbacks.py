@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
+from pytorch_lightning import Callback
 
 from facekp.callbacks import Curves, build_callbacks
+from facekp.checkpoint import load_checkpoint
 from facekp.errors import UserError
 from facekp.train import train
 from tests.conftest import TINY, config_of
@@ -60,9 +63,6 @@ def test_an_unknown_logger_is_told_the_choices(tmp_path):
 
 def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
     """Against an average kept by hand over the weights of every step."""
-    import torch
-    from pytorch_lightning import Callback
-
     from facekp import train as module
 
     seen = []
@@ -83,6 +83,30 @@ def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
     raw = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     torch.testing.assert_close(raw["state_dict"]["detector.network.heads.0.weight"].contiguous(), expected.contiguous())
     assert len(seen) > 3
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.95])
+def test_averaging_leaves_indices_as_they_are(tmp_path, decay):
+    """In float32 0.9 * 3 + 0.1 * 3 is just below 3."""
+    from facekp import train as module
+
+    kept = []
+
+    class Spy(Callback):
+        def on_validation_batch_end(self, trainer, pl_module, *_):  # the averaged ones are in place
+            kept.append((pl_module.detector.channels.clone(), pl_module.detector.mirrored_channels.clone()))
+
+    original = module.build_callbacks
+    module.build_callbacks = lambda *a: [*original(*a), Spy()]
+    try:
+        run(tmp_path / "run", f"callbacks.ema={decay}", "data.batch_size=8")
+    finally:
+        module.build_callbacks = original
+    detector = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt").detector
+    assert kept
+    for channels, mirrored in kept:
+        assert torch.equal(channels, detector.channels)
+        assert torch.equal(mirrored, detector.mirrored_channels)
 
 
 def test_training_stops_where_the_validation_rmse_falls_no_more(tmp_path):

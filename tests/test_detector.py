@@ -150,3 +150,26 @@ def test_plain_settings_rebuild_the_same_detector(detector, faces):
 def test_an_unknown_activation_is_told_the_choices(scheme):
     with pytest.raises(UserError, match="none, softmax"):
         Detector(scheme, (96, 96), config_of()["model"], "sigmoid", {"rule": "argmax", "flip": False, "floor": 0.0})
+
+
+def test_an_unknown_decoder_setting_is_told(detector):
+    with pytest.raises(UserError, match=r"decoder\.filp: is unknown; choose among rule, flip, floor, shift, scale"):
+        detector.override_decoder({"filp": True})
+
+
+@pytest.mark.parametrize("model", ["regression", "simcc"])
+def test_maps_that_are_logarithms_want_a_loss_on_distributions(scheme, model):
+    config = config_of(f"model={model}")
+    with pytest.raises(UserError, match=rf"loss\.activation: 'none' doesn't suit network {model}"):
+        Detector(scheme, (96, 96), config["model"], "none", config["decoder"])
+
+
+def test_a_view_s_deviation_is_in_the_image_s_own_pixels(detector, faces):
+    images, source = torch.from_numpy(faces.images[:4]).unsqueeze(1), torch.from_numpy(faces.source[:4])
+    maps = torch.zeros(4, len(detector.mirrored_channels), *(side // detector.codec.stride for side in detector.size))
+    maps[..., 10:12, 10:12] = 0.25  # whatever it looks at: two cells across and down, half a cell from their mean
+    detector.heatmaps = lambda images, raw=None: maps
+    expected = detector.codec.deviation(maps)[0, 0].item()
+    detector.override_decoder({"scale": 0.25})
+    found = detector.measure(images, source)[2]
+    assert found[0, 0].item() == pytest.approx(expected * ((1 + 1 / 1.25**2 + 1 / 0.75**2) / 3) ** 0.5, rel=1e-4)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import maximum_filter
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
@@ -49,11 +50,35 @@ def distribution(target):
     return (target / target.sum()).ravel()
 
 
+def wing_by_hand(pixels):
+    return 10 * math.log(1 + pixels / 2) if pixels < 10 else pixels - (10 - 10 * math.log(1 + 10 / 2))
+
+
+def adaptive_wing_by_hand(out, target):
+    """Of the paper: A and C make the logarithm and the line meet at theta, with one slope."""
+    error, power = abs(out - target), 2.1 - target
+    a = 14 / (1 + 0.5**power) * power * 0.5 ** (power - 1)
+    c = 0.5 * a - 14 * np.log(1 + 0.5**power)
+    cost = np.where(error < 0.5, 14 * np.log(1 + error**power), a * error - c)
+    return cost * (1 + 10 * (maximum_filter(target, 3) >= 0.2))
+
+
 BY_HAND = {
     "mse": lambda out, target, cell: ((out - target) ** 2).mean(),
     "weighted_mse": lambda out, target, cell: ((1 + 20 * target) * (out - target) ** 2).mean(),
     "cross_entropy": lambda out, target, cell: -(distribution(target) * log_softmax(out.ravel())).sum(),
     "jensen_shannon": lambda out, target, cell: jensenshannon(distribution(target), softmax(out.ravel())) ** 2,
+    "adaptive_wing": lambda out, target, cell: adaptive_wing_by_hand(out, target).mean(),
+    "euclidean": lambda out, target, cell: (
+        np.hypot(*(mean_cell(out) - cell)) + BY_HAND["cross_entropy"](out, target, cell)
+    ),
+    "smooth_l1": lambda out, target, cell: (
+        sum(e * e / 2 if e < 1 else e - 0.5 for e in abs(mean_cell(out) - cell))
+        + BY_HAND["cross_entropy"](out, target, cell)
+    ),
+    "wing": lambda out, target, cell: (  # in pixels as published: w = 10, epsilon = 2, whose scale is 4 pixels a cell
+        sum(wing_by_hand(4 * e) for e in abs(mean_cell(out) - cell)) / 4 + BY_HAND["cross_entropy"](out, target, cell)
+    ),
     "squared": lambda out, target, cell: (
         ((mean_cell(out) - cell) ** 2).sum() + BY_HAND["cross_entropy"](out, target, cell)
     ),

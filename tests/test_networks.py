@@ -13,7 +13,7 @@ from facekp.networks import NETWORKS, build_network
 from tests.conftest import config_of
 
 HOURGLASS = {"heatmaps": 5, "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
-REGRESSION = {"heatmaps": 5, "stride": 4, "size": 96, "channels": 8, "hidden": 32, "dropout": 0.0}
+REGRESSION = {"heatmaps": 5, "stride": 4, "size": 96, "channels": 8, "hidden": 32, "dropout": 0.0, "sigma": 1.0}
 SIMCC = {"heatmaps": 5, "stride": 2, "size": 96, "channels": 8}
 
 
@@ -71,6 +71,7 @@ def test_a_setting_with_a_default_may_be_left_out_and_given() -> None:
         ("regression", {**REGRESSION, "dropout": 1.0}, "network.dropout: 1.0 is not a share from 0 to below 1"),
         ("regression", {**REGRESSION, "dropout": "x"}, "network.dropout: 'x' is not a share"),
         ("regression", {**REGRESSION, "levels": 3}, "network regression: unknown setting 'levels'; it takes heatmaps"),
+        ("regression", {**REGRESSION, "sigma": 0}, "network.sigma: 0 is not a number above 0"),
         ("simcc", {**SIMCC, "size": 100}, "network.size: 100 is not a whole number from 8 to 4088 in steps of 8"),
         ("simcc", {**SIMCC, "stride": 7}, "network.stride: 7 is not one of 1, 2, 3, 4, 6, 8, 12"),
         ("simcc", {**SIMCC, "channels": 0}, "network.channels: 0 is not a whole number from 1 to 512"),

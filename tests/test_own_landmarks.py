@@ -97,6 +97,10 @@ def test_a_network_that_needs_the_size_takes_that_of_the_data():
         assert own["model"]["network"]["size"] == 64
 
 
+def test_the_coordinate_network_writes_its_answer_as_wide_as_the_target():
+    assert config_of("model=regression", "experiment=cpu")["model"]["network"]["sigma"] == 0.6
+
+
 def test_predictions_are_also_told_in_the_photo_s_pixels(tmp_path):
     labels = write_photos(tmp_path, 20)
     train({**settings(tmp_path), "keypoints": five().to_dict()}, tmp_path / "run")

@@ -17,17 +17,17 @@ from facekp.loss import cross_entropy, labelled_mean
 from facekp.rivals import CoordinateRegression, SimCC
 
 
-def regression(heatmaps: int = 3, stride: int = 4, size: int = 96) -> CoordinateRegression:
-    return CoordinateRegression(heatmaps, stride, size, channels=8, hidden=64, dropout=0.0)
+def regression(heatmaps: int = 3, stride: int = 4, size: int = 96, sigma: float = 1.0) -> CoordinateRegression:
+    return CoordinateRegression(heatmaps, stride, size, channels=8, hidden=64, dropout=0.0, sigma=sigma)
 
 
 def simcc(heatmaps: int = 3, stride: int = 2, size: int = 96) -> SimCC:
     return SimCC(heatmaps, stride, size, channels=8)
 
 
-def answering(points: torch.Tensor, stride: int) -> tuple[CoordinateRegression, nn.Parameter]:
+def answering(points: torch.Tensor, stride: int, sigma: float = 1.0) -> tuple[CoordinateRegression, nn.Parameter]:
     """A network that says these points (C, 2), in pixels of 96 x 96, whatever it sees, and the bias that says so."""
-    network = regression(len(points), stride)
+    network = regression(len(points), stride, sigma=sigma)
     last = network.answer[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
@@ -60,20 +60,20 @@ def test_images_of_another_size_are_told(build: Any, needs: int) -> None:
 # coordinate regression
 
 
-@pytest.mark.parametrize("stride", [1, 2, 4])
-def test_cross_entropy_is_half_the_squared_error_in_cells(stride: int) -> None:
+@pytest.mark.parametrize(("stride", "sigma"), [(1, 1.0), (2, 1.0), (4, 1.0), (2, 2.0)])
+def test_cross_entropy_is_half_the_squared_error_in_sigmas(stride: int, sigma: float) -> None:
     said, labelled = places(40, 24, 71, 0), places(40, 24, 71, 1)
-    network, bias = answering(said, stride)
-    codec = HeatmapCodec((96, 96), stride, 1.0)
+    network, bias = answering(said, stride, sigma)
+    codec = HeatmapCodec((96, 96), stride, sigma)
     target = codec.encode(labelled)[None]
     (raw,) = network(torch.rand(1, 1, 96, 96))
     loss = cross_entropy(raw, target, codec.to_cells(labelled)[None])[0]
     entropy = cross_entropy(target.log().clamp_min(-100), target, codec.to_cells(labelled)[None])[0]
-    apart = (said - labelled) / stride
+    apart = (said - labelled) / (stride * sigma)
     torch.testing.assert_close(loss - entropy, apart.square().sum(dim=-1) / 2, atol=2e-3, rtol=1e-4)
     loss.sum().backward()
     assert bias.grad is not None
-    torch.testing.assert_close(bias.grad.view(-1, 2) / (48 / stride), apart, atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(bias.grad.view(-1, 2) / (48 / stride / sigma), apart, atol=2e-3, rtol=1e-4)
 
 
 def test_at_the_border_too_the_best_answer_is_the_label_and_every_gradient_leads_to_it() -> None:

@@ -13,11 +13,21 @@ WRONG = {
     "data.batch_size": [0, 1.5, True],
     "augment.flip": [2, -0.1, "x"],
     "augment.scale": [1, 5],
+    "augment.stretch": [1, 1.5],
+    "augment.contrast": [1.5, -0.1],
+    "augment.blur": [2],
+    "augment.erase": [20],
     "augment.rotate": [-1, None],
     "model.sigma": [0, "abc", None],
     "model.normalise.std": [0, "abc"],
     "model.network.name": [["a"], None],
     "optimizer.name": [["a"]],
+    "optimizer.momentum": [1, -0.1, "much"],
+    "optimizer.betas": [[0.9], [0.9, 1], 0.9, ["a", "b"]],
+    "optimizer.weight_decay": [-1, "x"],
+    "scheduler.warmup": [1, -0.1, "x"],
+    "scheduler.end": [2, None],
+    "loss.foreground": ["high", -1],
     "decoder.flip": ["abc", 1],
     "callbacks.pictures": [-1, 1.5, "abc"],
     "ckpt": [5, True, None, [5], [], {"a": 1}],
@@ -81,5 +91,7 @@ def test_every_rule_is_about_a_setting_that_exists():
         collect(config_of(*GIVEN.get(path.stem, []), name=path.stem))
     collect(config_of("data=synthetic", "logger=wandb", "hparams_search=optuna"))
     collect(config_of("data=coco", "data.images=a", "data.labels=b"))
+    collect(config_of("optimizer=muon", "scheduler=onecycle", "loss=weighted_mse"))
+    collect(config_of("loss=wing"))
     unused = [pattern for pattern in RULES if not any(fnmatch(key, pattern) for key in keys)]
     assert unused == []

@@ -73,6 +73,13 @@ def test_unlabelled_images_join_training_and_never_validation(school, tmp_path, 
     assert (faces.val_rows < 60).all()
 
 
+@pytest.mark.parametrize("what", ["teacher.unlabelled=true", "teacher.drop=12"])
+def test_complete_rows_alone_leave_nothing_for_a_teacher_to_add_or_thin_out(school, tmp_path, what):
+    taught = ["teacher=self", f"teacher.ckpt={school[2]}", "teacher.unlabelled=false", what, "subset=complete"]
+    with pytest.raises(UserError, match=r"subset=complete: trains on no row with a gap"):
+        train(config_of(*TINY, *taught), tmp_path / "run")
+
+
 def test_whoever_saw_the_validation_rows_may_not_teach(school, seed_weights):
     table, fold_of, ckpt, data = school
     with pytest.raises(UserError, match=r"validation images trained it; .*data\.fold=1"):
@@ -113,10 +120,10 @@ def test_every_channel_gets_its_source_s_point(scheme):
 def test_a_student_learns_from_its_teacher_and_tells_who_trained_both(tiny_run, tmp_path):
     ckpt = tiny_run / "checkpoints" / "best.ckpt"
     settings = [*TINY, "trainer.max_epochs=1", "teacher=self", f"teacher.ckpt={ckpt}", "teacher.unlabelled=false"]
-    taught = train(config_of(*settings, "data.fold=0"), tmp_path / "taught")
+    taught = train(config_of(*settings), tmp_path / "taught")
     alone = train(config_of(*settings, "teacher.weight=0"), tmp_path / "alone")
+    elsewhere = train(config_of(*settings, "data.fold=1", "teacher.seen=true"), tmp_path / "elsewhere")
     assert taught["rmse"] != alone["rmse"]
-    teacher, student = load_checkpoint(ckpt), load_checkpoint(taught["checkpoint"])
-    assert set(teacher.trained_on) <= set(student.trained_on)
+    teacher, student = load_checkpoint(ckpt), load_checkpoint(elsewhere["checkpoint"])
+    assert set(teacher.trained_on) <= set(student.trained_on)  # fold 1 too, which trained the teacher alone
     assert json.loads((tmp_path / "taught" / "metrics.json").read_text())["mean_face"] == taught["mean_face"]
-    assert image_hashes(np.zeros((1, 4, 4), dtype=np.uint8))[0] not in student.trained_on

@@ -76,10 +76,11 @@ def test_the_same_seed_trains_the_same_weights_another_seed_others(tmp_path):
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-def test_init_from_starts_at_the_weights_given_and_remembers_their_images(tiny_run, tmp_path):
+def test_init_from_starts_at_the_weights_given_and_remembers_their_images(tiny_run, tmp_path, caplog):
     best = tiny_run / "checkpoints" / "best.ckpt"
     config = config_of(*TINY, f"init_from={best}", "lr=1e-12", "data.fold=1", "trainer.max_epochs=1", "optimizer=sgd")
     train(config, tmp_path / "next")
+    assert "validation images trained it; this run's scores say nothing about new faces" in caplog.text
     before = torch.load(best, weights_only=True)
     after = torch.load(tmp_path / "next" / "checkpoints" / "last.ckpt", weights_only=True)
     weight = "detector.network.heads.0.weight"

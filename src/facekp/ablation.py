@@ -87,30 +87,43 @@ def read_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"rows: {twice[0]} stands {len(twice)} times; the name is the row's folder, give each its own")
-    trained = [row["name"] for row in rows if "train" in row]
+    trained: dict[str, dict[str, Any]] = {}  # by name, the rows so far that train
     for row in rows:
         if "from" in row:
-            earlier = {other["name"]: other["train"] for other in rows[: rows.index(row)] if "train" in other}
-            _check_known(f"rows: {row['name']}: from", [row["from"]], list(earlier))
-            row["train"] = _over(earlier[row["from"]], row["train"])
-        given = row["evaluate"]["ckpt"] if "evaluate" in row else []
-        named = [ckpt for ckpt in given if NAME.fullmatch(ckpt) and ckpt != "shipped"]
-        _check_known(f"rows: {row['name']}: ckpt", named, trained)
+            _check_known(f"rows: {row['name']}: from", [row["from"]], list(trained))
+            row["train"] = _over(trained[row["from"]]["train"], row["train"])
+        for scored in row["evaluate"]["ckpt"] if "evaluate" in row else []:
+            if NAME.fullmatch(scored) and scored != "shipped":
+                _check_known(f"rows: {row['name']}: ckpt", [scored], list(trained))
+                _check_seeds(row, trained[scored])
+        if "train" in row:
+            trained[row["name"]] = row
     _check_known("only", config["only"] or [], names)
-    _check_known("picture.rows", config["picture"]["rows"], trained)
+    _check_known("picture.rows", config["picture"]["rows"], list(trained))
     return rows
+
+
+def _check_seeds(row: dict[str, Any], scored: dict[str, Any]) -> None:
+    untrained = sorted(set(row["seeds"]) - set(scored["seeds"]))
+    if untrained:
+        raise UserError(
+            f"rows: {row['name']}: seeds: {untrained[0]} is none of those that {scored['name']} trains, "
+            f"{', '.join(map(str, scored['seeds']))}"
+        )
 
 
 def _over(before: list[str], more: list[str]) -> list[str]:
     """Overrides of a row that stands on another: the other's but for the keys it sets itself, then its own."""
-    own = {override.split("=")[0] for override in more}
-    return [*(override for override in before if override.split("=")[0] not in own), *more]
+    own = {cli.key_of(override) for override in more}
+    return [*(override for override in before if cli.key_of(override) not in own), *more]
 
 
 def _read_row(row: Any) -> dict[str, Any]:
     if not isinstance(row, Mapping) or not {"name", "what"} <= set(row) or ("train" in row) == ("evaluate" in row):
         raise UserError(f"rows: {row}: a row needs name, what and one of train, evaluate")
     _check_rules(f"rows: {row['name']}", row, ROW)
+    if "from" in row and "train" not in row:
+        raise UserError(f"rows: {row['name']}: from is for rows that train; what one scores stands in evaluate.ckpt")
     filled = {"seeds": [0], **row}
     if "evaluate" in row:
         filled["evaluate"] = {"ckpt": [], "each": False, "overrides": [], **row["evaluate"]}

@@ -80,17 +80,27 @@ def draw_reliability(figures: dict[str, Any]) -> Figure:
     return figure
 
 
-def write(source: Path, target: Path, fitted: Calibration) -> None:
-    """The checkpoint with its calibration.
+def read_own(source: Path) -> dict[str, Any]:
+    """What a checkpoint file holds.
 
     Raises:
-        UserError: ``source`` is the starting system's, which has no place for it.
+        UserError: it is the starting system's, which has no place for a calibration.
     """
     raw = read_tensors(source)
     if KEY not in raw:
         raise UserError(
             f"{source}: is the starting system's, which holds nothing but weights; train one, or start from it"
         )
+    return raw
+
+
+def write(source: Path, target: Path, fitted: Calibration) -> None:
+    """The checkpoint with its calibration.
+
+    Raises:
+        UserError: ``source`` has no place for it (`read_own`).
+    """
+    raw = read_own(source)
     with atomic(target) as draft:
         torch.save({**raw, KEY: {**raw[KEY], "calibration": fitted.to_dict()}}, draft)
 
@@ -101,6 +111,7 @@ def main(cfg: DictConfig) -> Calibration:
     if not isinstance(config["ckpt"], str):
         raise UserError(f"ckpt={config['ckpt']}: a calibration is one checkpoint's; name one file")
     trained = load_checkpoint(config["ckpt"])
+    read_own(trained.path)  # refused before anything is measured
     measured = trained if config["twin"] is None else _twin(trained, config["twin"])
     table = read_table(config["data"], trained.detector.keypoints)
     fitted = calibrate(measured, table.take(unseen_rows([measured], table)), config["data"]["split_seed"])

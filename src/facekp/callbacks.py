@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, EMAWeightAveraging, RichProgressBar
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar, WeightAveraging
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 
 from facekp.errors import UserError
 from facekp.files import atomic
@@ -104,13 +107,22 @@ def build_callbacks(config: dict[str, Any], folder: Path, interim: Interim) -> l
     curves = Curves(folder)
     progress = [RichProgressBar()] if config["callbacks"]["progress"] else []
     decay = config["callbacks"]["ema"]
-    average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
+    average = [] if decay is None else [WeightAveraging(avg_fn=_averaging(decay))]
     patience = config["callbacks"]["patience"]
     stop = [] if patience is None else [EarlyStopping("val/rmse", patience=patience, check_on_train_epoch_end=True)]
     wanted = name == "wandb" and os.environ.get("WANDB_MODE") != "disabled"
     wandb = [WandbRun(config, folder, curves, interim)] if wanted else []
     told = [] if name == "none" else [curves]
     return [*told, *progress, *average, *stop, interim, *wandb, Checkpoints(folder)]
+
+
+def _averaging(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential moving average of weights and batch statistics.
+
+    `EMAWeightAveraging` would average indices too, and cut what rounding makes of them to the whole number below.
+    """
+    average = get_ema_avg_fn(decay)
+    return lambda kept, new, count: average(kept, new, count) if kept.is_floating_point() else new
 
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:

@@ -22,6 +22,7 @@ from facekp.keypoints import Keypoints, flip_channels
 from facekp.networks import build_network
 
 ACTIVATIONS = ("none", "softmax")
+DECODER = ("rule", "flip", "floor", "shift", "scale")  # settings of a decoder
 ONE_VIEW = {"shift": 0.0, "scale": 0.0}  # what a checkpoint means whose decoder was written without these
 
 
@@ -63,6 +64,12 @@ class Detector(nn.Module):
         self.decoder: dict[str, Any] = dict(ONE_VIEW)
         self.override_decoder(decoder)
         self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
+        suits = getattr(self.network, "activation", activation)
+        if activation != suits:
+            raise UserError(
+                f"loss.activation: {activation!r} doesn't suit network {model['network']['name']}, whose maps are "
+                f"logarithms; take a loss with activation {suits!r}, e.g. loss=cross_entropy"
+            )
         stride: Any = self.network.stride
         self.codec = HeatmapCodec(size=size, stride=stride, sigma=float(model["sigma"]))
         whole = 2 * math.pi * self.codec.sigma**2  # what a peak-1 Gaussian sums to
@@ -82,8 +89,9 @@ class Detector(nn.Module):
         """Decode otherwise than so far; a value of None leaves what was.
 
         Raises:
-            UserError: an unknown rule.
+            UserError: an unknown setting or rule.
         """
+        check_decoder_settings(settings)
         decoder = self.decoder | {key: value for key, value in settings.items() if value is not None}
         if decoder.get("rule") not in DECODERS:
             raise UserError(f"decoder.rule: {decoder.get('rule')!r} is unknown; choose one of {', '.join(DECODERS)}")
@@ -200,7 +208,8 @@ class Detector(nn.Module):
         found, confidence, variance = self._read(self.heatmaps(view), source)
         hidden = shown.isnan().any(dim=-1).view(points.shape[:-1])
         found = ((found - offset) / factor).masked_fill(hidden[..., None], torch.nan)
-        return found, confidence.masked_fill(hidden, torch.nan), variance.masked_fill(hidden, torch.nan)
+        variance = (variance / factor**2).masked_fill(hidden, torch.nan)
+        return found, confidence.masked_fill(hidden, torch.nan), variance
 
     def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`decode`, but NaN where a map is empty, and no floor; and the maps' variance (N, K) in squared pixels."""
@@ -247,3 +256,13 @@ class Detector(nn.Module):
             NaN where unlabelled.
         """
         return self.codec.encode(spread), self.codec.to_cells(spread)
+
+
+def check_decoder_settings(settings: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UserError: one is none of `DECODER`.
+    """
+    for key in settings:
+        if key not in DECODER:
+            raise UserError(f"decoder.{key}: is unknown; choose among {', '.join(DECODER)}")

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from facekp import cli, runs
+from facekp.calibration import trimmed_mean
 from facekp.data.reader import read_table
 from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
@@ -21,7 +22,6 @@ from facekp.metrics import KeypointErrors, mean_face
 from facekp.tables import metrics_table, show
 
 log = logging.getLogger(__name__)
-WORST_ONE_IN = 100  # of the labelled values, left out of rmse/trimmed: a handful of wrong labels doesn't decide it
 
 
 def score(
@@ -59,19 +59,17 @@ def judge(
 
 
 def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
-    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows, and ``rmse/trimmed``."""
+    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows, and ``rmse/trimmed``.
+
+    That is the RMSE without the worst hundredth of the labelled values: a handful of wrong labels doesn't decide it.
+    """
     errors = KeypointErrors(table.keypoints, sync_on_compute=False)  # this process has all rows
     errors.update(*map(torch.from_numpy, (points, np.array(table.points), table.source)))
     figures = errors.summary()
     if figures["labelled_values"]:
-        figures["rmse/trimmed"] = _trimmed_rmse(points, table)
+        squared = np.square(points - table.points, dtype=np.float64)
+        figures["rmse/trimmed"] = trimmed_mean(squared[~np.isnan(table.points)]) ** 0.5
     return figures
-
-
-def _trimmed_rmse(points: np.ndarray, table: FaceTable) -> float:
-    squared = np.square(points - table.points, dtype=np.float64)
-    labelled = np.sort(squared[~np.isnan(table.points)])
-    return float(np.sqrt(labelled[: len(labelled) - len(labelled) // WORST_ONE_IN].mean()))
 
 
 def unseen_rows(trained: Sequence[Answerer], table: FaceTable) -> np.ndarray:

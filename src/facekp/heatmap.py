@@ -114,11 +114,6 @@ class HeatmapCodec:
         return (self.stride * torch.sqrt(variance)).float()
 
 
-def flip_points(points: Tensor, width: int) -> Tensor:
-    """Points (..., 2) in an image of that width, mirrored left to right; names keep their places."""
-    return torch.stack([width - 1 - points[..., 0], points[..., 1]], dim=-1)
-
-
 def _peak(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Highest value (N,) and its cell (x, y) int64 (N, 2), the first in row-major order; NaN counts as highest.
 

@@ -73,8 +73,12 @@ def check_fits(trained: Answerer, table: FaceTable) -> None:
         UserError: it is of another scheme or size than the table.
     """
     own, asked = trained.detector.keypoints, table.keypoints
-    if own.names != asked.names or own.source_names != asked.source_names:
-        raise UserError(f"{trained.path}: knows the points of {own.name}, not of {asked.name} as the data has")
+    for what, mine, theirs in (("points", own.names, asked.names), ("sources", own.source_names, asked.source_names)):
+        if mine != theirs:
+            raise UserError(
+                f"{trained.path}: knows the {what} of {own.name} ({', '.join(mine)}), not those that the data has by "
+                f"{asked.name} ({', '.join(theirs)})"
+            )
     if trained.detector.size != table.size:
         (height, width), (high, wide) = trained.detector.size, table.size
         raise UserError(

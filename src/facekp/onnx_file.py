@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facekp.detector import check_decoder_settings
 from facekp.errors import UserError
 from facekp.keypoints import Keypoints
 
@@ -58,8 +59,9 @@ class OnnxDetector:
         """As `facekp.detector.Detector.override_decoder`, where nothing changes.
 
         Raises:
-            UserError: another decoder than the exported one is asked for.
+            UserError: an unknown setting, or another decoder than the exported one is asked for.
         """
+        check_decoder_settings(settings)
         for key, value in settings.items():
             if value not in (None, self.decoder[key]):
                 raise UserError(

@@ -40,6 +40,7 @@ def optional(rule: Rule) -> Rule:
     return lambda value: value is None or rule[0](value), f"{rule[1]}, or null"
 
 
+SHARE_BELOW_ONE: Rule = (lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
 FLAG: Rule = (lambda value: isinstance(value, bool), "true or false")
 TEXT: Rule = (_is_text, "a text; quote it where it looks like something else")
 PATH: Rule = (_is_text, "a path; quote it where it looks like something else")
@@ -95,10 +96,25 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "decoder.rule": optional(TEXT),
     "decoder.scale": optional(number(0, 0.5)),
     "decoder.shift": optional(number(0)),
+    "optimizer.momentum": SHARE_BELOW_ONE,
+    "optimizer.betas": (
+        lambda value: isinstance(value, list) and len(value) == 2 and all(SHARE_BELOW_ONE[0](one) for one in value),
+        "two numbers from 0 to below 1, e.g. [0.9,0.999]",
+    ),
+    "optimizer.weight_decay": number(0),
+    "scheduler.warmup": SHARE_BELOW_ONE,
+    "scheduler.start": number(0, 1),
+    "scheduler.end": number(0, 1),
+    "loss.foreground": number(0),
+    "loss.cross_entropy_share": number(0),
     "augment.flip": number(0, 1),
     "augment.scale": number(0, 0.9),
+    "augment.stretch": number(0, 0.9),  # a width below 0 would be a mirror image that nobody knows of
     "augment.shear": number(0, 0.9),
     "augment.wild": number(0, 1),
+    "augment.contrast": number(0, 1),
+    "augment.blur": number(0, 1),
+    "augment.erase": number(0, 1),
     "augment.elastic": number(0, 5),  # no field of such displacements folds: facekp.data.augment.KNOTS
     "augment.*": number(0),
     "teacher.ckpt": optional(PATHS),

@@ -21,9 +21,9 @@ from facekp import cli, runs, search, sweep
 from facekp.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers
 from facekp.checkpoint import Trained, load_checkpoint, read_tensors
 from facekp.data.augment import Augmentation
-from facekp.data.datamodule import FaceData
+from facekp.data.datamodule import FaceData, check_split
 from facekp.data.reader import read_table
-from facekp.data.split import assign_folds, inseparable_groups
+from facekp.data.split import assign_folds, image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.detector import Detector
 from facekp.errors import UserError
@@ -107,12 +107,18 @@ def _last_checkpoint(folder: Path, split: pd.DataFrame) -> Path | None:
 
 def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np.ndarray]:
     """The datamodule of the fold asked for, the frame that records who went where, and what trained the teacher."""
-    settings = config["data"]
+    settings, teacher = config["data"], config["teacher"]
     groups = inseparable_groups(table)
     fold_of = assign_folds(groups, table.source, settings["folds"], settings["split_seed"])
+    check_split(table, fold_of, settings["fold"], config["subset"])
     answers, taught_by, rows = None, np.empty(0, dtype=np.int64), table
-    if config["teacher"]["ckpt"] is not None:
-        lesson = teach(table, fold_of, settings["fold"], config["teacher"], settings)
+    if teacher["ckpt"] is not None:
+        if config["subset"] == "complete" and (teacher["unlabelled"] or teacher["drop"]):
+            raise UserError(
+                "subset=complete: trains on no row with a gap, be it one that teacher.drop makes or an image that "
+                "teacher.unlabelled=true adds; set teacher.drop=null teacher.unlabelled=false, or subset=full"
+            )
+        lesson = teach(table, fold_of, settings["fold"], teacher, settings)
         rows, fold_of, answers, taught_by = lesson.table, lesson.fold_of, lesson.answers, lesson.trained_on
     data = FaceData(
         table=rows,
@@ -136,6 +142,7 @@ def _build_estimator(data: FaceData, taught_by: np.ndarray, config: Config, last
     before = load_checkpoint(last or config["init_from"]) if last or config["init_from"] else None
     if before is not None:
         _start_from(detector, before)
+        _tell_if_seen(before, table.take(data.val_rows))
     others = table.without(data.val_rows)  # whatever subset= leaves out of training
     face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
     detector.mean_face = torch.where(face.isnan(), detector.mean_face, face)
@@ -160,6 +167,18 @@ def _start_from(detector: Detector, before: Trained) -> None:
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip()[:160]
         raise UserError(f"init_from={before.path}: its network is another than model= asks for: {detail}") from error
+
+
+def _tell_if_seen(before: Trained, held_out: FaceTable) -> None:
+    """Warn of first weights that know the validation images."""
+    seen = 0 if before.trained_on is None else np.isin(image_hashes(held_out.images), before.trained_on).sum()
+    if seen:
+        log.warning(
+            "%s: %d of the %d validation images trained it; this run's scores say nothing about new faces",
+            before.path,
+            seen,
+            len(held_out),
+        )
 
 
 def _build_trainer(config: Config, folder: Path, interim: Interim, beside: Sequence[pl.Callback]) -> pl.Trainer:

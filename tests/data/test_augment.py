@@ -197,6 +197,24 @@ def test_an_erased_rectangle_is_the_image_s_own_grey(faces):
             assert max(box.shape) <= 0.4 * 96 + 1
 
 
+def test_brightness_lifts_greys_and_contrast_spreads_them_about_their_mean(faces):
+    images = torch.from_numpy(faces.images[:40, None]).float() / 4 + 96  # 96 to 160: nothing is clipped
+    shown = {}
+    for setting, most in (("brightness", 30.0), ("contrast", 0.4)):
+        shake = Augmentation(**{**OFF, setting: most})
+        shown[setting], _ = shake(images, torch.zeros(40, 1, 2), torch.tensor([0]), torch.Generator().manual_seed(0))
+    lift = (shown["brightness"] - images).flatten(1)
+    torch.testing.assert_close(lift.amax(dim=1), lift.amin(dim=1), atol=1e-3, rtol=0)
+    assert lift.abs().max() <= 30
+    assert lift[:, 0].std() == pytest.approx(30 / 3**0.5, rel=0.3)
+    before, after = images.flatten(1), shown["contrast"].flatten(1)
+    gain = after.std(dim=1) / before.std(dim=1)
+    torch.testing.assert_close(after.mean(dim=1), before.mean(dim=1), atol=1e-2, rtol=0)
+    assert gain.min() >= 0.6 - 1e-3
+    assert gain.max() <= 1.4 + 1e-3
+    assert gain.std() == pytest.approx(0.4 / 3**0.5, rel=0.3)
+
+
 def test_gamma_bends_greys_and_keeps_black_and_white(faces):
     images = torch.linspace(0, 255, 96).expand(16, 1, 96, 96).clone()
     shake = Augmentation(**{**OFF, "gamma": 1.0})

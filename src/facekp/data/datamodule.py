@@ -58,7 +58,7 @@ class FaceData(LightningDataModule):
         taught: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        _check(table, fold_of, fold, subset)
+        check_split(table, fold_of, fold, subset)
         self.table, self.batch_size, self.augmentation, self.seed = table, batch_size, augmentation, seed
         chosen = table.mask.all(axis=1) if subset == "complete" else np.ones(len(table), dtype=bool)
         self.train_rows = np.flatnonzero((fold_of != fold) & chosen)
@@ -172,7 +172,11 @@ def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0] >> 1))
 
 
-def _check(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -> None:
+def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -> None:
+    """
+    Raises:
+        UserError: no such fold or subset, or nothing is labelled.
+    """
     folds = int(fold_of.max()) + 1
     if fold not in range(folds):
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}")
