@@ -95,6 +95,21 @@ def test_init_from_another_network_is_told_so(tiny_run, tmp_path):
         train(config, tmp_path / "next")
 
 
+def test_clipped_gradients_move_the_weights_no_further_than_they_may(tmp_path):
+    def head(name, *more):
+        train(config_of(*TINY, "trainer.max_epochs=1", "optimizer=sgd", "optimizer.momentum=0", *more), tmp_path / name)
+        return torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    still, free = head("still", "lr=1e-12"), head("free", "lr=0.1")
+    clipped = head("clipped", "lr=0.1", "trainer.gradient_clip_val=1e-3")
+    weights = [key for key in still if key.endswith("weight")]
+
+    def moved(end):
+        return sum((end[key] - still[key]).square().sum() for key in weights).sqrt().item()
+
+    assert moved(clipped) < 1e-4 * 1.01 < moved(free)
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_trains_a_step(experiment, tiny_run, tmp_path):
     small = ["data=synthetic", "data.rows=20", "data.batch_size=4", "trainer=cpu", "trainer.max_epochs=1"]
