@@ -57,7 +57,7 @@ class DetectorGraph(nn.Module):
         points = torch.where(silent[..., None], detector.mean_face[source], points)
         if calibration is None:
             return points, confidence
-        variance = detector.codec.deviation(heatmaps)[..., None] ** 2
+        variance = (detector.codec.deviation(heatmaps)[..., None] / self.factor) ** 2
         deviation = _mean(variance, shown[..., None] & ~variance.isnan())[..., 0].sqrt()
         return points, confidence, calibration.expected(deviation, source)
 
