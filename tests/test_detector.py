@@ -31,6 +31,33 @@ def test_labels_put_into_channels_and_encoded_are_read_back_by_their_source(dete
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
+def test_the_network_never_sees_an_offset_that_every_answer_has(detector, faces, scheme):
+    twin = Detector.from_settings(detector.settings() | {"offsets": {"sparse": 1.5}}).eval()
+    twin.load_state_dict(detector.state_dict())
+    images, source = torch.from_numpy(faces.images[:6, None]), torch.from_numpy(faces.source[:6])
+    plain, own = detector.detect(images, source)[0], twin.detect(images, source)[0]
+    offset = torch.where(torch.from_numpy(scheme.labels_of("sparse")) & (source[:, None] == 1), 1.5, 0.0)
+    assert 0 < (offset > 0).sum() < offset.numel()
+    torch.testing.assert_close(own[..., 0], plain[..., 0] + offset)
+    torch.testing.assert_close(own[..., 1], plain[..., 1])
+    labels = torch.from_numpy(faces.points[:6])
+    torch.testing.assert_close(
+        twin.spread(labels + torch.stack((offset, torch.zeros(6, 15)), -1), source),
+        detector.spread(labels, source),
+        equal_nan=True,
+    )
+    assert twin.settings()["offsets"] == {"sparse": 1.5}
+
+
+def test_taught_labels_lose_their_source_s_offset_too(detector):
+    twin = Detector.from_settings(detector.settings() | {"offsets": {"dense": 0.25, "sparse": 1.5}})
+    labels = torch.full((1, 2, 15, 2), 40.0)
+    labels[:, 1, ~torch.from_numpy(twin.keypoints.labels_of("sparse"))] = torch.nan
+    spread = twin.spread_all(labels)[0]
+    assert (spread[:15] == torch.tensor([39.75, 40.0])).all()
+    assert (spread[15:] == torch.tensor([38.5, 40.0])).all()
+
+
 def test_a_map_that_says_nothing_is_answered_by_the_mean_face_of_its_source(detector):
     detector.decoder["floor"] = 0.4
     detector.mean_face[0], detector.mean_face[1] = 10.0, 20.0

@@ -80,6 +80,14 @@ def test_the_trimmed_rmse_leaves_out_the_worst_hundredth_of_labelled_values(tabl
     assert figures["rmse/trimmed"] < 2.1 < 9 < figures["rmse"]
 
 
+def test_labels_that_lie_to_one_side_of_the_answers_are_measured_by_source(table):
+    found = np.nan_to_num(table.points) - np.where(table.source == 1, np.float32(1.25), 0)[:, None, None] * [1, 2]
+    found[0, 0] -= 500
+    figures = summarise(found.astype(np.float32), table)
+    assert figures["offset/dense"] == pytest.approx(0, abs=1e-3)
+    assert figures["offset/sparse"] == pytest.approx(1.25, abs=1e-3)
+
+
 def test_below_a_hundred_values_none_is_left_out(table):
     few = table.take(np.arange(1))
     figures = summarise(np.nan_to_num(few.points) + np.float32(3), few)

@@ -23,6 +23,18 @@ def test_every_source_and_point_has_a_channel_of_its_own(scheme):
     assert (scheme.channels(by_source=False) == np.arange(15)).all()
 
 
+def test_labels_of_a_source_lie_to_one_side_by_its_offset(scheme):
+    dense, sparse = scheme.offsets({"dense": 0.5, "sparse": -1})
+    assert (dense == [0.5, 0]).all()
+    own = scheme.labels_of("sparse")
+    assert (sparse[own] == [-1, 0]).all()
+    assert (sparse[~own] == [0.5, 0]).all()  # read from dense's channels
+    assert (scheme.offsets({"sparse": 2})[0] == 0).all()
+    assert (scheme.offsets(None) == 0).all()
+    with pytest.raises(UserError, match=r"data\.offsets: 'spare' is no source of kaggle15: dense, sparse"):
+        scheme.offsets({"spare": 1.0})
+
+
 def test_mirroring_swaps_left_and_right_in_both_sources(scheme):
     order = scheme.flip_order()
     for k, name in enumerate(scheme.names):

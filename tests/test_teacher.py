@@ -107,6 +107,25 @@ def test_taught_points_move_with_the_image_as_labels_do(faces):
     assert "taught" not in data.assemble(torch.arange(12), None)
 
 
+def test_a_mirror_image_has_its_labels_off_to_the_same_side(faces, scheme):
+    mirror = Augmentation.from_dict(config_of("augment=none", "augment.flip=1")["augment"])
+    taught = np.stack([faces.points + 1, faces.points + 2], axis=1)
+    data = FaceData(faces, np.arange(80) % 5, 0, "full", 8, mirror, 0, taught, {"dense": 0.5, "sparse": 1.5})
+    rows = torch.arange(40)
+    batch = data.assemble(rows, step_generator(0, 0, 0))
+    order = scheme.flip_order()
+    own, other = (torch.from_numpy(array[:40]) for array in (faces.points, taught))
+    offset = torch.from_numpy(scheme.offsets({"dense": 0.5, "sparse": 1.5}))[..., 0]
+    for found, label, right in (
+        (batch["points"], own, offset[batch["source"]]),
+        (batch["taught"][:, 0], other[:, 0], offset[0]),
+        (batch["taught"][:, 1], other[:, 1], offset[1]),
+    ):
+        torch.testing.assert_close(found[..., 0], (95 - (label[..., 0] - right)[:, order]) + right, equal_nan=True)
+        torch.testing.assert_close(found[..., 1], label[:, order, 1], equal_nan=True)
+    assert torch.equal(data.assemble(rows, None)["points"].nan_to_num(), own.nan_to_num())
+
+
 def test_every_channel_gets_its_source_s_point(scheme):
     config = config_of(*TINY)
     detector = Detector(scheme, (96, 96), config["model"], "softmax", config["decoder"])

@@ -12,7 +12,7 @@ import yaml
 from facekp.chain import is_finished
 from facekp.conf import CONF_DIR
 from facekp.errors import UserError
-from facekp.train import train
+from facekp.train import _tell_offsets, train
 from tests.conftest import TINY, config_of
 
 EXPERIMENTS = sorted(
@@ -87,6 +87,26 @@ def test_init_from_starts_at_the_weights_given_and_remembers_their_images(tiny_r
     torch.testing.assert_close(after["state_dict"][weight], before["state_dict"][weight])
     assert set(before["facekp"]["trained_on"].tolist()) <= set(after["facekp"]["trained_on"].tolist())
     assert len(after["facekp"]["trained_on"]) >= 59  # two different folds together saw nearly every image
+
+
+def test_labels_all_to_one_side_are_told_with_the_way_out(caplog):
+    config = config_of("data.offsets={dense:0.25,sparse:1}")
+    _tell_offsets({"offset/dense": 0.1, "offset/sparse": 0.75}, config)
+    assert "the labels of sparse lie 0.75 px right of the answers" in caplog.text
+    assert "set 'data.offsets={dense:0.25,sparse:1.75}'" in caplog.text
+    assert "labels of dense" not in caplog.text
+    caplog.clear()
+    _tell_offsets({"offset/sparse": 0.75}, config_of("augment=none"))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("offsets", "told"),
+    [("{sparse:x}", r"data\.offsets\.sparse=x: must be a number"), ("{hand:1}", "data.offsets: 'hand' is no source")],
+)
+def test_offsets_that_are_none_are_told(tmp_path, offsets, told):
+    with pytest.raises(UserError, match=told):
+        train(config_of(*TINY, f"data.offsets={offsets}"), tmp_path / "run")
 
 
 def test_init_from_another_network_is_told_so(tiny_run, tmp_path):

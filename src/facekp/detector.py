@@ -39,10 +39,13 @@ class Detector(nn.Module):
             ``floor`` (confidence below which a map says nothing), and for `detect` alone ``shift`` (pixels; above 0:
             the image moved that far left, right, up and down answers too) and ``scale`` (share; above 0: so does the
             image enlarged and shrunk by it).
+        offsets: pixels by source that its labels lie right of where a mirror image has them
+            (`facekp.keypoints.Keypoints.offsets`): the network never sees them, every answer has them; None: none.
     """
 
     channels: Tensor
     mirrored_channels: Tensor
+    offset: Tensor  # (S, K, 2) pixels, what the labels have beyond the network's points
     mean_face: Tensor  # (S, K, 2) pixels, the answer where a map says nothing; the image's centre until it is set
 
     def __init__(
@@ -52,6 +55,7 @@ class Detector(nn.Module):
         model: Mapping[str, Any],
         activation: str,
         decoder: Mapping[str, Any],
+        offsets: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -60,6 +64,7 @@ class Detector(nn.Module):
         self.keypoints = keypoints
         self.model = dict(model)
         self.activation = activation
+        self.offsets = dict(offsets or {})
         self.calibration: Calibration | None = None  # set by whoever knows it
         self.decoder: dict[str, Any] = dict(ONE_VIEW)
         self.override_decoder(decoder)
@@ -75,6 +80,7 @@ class Detector(nn.Module):
         whole = 2 * math.pi * self.codec.sigma**2  # what a peak-1 Gaussian sums to
         self.certain_peak = 1.0 if activation == "none" else 1 / max(whole, 1.0)
         self.register_buffer("channels", torch.from_numpy(table), persistent=False)
+        self.register_buffer("offset", torch.from_numpy(keypoints.offsets(self.offsets)), persistent=False)
         centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
         self.register_buffer("mean_face", centre.expand(*table.shape, 2).clone())
         order = flip_channels(table, keypoints.flip_order())
@@ -105,6 +111,7 @@ class Detector(nn.Module):
             "model": self.model,
             "activation": self.activation,
             "decoder": self.decoder,
+            "offsets": self.offsets,
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
 
@@ -113,8 +120,10 @@ class Detector(nn.Module):
         """The detector that `settings` described, with fresh weights."""
         height, width = settings["size"]
         keypoints = Keypoints.from_dict(settings["keypoints"])
-        detector = cls(keypoints, (height, width), settings["model"], settings["activation"], settings["decoder"])
-        fitted = settings.get("calibration")  # older files have none
+        model, activation, decoder = settings["model"], settings["activation"], settings["decoder"]
+        offsets = settings.get("offsets")  # older files have none, nor a calibration
+        detector = cls(keypoints, (height, width), model, activation, decoder, offsets)
+        fitted = settings.get("calibration")
         detector.calibration = None if fitted is None else Calibration.from_dict(fitted)
         return detector
 
@@ -220,9 +229,10 @@ class Detector(nn.Module):
         return points, peak / self.certain_peak, self.codec.deviation(own) ** 2
 
     def _fill(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
-        """The mean face's points where there is none, or too little confidence in it."""
+        """The network's points as each source labels them; the mean face's where none is, or too little confidence."""
         silent = points.isnan().any(dim=-1) | (confidence < self.decoder["floor"])
-        return torch.where(silent[..., None], self.mean_face[source.long()], points)
+        labelled = points + self.offset[source.long()]
+        return torch.where(silent[..., None], self.mean_face[source.long()], labelled)
 
     def spread(self, points: Tensor, source: Tensor) -> Tensor:
         """Labels by channel: each row's points put where its source's heatmaps are.
@@ -236,13 +246,13 @@ class Detector(nn.Module):
         """
         empty = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
         channel = self.channels[source.long()]
-        return empty.scatter(1, channel[..., None].expand_as(points), points)
+        return empty.scatter(1, channel[..., None].expand_as(points), points - self.offset[source.long()])
 
     def spread_all(self, points: Tensor) -> Tensor:
         """Labels by channel, of rows labelled by every source: (N, S, K, 2) to (N, C, 2)."""
         spread = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
         for s in reversed(range(points.shape[1])):  # the first source last: it labels every point, others not
-            spread[:, self.channels[s]] = points[:, s]
+            spread[:, self.channels[s]] = points[:, s] - self.offset[s]
         return spread
 
     def target(self, spread: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ class DetectorGraph(nn.Module):
         points = _mean(found, (shown & ~found.isnan().any(dim=-1))[..., None])
         confidence = _mean((peak / detector.certain_peak)[..., None], shown[..., None])[..., 0]
         silent = points.isnan().any(dim=-1) | (confidence < detector.decoder["floor"])
-        points = torch.where(silent[..., None], detector.mean_face[source], points)
+        points = torch.where(silent[..., None], detector.mean_face[source], points + detector.offset[source])
         if calibration is None:
             return points, confidence
         variance = (detector.codec.deviation(heatmaps)[..., None] / self.factor) ** 2

@@ -121,6 +121,32 @@ class Keypoints:
         swap = {name: other for pair in self.pairs for name, other in (pair, pair[::-1])}
         return np.array([self.names.index(swap.get(name, name)) for name in self.names])
 
+    def offsets(self, by_source: Mapping[str, float] | None) -> np.ndarray:
+        """How far right of the mirror-symmetric place each source labels its points.
+
+        Labels made by another pixel convention, or clicked with one hand, may all lie some tenths of a pixel to one
+        side. A mirror image then has them on the wrong side; whoever trains with mirror images takes the offset off
+        first and adds it to the answers.
+
+        Args:
+            by_source: pixels by name of the source, those that are left out 0; None: all are 0.
+
+        Returns:
+            float32 (S, K, 2), of which the second of the last axis is 0. A point that a source never labels has the
+            first source's, as its channel is (`channels`).
+
+        Raises:
+            UserError: the scheme has no such source.
+        """
+        given = by_source or {}
+        if unknown := sorted(set(given) - set(self.sources)):
+            raise UserError(f"data.offsets: {unknown[0]!r} is no source of {self.name}: {', '.join(self.sources)}")
+        table = np.zeros((len(self.sources), len(self.names), 2), dtype=np.float32)
+        table[..., 0] = given.get(self.source_names[0], 0.0)
+        for s, source in enumerate(self.source_names):
+            table[s, self.labels_of(source), 0] = given.get(source, 0.0)
+        return table
+
     def labels_of(self, source: str) -> np.ndarray:
         """bool (K,): the points this source labels."""
         return np.isin(self.names, self.sources[source])

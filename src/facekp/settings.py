@@ -77,6 +77,8 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "data.split_seed": whole(0),
     "data.batch_size": whole(1),
     "data.device_bytes": whole(0),
+    "data.offsets": optional(GROUP),
+    "data.offsets.*": ANY_NUMBER,
     "data.images": PATH,
     "data.labels": PATH,
     "data.size": whole(32, 1024),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from facekp.teacher import teach
 from facekp.wandb_run import WandbRun
 
 log = logging.getLogger(__name__)
+SUSPICIOUS = 0.5  # pixels that all labels of a source lie to one side of the answers, from which it is told
 BESIDE_RESUME = ("resume", "trainer.max_epochs", "logger", "debug")  # keys that may be given with resume=
 Config = dict[str, Any]
 
@@ -129,6 +130,7 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np
         augmentation=Augmentation.from_dict(config["augment"]),
         seed=config["seed"],
         taught=answers,
+        offsets=settings.get("offsets"),  # configs of older runs have none
     )
     train_rows = data.train_rows[data.train_rows < len(table)]  # behind them are unlabelled ones of other files
     frame = runs.split_frame(table, fold_of[: len(table)], groups, train_rows, data.val_rows)
@@ -138,7 +140,14 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np
 def _build_estimator(data: FaceData, taught_by: np.ndarray, config: Config, last: Path | None) -> KeypointEstimator:
     """The estimator with its first weights; a resumed one gets its own from ``last``, and only its past from there."""
     table = data.table
-    detector = Detector(table.keypoints, table.size, config["model"], config["loss"]["activation"], config["decoder"])
+    detector = Detector(
+        keypoints=table.keypoints,
+        size=table.size,
+        model=config["model"],
+        activation=config["loss"]["activation"],
+        decoder=config["decoder"],
+        offsets=config["data"].get("offsets"),  # configs of older runs have none
+    )
     before = load_checkpoint(last or config["init_from"]) if last or config["init_from"] else None
     if before is not None:
         _start_from(detector, before)
@@ -222,8 +231,27 @@ def _finish(folder: Path, held_out: FaceTable, trainer: pl.Trainer, interim: Int
     for wandb_run in _wandb_runs(trainer):
         wandb_run.tell_end(figures, best.detector, held_out, points)
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} validation faces, RMSE in pixels"))
+    _tell_offsets(figures, config)
     log.info("run: %s\nckpt: %s", folder, best.path)
     return figures
+
+
+def _tell_offsets(figures: Mapping[str, Any], config: Config) -> None:
+    """Warn of labels on one side of the answers where mirror images forbid the network to follow them."""
+    if not config["augment"]["flip"]:
+        return
+    found = {key.removeprefix("offset/"): value for key, value in figures.items() if key.startswith("offset/")}
+    far = {source: value for source, value in found.items() if abs(value) >= SUSPICIOUS}
+    given = config["data"].get("offsets") or {}
+    better = {**given, **{source: round(given.get(source, 0.0) + value, 2) for source, value in far.items()}}
+    for source, value in far.items():
+        log.warning(
+            "the labels of %s lie %g px right of the answers, the median of all, and mirror images keep the network "
+            "from following; where that is so after a full training, set 'data.offsets={%s}'",
+            source,
+            value,
+            ",".join(f"{name}:{right:g}" for name, right in better.items()),
+        )
 
 
 def _resumed(config: Config, overrides: list[str]) -> Config:

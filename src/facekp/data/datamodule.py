@@ -13,7 +13,7 @@ dictionaries of tensors:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -44,6 +44,8 @@ class FaceData(LightningDataModule):
         augmentation: of training rows.
         seed: of shuffling (with the epoch) and augmentation (with the step).
         taught: a teacher's answers (`facekp.teacher.Lesson.answers`).
+        offsets: pixels by source that its labels lie right of where a mirror image has them
+            (`facekp.keypoints.Keypoints.offsets`); None: none.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class FaceData(LightningDataModule):
         augmentation: Augmentation,
         seed: int,
         taught: np.ndarray | None = None,
+        offsets: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         check_split(table, fold_of, fold, subset)
@@ -69,6 +72,7 @@ class FaceData(LightningDataModule):
         self.labels = own if taught is None else np.concatenate((own, taught), axis=1)  # (N, 1 or 1 + S, K, 2)
         sets, order = self.labels.shape[1], table.keypoints.flip_order()
         self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())
+        self.offset = torch.from_numpy(table.keypoints.offsets(offsets))
         self._on_device: Batch | None = None
 
     @cached_property
@@ -115,10 +119,17 @@ class FaceData(LightningDataModule):
         images, labels = self._gather(rows).unsqueeze(1).float(), table["labels"][rows]
         if generator is not None:
             order = self.flip_order.to(rows.device)
-            images, moved = self.augmentation(images, labels.flatten(1, 2), order, generator)
-            labels = moved.view_as(labels)
+            offset = self._offset(table["source"][rows])
+            images, moved = self.augmentation(images, (labels - offset).flatten(1, 2), order, generator)
+            labels = moved.view_as(labels) + offset
         taught = {"taught": labels[:, 1:]} if generator is not None and labels.shape[1] > 1 else {}
         return {"image": images, "points": labels[:, 0], "source": table["source"][rows], "row": rows, **taught}
+
+    def _offset(self, source: Tensor) -> Tensor:
+        """(n, 1 or 1 + S, K, 2): what is taken off the labels while they move, of rows of these sources (n,)."""
+        own = self.offset.to(source.device)
+        taught = own.expand(len(source), -1, -1, -1)[:, : self.labels.shape[1] - 1]  # none without a teacher
+        return torch.cat((own[source][:, None], taught), dim=1)
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Images uint8 (n, H, W) on the rows' device."""
