@@ -43,6 +43,17 @@ def test_a_decoder_given_is_the_packed_checkpoint_s_own(tiny_run, tmp_path):
     assert after == {**before, "rule": "mean", "flip": True, "shift": 2.0}
 
 
+def test_offsets_given_are_added_to_every_answer(tiny_run, tmp_path, faces):
+    best, packed = tiny_run / "checkpoints" / "best.ckpt", tmp_path / "packed.ckpt"
+    pack(best, packed, offsets={"dense": 0.5, "sparse": 2})
+    before, after = (predict_points([load_checkpoint(path)], faces)[0] for path in (best, packed))
+    expected = faces.keypoints.offsets({"dense": 0.5, "sparse": 2})[faces.source]
+    np.testing.assert_allclose(after - before, expected, atol=1e-4)
+    assert load_checkpoint(packed).detector.calibration is None
+    with pytest.raises(UserError, match="offsets: 'hand' is no source of kaggle15: dense, sparse"):
+        pack(best, packed, offsets={"hand": 1})
+
+
 def test_the_shipped_checkpoint_is_small_and_answers_the_competition_s_faces(competition):
     assert SHIPPED.stat().st_size < 6e6
     config = config_of("ckpt=shipped", f"data.dir={competition}", "data.cache=null", name="evaluate")

@@ -102,7 +102,10 @@ def test_labels_all_to_one_side_are_told_with_the_way_out(caplog):
 
 @pytest.mark.parametrize(
     ("offsets", "told"),
-    [("{sparse:x}", r"data\.offsets\.sparse=x: must be a number"), ("{hand:1}", "data.offsets: 'hand' is no source")],
+    [
+        ("{sparse:x}", r"data\.offsets={'sparse': 'x'}: must be a number of pixels by source"),
+        ("{hand:1}", "offsets: 'hand' is no source"),
+    ],
 )
 def test_offsets_that_are_none_are_told(tmp_path, offsets, told):
     with pytest.raises(UserError, match=told):

@@ -23,7 +23,13 @@ log = logging.getLogger(__name__)
 PLACES = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt")
 
 
-def pack(source: str | Path, target: Path, half: bool = False, decoder: Mapping[str, Any] | None = None) -> None:
+def pack(
+    source: str | Path,
+    target: Path,
+    half: bool = False,
+    decoder: Mapping[str, Any] | None = None,
+    offsets: Mapping[str, float] | None = None,
+) -> None:
     """Write the detector, its settings and what trained it, and nothing else; no path of the machine that trained it.
 
     Args:
@@ -31,9 +37,12 @@ def pack(source: str | Path, target: Path, half: bool = False, decoder: Mapping[
         target: is accepted wherever a checkpoint is.
         decoder: what its decoder shall do otherwise from now on; None values change nothing.
         half: round kernels to float16; biases, scales and statistics, a hundredth of it all, stay float32.
+        offsets: pixels by source that every answer gets from now on instead of its own
+            (`facekp.keypoints.Keypoints.offsets`), for a network that was trained with mirror images and without; a
+            calibration is dropped with the old ones. None changes nothing.
 
     Raises:
-        UserError: ``source`` is no checkpoint of `facekp.train`.
+        UserError: ``source`` is no checkpoint of `facekp.train`, or knows no such source.
     """
     trained = load_checkpoint(source)
     raw = read_tensors(trained.path)
@@ -44,8 +53,11 @@ def pack(source: str | Path, target: Path, half: bool = False, decoder: Mapping[
     if half:
         kernels = f"{WEIGHTS}network."
         weights |= {n: v.half() for n, v in weights.items() if n.startswith(kernels) and v.ndim > 1}
+    entry = {**raw[KEY], "decoder": trained.detector.decoder, "config": _without_places(raw[KEY]["config"])}
+    if offsets is not None:
+        trained.detector.keypoints.offsets(offsets)  # refuses a source that isn't there
+        entry |= {"offsets": dict(offsets), "calibration": None}
     with atomic(target) as draft:
-        entry = {**raw[KEY], "decoder": trained.detector.decoder, "config": _without_places(raw[KEY]["config"])}
         torch.save({KEY: entry, "state_dict": weights}, draft)
 
 
@@ -60,7 +72,7 @@ def main(cfg: DictConfig) -> Path:
     """Hydra's task: pack and tell."""
     config = cli.plain(cfg)
     target = Path(config["out"])
-    pack(config["ckpt"], target, config["half"], config["decoder"])
+    pack(config["ckpt"], target, config["half"], config["decoder"], config["offsets"])
     log.info("ckpt: %s (%.1f MB)", target, target.stat().st_size / 1e6)
     return target
 

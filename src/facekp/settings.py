@@ -55,6 +55,10 @@ PATHS: Rule = (
 TEXTS: Rule = (lambda value: isinstance(value, list) and all(map(_is_text, value)), "a list of texts, e.g. [A,B]")
 ANY_NUMBER: Rule = (_is_number, "a number")
 GROUP: Rule = (lambda value: isinstance(value, dict), "a group of settings")
+OFFSETS: Rule = (
+    lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+    "a number of pixels by source, e.g. {sparse:1.15}",
+)
 
 RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "seed": whole(0, 2**32 - 1),
@@ -77,14 +81,14 @@ RULES: dict[str, Rule] = {  # the first pattern that a key fits decides
     "data.split_seed": whole(0),
     "data.batch_size": whole(1),
     "data.device_bytes": whole(0),
-    "data.offsets": optional(GROUP),
-    "data.offsets.*": ANY_NUMBER,
+    "data.offsets": optional(OFFSETS),
     "data.images": PATH,
     "data.labels": PATH,
     "data.size": whole(32, 1024),
     "data.margin": number(0, 1),
     "data.skip_broken": FLAG,
     "data.category": optional(TEXT),
+    "offsets": optional(OFFSETS),
     "test_rows": whole(1),
     "model": GROUP,
     "model.network": GROUP,
