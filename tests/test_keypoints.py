@@ -31,7 +31,7 @@ def test_labels_of_a_source_lie_to_one_side_by_its_offset(scheme):
     assert (sparse[~own] == [0.5, 0]).all()  # read from dense's channels
     assert (scheme.offsets({"sparse": 2})[0] == 0).all()
     assert (scheme.offsets(None) == 0).all()
-    with pytest.raises(UserError, match=r"offsets: 'spare' is no source of kaggle15: dense, sparse"):
+    with pytest.raises(UserError, match=r"offsets: 'spare' is no source of kaggle15; name its own .dense, sparse."):
         scheme.offsets({"spare": 1.0})
 
 

@@ -50,7 +50,7 @@ def test_offsets_given_are_added_to_every_answer(tiny_run, tmp_path, faces):
     expected = faces.keypoints.offsets({"dense": 0.5, "sparse": 2})[faces.source]
     np.testing.assert_allclose(after - before, expected, atol=1e-4)
     assert load_checkpoint(packed).detector.calibration is None
-    with pytest.raises(UserError, match="offsets: 'hand' is no source of kaggle15: dense, sparse"):
+    with pytest.raises(UserError, match=r"offsets: 'hand' is no source of kaggle15; name its own .dense, sparse."):
         pack(best, packed, offsets={"hand": 1})
 
 

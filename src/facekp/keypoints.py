@@ -140,7 +140,10 @@ class Keypoints:
         """
         given = by_source or {}
         if unknown := sorted(set(given) - set(self.sources)):
-            raise UserError(f"offsets: {unknown[0]!r} is no source of {self.name}: {', '.join(self.sources)}")
+            raise UserError(
+                f"offsets: {unknown[0]!r} is no source of {self.name}; name its own ({', '.join(self.sources)}), or "
+                "set data.offsets=null"
+            )
         table = np.zeros((len(self.sources), len(self.names), 2), dtype=np.float32)
         table[..., 0] = given.get(self.source_names[0], 0.0)
         for s, source in enumerate(self.source_names):
