@@ -70,10 +70,11 @@ def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
     if figures["labelled_values"]:
         squared = np.square(points - table.points, dtype=np.float64)
         figures["rmse/trimmed"] = trimmed_mean(squared[~np.isnan(table.points)]) ** 0.5
+    right = (table.points - points)[..., 0]
     for s, source in enumerate(table.keypoints.source_names):
-        right = (table.points - points)[table.source == s, :, 0]
-        if not np.isnan(right).all():
-            figures[f"offset/{source}"] = round(float(np.nanmedian(right)), 3)
+        own = right[table.source == s]
+        if not np.isnan(own).all():
+            figures[f"offset/{source}"] = round(float(np.nanmedian(own)), 3)
     return figures
 
 

@@ -144,10 +144,9 @@ class Keypoints:
                 f"offsets: {unknown[0]!r} is no source of {self.name}; name its own ({', '.join(self.sources)}), or "
                 "set data.offsets=null"
             )
+        first, *_ = right = [given.get(source, 0.0) for source in self.sources]
         table = np.zeros((len(self.sources), len(self.names), 2), dtype=np.float32)
-        table[..., 0] = given.get(self.source_names[0], 0.0)
-        for s, source in enumerate(self.source_names):
-            table[s, self.labels_of(source), 0] = given.get(source, 0.0)
+        table[..., 0] = [np.where(self.labels_of(s), own, first) for s, own in zip(self.sources, right, strict=True)]
         return table
 
     def labels_of(self, source: str) -> np.ndarray:

@@ -130,7 +130,7 @@ def _split(table: FaceTable, config: Config) -> tuple[FaceData, pd.DataFrame, np
         augmentation=Augmentation.from_dict(config["augment"]),
         seed=config["seed"],
         taught=answers,
-        offsets=settings.get("offsets"),  # configs of older runs have none
+        offsets=settings["offsets"],
     )
     train_rows = data.train_rows[data.train_rows < len(table)]  # behind them are unlabelled ones of other files
     frame = runs.split_frame(table, fold_of[: len(table)], groups, train_rows, data.val_rows)
@@ -146,7 +146,7 @@ def _build_estimator(data: FaceData, taught_by: np.ndarray, config: Config, last
         model=config["model"],
         activation=config["loss"]["activation"],
         decoder=config["decoder"],
-        offsets=config["data"].get("offsets"),  # configs of older runs have none
+        offsets=config["data"]["offsets"],
     )
     before = load_checkpoint(last or config["init_from"]) if last or config["init_from"] else None
     if before is not None:
@@ -242,7 +242,7 @@ def _tell_offsets(figures: Mapping[str, Any], config: Config) -> None:
         return
     found = {key.removeprefix("offset/"): value for key, value in figures.items() if key.startswith("offset/")}
     far = {source: value for source, value in found.items() if abs(value) >= SUSPICIOUS}
-    given = config["data"].get("offsets") or {}
+    given = config["data"]["offsets"] or {}
     better = {**given, **{source: round(given.get(source, 0.0) + value, 2) for source, value in far.items()}}
     for source, value in far.items():
         log.warning(
@@ -266,6 +266,7 @@ def _resumed(config: Config, overrides: list[str]) -> Config:
             raise UserError(f"resume={config['resume']}: {key} can't be changed on the way; leave it out or start anew")
     own = runs.read_config(Path(config["resume"]), groups=config)
     check(own)
+    own["data"].setdefault("offsets", None)  # older runs know none
     if "trainer.max_epochs" in keys:
         own["trainer"]["max_epochs"] = config["trainer"]["max_epochs"]
     if any(key.split(".")[0] == "logger" for key in keys):

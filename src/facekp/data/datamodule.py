@@ -72,7 +72,9 @@ class FaceData(LightningDataModule):
         self.labels = own if taught is None else np.concatenate((own, taught), axis=1)  # (N, 1 or 1 + S, K, 2)
         sets, order = self.labels.shape[1], table.keypoints.flip_order()
         self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())
-        self.offset = torch.from_numpy(table.keypoints.offsets(offsets))
+        right = table.keypoints.offsets(offsets)  # (S, K, 2)
+        whole = np.concatenate((right[:, None], np.broadcast_to(right, (len(right), *right.shape))), axis=1)
+        self.offset = torch.from_numpy(whole[:, :sets])  # (S, 1 or 1 + S, K, 2), of the labels of a row of each source
         self._on_device: Batch | None = None
 
     @cached_property
@@ -119,17 +121,11 @@ class FaceData(LightningDataModule):
         images, labels = self._gather(rows).unsqueeze(1).float(), table["labels"][rows]
         if generator is not None:
             order = self.flip_order.to(rows.device)
-            offset = self._offset(table["source"][rows])
+            offset = self.offset.to(rows.device)[table["source"][rows]]
             images, moved = self.augmentation(images, (labels - offset).flatten(1, 2), order, generator)
             labels = moved.view_as(labels) + offset
         taught = {"taught": labels[:, 1:]} if generator is not None and labels.shape[1] > 1 else {}
         return {"image": images, "points": labels[:, 0], "source": table["source"][rows], "row": rows, **taught}
-
-    def _offset(self, source: Tensor) -> Tensor:
-        """(n, 1 or 1 + S, K, 2): what is taken off the labels while they move, of rows of these sources (n,)."""
-        own = self.offset.to(source.device)
-        taught = own.expand(len(source), -1, -1, -1)[:, : self.labels.shape[1] - 1]  # none without a teacher
-        return torch.cat((own[source][:, None], taught), dim=1)
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Images uint8 (n, H, W) on the rows' device."""
