@@ -21,12 +21,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from facekp import cli
-from facekp.cli import plain
-from facekp.conf import CONF_DIR
-from facekp.data.synthetic import draw_faces
+from facekp.config import command as cli
+from facekp.config.command import plain
+from facekp.config.location import CONF_DIR
+from facekp.core.keypoints import Keypoints
+from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
-from facekp.keypoints import Keypoints
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def facekp(command: str, *arguments: str, cwd: Path, **environment: str) -> subp
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished tiny training on drawn faces."""
-    from facekp.train import train
+    from facekp.training.setup import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     figures = train(config_of(*TINY, "callbacks.pictures=4"), folder)
@@ -132,7 +132,7 @@ def run_here(monkeypatch, tmp_path, capfd):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         GlobalHydra.instance().clear()
         try:
-            cli.run(name, task)
+            cli.run_command(name, task)
             code = 0
         except SystemExit as stop:
             code = stop.code

@@ -1,41 +1,85 @@
-"""`facekp COMMAND …` is `python -m facekp.COMMAND …`."""
+"""`facekp COMMAND ...` is `python -m facekp.COMMAND ...`."""
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
+from collections.abc import Sequence
+
+from facekp import __version__
 
 COMMANDS = {
     "train": "train a network: facekp train optimizer=adam lr=5e-4",
-    "evaluate": "score checkpoints on images that didn't train them: facekp evaluate ckpt=FILE",
-    "submit": "answer the competition's test images: facekp submit ckpt=FILE out=submission.csv",
-    "report": "one page that compares runs, or shows the data: facekp report outputs/…",
-    "predict": "find the points of faces in photos, folders and videos: facekp predict photo.jpg …",
-    "app": "a page in the browser that finds the points of faces: facekp app",
-    "pack": "shrink a checkpoint to what answering needs: facekp pack ckpt=FILE out=FILE",
-    "calibrate": "teach a checkpoint how far off its points are: facekp calibrate ckpt=FILE out=FILE",
-    "export": "one checked graph from pixels to points: facekp export ckpt=FILE out=FILE.onnx",
-    "ladder": "the starting system's four published steps, one after another",
-    "ablation": "train rows that differ in one thing each, and tabulate them",
+    "evaluate": "score checkpoints on images that did not train them: facekp evaluate ckpt=FILE",
+    "submit": "predict the competition's test images: facekp submit ckpt=FILE out=submission.csv",
+    "predict": "find the points of faces in photos, folders and videos: facekp predict photo.jpg ...",
+    "report": "write a page that compares runs, or one that shows the data: facekp report outputs/...",
+    "app": "serve a page in the browser that finds the points of faces: facekp app",
+    "pack": "shrink a checkpoint to what predicting needs: facekp pack ckpt=FILE out=FILE",
+    "calibrate": "add expected errors to a checkpoint: facekp calibrate ckpt=FILE out=FILE",
+    "export": "write an ONNX or torch.export graph: facekp export ckpt=FILE out=FILE.onnx",
+    "ladder": "train the published system's four steps one after another",
+    "ablation": "train variants that differ in one setting each, and tabulate them",
     "dashboard": "build a W&B workspace that compares the runs of a project",
-    "scenes": "what finding and cropping costs, on faces pasted into larger scenes",
+    "detection_benchmark": "measure what finding and cropping faces costs in accuracy",
     "bench": "measure speed and memory as ratios in one run",
-    "data.synthetic": "write synthetic faces in the competition's format: facekp data.synthetic out=DIR",
+    "data.synthetic": "write drawn faces in the competition's format: facekp data.synthetic out=DIR",
 }
+FORMER = {"scenes": "detection_benchmark"}  # former names, which still work
 
 
 def main() -> None:
-    """Run the module that the first argument names."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in COMMANDS:
-        sys.argv = [f"facekp {name}", *sys.argv[2:]]
-        runpy.run_module(f"facekp.{name}", run_name="__main__", alter_sys=True)
-        return
-    lines = [f"  {command:15} {what}" for command, what in COMMANDS.items()]
-    print("\n".join(["usage: facekp COMMAND [key=value …]", "", *lines]))
-    if name not in ("-h", "--help", "help"):
-        print(f"facekp: error: {name!r} is no command; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+    """Run the command that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if name in ("-sc", "--shell-completion"):
+        _complete(sys.argv[2:])
+    elif name in COMMANDS or name in FORMER:
+        _run(name, sys.argv[2:])
+    elif name in ("--version", "-V", "version"):
+        print(f"facekp {__version__}")
+    elif name in ("-h", "--help", "help"):
+        print(usage())
+    else:
+        from facekp.core.settings import did_you_mean
+
+        hint = did_you_mean(name, COMMANDS)
+        print(f"facekp: error: there is no command {name!r}{hint or '; facekp lists the commands'}", file=sys.stderr)
         sys.exit(2)
+
+
+def usage() -> str:
+    """The list of commands."""
+    lines = [f"  {command:20} {what}" for command, what in COMMANDS.items()]
+    more = [
+        "",
+        "facekp COMMAND --help lists the settings of a command; facekp --version prints the version.",
+        'Completion in bash: eval "$(facekp -sc install=bash)"',
+    ]
+    return "\n".join(["usage: facekp COMMAND [key=value ...]", "", *lines, *more])
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
+    sys.argv = [f"facekp {name}", *arguments]
+    runpy.run_module(f"facekp.{name}", run_name="__main__", alter_sys=True)
+
+
+def _complete(arguments: Sequence[str]) -> None:
+    """Shell completion: the names of commands, then the keys and choices of the command, by Hydra's own completion.
+
+    Hydra's scripts call ``facekp -sc query=SHELL`` with the typed line in COMP_LINE.
+    """
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split(" ")
+    command = words[1] if len(words) > 2 else ""
+    if any(argument.startswith("query=") for argument in arguments):
+        if command not in COMMANDS:
+            typed = words[1] if len(words) > 1 else ""
+            print(" ".join(name for name in COMMANDS if name.startswith(typed)))
+            return
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+    sys.argv = ["facekp", "-sc", *arguments]
+    runpy.run_module(f"facekp.{command or 'train'}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

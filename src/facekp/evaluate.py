@@ -3,109 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 
-from facekp import cli, runs
-from facekp.calibration import trimmed_mean
-from facekp.data.reader import read_table
-from facekp.data.split import image_hashes, inseparable_groups
-from facekp.data.table import FaceTable
-from facekp.errors import UserError
-from facekp.inference import Answerer, load_answerers, predict_points
-from facekp.metrics import KeypointErrors, mean_face
-from facekp.tables import metrics_table, show
+from facekp.config.command import plain, run_command
+from facekp.core.console import show
+from facekp.core.errors import UserError
+from facekp.core.files import write_csv, write_json
+from facekp.data.readers.registry import read_table
+from facekp.models.ensemble import load_models
+from facekp.models.scoring import score, unseen_rows
+from facekp.reporting.console_tables import metrics_table
+from facekp.runs.folder import predictions_frame, write_origin
 
 log = logging.getLogger(__name__)
 
 
-def score(
-    trained: Sequence[Answerer], table: FaceTable, others: FaceTable
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Score the mean answer of checkpoints on all rows of a table.
-
-    Args:
-        trained: the checkpoints.
-        table: N labelled rows that trained none of them.
-        others: the rows the baseline's mean face is taken from.
-
-    Returns:
-        figures (`judge`), points (N, K, 2), confidence (N, K).
-    """
-    points, confidence = predict_points(trained, table)
-    floor = max(one.detector.decoder["floor"] for one in trained)
-    return judge(points, confidence, table, others, floor), points, confidence
-
-
-def judge(
-    points: np.ndarray, confidence: np.ndarray, table: FaceTable, others: FaceTable, floor: float
-) -> dict[str, Any]:
-    """Figures of predictions (N, K, 2), of a confidence (N, K), for a table's N rows.
-
-    Returns:
-        `summarise`, the baseline's under ``mean_face``, and under ``below_floor`` the share of labelled points of so
-        low a confidence that the mean face answered.
-    """
-    figures = summarise(points, table)
-    face = mean_face(others.points, others.source, others.keypoints)
-    figures["mean_face"] = summarise(face[table.source], table)
-    figures["below_floor"] = round(float((confidence[table.mask] < floor).mean()), 4)
-    return figures
-
-
-def summarise(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
-    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows, ``rmse/trimmed`` and ``offset/<source>``.
-
-    The first is the RMSE without the worst hundredth of the labelled values: a handful of wrong labels doesn't decide
-    it. The second is how many pixels right of the predictions the labels of a source lie, the median of all.
-    """
-    errors = KeypointErrors(table.keypoints, sync_on_compute=False)  # this process has all rows
-    errors.update(*map(torch.from_numpy, (points, np.array(table.points), table.source)))
-    figures = errors.summary()
-    if figures["labelled_values"]:
-        squared = np.square(points - table.points, dtype=np.float64)
-        figures["rmse/trimmed"] = trimmed_mean(squared[~np.isnan(table.points)]) ** 0.5
-    right = (table.points - points)[..., 0]
-    for s, source in enumerate(table.keypoints.source_names):
-        own = right[table.source == s]
-        if not np.isnan(own).all():
-            figures[f"offset/{source}"] = round(float(np.nanmedian(own)), 3)
-    return figures
-
-
-def unseen_rows(trained: Sequence[Answerer], table: FaceTable) -> np.ndarray:
-    """Rows whose image trained none of the checkpoints, nor one that nearly equals it or is of the same photo.
-
-    Returns:
-        int64, increasing.
-
-    Raises:
-        UserError: every row trained one of them.
-    """
-    unknown = [str(one.path) for one in trained if one.trained_on is None]
-    if unknown:
-        log.warning("ckpt=%s doesn't tell which images trained it: it may have seen rows that are scored", unknown[0])
-    known = [one.trained_on for one in trained if one.trained_on is not None]
-    seen = np.isin(image_hashes(table.images), np.concatenate(known)) if known else np.zeros(len(table), dtype=bool)
-    groups = inseparable_groups(table)
-    rows = np.flatnonzero(~np.isin(groups, groups[seen]))
-    left_out = len(table) - len(rows)
-    log.info("scoring %d rows; %d left out that trained a checkpoint or belong to one that did", len(rows), left_out)
-    if not len(rows):
-        raise UserError(f"ckpt: all {len(table)} rows trained a checkpoint given; score on other data (data.dir=DIR)")
-    return rows
-
-
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Hydra's task: score, show, and write where a folder was named."""
-    config = cli.plain(cfg)
-    trained = load_answerers(config["ckpt"], config["decoder"])
-    table = read_table(config["data"], trained[0].detector.keypoints)
+    config = plain(cfg)
+    trained = load_models(config["ckpt"], config["decoder"])
+    table = read_table(config["data"], trained[0].model.keypoints)
     if np.isnan(table.points).all():
         raise UserError("data: the table holds no labelled point; nothing can be scored")
     rows = unseen_rows(trained, table)
@@ -114,12 +35,12 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if config["out"] is not None:
         folder = Path(config["out"])
-        runs.write_origin(folder)
-        runs.write_csv(folder / "predictions.csv", runs.predictions_frame(held_out, "unseen", points, confidence))
-        runs.write_json(folder / "metrics.json", figures)
+        write_origin(folder)
+        write_csv(folder / "predictions.csv", predictions_frame(held_out, "unseen", points, confidence))
+        write_json(folder / "metrics.json", figures)
         log.info("written: %s", folder)
     return figures
 
 
 if __name__ == "__main__":
-    cli.run("evaluate", main)
+    run_command("evaluate", main)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.table import Table
 
-from facekp import chain, cli
-from facekp.tables import show
+from facekp.config.command import plain, run_command
+from facekp.core.console import show
+from facekp.reporting.ladder import ladder_table, step_overrides
+from facekp.runs.sequence import run_unless_finished
 
 
-def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
+def run_ladder(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train what is not trained yet.
 
     Args:
@@ -30,63 +31,18 @@ def climb(config: dict[str, Any]) -> list[dict[str, Any]]:
     figures = []
     for number in range(1, len(config["ladder"]) + 1):
         folder = root / str(number)
-        chain.run("train", step_overrides(config, number), folder)
+        run_unless_finished("train", step_overrides(config, number), folder)
         figures.append(json.loads((folder / "metrics.json").read_text()))
     return figures
 
 
-def step_overrides(config: dict[str, Any], number: int) -> list[str]:
-    """What `facekp.train` is called with for a step, counted from 1."""
-    root, step = Path(config["root"]), config["ladder"][number - 1]
-    start = [f"init_from={root / str(number - 1) / chain.BEST}"] if step["continues"] else []
-    return [
-        f"experiment={step['experiment']}",
-        *start,
-        *([*config["fast_overrides"], f"trainer.max_epochs={step['fast_epochs']}"] if config["fast"] else []),
-        *config["train"],
-        f"out={root / str(number)}",
-    ]
-
-
-def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table:
-    """Our validation RMSE of each step beside the published leaderboard figure."""
-    table = Table(title="validation RMSE in pixels, and what was published")
-    for heading in (
-        "step",
-        "ours",
-        "dense",
-        "sparse",
-        "of mean face",
-        "mean face answers",
-        "minutes",
-        "leaderboard (other images)",
-    ):
-        table.add_column(heading, justify="left" if heading == "step" else "right")
-    for step, found in zip(config["ladder"], figures, strict=True):
-        baseline = found["mean_face"]["rmse"]
-        table.add_row(
-            step["experiment"].removeprefix("seed/"),
-            *(f"{found[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")),
-            f"{found['rmse'] / baseline:.2f}",
-            f"{100 * found['below_floor']:.0f} %",
-            f"{found['minutes']:.1f}",
-            "does not learn" if step["published"] is None else f"{step['published']}",
-        )
-    table.add_section()
-    face = figures[0]["mean_face"]
-    table.add_row(
-        "mean face", *(f"{face[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")), "1.00", "100 %", "", ""
-    )
-    return table
-
-
 def main(cfg: DictConfig) -> list[dict[str, Any]]:
-    """Hydra's task: climb, then show."""
-    config = cli.plain(cfg)
-    figures = climb(config)
+    """Hydra's task: run_ladder, then show."""
+    config = plain(cfg)
+    figures = run_ladder(config)
     show(ladder_table(config, figures))
     return figures
 
 
 if __name__ == "__main__":
-    cli.run("ladder", main)
+    run_command("ladder", main)

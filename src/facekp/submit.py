@@ -7,22 +7,22 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from facekp import cli
-from facekp.data.csv import write_submission
-from facekp.data.reader import read_test
-from facekp.errors import UserError
-from facekp.inference import load_answerers, predict_points
+from facekp.config.command import plain, run_command
+from facekp.core.errors import UserError
+from facekp.data.readers.competition import write_submission
+from facekp.data.readers.registry import read_test
+from facekp.models.ensemble import load_models, predict_points
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Path:
     """Hydra's task: read, answer, write."""
-    config = cli.plain(cfg)
-    trained = load_answerers(config["ckpt"], config["decoder"])
+    config = plain(cfg)
+    trained = load_models(config["ckpt"], config["decoder"])
     if "dir" not in config["data"]:
         raise UserError("submit answers files: take data=kaggle data.dir=DIR")
-    table, lookup = read_test(config["data"], trained[0].detector.keypoints)
+    table, lookup = read_test(config["data"], trained[0].model.keypoints)
     points, _ = predict_points(trained, table)
     out = Path(config["out"])
     write_submission(out, table, points, lookup)
@@ -31,4 +31,4 @@ def main(cfg: DictConfig) -> Path:
 
 
 if __name__ == "__main__":
-    cli.run("submit", main)
+    run_command("submit", main)

@@ -1,6 +1,6 @@
 """The sweeper behind `hparams_search=optuna`, at the place where alone Hydra takes plugins from.
 
-Every start of every Hydra program imports this module, so that what it does stands in `facekp.search`.
+Every start of every Hydra program imports this module, so that what it does stands in `facekp.runs.search`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from facekp.search import search
+        from facekp.runs.search import search
 
         search(arguments, self.config, self.hydra_context.config_loader, self.launcher)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates
 
-from facekp.data.augment import Augmentation, warp
-from facekp.errors import UserError
-from facekp.settings import check
+from facekp.config.rules import check
+from facekp.core.errors import UserError
+from facekp.data.augment import Augmentation
+from facekp.functional.warp import warp
 
 PARTS = (
     "flip",

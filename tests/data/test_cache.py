@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekp.data import csv
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
 from facekp.data.cache import atomic, cached
-from facekp.data.csv import read_training, write_training
+from facekp.data.readers import competition as csv
+from facekp.data.readers.competition import read_training_csv, write_training
 from facekp.data.table import FaceTable
-from facekp.errors import UserError
-from facekp.keypoints import Keypoints
 
 POINT = Keypoints("point", ("eye", "nose"), (), (), {"dense": ("eye", "nose")}, ("eye", "nose"))
 
@@ -74,14 +74,14 @@ def test_changed_file_and_changed_parser_are_parsed_again(tmp_path, monkeypatch)
     for seed in (0, 1):
         write_training(path, faces(seed=seed))
         os.utime(path, (0, 0))  # the same size or time deceives nobody
-        assert same(read_training(tmp_path, POINT, cache), faces(seed=seed))
+        assert same(read_training_csv(tmp_path, POINT, cache), faces(seed=seed))
     parsed = []
     parse = csv._training
     monkeypatch.setattr(csv, "_training", lambda *args: parsed.append(args) or parse(*args))
-    read_training(tmp_path, POINT, cache)
+    read_training_csv(tmp_path, POINT, cache)
     assert not parsed
     monkeypatch.setattr(csv, "PARSER_VERSION", csv.PARSER_VERSION + 1)
-    read_training(tmp_path, POINT, cache)
+    read_training_csv(tmp_path, POINT, cache)
     assert len(parsed) == 1
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData, ShardedBatches, step_generator
-from facekp.errors import UserError
 from tests.data.test_augment import OFF
 
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from facekp.checkpoint import load_checkpoint
-from facekp.data.reader import read_table
+from facekp.core.errors import UserError
+from facekp.data.readers.registry import read_table
 from facekp.data.split import image_hashes, near_duplicate_groups
 from facekp.data.table import HostImages
-from facekp.errors import UserError
-from facekp.train import train
+from facekp.models.checkpoint import load_checkpoint
+from facekp.training.setup import train
 from tests.conftest import REPOSITORY, TINY, config_of
-from tests.photos import five, write_photos
+from tests.drawn_photos import five, write_photos
 
 MEGABYTE = 1 << 20
 FACES, PHOTOS, SIDE = 1600, 80, 256  # 105 MB
@@ -31,10 +31,10 @@ import numpy as np
 import torch
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData
-from facekp.data.reader import read_table
+from facekp.data.readers.registry import read_table
 from facekp.data.split import assign_folds, inseparable_groups
 from tests.conftest import config_of
-from tests.photos import five
+from tests.drawn_photos import five
 
 def own():
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
@@ -85,8 +85,8 @@ def test_training_is_the_same_to_the_last_bit_wherever_the_images_are(tmp_path):
         assert isinstance(table.images, HostImages) == (name == "host")
         train({**config, **scheme}, tmp_path / name)
     one, other = (load_checkpoint(tmp_path / name / "checkpoints" / "best.ckpt") for name in ("device", "host"))
-    for key, value in one.detector.state_dict().items():
-        assert torch.equal(value, other.detector.state_dict()[key]), key
+    for key, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[key]), key
     assert (one.trained_on == other.trained_on).all()
     for file in ("predictions.csv", "split.csv"):
         left, right = (pd.read_csv(tmp_path / name / file) for name in ("device", "host"))

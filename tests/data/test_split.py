@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from facekp.core.errors import UserError
 from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups, thumbnails, with_photos
-from facekp.errors import UserError
 
 
 @pytest.fixture

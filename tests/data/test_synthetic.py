@@ -7,25 +7,14 @@ import numpy as np
 import pytest
 import yaml
 
-from facekp.data.synthetic import (
-    POSE_STD,
-    SHAPE_STD,
-    SIZE,
-    Look,
-    Pose,
-    Shape,
-    SyntheticSettings,
-    draw_faces,
-    fill,
-    landmarks,
-    project,
-    render,
-    shrink,
-    to_canvas,
-)
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.data.synthetic.canvas import fill, shrink, to_canvas
+from facekp.data.synthetic.faces import draw_faces
+from facekp.data.synthetic.geometry import POSE_STD, SHAPE_STD, SIZE, Pose, Shape, landmarks, project
+from facekp.data.synthetic.labelling import SyntheticSettings
+from facekp.data.synthetic.painting import Look, render
 from facekp.data.table import FaceTable
-from facekp.errors import UserError
-from facekp.keypoints import Keypoints
 
 CONF = Path(__file__).parents[2] / "conf" / "keypoints" / "kaggle15.yaml"
 PLAIN = Look(

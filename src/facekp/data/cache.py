@@ -15,13 +15,14 @@ from typing import IO, Any
 
 import numpy as np
 
+from facekp.core.errors import UserError
+from facekp.core.files import atomic
+from facekp.core.keypoints import Keypoints
 from facekp.data.table import FaceTable
-from facekp.errors import UserError
-from facekp.files import atomic
-from facekp.keypoints import Keypoints
 
 log = logging.getLogger(__name__)
 LAYOUT = 2  # part of every key
+
 DIGEST = hashlib.sha256().digest_size
 
 

@@ -22,14 +22,15 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from facekp.crop import Crop
-from facekp.data.images import Unreadable, read_image
+from facekp.core.crop import Crop
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.data.images import UnreadableImage, read_image
 from facekp.data.table import FaceTable
-from facekp.errors import UserError
-from facekp.keypoints import Keypoints
 
 log = logging.getLogger(__name__)
 VERSION = 2  # part of the cache's key: raise it whenever the same photos would give another table
+
 LARGEST_BOX = 3  # times the photo's longer side; a larger one is in other units
 
 
@@ -57,7 +58,7 @@ class LabelledFace:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CropOptions:
     """How faces are cut out, and where the images may lie.
 
     Attributes:
@@ -88,7 +89,7 @@ def read_photo(path: Path) -> np.ndarray:
         raise UserError(f"{path}: does not exist")
     try:
         return cv2.cvtColor(read_image(str(path)), cv2.COLOR_RGB2GRAY)
-    except (Unreadable, UnidentifiedImageError) as error:
+    except (UnreadableImage, UnidentifiedImageError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: can't be read as an image ({reason})") from error
 
@@ -108,7 +109,7 @@ def square_around(box: Sequence[float]) -> tuple[int, int, int]:
     return round((left + right - side) / 2), math.floor(top), side
 
 
-def cut_table(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints, cut: Cut) -> FaceTable:
+def crop_faces(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints, cut: CropOptions) -> FaceTable:
     """Read the photos and cut out the faces, in their order.
 
     A point beyond its photo or its box counts as missing (a warning says how many). A face without any point, or with
@@ -161,7 +162,9 @@ def cut_table(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints,
     )
 
 
-def _cut_face(face: LabelledFace, photo: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _cut_face(
+    face: LabelledFace, photo: np.ndarray, cut: CropOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Image, points in it (K, 2) and map back; None where there is no point, or nothing tells where the face is."""
     visible = _visible(face, photo)
     box = _box(face, visible, photo, cut.margin)
@@ -172,7 +175,7 @@ def _cut_face(face: LabelledFace, photo: np.ndarray, cut: Cut) -> tuple[np.ndarr
     return crop.cut(photo), _within(face, to_crop(visible, crop.to_source), cut.size), crop.to_source
 
 
-def _room(count: int, cut: Cut) -> np.ndarray:
+def _room(count: int, cut: CropOptions) -> np.ndarray:
     """Uninitialised uint8 (count, size, size), in a file without a name where it would be too much for memory."""
     shape = (count, cut.size, cut.size)
     need = math.prod(shape)
@@ -264,7 +267,7 @@ def _refuse(broken: dict[str, str]) -> None:
         )
 
 
-def _tell(broken: dict[str, str], unplaced: int, beyond: int, cut: Cut) -> None:
+def _tell(broken: dict[str, str], unplaced: int, beyond: int, cut: CropOptions) -> None:
     if not cut.skip_broken:
         _refuse(broken)
     if broken:

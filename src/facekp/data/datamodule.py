@@ -23,12 +23,13 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable, HostImages
-from facekp.errors import UserError
 
 SUBSETS = ("full", "complete")
+
 Batch = dict[str, Tensor]
 
 
@@ -43,9 +44,9 @@ class FaceData(LightningDataModule):
         batch_size: rows a step, over all processes together.
         augmentation: of training rows.
         seed: of shuffling (with the epoch) and augmentation (with the step).
-        taught: a teacher's answers (`facekp.teacher.Lesson.answers`).
+        taught: a teacher's answers (`facekp.training.distillation.DistillationData.answers`).
         offsets: pixels by source that its labels lie right of where a mirror image has them
-            (`facekp.keypoints.Keypoints.offsets`); None: none.
+            (`facekp.core.keypoints.Keypoints.offsets`); None: none.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 BEHIND = 127  # the grey behind what is transparent
 
 
-class Unreadable(Exception):
+class UnreadableImage(Exception):
     """A file can't be shown; the message says why, without its name."""
 
 
@@ -27,18 +27,18 @@ def read_image(file: str | IO[bytes], most_pixels: int | None = None) -> np.ndar
 
     Raises:
         UnidentifiedImageError: it is no image.
-        Unreadable: it is broken, too large, or can't be opened.
+        UnreadableImage: it is broken, too large, or can't be opened.
     """
     try:
         with warnings.catch_warnings(), Image.open(file) as opened:
             warnings.simplefilter("ignore")  # of Pillow, about large photos and odd tags
             if most_pixels is not None and opened.width * opened.height > most_pixels:
-                raise Unreadable(f"{opened.width} x {opened.height} pixels; at most {most_pixels / 1e6:g} million")
+                raise UnreadableImage(f"{opened.width} x {opened.height} pixels; at most {most_pixels / 1e6:g} million")
             return _plain(ImageOps.exif_transpose(opened))
-    except (UnidentifiedImageError, Unreadable):
+    except (UnidentifiedImageError, UnreadableImage):
         raise
     except Exception as error:  # whatever a decoder makes of broken bytes
-        raise Unreadable(str(error) or type(error).__name__) from error
+        raise UnreadableImage(str(error) or type(error).__name__) from error
 
 
 def _plain(image: Image.Image) -> np.ndarray:

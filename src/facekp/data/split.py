@@ -10,11 +10,13 @@ from hashlib import blake2b
 import cv2
 import numpy as np
 
+from facekp.core.errors import UserError
 from facekp.data.table import FaceTable, Images
-from facekp.errors import UserError
 
 CORRELATION = 0.97  # of grey values, above which two images count as one (DESIGN: the competition has about 1100)
+
 BLOCK = 1024  # rows at a time; a matrix of all pairs would not fit where a table of images just does
+
 COARSE = 24  # side of the thumbnails that pick the candidates; means keep what near-duplicates share
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facekp.keypoints import Keypoints
+from facekp.core.keypoints import Keypoints
 
 
 class HostImages:

@@ -1,0 +1,197 @@
+"""What can be chosen and set: the YAML files of conf/ and of ``--config-dir``, read as text.
+
+A key's default and meaning are written once, in its YAML file, as ``key: value  # meaning``. Help, shell completion and
+the hints of error messages read them from there, without composing a config and without importing what uses it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from facekp.config.location import CONF_DIR
+
+LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One setting: its default as the file has it, and its meaning; both may be empty."""
+
+    default: str
+    meaning: str
+
+
+@dataclass
+class Group:
+    """A config group of a command.
+
+    Attributes:
+        name: such as ``optimizer``.
+        default: the choice of the command; None: no choice.
+        choices: names of all files.
+    """
+
+    name: str
+    default: str | None
+    choices: list[str] = field(default_factory=list)
+
+
+def config_folders(arguments: Sequence[str]) -> list[Path]:
+    """Folders that are searched for config files: those of ``--config-dir`` first."""
+    found = []
+    for i, argument in enumerate(arguments):
+        if argument.startswith(("--config-dir=", "-cd=")):
+            found.append(Path(argument.split("=", 1)[1]))
+        elif argument in ("--config-dir", "-cd") and i + 1 < len(arguments):
+            found.append(Path(arguments[i + 1]))
+    return [*found, CONF_DIR]
+
+
+class Catalog:
+    """The settings of one command.
+
+    Args:
+        command: name of its primary config, e.g. ``train``.
+        folders: of config files; the first that holds a file counts.
+        extra: choices that plug-ins bring, by group: each choice's plain values.
+    """
+
+    def __init__(
+        self, command: str, folders: Sequence[Path], extra: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
+    ) -> None:
+        self.command, self.folders, self.extra = command, folders, extra or {}
+        path = self._find(command)
+        self.text = path.read_text(encoding="utf-8") if path else ""
+        self.groups = {group.name: group for group in self._groups()}
+
+    @property
+    def summary(self) -> str:
+        """What the command does: the comment at the top of its file."""
+        lines = []
+        for line in self.text.splitlines():
+            if not line.startswith("#"):
+                break
+            lines.append(line.lstrip("# "))
+        return " ".join(lines).partition(": ")[2] or " ".join(lines)
+
+    def entries(self, choices: Mapping[str, str | None] | None = None) -> dict[str, Entry]:
+        """Every key with its default and meaning.
+
+        Args:
+            choices: groups of which another choice than the default is meant.
+        """
+        found = _read_entries(self.text)
+        for name, group in self.groups.items():
+            choice = (choices or {}).get(name, group.default)
+            if choice is not None and name != "experiment":
+                found |= {f"{name}.{key}": entry for key, entry in self.choice(name, choice).items()}
+        return {key: entry for key, entry in found.items() if not key.startswith(("hydra.", "hydra", "defaults"))}
+
+    def choice(self, group: str, name: str) -> dict[str, Entry]:
+        """The keys of one choice of a group, below the group."""
+        if name in self.extra.get(group, {}):
+            return {key: Entry(_text(value), "") for key, value in _flat(self.extra[group][name])}
+        path = self._find(f"{group}/{name}")
+        return {} if path is None else self._with_inherited(path, group)
+
+    def all_keys(self) -> dict[str, list[str]]:
+        """Every key that some choice has, and the choices (``group=name``) that have it; none for keys of the command."""
+        keys: dict[str, list[str]] = {key: [] for key in _read_entries(self.text) if not key.startswith("hydra")}
+        for name, group in self.groups.items():
+            for choice in group.choices if name != "experiment" else ():
+                for key in self.choice(name, choice):
+                    keys.setdefault(f"{name}.{key}", []).append(f"{name}={choice}")
+        return keys
+
+    def _groups(self) -> Iterator[Group]:
+        raw = yaml.safe_load(self.text) or {}
+        for default in raw.get("defaults", []):
+            if not isinstance(default, Mapping):
+                continue
+            ((name, choice),) = default.items()
+            name = str(name).removeprefix("optional ")
+            if not name.startswith("override "):
+                yield Group(name, choice, self.choices(name))
+
+    def choices(self, group: str) -> list[str]:
+        """Names of the files of a group, in folders below it too, and of plug-ins."""
+        found: dict[str, None] = {}
+        for folder in self.folders:
+            place = folder / group
+            for path in sorted(place.rglob("*.yaml")):
+                found[path.relative_to(place).with_suffix("").as_posix()] = None
+        return [*found, *(name for name in self.extra.get(group, {}) if name not in found)]
+
+    def _find(self, name: str) -> Path | None:
+        paths = (folder / f"{name}.yaml" for folder in self.folders)
+        return next((path for path in paths if path.is_file()), None)
+
+    def _with_inherited(self, path: Path, group: str) -> dict[str, Entry]:
+        """The entries of a file, over those of the files that its defaults list names."""
+        text = path.read_text(encoding="utf-8")
+        try:
+            defaults = (yaml.safe_load(text) or {}).get("defaults", [])
+        except (yaml.YAMLError, AttributeError):
+            return {}
+        found: dict[str, Entry] = {}
+        for default in defaults:
+            if not isinstance(default, str) or default == "_self_":
+                continue
+            name = default.partition("@")[0]
+            below = Path(name.lstrip("/")).parent.as_posix() if name.startswith("/") else group
+            inherited = self._find(name.lstrip("/") if name.startswith("/") else f"{group}/{name}")
+            if inherited is not None:
+                found |= self._with_inherited(inherited, below)
+        own = _read_entries(text)
+        if "@package _global_" in text:
+            own = {key.removeprefix(f"{group}."): entry for key, entry in own.items() if key.startswith(f"{group}.")}
+        for key, entry in own.items():
+            meaning = entry.meaning or (found[key].meaning if key in found else "")
+            found[key] = Entry(entry.default, meaning)
+        return found
+
+
+def _read_entries(text: str) -> dict[str, Entry]:
+    """Keys with dots, their values and comments, of a YAML text; lists of mappings and block lists are left out."""
+    found: dict[str, Entry] = {}
+    path: list[tuple[int, str]] = []  # (indent, key) of the mappings that are open
+    last = ""
+    for line in text.splitlines():
+        if last and (more := re.match(r"^ {8,}# ?(.*)$", line)):
+            entry = found[last]
+            found[last] = Entry(entry.default, f"{entry.meaning} {more[1]}".strip())
+            continue
+        match = LINE.match(line)
+        if match is None:
+            last = "" if line.strip() and not line.lstrip().startswith(("-", "#")) else last
+            continue
+        indent, value, meaning = len(match["indent"]), match["value"].strip(), (match["meaning"] or "").strip()
+        while path and path[-1][0] >= indent:
+            path.pop()
+        key = ".".join([*(name for _, name in path), match["key"]])
+        if value.startswith("# "):
+            value, meaning = "", value.removeprefix("# ")
+        if value in ("", "|", ">"):
+            path.append((indent, match["key"]))
+        found[key] = Entry(value, meaning)
+        last = key
+    parents = {key.rpartition(".")[0] for key in found}
+    return {key: entry for key, entry in found.items() if not (entry.default == "" and key in parents) and key != "defaults"}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    return str(yaml.safe_dump(value, default_flow_style=True)).removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,237 @@
+"""The frame of every command: help, plug-ins, composing by Hydra, mistakes in one line, exit codes.
+
+Exit codes: 0 success; 2 a user's mistake, one line on stderr (``debug=true`` shows the traceback); 130 interrupted;
+1 anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from facekp.config.catalog import Catalog, config_folders
+from facekp.config.help import render_help
+from facekp.config.location import CONF_DIR
+from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, store_choices
+from facekp.core.errors import UserError
+from facekp.core.settings import Settings, did_you_mean, parse
+
+S = TypeVar("S", bound=Settings)
+FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
+HELP = ("--help", "-h")
+
+
+class CommandSettings(Settings):
+    """What the settings of every command have.
+
+    Attributes:
+        debug: show the traceback of a mistake.
+        plugins: modules that were imported first.
+    """
+
+    debug: bool = False
+    plugins: list[str] = []
+
+
+def run_command(
+    config_name: str, task: Callable[[DictConfig], Any], rewrite: Callable[[list[str]], list[str]] = list
+) -> None:
+    """Compose conf/<config_name>.yaml with the command line, call the task, and exit with the right code.
+
+    Args:
+        config_name: the command's primary config.
+        task: takes the composed config; its result is not used.
+        rewrite: takes the arguments of the command line and returns those that Hydra reads.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
+    _set_up_logging()
+    folders = config_folders(sys.argv[1:])
+    try:
+        if any(argument in HELP for argument in _options(sys.argv[1:])):
+            print(help_text(config_name, sys.argv[1:]))
+            return
+        sys.argv[1:] = rewrite(sys.argv[1:])
+        catalog = _load_plugins(config_name, sys.argv[1:], folders)
+        _check_choices(catalog, sys.argv[1:])
+        OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
+    except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
+        leave(_with_hint(error, config_name, folders))
+    except KeyboardInterrupt:  # where a sweep waits for its launcher's processes
+        sys.exit(130)
+
+
+def help_text(config_name: str, arguments: Sequence[str]) -> str:
+    """What ``--help`` prints; choices among the arguments (``model=simcc``) decide whose keys are shown."""
+    catalog = _load_plugins(config_name, arguments, config_folders(arguments))
+    given = dict(argument.split("=", 1) for argument in arguments if re.match(r"\w+=", argument))
+    chosen: dict[str, str | None] = {
+        name: value
+        for name, value in given.items()
+        if value in (catalog.groups[name].choices if name in catalog.groups else ())
+    }
+    program = (
+        Path(sys.argv[0]).name if sys.argv[0].startswith("facekp ") else f"python -m facekp.{_module(config_name)}"
+    )
+    return render_help(catalog, sys.argv[0] if sys.argv[0].startswith("facekp ") else program, chosen)
+
+
+def _module(config_name: str) -> str:
+    return {"synthetic": "data.synthetic"}.get(config_name, config_name)
+
+
+def _options(arguments: Sequence[str]) -> list[str]:
+    """The arguments before ``--``."""
+    return list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
+
+
+def _load_plugins(config_name: str, arguments: Sequence[str], folders: Sequence[Path]) -> Catalog:
+    """Import plug-ins, make them choices of Hydra's groups, and list what can be chosen."""
+    plugins = named_plugins(arguments)
+    import_plugins(plugins)
+    choices = plugin_choices(plugins)
+    store_choices(choices)
+    return Catalog(config_name, folders, choices)
+
+
+def _check_choices(catalog: Catalog, arguments: Sequence[str]) -> None:
+    """Refuse choices that do not exist; Hydra lets an unknown experiment and a null pass, or raises a traceback.
+
+    Raises:
+        UserError: a group has no such choice.
+    """
+    for argument in _options(arguments):
+        name, equals, value = argument.partition("=")
+        group = catalog.groups.get(name)
+        if group is None or not equals or re.search(r"[\[\](){}$'\"]", value):
+            continue
+        for choice in value.split(","):
+            choice = choice.strip().removesuffix(".yaml")
+            if choice == "null" and group.default is None:
+                continue
+            if choice not in group.choices:
+                hint = "none" if choice == "null" and "none" in group.choices else None
+                meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
+                raise UserError(
+                    f"{name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}"
+                )
+
+
+def _set_up_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
+        logging.getLogger(library).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Plain arguments, and what Hydra reads: key=value and options, up to the first ``--``."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    settings = [one for one in arguments[:end] if "=" in one or one.startswith("-")]
+    plain = [one for one in arguments[:end] if one not in settings]
+    return [*plain, *arguments[end + 1 :]], settings
+
+
+def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """The task with its mistakes in one line, and silent in all processes but the first."""
+
+    @wraps(task)
+    def framed(cfg: DictConfig) -> Any:
+        _set_up_logging()  # a launcher's process never was in `run_command`
+        if is_child_process():
+            logging.getLogger().setLevel(logging.ERROR)
+        try:
+            import_plugins(cfg.get("plugins") or ())
+            return task(cfg)
+        except MISTAKES as error:
+            leave(error)
+
+    return framed
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Print one line, and the traceback before it if it was asked for, and exit with code 2."""
+    if any(argument.lower() in ("debug=true", "+debug=true") for argument in sys.argv):
+        traceback.print_exception(error)
+    print(f"facekp: error: {one_line(error)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def one_line(error: BaseException) -> str:
+    """The message without line breaks and without Hydra's advice."""
+    text = str(error) or str(error.__cause__ or type(error).__name__)
+    parts = [line.strip() for line in text.splitlines()]
+    drop = ("full_key:", "object_type=", "Set the environment variable", "To append to your config", "Check that")
+    return " ".join(part for part in parts if part and not part.startswith(drop))
+
+
+def _with_hint(error: BaseException, config_name: str, folders: Sequence[Path]) -> BaseException:
+    """Hydra's "could not override" with the key that was probably meant, or with the choices that have the key."""
+    found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
+    found = found or re.search(r"Error merging override (\S+?)=", str(error))
+    if found is None or not isinstance(error, HydraException):
+        return error
+    key = found[1].split("=")[0].lstrip("+~")
+    catalog = Catalog(config_name, folders)
+    keys = catalog.all_keys()
+    if key in keys and "Could not override" in str(error):
+        return UserError(f"{key}: only {', '.join(keys[key])} has this key; add it with ++{key}=VALUE where all need it")
+    hint = did_you_mean(key, [*catalog.groups, *keys]) or "; --help lists all keys"
+    return error if key in keys else UserError(f"{key}: unknown key{hint}")
+
+
+def key_of(override: str) -> str:
+    """The key of an override ``key=value``, without Hydra's signs for adding and removing."""
+    return override.split("=")[0].lstrip("+~")
+
+
+def plain_values(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain dictionaries and values, every reference resolved.
+
+    Raises:
+        UserError: a mandatory value is missing.
+    """
+    missing = OmegaConf.missing_keys(cfg)
+    if missing:
+        raise UserError(f"{sorted(missing)[0]} is needed; give it as {sorted(missing)[0]}=VALUE")
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key != "hydra"}
+
+
+def read_settings(cfg: DictConfig, model: type[S]) -> S:
+    """The composed config as a typed object.
+
+    Args:
+        cfg: what Hydra composed.
+        model: the command's settings.
+
+    Raises:
+        UserError: a mandatory value is missing, a key is unknown or a value is not valid.
+    """
+    return parse(model, plain_values(cfg))
+
+
+def is_child_process() -> bool:
+    """Whether a distributed launcher started this process beside a first one."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"))
+    return next((rank for rank in ranks if rank is not None), "0") != "0"
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Until every command has typed settings."""
+    return plain_values(cfg)

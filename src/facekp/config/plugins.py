@@ -1,0 +1,107 @@
+"""Plug-ins: modules of ``plugins=[mymodule]`` and entry points of installed packages, made choices of the config.
+
+A registered name becomes a choice of its Hydra group, so that ``loss=NAME loss.strength=2`` works without a YAML file.
+Nothing that a file names is imported: ``plugins=`` counts on the command line and in the config it composes only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from pydantic_core import PydanticUndefined
+
+from facekp.core.errors import UserError
+from facekp.core.registry import REGISTRIES, Registry
+
+# The modules that define the registries, by the group of entry points.
+MODULES = {
+    "facekp.networks": "facekp.networks.base",
+    "facekp.losses": "facekp.functional.losses",
+    "facekp.decoders": "facekp.functional.decoders",
+    "facekp.metrics": "facekp.functional.metrics",
+    "facekp.readers": "facekp.data.readers.base",
+    "facekp.augmentations": "facekp.data.augment",
+    "facekp.optimizers": "facekp.training.optim",
+    "facekp.schedules": "facekp.training.optim",
+    "facekp.face_detectors": "facekp.photos.detectors",
+}
+
+
+def named_plugins(arguments: Sequence[str]) -> list[str]:
+    """Modules that ``plugins=`` names on a command line.
+
+    Raises:
+        UserError: the value is no list of module names.
+    """
+    given = [argument.partition("=")[2] for argument in arguments if argument.lstrip("+").startswith("plugins=")]
+    if not given:
+        return []
+    try:
+        value = yaml.safe_load(given[-1])
+    except yaml.YAMLError:
+        value = given[-1]
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"plugins={given[-1]}: must be a list of module names, e.g. plugins=[mymodule]")
+    return names
+
+
+def import_plugins(names: Iterable[str]) -> None:
+    """Import modules, which register what they bring; a module of the working directory is found too.
+
+    Raises:
+        UserError: there is no such module, or it can't be imported.
+    """
+    for name in names:
+        if os.getcwd() not in sys.path and "" not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0] and error.name != name:
+                raise UserError(f"plugins=[{name}]: it needs {error.name}, which is not installed") from error
+            raise UserError(
+                f"plugins=[{name}]: no such module; name one that is installed or lies in the working directory"
+            ) from error
+        except UserError:
+            raise
+        except Exception as error:  # the plug-in's own code
+            raise UserError(f"plugins=[{name}]: can't be imported: {type(error).__name__}: {error}") from error
+
+
+def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The choices that plug-ins bring: plain default values by Hydra group and name."""
+    installed = [group for group in MODULES if entry_points(group=group)]
+    if not plugins and not installed:
+        return {}
+    for group in installed:
+        importlib.import_module(MODULES[group])
+    choices: dict[str, dict[str, dict[str, Any]]] = {}
+    for registry in REGISTRIES.values():
+        if registry.config_group is not None:
+            for name in registry.plugin_names():
+                choices.setdefault(registry.config_group, {})[name] = registry.config(defaults_of(registry, name))
+    return choices
+
+
+def defaults_of(registry: Registry[Any], name: str) -> dict[str, Any]:
+    """Plain default settings of an entry; ``???`` where it has none, so that Hydra asks for the value."""
+    values: dict[str, Any] = {}
+    for key, field in registry.settings_class(name).model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        values[key] = "???" if default is PydanticUndefined else default
+    return {**values, "name": name}
+
+
+def store_choices(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Make the choices known to Hydra."""
+    for group, nodes in choices.items():
+        for name, node in nodes.items():
+            ConfigStore.instance().store(group=group, name=name, node=dict(node), provider="facekp plug-in")

@@ -1,0 +1,242 @@
+"""Registries: networks, losses, readers and so on by name, open to other packages.
+
+A name comes from one of three places:
+
+1. facekp itself: modules of a package register what they define when they are imported;
+2. an installed package that declares an entry point, e.g. ``[project.entry-points."facekp.losses"]``;
+3. a module named by ``plugins=[mymodule]``, which calls the registering decorator.
+
+Settings of an entry are the keyword arguments of the registered function or class. Their annotations give type and
+range, so a plug-in needs no settings class of its own:
+
+    >>> from facekp.core.settings import Settings
+    >>> class ShapeSettings(Settings):
+    ...     name: str
+    >>> shapes = Registry("shape", key="shape", base=ShapeSettings, entry_points="facekp.shapes", inputs=1)
+    >>> @shapes.register("scaled")
+    ... def scaled(points, factor: float = 2.0):
+    ...     return points * factor
+    >>> settings = shapes.parse({"name": "scaled", "factor": 3.0})
+    >>> shapes.partial(settings)(1)
+    3.0
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from pydantic import BeforeValidator, ValidationError, create_model
+from pydantic_core import PydanticCustomError
+
+from facekp.core.errors import UserError
+from facekp.core.settings import Settings, one_of, parse
+
+T = TypeVar("T")
+REGISTRIES: dict[str, Registry[Any]] = {}  # by the entry-point group
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name.
+
+    Args:
+        kind: what an entry is, for messages: ``loss``.
+        key: the config key that names one: ``loss`` for ``loss=NAME``; for messages, and the Hydra group of plug-ins.
+        base: the settings that every entry of this kind has, ``name`` among them.
+        entry_points: group of entry points of installed packages, e.g. ``facekp.losses``.
+        inputs: how many leading arguments are given by the caller and are no settings; or their names.
+        package: package or module of facekp whose modules register the built-in entries; imported at the first use.
+        config_group: Hydra group in which a plug-in's name becomes a choice; None: it is named in another way.
+        config: makes the group's values of an entry's own; by default they are the same.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        key: str,
+        base: type[Settings],
+        entry_points: str,
+        inputs: int | tuple[str, ...] = 0,
+        package: str | None = None,
+        config_group: str | None = None,
+        config: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
+        self.kind, self.key, self.base, self.group, self.inputs = kind, key, base, entry_points, inputs
+        self.package, self.config_group, self.config = package, config_group, config
+        self.entries: dict[str, T] = {}
+        self.own_settings: dict[str, type[Settings]] = {}
+        self.builtin: set[str] = set()
+        REGISTRIES[entry_points] = self
+
+    def register(self, name: str, settings: type[Settings] | None = None) -> Callable[[Any], Any]:
+        """Decorator that enters a function or class under a name.
+
+        Args:
+            name: what the config calls it.
+            settings: a subclass of the registry's base; None: made of the keyword arguments.
+
+        Raises:
+            UserError: the name is taken by something else.
+        """
+
+        def enter(thing: Any) -> Any:
+            before = self.entries.get(name)
+            if before is not None and _address(before) != _address(thing):
+                raise UserError(
+                    f"{self.kind} {name!r}: {_address(thing)} cannot take this name, {_address(before)} has it already"
+                )
+            self.entries[name] = thing
+            if settings is not None:
+                self.own_settings[name] = settings
+            if _module(thing).split(".")[0] == "facekp":
+                self.builtin.add(name)
+            return thing
+
+        return enter
+
+    def names(self) -> list[str]:
+        """Every name that can be chosen: built-in ones, plug-ins, entry points of installed packages."""
+        self._import_builtin()
+        return list(dict.fromkeys([*self.entries, *self._installed()]))
+
+    def plugin_names(self) -> list[str]:
+        """Names that are not built in."""
+        return [name for name in self.names() if name not in self.builtin]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __getitem__(self, name: str) -> T:
+        """What is registered under a name.
+
+        Raises:
+            UserError: nothing is, or the package that declares it can't be imported.
+        """
+        self._import_builtin()
+        if name not in self.entries and name in (installed := self._installed()):
+            self.register(name)(_load(self.kind, installed[name]))
+        if name not in self.entries:
+            raise UserError(f"{self.key}: there is no {self.kind} {name!r}; {one_of(self.names(), name)}")
+        return self.entries[name]
+
+    def origin(self, name: str) -> dict[str, str] | None:
+        """Who made a plug-in: ``module`` and, where it is installed, ``package``; None for what is built in.
+
+        A checkpoint keeps it, so that the error of a machine without the plug-in can say what to install.
+        """
+        module = _module(self[name])
+        if name in self.builtin:
+            return None
+        found = self._installed().get(name)
+        package = found.dist.name if found is not None and found.dist is not None else None
+        return {"name": name, "module": module, **({"package": package} if package else {})}
+
+    def settings_class(self, name: str) -> type[Settings]:
+        """The settings of an entry: the registry's base and the entry's keyword arguments."""
+        thing = self[name]
+        if name not in self.own_settings:
+            self.own_settings[name] = self._settings_of(name, thing)
+        return self.own_settings[name]
+
+    def parse(self, values: Any, prefix: str | None = None) -> Any:
+        """Check the settings of the entry that ``values["name"]`` names.
+
+        Raises:
+            UserError: no such name, or a setting is not valid.
+        """
+        prefix = self.key if prefix is None else prefix
+        return parse(self._class_for(values, prefix), values, prefix)
+
+    @property
+    def validator(self) -> BeforeValidator:
+        """For a field's annotation: ``loss: Annotated[LossSettings, LOSSES.validator]``."""
+
+        def validate(values: Any) -> Any:
+            if isinstance(values, self.base):
+                return values
+            try:
+                chosen = self._class_for(values, "")
+            except UserError as error:
+                raise PydanticCustomError("value_error", "{error}", {"error": str(error)}) from error
+            return chosen.model_validate(values)  # pydantic puts the field's key before what this raises
+
+        return BeforeValidator(validate)
+
+    def arguments(self, settings: Settings) -> dict[str, Any]:
+        """The entry's own settings, without those of the base, as keyword arguments."""
+        own = type(settings).model_fields.keys() - self.base.model_fields.keys()
+        return {name: getattr(settings, name) for name in type(settings).model_fields if name in own}
+
+    def partial(self, settings: Any) -> Callable[..., Any]:
+        """The registered function with its settings filled in."""
+        function: Any = self[settings.name]
+        return functools.partial(function, **self.arguments(settings))
+
+    def _class_for(self, values: Any, prefix: str) -> type[Settings]:
+        where = f"{prefix}: " if prefix else ""
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where}must be a group of settings; {one_of(self.names(), values)}")
+        name = values.get("name")
+        if not isinstance(name, str):
+            raise UserError(f"{where}name is missing; {one_of(self.names())}")
+        if name not in self:
+            raise UserError(f"{where}there is no {self.kind} {name!r}; {one_of(self.names(), name)}")
+        return self.settings_class(name)
+
+    def _settings_of(self, name: str, thing: Any) -> type[Settings]:
+        parameters = list(inspect.signature(thing, eval_str=True).parameters.values())
+        if isinstance(self.inputs, int):
+            parameters = parameters[self.inputs :]
+        fields: dict[str, Any] = {}
+        for parameter in parameters:
+            given = not isinstance(self.inputs, int) and parameter.name in self.inputs
+            if given or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                continue
+            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+            fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
+        try:
+            return create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
+        except (TypeError, ValidationError) as error:
+            raise UserError(f"{self.kind} {name!r}: its arguments are no settings: {error}") from error
+
+    def _import_builtin(self) -> None:
+        """Import facekp's own modules of this kind, once; each registers what it defines."""
+        package, self.package = self.package, None
+        if package is None:
+            return
+        module = importlib.import_module(package)
+        for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
+            if not found.name.startswith("_"):
+                importlib.import_module(f"{package}.{found.name}")
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        return _entry_points(self.group)
+
+
+@functools.cache
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    return {found.name: found for found in entry_points(group=group)}
+
+
+def _load(kind: str, found: EntryPoint) -> Any:
+    try:
+        return found.load()
+    except Exception as error:  # another package's code
+        package = found.dist.name if found.dist is not None else found.value
+        raise UserError(f"{kind} {found.name!r}: the package {package} can't be imported: {error}") from error
+
+
+def _module(thing: Any) -> str:
+    return str(getattr(thing, "__module__", type(thing).__module__))
+
+
+def _address(thing: Any) -> str:
+    return f"{_module(thing)}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"

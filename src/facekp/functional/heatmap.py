@@ -1,0 +1,124 @@
+"""The codec: points in pixels become heatmaps to learn from, heatmaps become points and a confidence again.
+
+Nothing else knows the pixel convention: an integer coordinate is a pixel's centre, a horizontal flip maps x to W-1-x,
+and cell c of a heatmap at stride s sits at pixel s*c + (s-1)/2. Axes: any leading ones, K points, H x W pixels,
+h x w cells, N maps; points are (x, y), NaN where nobody labelled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from facekp.core.errors import UserError
+from facekp.functional.decoders import DECODERS, in_reach
+
+
+@dataclass(frozen=True)
+class HeatmapCodec:
+    """What a network's heatmaps look like.
+
+    Attributes:
+        size: (H, W) of the image in pixels.
+        stride: image pixels a cell.
+        sigma: of the Gaussian, in cells.
+
+    Raises:
+        UserError: the stride does not divide the image, or sigma is not positive.
+    """
+
+    size: tuple[int, int]
+    stride: int
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or any(pixels % self.stride for pixels in self.size):
+            high, wide = self.size
+            raise UserError(f"stride: {self.stride} does not divide {high} x {wide} pixels; choose one that does")
+        if not self.sigma > 0:
+            raise UserError(f"sigma: {self.sigma} is not above 0; choose a width in heatmap cells, e.g. 1.5")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) in cells."""
+        return self.size[0] // self.stride, self.size[1] // self.stride
+
+    def to_cells(self, points: Tensor) -> Tensor:
+        """Pixels (..., 2) in heatmap cells; an integer is a cell's centre."""
+        return (points - (self.stride - 1) / 2) / self.stride
+
+    def encode(self, points: Tensor) -> Tensor:
+        """Draw exp(-d^2 / (2 sigma^2)), d from the point to each cell's centre in cells.
+
+        Args:
+            points: (..., K, 2) pixels; may lie outside the image.
+
+        Returns:
+            float32 (..., K, h, w); all zero where the point is NaN.
+        """
+        cells = self.to_cells(points.double())
+        down, across = (
+            torch.exp(-((torch.arange(n, device=points.device) - cells[..., axis, None]) ** 2) / (2 * self.sigma**2))
+            for n, axis in zip(self.shape, (1, 0), strict=True)
+        )
+        return down.nan_to_num(0).float()[..., :, None] * across.nan_to_num(0).float()[..., None, :]
+
+    def decode(self, heatmaps: Tensor, rule: str = "subpixel") -> tuple[Tensor, Tensor]:
+        """Find each map's point. Multiplying a map by a positive number does not move it.
+
+        Args:
+            heatmaps: (..., K, h, w), any float type; peaks as drawn by `encode`, or probabilities that sum to 1.
+            rule: a key of `facekp.functional.decoders.DECODERS`.
+
+        Returns:
+            points float32 (..., K, 2), pixels, at most `facekp.functional.decoders.MARGIN` cells outside the map; NaN where the
+            map is all zero or holds NaN, finite for every other map.
+            confidence float32 (..., K), the map's highest value: about 1 for a certain peak, and about
+            1 / (2 pi sigma^2) if the map is a probability.
+
+        Raises:
+            UserError: no such rule.
+            ValueError: the maps are not h x w.
+        """
+        if rule not in DECODERS:
+            raise UserError(f"decoder: {rule!r} is not among the choices: {', '.join(DECODERS)}")
+        if heatmaps.shape[-2:] != self.shape:
+            raise ValueError(f"heatmaps of {tuple(heatmaps.shape[-2:])} cells, but the codec's are {self.shape}")
+        maps = heatmaps.flatten(0, -3)
+        peak, cell = _peak(maps)
+        cells = in_reach(DECODERS[rule](maps, cell, self.sigma), maps)
+        points = cells * self.stride + (self.stride - 1) / 2
+        missing = peak.isnan() | ((peak == 0) & (maps.amin((-2, -1)) == 0))
+        points = points.masked_fill(missing[:, None], math.nan)
+        lead = heatmaps.shape[:-2]
+        return points.float().reshape(*lead, 2), peak.float().reshape(lead)
+
+    def deviation(self, heatmaps: Tensor) -> Tensor:
+        """How wide each map is, read as a distribution: the root of its mean squared distance from its own mean.
+
+        Args:
+            heatmaps: (..., K, h, w); values below 0 count as 0.
+
+        Returns:
+            float32 (..., K), in pixels; NaN where no value is above 0.
+        """
+        maps, variance = heatmaps.clamp_min(0), heatmaps.new_zeros((), dtype=torch.float64)
+        for summed in (maps.sum(-2, dtype=torch.float64), maps.sum(-1, dtype=torch.float64)):
+            share = summed / summed.sum(-1, keepdim=True)
+            grid = torch.arange(summed.shape[-1], device=maps.device, dtype=torch.float64)
+            apart = grid - (share @ grid)[..., None]
+            variance = variance + (share * apart**2).sum(-1)
+        return (self.stride * torch.sqrt(variance)).float()
+
+
+def _peak(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Highest value (N,) and its cell (x, y) int64 (N, 2), the first in row-major order; NaN counts as highest.
+
+    Two short searches, the rows' maxima and then one row, take a third of the time of one over all cells.
+    """
+    peak, row = maps.amax(-1).max(-1)
+    column = maps[torch.arange(maps.shape[0], device=maps.device), row].argmax(-1)
+    return peak, torch.stack([column, row], dim=-1)

@@ -1,0 +1,141 @@
+"""The command line: exit codes, one-line errors, precedence, any working directory."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from facekp import submit
+from facekp import train as train_module
+from facekp.config import command as cli
+from facekp.data.synthetic import labelling as synthetic
+from facekp.models import scoring as evaluate
+from tests.conftest import TINY, facekp
+
+TASKS = {"train": train_module.main, "evaluate": evaluate.main, "submit": submit.main, "synthetic": synthetic.main}
+
+
+@pytest.fixture
+def call(monkeypatch, run_here):
+    """`run_here` by an entry point's name, without the data that a developer may have."""
+    monkeypatch.delenv("FACEKP_DATA", raising=False)
+    return lambda name, *arguments: run_here(name, TASKS[name], *arguments)
+
+
+MISTAKES = {
+    "unknown key": ("train", ["learning_rate=1"], "learning_rate"),
+    "unknown choice": ("train", ["optimizer=lion"], "adam"),
+    "bad grammar": ("train", ["lr=[1,"], "[1,"),
+    "not key=value": ("train", ["adam"], "adam"),
+    "rate no number": ("train", [*TINY, "lr=fast"], "lr=fast"),
+    "seed negative": ("train", [*TINY, "seed=-1"], "seed=-1"),
+    "fold too high": ("train", [*TINY, "data.fold=7"], "data.fold=7"),
+    "too many folds": ("train", [*TINY, "data.folds=999"], "data.folds"),
+    "no rows": ("train", [*TINY, "data.rows=0"], "data.rows=0"),
+    "no such subset": ("train", [*TINY, "subset=half"], "subset=half"),
+    "no epochs": ("train", [*TINY, "trainer.max_epochs=0"], "trainer.max_epochs=0"),
+    "stride 3": ("train", [*TINY, "model.network.stride=3"], "network.stride"),
+    "nine stacks": ("train", [*TINY, "model.network.stacks=9"], "network.stacks"),
+    "no GPU here": ("train", [*TINY, "trainer=gpu"], "gpu"),
+    "no such decoder rule": ("train", [*TINY, "decoder.rule=median"], "argmax"),
+    "blank in the folder's name": ("train", [*TINY, "out='a b'"], "blanks"),
+    "data missing": ("train", [], "Three ways on"),
+    "weights missing": ("train", [*TINY, "init_from=no.ckpt"], "no.ckpt"),
+    "resume from nowhere": ("train", ["resume=nowhere"], "nowhere"),
+    "checkpoint not named": ("evaluate", ["data=synthetic"], "ckpt"),
+    "checkpoint missing": ("evaluate", ["data=synthetic", "ckpt=no.ckpt"], "no.ckpt"),
+    "no checkpoint at all": ("evaluate", ["data=synthetic", "ckpt=[]"], "at least one"),
+    "test files missing": ("submit", ["ckpt=shipped", "data.dir=nowhere"], "nowhere"),
+    "nothing to submit": ("submit", ["ckpt=shipped", "data=synthetic"], "data.dir=DIR"),
+    "out not named": ("synthetic", [], "out"),
+    "folds no number": ("train", [*TINY, "data.folds=abc"], "data.folds=abc"),
+    "no such precision": ("train", [*TINY, "trainer.precision=17"], "trainer"),
+    "out is a file": ("train", [*TINY, "out=/etc/hostname"], "/etc/hostname"),
+    "brackets in the folder's name": ("train", [*TINY, "out='a[b]'"], "a[b]"),
+    "no test rows": ("synthetic", ["out=x", "test_rows=0"], "test_rows=0"),
+    "scheme without a flip partner": ("train", [*TINY, "keypoints.pairs=[[a]]"], "keypoints"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(call, case):
+    if case == "no GPU here" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    name, arguments, told = MISTAKES[case]
+    code, err = call(name, *arguments)
+    message = [line for line in err.splitlines() if "facekp: error:" in line]
+    assert code == 2, err
+    assert len(message) == 1
+    assert told in message[0]
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(call):
+    code, err = call("train", *TINY, "lr=fast", "debug=true")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_a_second_run_never_overwrites_the_first(call, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("kept")
+    code, err = call("train", *TINY, "out=run")
+    assert code == 2
+    assert "resume=run" in err
+    assert (tmp_path / "run" / "config.yaml").read_text() == "kept"
+
+
+def test_anything_else_ends_with_1_and_a_traceback(monkeypatch, tmp_path):
+    code = "import facekp.train as t, facekp.config.command as c\ndef main(cfg): raise RuntimeError('broken')\nc.run('train', main)"
+    (tmp_path / "broken.py").write_text(code)
+    import subprocess
+
+    done = subprocess.run([sys.executable, "broken.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: broken" in done.stderr
+
+
+def test_relative_paths_are_the_caller_s_and_every_printed_path_can_be_pasted_back(tmp_path):
+    done = facekp("train", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.split(": ", 1) for line in done.stderr.splitlines() if line.startswith(("run:", "ckpt:")))
+    assert (tmp_path / printed["run"] / "metrics.json").is_file()
+    scored = facekp("evaluate", f"ckpt={printed['ckpt']}", "data=synthetic", "data.rows=60", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    again = facekp("train", f"resume={printed['run']}", "trainer.max_epochs=3", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_console_script_dispatches_and_lists_its_commands(tmp_path):
+    import subprocess
+
+    def script(*arguments):
+        command = [sys.executable, "-m", "facekp", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    listed = script("--help")
+    assert listed.returncode == 0
+    assert "train" in listed.stdout
+    assert script("trian").returncode == 2
+    written = script("data.synthetic", "out=drawn", "data.rows=3", "test_rows=2")
+    assert written.returncode == 0, written.stderr
+    assert len((tmp_path / "drawn" / "training.csv").read_text().splitlines()) == 4
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, tmp_path, capsys):
+    def interrupted(cfg):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    with pytest.raises(SystemExit) as end:
+        cli.run_command("bench", interrupted)
+    assert end.value.code == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["predict", "app", "submit", "pack", "data.synthetic", "dashboard"])
+def test_what_trains_nothing_does_not_wait_for_lightning_s_imports(name):
+    code = f"import sys, facekp.{name}; assert not {{'pytorch_lightning', 'torchmetrics'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

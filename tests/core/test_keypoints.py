@@ -1,0 +1,112 @@
+"""Schemes: channels, sources, mirror order, and what a bad one is told."""
+
+import numpy as np
+import pytest
+import yaml
+
+from facekp.config.location import CONF_DIR
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints, flip_channels
+
+
+def test_up_to_eight_values_make_a_row_sparse(scheme):
+    assert scheme.source_of(np.array([0, 6, 8, 9, 10, 30])).tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_every_source_and_point_has_a_channel_of_its_own(scheme):
+    dense, sparse = scheme.channels(by_source=True)
+    own = [scheme.names.index(n) for n in scheme.sources["sparse"]]
+    assert dense.tolist() == list(range(15))
+    assert sparse[own].tolist() == [15, 16, 17, 18]
+    others = np.setdiff1d(np.arange(15), own)
+    assert (sparse[others] == others).all()  # what sparse never labels is read from dense
+    assert (scheme.channels(by_source=False) == np.arange(15)).all()
+
+
+def test_labels_of_a_source_lie_to_one_side_by_its_offset(scheme):
+    dense, sparse = scheme.offsets({"dense": 0.5, "sparse": -1})
+    assert (dense == [0.5, 0]).all()
+    own = scheme.labels_of("sparse")
+    assert (sparse[own] == [-1, 0]).all()
+    assert (sparse[~own] == [0.5, 0]).all()  # read from dense's channels
+    assert (scheme.offsets({"sparse": 2})[0] == 0).all()
+    assert (scheme.offsets(None) == 0).all()
+    with pytest.raises(UserError, match=r"offsets: 'spare' is no source of kaggle15; name its own .dense, sparse."):
+        scheme.offsets({"spare": 1.0})
+
+
+def test_mirroring_swaps_left_and_right_in_both_sources(scheme):
+    order = scheme.flip_order()
+    for k, name in enumerate(scheme.names):
+        mirrored = scheme.names[order[k]]
+        swap = name.replace("left", "#").replace("right", "left").replace("#", "right")
+        assert mirrored == swap
+    channels = scheme.channels(by_source=True)
+    flipped = flip_channels(channels, order)
+    for s in range(2):
+        assert (flipped[channels[s]] == channels[s][order]).all()
+
+
+def test_a_scheme_survives_its_plain_form(scheme):
+    assert Keypoints.from_dict(scheme.to_dict()) == scheme
+
+
+def test_a_name_and_names_are_all_that_a_scheme_needs():
+    scheme = Keypoints.from_dict({"name": "x", "names": ["a", 7]})
+    assert scheme.columns == ["a_x", "a_y", "7_x", "7_y"]
+    assert scheme.source_names == ["default"]
+    assert scheme.flip_order().tolist() == [0, 1]
+    assert (scheme.pairs, scheme.lines, scheme.normaliser) == ((), (), None)
+    assert Keypoints.from_dict(scheme.to_dict()) == scheme
+
+
+# As https://github.com/HRNet/HRNet-Facial-Landmark-Detection mirrors 300-W, counted from 1.
+PAIRS_300W = [
+    [1, 17], [2, 16], [3, 15], [4, 14], [5, 13], [6, 12], [7, 11], [8, 10], [18, 27], [19, 26], [20, 25], [21, 24],
+    [22, 23], [32, 36], [33, 35], [37, 46], [38, 45], [39, 44], [40, 43], [41, 48], [42, 47], [49, 55], [50, 54],
+    [51, 53], [62, 64], [61, 65], [68, 66], [59, 57], [60, 56],
+]  # fmt: skip
+
+
+def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
+    scheme = Keypoints.from_dict(yaml.safe_load((CONF_DIR / "keypoints" / "ibug68.yaml").read_text()))
+    assert [int(name.rsplit("_", 1)[1]) for name in scheme.names] == list(range(68))
+    expected = np.arange(68)
+    for one, other in PAIRS_300W:
+        expected[[one - 1, other - 1]] = other - 1, one - 1
+    assert scheme.flip_order().tolist() == expected.tolist()
+    assert [scheme.names.index(name) for name in scheme.normaliser] == [45, 36]
+    for left, right in scheme.pairs:  # the person's own left is on the right of the image
+        assert left.startswith("left") or not left.startswith("right")
+        assert right.replace("right", "left").rsplit("_", 1)[0] == left.rsplit("_", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"names": []}, "names: there is none"),
+        ({"names": "ab"}, "TypeError: 'ab' stands where a list of names is needed"),
+        ({"names": ["a", "a"]}, "'a' stands twice"),
+        ({"pairs": [["a", "b"], ["b", "a"]]}, "pairs: 'b' stands twice"),
+        ({"pairs": [["a", "a"]]}, "pairs: 'a' stands twice"),
+        ({"pairs": [["a"]]}, "not enough values"),
+        ({"lines": [["a"]]}, r"lines: \['a'\] joins nothing"),
+        ({"normaliser": ["b", "b"]}, r"normaliser: \['b', 'b'\] has no length"),
+        ({"normaliser": ["a", "z"]}, "'z' is not among names"),
+        ({"sources": {"a": None}}, "'a' already names something else"),
+        ({"sources": {"all": None}}, "'all' already names something else"),
+        ({"pairs": [["a", "z"]]}, "'z' is not among names"),
+        ({"sources": {"some": ["a"]}}, "sources.some is the first source"),
+    ],
+)
+def test_a_bad_scheme_is_named(change, told):
+    good = {
+        "name": "x",
+        "names": ["a", "b"],
+        "pairs": [],
+        "lines": [],
+        "sources": {"all": None},
+        "normaliser": ["a", "b"],
+    }
+    with pytest.raises(UserError, match=told):
+        Keypoints.from_dict({**good, **change})

@@ -1,0 +1,117 @@
+"""`KeypointPredictor`: arrays or tensors in, the same out; what is no crop of grey levels is told."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import facekp
+from facekp import KeypointPredictor
+from facekp.core.errors import UserError
+from facekp.models.checkpoint import load_checkpoint
+from facekp.models.ensemble import predict_points
+
+
+@pytest.fixture(scope="module")
+def ckpt(tiny_run):
+    return tiny_run / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def predictor(ckpt):
+    return KeypointPredictor.from_checkpoint(ckpt, batch_size=7)
+
+
+def test_it_answers_as_evaluate_and_submit_do(predictor, ckpt, faces):
+    expected, sure = predict_points([load_checkpoint(ckpt)], faces)
+    for source, name in enumerate(predictor.source_names):
+        own = faces.source == source
+        points, confidence = predictor(faces.images[own], source=name)
+        np.testing.assert_allclose(points, expected[own], atol=1e-3)
+        np.testing.assert_allclose(confidence, sure[own], atol=1e-5)
+    assert predictor.size == (96, 96)
+    assert predictor.keypoints == faces.keypoints
+
+
+def test_arrays_and_tensors_of_every_shape_and_type_answer_alike(predictor, faces):
+    images = faces.images[:3]
+    points, confidence = predictor(images)
+    assert points.shape == (3, 15, 2)
+    assert confidence.shape == (3, 15)
+    assert points.dtype == confidence.dtype == np.float32
+    for same in (images[:, None], images.astype(np.float64), images.astype(np.int32), images.astype(">u2")):
+        np.testing.assert_allclose(predictor(same)[0], points, atol=1e-4)
+    found, _ = predictor(torch.from_numpy(images))
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(found.numpy(), points, atol=1e-4)
+    single, sure = predictor(images[1])
+    assert single.shape == (15, 2)
+    assert sure.shape == (15,)
+    np.testing.assert_allclose(single, points[1], atol=1e-3)
+    assert predictor(images[:0])[0].shape == (0, 15, 2)
+    assert predictor.answers(images).expected_error is None  # nobody calibrated it
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([[1]], "a list"),
+        (np.zeros((2, 50, 96)), r"\(2, 50, 96\)"),
+        (np.zeros((2, 3, 96, 96)), "grey crops"),
+        (np.zeros(96), r"\(96,\)"),
+        (np.full((1, 96, 96), np.nan), "NaN"),
+        (np.full((1, 96, 96), 256), "16-bit"),
+        (np.full((1, 96, 96), -1), "beyond"),
+        (np.full((1, 96, 96), "a"), "numbers"),
+    ],
+)
+def test_what_is_no_grey_crop_is_told(predictor, images, message):
+    with pytest.raises(ValueError, match=message):
+        predictor(images)
+
+
+def test_an_unknown_source_is_told_with_the_choices(predictor, ckpt, faces):
+    with pytest.raises(UserError, match="dense, sparse"):
+        predictor(faces.images[:1], source="other")
+    with pytest.raises(UserError, match="dense, sparse"):
+        KeypointPredictor.from_checkpoint(ckpt, source="other")
+
+
+def test_heatmaps_are_those_of_the_source_asked_for(predictor, faces):
+    images = torch.from_numpy(faces.images[:2])
+    model = predictor.trained[0].model
+    with torch.inference_mode():
+        every = model.heatmaps(images[:, None])
+    torch.testing.assert_close(predictor.heatmaps(images, "sparse"), every[:, model.channels[1]])
+    assert predictor.heatmaps(faces.images[0]).shape == (15, 24, 24)
+
+
+def test_several_checkpoints_answer_with_their_mean(ckpt, predictor, faces):
+    both = KeypointPredictor.from_checkpoint([ckpt, "shipped"])
+    shipped = KeypointPredictor.from_checkpoint()
+    mean = (predictor(faces.images[:2])[0] + shipped(faces.images[:2])[0]) / 2
+    np.testing.assert_allclose(both(faces.images[:2])[0], mean, atol=1e-3)
+    with pytest.raises(UserError, match="load one"):
+        both.heatmaps(faces.images[:1])
+    with pytest.raises(UserError, match="empty"):
+        KeypointPredictor.from_checkpoint([])
+
+
+def test_the_shipped_checkpoint_finds_drawn_faces_and_knows_how_well(faces):
+    dense = faces.take(np.flatnonzero(faces.mask.all(axis=1))[:8])
+    found = KeypointPredictor.from_checkpoint().answers(dense.images)
+    error = np.linalg.norm(found.points - dense.points, axis=-1)
+    assert np.median(error) < 4  # it never saw a drawn one; the middle of the image is off by 25 px
+    assert found.expected_error.shape == (8, 15)
+    assert (found.expected_error > 0.2).all()
+
+
+def test_importing_the_package_is_cheap():
+    code = (
+        "import sys, facekp; assert 'torch' not in sys.modules; facekp.KeypointPredictor; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="nothing"):
+        facekp.nothing  # noqa: B018

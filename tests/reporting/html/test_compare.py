@@ -1,0 +1,76 @@
+"""The paired bootstrap: against independent calculations, on shared images only, and right about what is real."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facekp.reporting.html.compare import differences, intervals, resamples_of
+
+
+def unit(squared, first=0, labels=0.0):
+    rows = np.arange(first, first + len(squared))
+    index = pd.MultiIndex.from_arrays([rows, np.full(len(rows), "dense"), labels + rows / 10])
+    return pd.DataFrame({"squared": squared, "values": np.full(len(rows), 8)}, index=index)
+
+
+@pytest.fixture
+def noisy():
+    rng = np.random.default_rng(0)
+    hard = rng.gamma(0.5, 20, 300)  # a few images are hard for every run
+    return hard, hard + rng.normal(0.8, 1.0, 300).clip(-hard), hard + rng.normal(0, 1.0, 300).clip(-hard)
+
+
+def test_every_resample_draws_as_many_images_with_replacement():
+    drawn = resamples_of(50, 400)
+    assert drawn.shape == (400, 50)
+    assert (drawn.sum(axis=1) == 50).all()
+    assert drawn.mean() == 1
+    assert drawn.var() == pytest.approx(1 - 1 / 50, abs=0.03)  # binomial(50, 1/50)
+
+
+def test_the_interval_is_that_of_resampling_one_by_one(noisy):
+    hard, worse, _ = noisy
+    found = differences([unit(hard), unit(worse)], 2000)[0, 1]
+    pick = np.random.default_rng(7)
+    spread = []
+    for _ in range(4000):
+        i = pick.integers(300, size=300)
+        spread.append(np.sqrt(hard[i].mean() / 8) - np.sqrt(worse[i].mean() / 8))
+    assert found.value == pytest.approx(np.sqrt(hard.mean() / 8) - np.sqrt(worse.mean() / 8), rel=1e-6)
+    assert found.low == pytest.approx(np.percentile(spread, 2.5), abs=0.004)
+    assert found.high == pytest.approx(np.percentile(spread, 97.5), abs=0.004)
+    assert found.images == 300
+
+
+def test_a_difference_is_real_that_two_intervals_would_hide(noisy):
+    hard, worse, alike = noisy
+    units = [unit(hard), unit(worse), unit(alike)]
+    pairs, bounds = differences(units, 1000), intervals(units, 1000)
+    assert bounds[0][1] > bounds[1][0]  # alone they overlap by far
+    assert pairs[0, 1].is_real
+    assert pairs[0, 1].value < 0
+    assert pairs[0, 1].better > 0.99
+    assert not pairs[0, 2].is_real
+
+
+def test_of_equal_runs_few_are_called_different():
+    rng = np.random.default_rng(3)
+    units = [unit(rng.gamma(2, 2, 200)) for _ in range(25)]
+    pairs = differences(units, 500)
+    assert len(pairs) == 300
+    assert np.mean([pair.is_real for pair in pairs.values()]) < 0.12
+
+
+def test_runs_are_paired_on_the_images_that_both_predicted_with_the_same_labels(noisy):
+    hard, worse, _ = noisy
+    units = [unit(hard), unit(worse[100:], first=100), unit(hard[:50], first=1000), unit(hard, labels=5.0)]
+    pairs = differences(units, 200)
+    assert set(pairs) == {(0, 1)}
+    assert pairs[0, 1].images == 200
+    assert pairs[0, 1].value == pytest.approx(np.sqrt(hard[100:].mean() / 8) - np.sqrt(worse[100:].mean() / 8))
+
+
+def test_a_run_without_predictions_has_no_interval(noisy):
+    units = [unit(noisy[0]), unit(noisy[0][:0])]
+    assert intervals(units, 100)[1] is None
+    assert differences(units, 100) == {}

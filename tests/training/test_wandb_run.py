@@ -1,0 +1,382 @@
+"""W&B: what a run tells, read back with the client's own reader; and that nothing there can harm a training."""
+
+import http.server
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import wandb
+import yaml
+from pytorch_lightning import Callback
+from wandb.sdk import wandb_setup
+
+from facekp.models.checkpoint import load_checkpoint
+from facekp.training import setup as module
+from facekp.training import wandb_run
+from tests.conftest import TINY, config_of
+
+WANDB = [*TINY, "logger=wandb", "logger.faces=2", "logger.tags=[first,drawn]", "data.seed=3", "logger.patience=600"]
+
+
+def parts(folder):
+    """Folders of the offline runs in a run's folder, oldest first."""
+    return sorted(Path(folder).glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def records(part):
+    """Every record of an offline run, by type, as `wandb leet inspect --json` prints them."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(part)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    found = {}
+    for line in map(json.loads, done.stdout.splitlines()):
+        found.setdefault(line["type"], []).append(line[line["type"]])
+    return found
+
+
+def summary(part):
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(part)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Run folders of a sweep of two and of a single run, all of one seed, made by two processes at the same time.
+
+    The single run speaks through this process's client, as runs started by a program that uses W&B itself do.
+    """
+    root = tmp_path_factory.mktemp("wandb")
+    wandb_setup.singleton().ensure_service()
+    alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    assert len(alone) < len(os.environ)
+    train = [sys.executable, "-m", "facekp.train"]
+    commands = [
+        [*train, "-m", *WANDB, "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", "hydra.sweep.subdir=${hydra.job.num}"],
+        [*train, *WANDB, "lr=5e-4", f"out={root}/single"],
+    ]
+    processes = [
+        subprocess.Popen(c, cwd=root, env=env, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+        for c, env in zip(commands, (alone, os.environ), strict=True)
+    ]
+    told = [process.communicate(timeout=900)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    assert all("wandb sync " in text for text in told)
+    assert f"wandb sync {parts(root / 'single')[0].relative_to(root)}" in told[1]
+    return [root / "sweep" / "0", root / "sweep" / "1", root / "single"]
+
+
+def test_parallel_offline_runs_keep_their_config_name_group_and_tags(told):
+    seen = [records(parts(folder)[0])["run"][0] for folder in told]
+    assert len({run["run_id"] for run in seen}) == 3
+    assert [run.get("run_group") for run in seen] == ["sweep", "sweep", None]
+    assert [run["config"]["update"]["lr"] for run in seen] == [1e-3, 2e-3, 5e-4]
+    for folder, run in zip(told, seen, strict=True):
+        config = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
+        revision = config.pop("git_revision")
+        assert config == yaml.safe_load((folder / "config.yaml").read_text())
+        assert revision == (folder / "git.txt").read_text().strip()
+        assert sorted(run["tags"]) == ["drawn", "first"]
+        overrides = yaml.safe_load((folder / "overrides.yaml").read_text())
+        assert run["display_name"] == " ".join(
+            o for o in overrides if not o.startswith(("logger", "out=", "callbacks.progress"))
+        )
+
+
+def test_every_curve_is_history_and_every_figure_summary(told):
+    for folder in told:
+        curves = pd.read_csv(folder / "metrics.csv")
+        found = records(parts(folder)[0])
+        history = pd.DataFrame([one["item"] for one in found["history"]])
+        assert history["_step"].tolist() == [0, 1]
+        pd.testing.assert_frame_equal(history[curves.columns].astype(float), curves.astype(float), rtol=1e-6)
+        figures = json.loads((folder / "metrics.json").read_text())
+        end = summary(parts(folder)[0])
+        assert (end["state"], end["exit_code"]) == ("finished", 0)
+        assert end["summary"]["rmse/dense"] == pytest.approx(figures["rmse/dense"])
+        assert end["summary"]["rmse/nose_tip"] == pytest.approx(figures["rmse/nose_tip"])
+        assert end["summary"]["mean_face/rmse"] == pytest.approx(figures["mean_face"]["rmse"])
+        assert end["summary"]["finished"] is True
+        assert found["stats"][0]["item"]["memory_percent"] > 0  # the machine's own figures
+
+
+def test_the_table_of_faces_and_its_pictures_lie_in_the_run_s_folder(told):
+    image = pytest.importorskip("PIL.Image")
+    for folder in told:
+        part = parts(folder)[0]
+        found = summary(part)["summary"]["faces"]
+        assert (found["_type"], found["nrows"]) == ("table-file", 2)
+        (artifact,) = records(part)["artifact"]
+        files = {one["path"]: Path(one["local_path"]) for one in artifact["manifest"]["contents"]}
+        assert all(path.is_relative_to(folder) for path in files.values())
+        table = json.loads(files["faces.table.json"].read_text())
+        assert table["columns"] == ["row", "source", "rmse", "points", "heatmaps"]
+        predictions = pd.read_csv(folder / "predictions.csv")
+        for row, source, _, points, heatmaps in table["data"]:
+            assert set(predictions.loc[predictions["row"] == row, "source"]) == {source}
+            for cell in (points, heatmaps):
+                assert image.open(files[cell["path"]]).size == (cell["width"], cell["height"])
+
+
+def test_a_resumed_run_is_the_same_one_and_its_newest_part_tells_all(tmp_path):
+    folder = tmp_path / "run"
+    module.train(config_of(*WANDB), folder)
+    module.train(config_of(*WANDB, "trainer.max_epochs=3"), folder, resume=True)
+    first, second = parts(folder)
+    runs = [records(part)["run"][0] for part in (first, second)]
+    assert runs[0]["run_id"] == runs[1]["run_id"] == yaml.safe_load((folder / "wandb.yaml").read_text())["id"]
+    assert runs[0]["display_name"] == runs[1]["display_name"]
+    history = [one["item"]["epoch"] for one in records(second)["history"]]
+    assert history == [0, 1, 2]
+    assert summary(second)["summary"]["epochs"] == 3
+
+
+class At(Callback):
+    """Does something once the second epoch begins and W&B has begun too."""
+
+    def __init__(self, do):
+        self.do = do
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        (run,) = (callback for callback in trainer.callbacks if isinstance(callback, wandb_run.WandbCallback))
+        if trainer.current_epoch == 1:
+            deadline = time.monotonic() + 200
+            while run.run is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            self.do()
+
+
+def service():
+    return wandb_setup._singleton._connection._proc._process
+
+
+@pytest.fixture
+def train_and(monkeypatch, tmp_path, caplog):
+    """Train, doing something in the second epoch; give back figures and warnings."""
+
+    def run(*overrides, do=lambda: None):
+        original = module.build_callbacks
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="facekp"):
+            patch.setattr(module, "build_callbacks", lambda *a: [*original(*a), At(do)])
+            figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", *overrides), tmp_path / "run")
+        return figures, [record.message for record in caplog.records if record.message.startswith("W&B")]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Figures of the same training without W&B."""
+    plain = [one for one in WANDB if not one.startswith("logger")]
+    return module.train(config_of(*plain, "trainer.max_epochs=3"), tmp_path_factory.mktemp("alone") / "run")
+
+
+def same(figures, others):
+    apart = ("minutes", "checkpoint")
+    return all(figures[key] == others[key] for key in others if key not in apart)
+
+
+def test_the_client_s_process_killed_costs_one_warning(train_and, alone, tmp_path):
+    def kill():
+        service().send_signal(signal.SIGKILL)
+        service().wait()
+
+    figures, warnings = train_and(do=kill)
+    assert same(figures, alone)
+    assert len(warnings) == 1
+    assert "goes on without it" in warnings[0]
+    assert wandb_setup._singleton is None  # so the next run of this process starts anew
+    module.train(config_of(*WANDB), tmp_path / "next")
+    assert summary(parts(tmp_path / "next")[0])["state"] == "finished"
+
+
+def test_the_client_s_process_hanging_is_waited_for_so_long_and_then_killed(train_and, alone):
+    seen = []
+
+    def stop():
+        seen.append(service())
+        os.kill(seen[0].pid, signal.SIGSTOP)
+
+    figures, warnings = train_and("logger.patience=2", do=stop)
+    assert same(figures, alone)
+    assert len(warnings) == 1
+    assert "patience" in warnings[0]
+    assert seen[0].wait(timeout=60) == -signal.SIGKILL
+
+
+class Fake:
+    """The client's run, recording what is called."""
+
+    def __init__(self, broken=None, starting_step=0):
+        self.broken, self.starting_step, self.id, self.url = broken, starting_step, "id", "url"
+        self.settings = SimpleNamespace(sync_dir="/somewhere")
+        self.logged, self.artifacts, self.ended, self.arguments = [], [], [], {}
+        self.summary = {}
+        self.define_metric = lambda *a, **k: None
+
+    def init(self, **arguments):
+        self._maybe("init")
+        self.arguments = arguments
+        return self
+
+    def log(self, row, step, commit):
+        self._maybe("log")
+        assert commit
+        self.logged.append(step)
+
+    def log_artifact(self, artifact, aliases):
+        self._maybe("log_artifact")
+        self.artifacts.append((artifact, aliases))
+
+    def finish(self, exit_code):
+        self._maybe("finish")
+        self.ended.append(exit_code)
+
+    def _maybe(self, name):
+        if name == self.broken:
+            raise {"init": SystemExit, "log": BrokenPipeError}.get(name, RuntimeError)(f"{name} is down")
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """A client that reaches its server."""
+
+    def put(fake):
+        monkeypatch.setattr(wandb_run, "why_offline", lambda settings: None)
+        monkeypatch.setattr(wandb, "init", fake.init)
+        monkeypatch.setattr(wandb, "teardown", lambda: None)
+        return fake
+
+    return put
+
+
+@pytest.mark.parametrize("broken", ["init", "log", "log_artifact", "finish"])
+def test_a_client_that_raises_costs_one_warning(broken, online, alone, tmp_path, caplog):
+    online(Fake(broken))
+    figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", "logger.faces=0"), tmp_path / "run")
+    assert same(figures, alone)
+    warnings = [
+        record.message for record in caplog.records if record.levelno >= logging.WARNING and "W&B" in record.message
+    ]
+    assert warnings == [f"W&B: {broken} is down; the run goes on without it"]
+
+
+def test_a_client_that_never_answers_is_left_behind(monkeypatch, alone, tmp_path, caplog):
+    answer = threading.Event()
+    monkeypatch.setattr(wandb_run, "why_offline", lambda settings: answer.wait(100))
+    monkeypatch.setattr(wandb_run, "KILLED", 0.1)
+    monkeypatch.setattr(wandb_run, "_kill_service", lambda: None)
+    started = time.monotonic()
+    figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", "logger.patience=0.5"), tmp_path / "run")
+    assert time.monotonic() - started < 100
+    answer.set()
+    assert same(figures, alone)
+    assert sum("patience" in record.message for record in caplog.records) == 1
+
+
+def test_online_the_best_checkpoint_is_an_artifact_and_a_resumed_run_repeats_no_epoch(online, tmp_path):
+    fake = online(Fake())
+    small = [*WANDB, "logger.faces=0"]
+    module.train(config_of(*small), tmp_path / "run")
+    assert fake.arguments["resume"] == "allow"
+    assert fake.logged == [0, 1]
+    assert fake.ended == [0]
+    ((artifact, aliases),) = fake.artifacts
+    assert (artifact.type, aliases) == ("model", ["best"])
+    kept = Path(artifact.manifest.entries["best.ckpt"].local_path)
+    assert load_checkpoint(kept).trained_on is not None
+    again = online(Fake(starting_step=2))
+    module.train(config_of(*small, "trainer.max_epochs=4"), tmp_path / "run", resume=True)
+    assert again.arguments["id"] == fake.arguments["id"]
+    assert again.logged == [2, 3]
+
+
+def test_a_server_that_refuses_leaves_the_run_on_disk(online, tmp_path, caplog):
+    fake = online(Fake())
+    modes = []
+
+    def init(**arguments):
+        modes.append(arguments["mode"])
+        if arguments["mode"] == "online":
+            raise wandb.errors.CommError("no such key")
+        return fake.init(**arguments)
+
+    wandb.init = init  # put back by the fixture
+    with caplog.at_level(logging.INFO, logger="facekp"):
+        module.train(config_of(*WANDB, "logger.faces=0"), tmp_path / "run")
+    assert modes == ["online", "offline"]
+    assert not fake.artifacts
+    assert "on disk (no run online: no such key); send it with: wandb sync /somewhere" in caplog.text
+
+
+def test_a_stopped_training_ends_its_run_as_failed(online, tmp_path):
+    from facekp.core.errors import UserError
+
+    fake = online(Fake())
+    with pytest.raises(UserError, match="broke down"):
+        module.train(config_of(*WANDB, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
+    assert fake.ended == [1]
+
+
+@pytest.fixture
+def client(monkeypatch, tmp_path):
+    """The client's settings, with a key and without a network unless an address is given."""
+
+    def put(base_url="http://127.0.0.1:9", key="a" * 40):
+        monkeypatch.delenv("WANDB_MODE")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        settings = SimpleNamespace(base_url=base_url, api_key=key)
+        monkeypatch.setattr(wandb, "setup", lambda: SimpleNamespace(settings=settings))
+
+    return put
+
+
+ON = {"offline": False}
+
+
+def test_a_run_goes_online_only_with_a_key_and_a_server_that_answers(client, tmp_path):
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    assert wandb_run.why_offline(ON) == "WANDB_MODE=offline"
+    assert wandb_run.why_offline({"offline": True}) == "logger.offline=true"
+    client()
+    assert "127.0.0.1:9 can't be reached" in wandb_run.why_offline(ON)
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        client_again = SimpleNamespace(settings=SimpleNamespace(base_url=here, api_key=None))
+        wandb.setup = lambda: client_again  # put back by the fixture
+        assert "no API key" in wandb_run.why_offline(ON)
+        (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{server.server_port} login user password {'a' * 40}\n")
+        assert wandb_run.why_offline(ON) is None
+        server.shutdown()
+
+
+def test_a_server_that_says_nothing_is_waited_for_a_moment(client, monkeypatch):
+    import socket
+
+    monkeypatch.setattr(wandb_run, "REACH", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "timed out" in wandb_run.why_offline(ON)
+
+
+def test_what_a_run_changes_is_its_name(tmp_path):
+    overrides = ["lr=5e-4", "+optimizer.beta=1", "out=x", "logger=wandb", "logger.tags=[a]", "callbacks.progress=false"]
+    (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    assert wandb_run.name_of(tmp_path) == "lr=5e-4 +optimizer.beta=1"
+    (tmp_path / "overrides.yaml").write_text("[]\n")
+    assert wandb_run.name_of(tmp_path) == tmp_path.name
