@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.functional.heatmap import HeatmapCodec
-from facekp.functional.losses import adaptive_wing, build_loss, labelled_mean, soft_argmax
+from facekp.functional.losses import LOSSES, adaptive_wing, build_loss, labelled_mean, soft_argmax
 from tests.conftest import config_of
 
 CODEC = HeatmapCodec((96, 96), 4, 1.0)
@@ -20,7 +20,7 @@ CHOICES = sorted(path.stem for path in (CONF_DIR / "loss").glob("*.yaml"))
 
 
 def loss_of(choice):
-    return build_loss(config_of(f"loss={choice}")["loss"])
+    return build_loss(LOSSES.parse(config_of(f"loss={choice}")["loss"]))
 
 
 @pytest.fixture
@@ -160,4 +160,4 @@ def test_weights_decide_how_much_a_map_counts():
 )
 def test_a_wrong_setting_is_told_the_choices(settings, told):
     with pytest.raises(UserError, match=told):
-        build_loss({"activation": "softmax", **settings})
+        LOSSES.parse({"activation": "softmax", **settings})

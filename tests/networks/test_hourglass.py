@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from facekp.networks.build import build_network
+from facekp.networks.base import NETWORKS, build_network
 from facekp.networks.hourglass import BasicResidual, Hourglass, Residual
 
-SMALL = {"heatmaps": 5, "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
+SMALL = {"name": "hourglass", "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
 SHAPES = [{}, {"block": "basic"}, {"block": "basic", "stacks": 2}]
 
 
 def small(**changed: Any) -> nn.Module:
-    return build_network("hourglass", **{**SMALL, **changed})
+    heatmaps = changed.pop("heatmaps", 5)
+    return build_network(NETWORKS.parse({**SMALL, **changed}), heatmaps)
 
 
 def faces(count: int, height: int = 32, width: int = 32) -> torch.Tensor:
@@ -40,7 +41,7 @@ def test_sizes_that_no_power_of_two_divides_work(stride: int, height: int, width
 
 
 def test_seed_has_every_published_parameter_and_the_image_size() -> None:
-    network = build_network("hourglass_seed", heatmaps=15)
+    network = build_network(NETWORKS.parse({"name": "hourglass_seed"}), heatmaps=15)
 
     def conv(inputs: int, outputs: int, kernel: int = 1) -> int:
         return inputs * outputs * kernel**2 + outputs
@@ -87,7 +88,7 @@ def test_what_it_is_made_of_leaves_the_answer_s_shape_alone(shape: dict[str, Any
 )
 def test_gradient_reaches_every_parameter(name: str, shape: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    network = small(**shape) if name == "hourglass" else build_network(name, heatmaps=5)
+    network = small(**shape) if name == "hourglass" else build_network(NETWORKS.parse({"name": name}), heatmaps=5)
     loss = sum(((answer - 1) ** 2).mean() for answer in network(faces(4)))
     loss.backward()
     gradients = {key: p.grad for key, p in network.named_parameters()}
@@ -109,7 +110,8 @@ def test_every_stack_is_supervised_and_the_next_one_sees_its_answer() -> None:
 
 def test_default_head_is_linear_and_starts_flat_while_the_seed_is_never_negative() -> None:
     torch.manual_seed(0)
-    linear, rectified = small()(faces(4))[0], build_network("hourglass_seed", heatmaps=5)(faces(4))[0]
+    published = build_network(NETWORKS.parse({"name": "hourglass_seed"}), heatmaps=5)
+    linear, rectified = small()(faces(4))[0], published(faces(4))[0]
     assert linear.min() < 0 < linear.max()
     assert linear.abs().max() < 0.5
     assert rectified.min() == 0 < rectified.max()
@@ -118,7 +120,7 @@ def test_default_head_is_linear_and_starts_flat_while_the_seed_is_never_negative
 @pytest.mark.parametrize("name", ["hourglass", "hourglass_seed"])
 def test_an_answer_in_eval_mode_does_not_depend_on_the_batch(name: str) -> None:
     torch.manual_seed(0)
-    network = small(stacks=2) if name == "hourglass" else build_network(name, heatmaps=5)
+    network = small(stacks=2) if name == "hourglass" else build_network(NETWORKS.parse({"name": name}), heatmaps=5)
     images = faces(3)
     network(images)  # moves the running statistics off their start
     network.eval()

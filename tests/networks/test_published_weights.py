@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from facekp.networks.build import build_network
+from facekp.networks.base import NETWORKS, build_network
 from facekp.networks.published_weights import published_state_dict
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -47,7 +47,7 @@ def test_every_published_key_has_one_place_in_the_network() -> None:
     assert len(raw) == 244
     state = published_state_dict(raw)
     assert state is not None
-    network = build_network("hourglass_seed", heatmaps=15)
+    network = build_network(NETWORKS.parse({"name": "hourglass_seed"}), heatmaps=15)
     network.load_state_dict(state)  # strict: nothing missing, nothing left over
     loaded = {value.sum().item() for key, value in network.state_dict().items() if "num_batches" not in key}
     assert loaded == {value.sum().item() for value in raw.values()}
@@ -77,7 +77,7 @@ def test_the_published_answers_come_back() -> None:
     raw = torch.load(SHARED / "seed" / "kd_epoch_809_model.ckpt", map_location="cpu", weights_only=True)
     state = published_state_dict(raw)
     assert state is not None
-    network = build_network("hourglass_seed", heatmaps=15)
+    network = build_network(NETWORKS.parse({"name": "hourglass_seed"}), heatmaps=15)
     network.load_state_dict(state)
     ids = range(9, 1783, 75)
     with torch.inference_mode():

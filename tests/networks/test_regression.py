@@ -50,12 +50,12 @@ def test_one_map_a_point_at_the_stride(size: int, stride: int) -> None:
         assert [tuple(a.shape) for a in network(images)] == [(2, 5, size // stride, size // stride)]
 
 
-@pytest.mark.parametrize(("build", "needs"), [(regression, 16), (simcc, 8)])
-def test_images_of_another_size_are_told(build: Any, needs: int) -> None:
-    with pytest.raises(UserError, match=r"network.size: 96, but the images are 96 x 80 pixels"):
+@pytest.mark.parametrize("build", [regression, simcc])
+def test_images_of_another_size_and_strides_that_do_not_divide_are_refused(build: Any) -> None:
+    with pytest.raises(UserError, match=r"network.size=96: the images are 96 x 80 pixels"):
         build()(torch.rand(1, 1, 96, 80))
-    with pytest.raises(UserError, match=f"network.size: 100 is not a whole number from {needs}"):
-        build(size=100)
+    with pytest.raises(UserError, match=r"network.stride=5: must divide model.network.size=96; choose one of 1, 2, 3"):
+        build(stride=5)
 
 
 # coordinate regression

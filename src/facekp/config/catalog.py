@@ -101,7 +101,7 @@ class Catalog:
         return {} if path is None else self._with_inherited(path, group)
 
     def all_keys(self) -> dict[str, list[str]]:
-        """Every key that some choice has, and the choices (``group=name``) that have it; none for keys of the command."""
+        """Every key of every choice, with the choices (``group=name``) that have it; [] for the command's own."""
         keys: dict[str, list[str]] = {key: [] for key in _read_entries(self.text) if not key.startswith("hydra")}
         for name, group in self.groups.items():
             for choice in group.choices if name != "experiment" else ():
@@ -182,7 +182,8 @@ def _read_entries(text: str) -> dict[str, Entry]:
         found[key] = Entry(value, meaning)
         last = key
     parents = {key.rpartition(".")[0] for key in found}
-    return {key: entry for key, entry in found.items() if not (entry.default == "" and key in parents) and key != "defaults"}
+    shown = {key for key, entry in found.items() if entry.default or key not in parents} - {"defaults"}
+    return {key: entry for key, entry in found.items() if key in shown}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

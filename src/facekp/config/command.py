@@ -21,6 +21,7 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
 
 from facekp.config.catalog import Catalog, config_folders
 from facekp.config.help import render_help
@@ -44,7 +45,7 @@ class CommandSettings(Settings):
     """
 
     debug: bool = False
-    plugins: list[str] = []
+    plugins: list[str] = Field(default_factory=list)
 
 
 def run_command(
@@ -189,7 +190,7 @@ def _with_hint(error: BaseException, config_name: str, folders: Sequence[Path]) 
     catalog = Catalog(config_name, folders)
     keys = catalog.all_keys()
     if key in keys and "Could not override" in str(error):
-        return UserError(f"{key}: only {', '.join(keys[key])} has this key; add it with ++{key}=VALUE where all need it")
+        return UserError(f"{key}: only {', '.join(keys[key])} has this key; ++{key}=VALUE sets it all the same")
     hint = did_you_mean(key, [*catalog.groups, *keys]) or "; --help lists all keys"
     return error if key in keys else UserError(f"{key}: unknown key{hint}")
 

@@ -1,50 +1,84 @@
-"""Losses on heatmaps: what each map costs, and their mean over what is labelled.
+"""Losses on heatmaps: the error of each map, and its mean over the labelled maps.
 
-Axes: N images, C channels (maps), h x w cells. A loss takes the network's raw output (N, C, h, w), the target maps
-(N, C, h, w), peak-1 Gaussians, and where their points lie, ``cells`` (N, C, 2) as (x, y) in cells, and answers (N, C).
-What it says of unlabelled maps, whose target is all zero and whose cells are NaN, counts nothing: `labelled_mean`.
+A loss is a function ``(raw, target, cells, **settings) -> error`` registered in `LOSSES`:
+
+    raw     (N, C, h, w), the network's output before the activation
+    target  (N, C, h, w), Gaussians with peak 1; all zero where unlabelled
+    cells   (N, C, 2), the labelled points as (x, y) in cells; NaN where unlabelled
+    error   (N, C); its values at unlabelled maps are ignored (`labelled_mean`)
+
+Axes: N images, C channels (maps), h x w cells. The keyword arguments are the settings of ``loss=NAME``.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facekp.core.errors import UserError
+from facekp.core.registry import Registry
+from facekp.core.settings import NonNegative, Settings
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Distance = Literal["squared", "euclidean", "smooth_l1", "wing"]
+
+
+class LossSettings(Settings):
+    """``loss``: its name, and what makes a heatmap of the network's raw output; each loss adds its own settings.
+
+    Attributes:
+        name: in `LOSSES`.
+        activation: ``softmax`` over the cells of each map, or ``none``.
+    """
+
+    name: str
+    activation: Literal["none", "softmax"] = "softmax"
+
+
+LOSSES: Registry[Callable[..., Tensor]] = Registry(
+    "loss", key="loss", base=LossSettings, entry_points="facekp.losses", inputs=3, config_group="loss"
+)
+
+
+def build_loss(settings: LossSettings) -> Loss:
+    """The loss that the settings name, with its settings filled in."""
+    return LOSSES.partial(settings)
 
 
 def labelled_mean(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean of the maps' errors, weighted; divided by what is labelled, never by what is there.
+    """Weighted mean of the maps' errors, divided by the sum of the weights.
 
     Args:
-        error: (N, C), anything, NaN included, where nothing is labelled.
-        weight: float or bool (N, C), 0 where nothing is labelled.
+        error: (N, C); anything, NaN included, where the weight is 0.
+        weight: float or bool (N, C), 0 where unlabelled.
 
     Returns:
         A scalar; 0 where nothing is labelled.
+
+    Example:
+        >>> labelled_mean(torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[True, True, False]]))
+        tensor(2.)
     """
     total = weight.sum()
     return (torch.where(weight > 0, error, 0.0) * weight).sum() / torch.where(total > 0, total, 1)
 
 
-def mse(raw: Tensor, target: Tensor, cells: Tensor, foreground: float = 0.0) -> Tensor:
+@LOSSES.register("mse")
+def mse(raw: Tensor, target: Tensor, cells: Tensor, foreground: NonNegative = 0.0) -> Tensor:
     r"""Mean squared error over the cells: :math:`\sum (1 + f t) (y - t)^2 / (h w)`.
 
     Args:
-        foreground: f, how much more a cell counts for being on the peak; 0 is the starting system's loss.
+        raw, target, cells: see the module.
+        foreground: f, the extra weight of a cell at the peak; 0 is the published system's loss.
     """
     return ((1 + foreground * target) * (raw - target).square()).mean(dim=(-2, -1))
 
 
+@LOSSES.register("adaptive_wing")
 def adaptive_wing(raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     """Adaptive wing loss with its foreground weight, constants as published (Wang et al. 2019, arXiv:1904.07399)."""
     omega, theta, epsilon, alpha, weight = 14.0, 0.5, 1.0, 2.1, 10.0
@@ -57,92 +91,71 @@ def adaptive_wing(raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     return (torch.where(error < theta, near, far) * (1 + weight * foreground)).mean(dim=(-2, -1))
 
 
+@LOSSES.register("cross_entropy")
 def cross_entropy(raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     """Cross-entropy between the softmax over a map's cells and the normalised target, in nats.
 
-    Plain MSE on mostly empty maps sits near the all-zero answer for a long time; a distribution can't.
-    A perfect map has the target's entropy.
+    Mean squared error on mostly empty maps stays near the all-zero output for a long time; a distribution cannot.
+    The loss of a perfect map is the target's entropy.
     """
-    return -(_share(target) * raw.flatten(-2).log_softmax(dim=-1)).sum(dim=-1)
+    return -(_distribution(target) * raw.flatten(-2).log_softmax(dim=-1)).sum(dim=-1)
 
 
+@LOSSES.register("jensen_shannon")
 def jensen_shannon(raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     """Jensen-Shannon divergence between the softmax over a map's cells and the normalised target, in nats."""
     tiny = torch.finfo(raw.dtype).tiny
-    share, log_probability = _share(target), raw.flatten(-2).log_softmax(dim=-1)
+    expected, log_probability = _distribution(target), raw.flatten(-2).log_softmax(dim=-1)
     probability = log_probability.exp()
-    log_middle = ((share + probability) / 2).clamp_min(tiny).log()
-    ours = probability * (log_probability - log_middle)
-    theirs = share * (share.clamp_min(tiny).log() - log_middle)
-    return (ours + theirs).sum(dim=-1) / 2
+    log_middle = ((expected + probability) / 2).clamp_min(tiny).log()
+    from_prediction = probability * (log_probability - log_middle)
+    from_target = expected * (expected.clamp_min(tiny).log() - log_middle)
+    return (from_prediction + from_target).sum(dim=-1) / 2
 
 
-def expectation(raw: Tensor, target: Tensor, cells: Tensor, distance: str, cross_entropy_share: float) -> Tensor:
-    """Distance of the softmax's mean (soft-argmax) from the point, with cross-entropy to keep the map a peak.
+@LOSSES.register("expectation")
+def expectation(
+    raw: Tensor, target: Tensor, cells: Tensor, distance: Distance, cross_entropy_share: NonNegative
+) -> Tensor:
+    """Distance of the softmax's mean (soft-argmax) from the point, plus cross-entropy to keep the map a peak.
 
-    With ``euclidean`` this is DSNT (Nibali et al. 2018, arXiv:1801.07372) but for its regulariser.
+    With ``euclidean`` this is DSNT (Nibali et al. 2018, arXiv:1801.07372) without its regulariser.
 
     Args:
-        distance: name in `DISTANCES`, taken in cells.
+        raw, target, cells: see the module.
+        distance: name in `DISTANCES`, in cells.
         cross_entropy_share: weight of `cross_entropy` beside the distance.
     """
-    apart = soft_argmax(raw) - cells.to(raw).nan_to_num(0)
+    difference = soft_argmax(raw) - cells.to(raw).nan_to_num(0)
     shape = cross_entropy(raw, target, cells) if cross_entropy_share else 0.0
-    return DISTANCES[distance](apart) + cross_entropy_share * shape
+    return DISTANCES[distance](difference) + cross_entropy_share * shape
 
 
 def soft_argmax(raw: Tensor) -> Tensor:
-    """Mean place (..., 2) as (x, y) in cells of the softmax over the cells of raw maps (..., h, w)."""
+    """Mean position (..., 2) as (x, y) in cells of the softmax over the cells of raw maps (..., h, w)."""
     probability = raw.flatten(-2).softmax(dim=-1).view_as(raw)
     y, x = (torch.arange(n, device=raw.device, dtype=raw.dtype) for n in raw.shape[-2:])
     return torch.stack([probability.sum(dim=-2) @ x, probability.sum(dim=-1) @ y], dim=-1)
 
 
-def _share(target: Tensor) -> Tensor:
+def _distribution(target: Tensor) -> Tensor:
     """Targets (N, C, h, w) as distributions (N, C, h w); all zero where the target is."""
     flat = target.flatten(-2)
     return flat / flat.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
 
 
-def _wing(apart: Tensor) -> Tensor:
-    """Wing loss (Feng et al. 2018, arXiv:1711.06753), its w of 10 and epsilon of 2 pixels in cells of 4."""
-    width, curve = 2.5, 0.5
-    beyond = width - width * math.log(1 + width / curve)
-    error = apart.abs()
-    return torch.where(error < width, width * torch.log1p(error / curve), error - beyond).sum(dim=-1)
+def _wing(difference: Tensor) -> Tensor:
+    """Wing loss (Feng et al. 2018, arXiv:1711.06753): w of 10 and epsilon of 2 pixels, in cells of 4 pixels."""
+    width, curvature = 2.5, 0.5
+    offset = width - width * math.log(1 + width / curvature)
+    error = difference.abs()
+    return torch.where(error < width, width * torch.log1p(error / curvature), error - offset).sum(dim=-1)
 
 
-# Between points: (..., 2) apart, in cells, to (...).
+# From differences (..., 2) in cells to distances (...).
 DISTANCES: dict[str, Callable[[Tensor], Tensor]] = {
-    "squared": lambda apart: apart.square().sum(dim=-1),
-    "euclidean": lambda apart: (apart.square().sum(dim=-1) + 1e-12).sqrt(),
-    "smooth_l1": lambda apart: F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none").sum(dim=-1),
+    "squared": lambda difference: difference.square().sum(dim=-1),
+    "euclidean": lambda difference: (difference.square().sum(dim=-1) + 1e-12).sqrt(),
+    "smooth_l1": lambda d: F.smooth_l1_loss(d, torch.zeros_like(d), reduction="none").sum(dim=-1),
     "wing": _wing,
 }
-
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "mse": mse,
-    "adaptive_wing": adaptive_wing,
-    "cross_entropy": cross_entropy,
-    "jensen_shannon": jensen_shannon,
-    "expectation": expectation,
-}
-
-
-def build_loss(settings: Mapping[str, Any]) -> Loss:
-    """The loss that ``settings.name`` names, with its other settings; ``activation`` is the model's.
-
-    Raises:
-        UserError: no such loss, a setting is unknown, missing or not one of the choices.
-    """
-    name = settings["name"]
-    if name not in LOSSES:
-        raise UserError(f"loss.name: {name!r} is unknown; choose one of {', '.join(LOSSES)}")
-    own = {key: value for key, value in settings.items() if key not in ("name", "activation")}
-    try:
-        inspect.signature(LOSSES[name]).bind(None, None, None, **own)
-    except TypeError as error:
-        raise UserError(f"loss={name}: {error}") from error
-    if own.get("distance", "squared") not in DISTANCES:
-        raise UserError(f"loss.distance: {own['distance']!r} is unknown; choose one of {', '.join(DISTANCES)}")
-    return partial(LOSSES[name], **own)

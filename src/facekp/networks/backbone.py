@@ -1,15 +1,22 @@
-"""facekp.networks.backbone."""
+"""The plain convolutional network that `regression` and `simcc` take their features from."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from facekp.config.rules import check_setting
 from facekp.core.errors import UserError
 
 
 def plain_cnn(channels: int, halvings: int) -> nn.Sequential:
-    """Two 3 x 3 convolutions and a max pooling, over and over; the width doubles with each after the first."""
+    """Pairs of 3 x 3 convolutions, each pair followed by max pooling.
+
+    Args:
+        channels: width after the first convolution; it doubles with each halving after the first.
+        halvings: number of max poolings.
+
+    Returns:
+        a module from (N, 1, H, W) to (N, channels * 2 ** (halvings - 1), H // 2 ** halvings, W // 2 ** halvings).
+    """
     layers: list[nn.Module] = []
     inputs = 1
     for level in range(halvings):
@@ -25,19 +32,17 @@ def plain_cnn(channels: int, halvings: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def check_images(images: Tensor, size: int) -> None:
-    """Fully connected layers fit images of one size only.
+def check_stride(stride: int, size: int) -> None:
+    """Raise a UserError unless the stride divides the image's side."""
+    if size % stride:
+        divisors = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
+        raise UserError(
+            f"model.network.stride={stride}: must divide model.network.size={size}; choose one of {divisors}"
+        )
 
-    Raises:
-        UserError: these are of another.
-    """
+
+def check_image_size(images: Tensor, size: int) -> None:
+    """Raise a UserError unless images (N, 1, H, W) have the one size that fully connected layers fit."""
     if images.shape[-2:] != (size, size):
         height, width = images.shape[-2:]
-        raise UserError(f"network.size: {size}, but the images are {height} x {width} pixels; set it to their side")
-
-
-def check_settings(heatmaps: int, stride: int, size: int, channels: int, halvings: int) -> None:
-    check_setting("heatmaps", heatmaps, range(1, 10001))
-    check_setting("size", size, range(2**halvings, 2**12, 2**halvings))
-    check_setting("stride", stride, [n for n in range(1, size + 1) if size % n == 0])
-    check_setting("channels", channels, range(1, 513))
+        raise UserError(f"model.network.size={size}: the images are {height} x {width} pixels; set it to their side")

@@ -15,7 +15,6 @@ checked when the command starts.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
-from facekp.core.settings import Settings, parse
+from facekp.core.settings import Settings
 
 Heatmaps = Annotated[int, Field(ge=1, le=10000)]  # C, number of maps
 
@@ -91,16 +90,3 @@ def build_network(settings: NetworkSettings, heatmaps: int) -> HeatmapNetwork:
     if not isinstance(getattr(network, "stride", None), int):
         raise UserError(f"network {settings.name}: has no stride; set self.stride to the image pixels per heatmap cell")
     return network
-
-
-def check_arguments(network: type[HeatmapNetwork], **arguments: Any) -> None:
-    """For constructors that are called directly: check arguments against their annotations.
-
-    Raises:
-        UserError: one is not valid.
-    """
-    hints = inspect.get_annotations(network.__init__, eval_str=True)
-    from pydantic import create_model
-
-    fields: dict[str, Any] = {name: (hints[name], ...) for name in arguments}
-    parse(create_model(network.__name__, __base__=Settings, **fields), arguments, "network")

@@ -1,15 +1,18 @@
-"""Networks from grey images to heatmaps: the stacked hourglass of Newell et al. and the one this project started from.
+"""Hourglass networks: the stacked hourglass of Newell et al. and the published one that this project started from.
 
-Images (N, 1, H, W), already normalised, go in; a list with one tensor of heatmaps (N, C, H // stride, W // stride) a
-stack comes out, the last one the best. Any image size works. What a heatmap means is the codec's business, not ours.
+Normalised images (N, 1, H, W) go in; one tensor of raw heatmaps (N, C, H // stride, W // stride) per stack comes out.
+Any image size works.
 """
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facekp.config.rules import check_setting
+from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
 
 
 class Residual(nn.Module):
@@ -33,7 +36,7 @@ class Residual(nn.Module):
 
 
 class BasicResidual(nn.Module):
-    """Pre-activation block of two 3 x 3 convolutions (He et al. 2016): more arithmetic a layer than `Residual`."""
+    """Pre-activation block of two 3 x 3 convolutions (He et al. 2016): more arithmetic per layer than `Residual`."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -68,34 +71,29 @@ class Hourglass(nn.Module):
         return self.full(x) + F.interpolate(half, size=x.shape[-2:], mode="nearest")  # (N, C, h, w)
 
 
-class StackedHourglass(nn.Module):
-    """Hourglasses in a row, each answering and each correcting the one before (Newell et al. 2016, arXiv:1603.06937).
+@NETWORKS.register("hourglass")
+class StackedHourglass(HeatmapNetwork):
+    """Hourglasses in a row; each predicts and each corrects the one before (Newell et al. 2016, arXiv:1603.06937).
 
     Args:
-        heatmaps: C, maps in the answer.
-        stride: image pixels a heatmap cell, 1, 2 or 4.
-        channels: width of every hourglass, a multiple of 4.
+        heatmaps: C, maps in the output.
+        stride: image pixels per heatmap cell.
+        channels: width of every hourglass.
         levels: halvings inside an hourglass.
-        stacks: hourglasses, 1 to 8.
-        block: name in `BLOCKS`, what everything but the first convolution is made of.
+        stacks: number of hourglasses.
+        block: what everything but the first convolution is made of: ``basic`` or ``bottleneck``.
     """
 
     def __init__(
         self,
-        heatmaps: int,
-        stride: int,
-        channels: int,
-        levels: int,
-        stacks: int,
-        block: str = "bottleneck",
+        heatmaps: Heatmaps,
+        stride: Literal[1, 2, 4],
+        channels: Annotated[int, Field(ge=8, le=1024, multiple_of=4)],
+        levels: Annotated[int, Field(ge=1, le=8)],
+        stacks: Annotated[int, Field(ge=1, le=8)],
+        block: Literal["basic", "bottleneck"] = "bottleneck",  # the first checkpoints do not name it
     ) -> None:
         super().__init__()
-        check_setting("heatmaps", heatmaps, range(1, 10001))
-        check_setting("stride", stride, (1, 2, 4))
-        check_setting("channels", channels, range(8, 1025, 4))
-        check_setting("levels", levels, range(1, 9))
-        check_setting("stacks", stacks, range(1, 9))
-        check_setting("block", block, BLOCKS)
         self.stride = stride
         self.stem = _stem(stride, channels, BLOCKS[block])
         self.hourglasses = nn.ModuleList(_features(levels, channels, BLOCKS[block]) for _ in range(stacks))
@@ -106,29 +104,29 @@ class StackedHourglass(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         x = self.stem(images)  # (N, channels, h, w)
         features = self.hourglasses[0](x)
-        answers = [self.heads[0](features)]  # (N, C, h, w)
+        heatmaps = [self.heads[0](features)]  # (N, C, h, w)
         later = zip(self.from_features, self.from_heatmaps, self.hourglasses[1:], self.heads[1:], strict=True)
         for from_features, from_heatmaps, hourglass, head in later:
-            x = x + from_features(features) + from_heatmaps(answers[-1])
+            x = x + from_features(features) + from_heatmaps(heatmaps[-1])
             features = hourglass(x)
-            answers.append(head(features))
-        return answers
+            heatmaps.append(head(features))
+        return heatmaps
 
 
-class PublishedHourglass(nn.Module):
-    """The architecture of the published starting system: everything at the image's own size, and it sees 1x1 at first.
+@NETWORKS.register("hourglass_seed")
+class PublishedHourglass(HeatmapNetwork):
+    """The architecture of the published starting system: full resolution throughout, 1 x 1 convolutions first.
 
-    Its head ends in ReLU, so an answer is never negative and a channel can die; `StackedHourglass` has neither fault.
+    Its head ends in ReLU: a heatmap is never negative and a channel can die. `StackedHourglass` has neither fault.
 
     Args:
-        heatmaps: C, maps in the answer; the published weights have 15.
+        heatmaps: C, maps in the output; the published weights have 15.
     """
 
     stride = 1
 
-    def __init__(self, heatmaps: int) -> None:
+    def __init__(self, heatmaps: Heatmaps) -> None:
         super().__init__()
-        check_setting("heatmaps", heatmaps, range(1, 10001))
         self.stem = nn.Sequential(
             nn.Conv2d(1, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 128, 1), nn.ReLU(inplace=True)
         )
@@ -144,10 +142,10 @@ def _activation(channels: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _stem(stride: int, channels: int, block: type[nn.Module]) -> nn.Sequential:
-    """(N, 1, H, W) to (N, channels, H // stride, W // stride).
+    """From (N, 1, H, W) to (N, channels, H // stride, W // stride).
 
-    The first kernel is odd at stride 1 and even at stride 2, so that an output sits exactly in the middle of the pixels
-    it stands for and a mirrored image gives mirrored cells.
+    The first kernel is odd at stride 1 and even otherwise. An output then lies exactly in the middle of the pixels it
+    covers, and a mirrored image gives mirrored cells.
     """
     kernel, step = (7, 1) if stride == 1 else (6, 2)
     return nn.Sequential(
@@ -169,7 +167,7 @@ def _features(levels: int, channels: int, block: type[nn.Module]) -> nn.Sequenti
 
 
 def _linear_head(channels: int, heatmaps: int) -> nn.Conv2d:
-    """Starts near zero: the first answers are flat maps, whatever the loss."""
+    """A 1 x 1 convolution with small weights: the first heatmaps are flat, whatever the loss."""
     head = nn.Conv2d(channels, heatmaps, 1)
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a Conv2d made with its default has a bias

@@ -1,47 +1,53 @@
-"""Other roads to keypoints, so that a comparison says what the hourglass's heatmaps buy.
-
-Both answer in heatmaps like `facekp.networks.hourglass`, so decoders, sources, checkpoints and all losses on distributions work
-with them unchanged; losses on the raw maps don't, as these are logarithms (`activation`).
-"""
+"""Coordinate regression, the common alternative to heatmaps, to compare with."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from facekp.config.rules import check_setting
-from facekp.core.errors import UserError
-from facekp.networks.backbone import check_images, check_settings, plain_cnn
+from facekp.core.settings import FractionBelowOne, Positive
+from facekp.networks.backbone import check_image_size, check_stride, plain_cnn
+from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
 
 
-class CoordinateRegression(nn.Module):
-    """A plain CNN that answers with coordinates: the usual solution of this task.
+@NETWORKS.register("regression")
+class CoordinateRegression(HeatmapNetwork):
+    """A plain CNN with fully connected layers that predict coordinates.
 
-    The raw heatmap is the logarithm of a Gaussian around each answer. Under `loss.cross_entropy` with targets of the
-    same width that is half the squared error in sigmas, plus a constant, and a decoder reads the answer back.
+    Its raw heatmap is the logarithm of a Gaussian around each predicted point, so decoders, sources and checkpoints
+    work as for any heatmap network. Under `cross_entropy` with targets of the same width the loss is half the squared
+    error in sigmas, plus a constant.
 
     Args:
-        heatmaps: C, points in the answer.
-        stride: image pixels a cell, a divisor of ``size``.
-        size: side of the square images in pixels, a multiple of 16.
+        heatmaps: C, predicted points.
+        stride: image pixels per cell of the heatmap; must divide ``size``.
+        size: side of the square images in pixels.
         channels: width after the first convolution; doubled at each of three halvings.
         hidden: width of the layer between features and coordinates.
-        dropout: share of the features left out in training.
+        dropout: fraction of the features that are dropped in training.
         sigma: of the Gaussian, in cells; the target's.
+
+    Raises:
+        UserError: the stride does not divide the size.
     """
 
     activation = "softmax"
 
     def __init__(
-        self, heatmaps: int, stride: int, size: int, channels: int, hidden: int, dropout: float, sigma: float
+        self,
+        heatmaps: Heatmaps,
+        stride: Annotated[int, Field(ge=1)],
+        size: Annotated[int, Field(ge=16, le=4080, multiple_of=16)],
+        channels: Annotated[int, Field(ge=1, le=512)],
+        hidden: Annotated[int, Field(ge=1, le=10000)],
+        dropout: FractionBelowOne,
+        sigma: Positive,
     ) -> None:
         super().__init__()
-        check_settings(heatmaps, stride, size, channels, halvings=4)
-        check_setting("hidden", hidden, range(1, 10001))
-        if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise UserError(f"network.dropout: {dropout!r} is not a share from 0 to below 1")
-        if not isinstance(sigma, (int, float)) or not sigma > 0:
-            raise UserError(f"network.sigma: {sigma!r} is not a number above 0")
+        check_stride(stride, size)
         self.size, self.stride, self.cells, self.sigma = size, stride, size // stride, sigma
         side = size // 16
         self.features = plain_cnn(channels, halvings=4)
@@ -54,9 +60,9 @@ class CoordinateRegression(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        check_images(images, self.size)
-        answer = self.answer(self.features(images)).unflatten(1, (-1, 2))  # (N, C, 2), in half maps from the centre
-        cells = (self.cells - 1) / 2 + self.cells / 2 * answer.float()  # bfloat16 would round them to a 16th
+        check_image_size(images, self.size)
+        position = self.answer(self.features(images)).unflatten(1, (-1, 2))  # (N, C, 2), half maps from the centre
+        cells = (self.cells - 1) / 2 + self.cells / 2 * position.float()  # bfloat16 would round them to a 16th
         grid = torch.arange(self.cells, device=images.device, dtype=cells.dtype)
         x, y = (-(((grid - cells[..., axis, None]) / self.sigma) ** 2) / 2 for axis in (0, 1))  # (N, C, cells)
         return [y[..., :, None] + x[..., None, :]]

@@ -1,36 +1,50 @@
-"""facekp.networks.simcc."""
+"""SimCC: the classification of each coordinate into bins, to compare with heatmaps."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
 
-from facekp.networks.backbone import check_images, check_settings, plain_cnn
+from facekp.networks.backbone import check_image_size, check_stride, plain_cnn
+from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
 
 
-class SimCC(nn.Module):
-    """Each coordinate classified by itself, into bins (Li et al. 2022, arXiv:2107.03332).
+@NETWORKS.register("simcc")
+class SimCC(HeatmapNetwork):
+    """Each coordinate is classified by itself (Li et al. 2022, arXiv:2107.03332).
 
-    The raw heatmap is the sum of the two axes' logits, so its softmax is the product of the two distributions and
-    `loss.cross_entropy` the sum of their cross-entropies.
+    The raw heatmap is the sum of the logits of both axes. Its softmax is then the product of the two distributions, and
+    `cross_entropy` is the sum of their cross-entropies.
 
     Args:
-        heatmaps: C, points in the answer.
-        stride: image pixels a bin, a divisor of ``size``.
-        size: side of the square images in pixels, a multiple of 8.
+        heatmaps: C, predicted points.
+        stride: image pixels per bin; must divide ``size``.
+        size: side of the square images in pixels.
         channels: width after the first convolution; doubled at each of two halvings.
+
+    Raises:
+        UserError: the stride does not divide the size.
     """
 
     activation = "softmax"
 
-    def __init__(self, heatmaps: int, stride: int, size: int, channels: int) -> None:
+    def __init__(
+        self,
+        heatmaps: Heatmaps,
+        stride: Annotated[int, Field(ge=1)],
+        size: Annotated[int, Field(ge=8, le=4088, multiple_of=8)],
+        channels: Annotated[int, Field(ge=1, le=512)],
+    ) -> None:
         super().__init__()
-        check_settings(heatmaps, stride, size, channels, halvings=3)
+        check_stride(stride, size)
         self.size, self.stride = size, stride
-        bins, places = size // stride, (size // 8) ** 2
+        bins, positions = size // stride, (size // 8) ** 2
         self.features = nn.Sequential(plain_cnn(channels, halvings=3), nn.Conv2d(4 * channels, heatmaps, 1))
-        self.across, self.down = nn.Linear(places, bins), nn.Linear(places, bins)
+        self.across, self.down = nn.Linear(positions, bins), nn.Linear(positions, bins)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        check_images(images, self.size)
-        features = self.features(images).flatten(2)  # (N, C, places)
+        check_image_size(images, self.size)
+        features = self.features(images).flatten(2)  # (N, C, positions)
         return [self.down(features)[..., :, None] + self.across(features)[..., None, :]]
