@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facekp.core.errors import UserError
+from facekp.functional.metrics import trimmed_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-WORST_ONE_IN = 100  # of the points, left out of every mean
 
 KNOTS, LEAST = 20, 25  # knots of the curve at most, and points that make one at least
 
@@ -141,11 +140,6 @@ def increasing(values: np.ndarray) -> np.ndarray:
     means = np.where(end < start, np.inf, (total[end + 1] - total[start]) / np.maximum(end - start + 1, 1))
     smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
     return np.maximum.accumulate(np.where(end < start, -np.inf, smallest), axis=0).diagonal()
-
-
-def trimmed_mean(values: np.ndarray) -> float:
-    """Mean without the worst one in `WORST_ONE_IN`."""
-    return float(np.sort(values)[: len(values) - len(values) // WORST_ONE_IN].mean())
 
 
 def reliability(expected: np.ndarray, error: np.ndarray) -> dict[str, Any]:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from facekp.core.errors import UserError
 from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
-from facekp.functional.metrics import KeypointErrors, mean_face
-from facekp.models.calibration import trimmed_mean
+from facekp.functional.metrics import MetricInput, compute_figures, mean_face
 from facekp.models.ensemble import LoadedModel, predict_points
 
 log = logging.getLogger(__name__)
@@ -40,37 +38,38 @@ def score(
 def score_predictions(
     points: np.ndarray, confidence: np.ndarray, table: FaceTable, others: FaceTable, floor: float
 ) -> dict[str, Any]:
-    """Figures of predictions (N, K, 2), of a confidence (N, K), for a table's N rows.
+    """Figures of predictions for the N rows of a table.
+
+    Args:
+        points: (N, K, 2) in pixels.
+        confidence: (N, K) from 0 to 1.
+        table: the rows with their labels.
+        others: the rows whose mean face is the baseline.
+        floor: below this confidence the mean face is predicted.
 
     Returns:
-        `compute_metrics`, the baseline's under ``mean_face``, and under ``below_floor`` the share of labelled points of so
-        low a confidence that the mean face answered.
+        The content of metrics.json: `compute_metrics`, and that of the baseline under ``mean_face``.
     """
-    figures = compute_metrics(points, table)
-    face = mean_face(others.points, others.source, others.keypoints)
-    figures["mean_face"] = compute_metrics(face[table.source], table)
-    figures["below_floor"] = round(float((confidence[table.mask] < floor).mean()), 4)
-    return figures
+    face = mean_face(others.points, others.source, others.keypoints)  # (S, K, 2)
+    baseline = compute_metrics(face[table.source], table)
+    return {**compute_metrics(points, table, confidence, floor), "mean_face": baseline}
 
 
-def compute_metrics(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
-    """`KeypointErrors.summary` of predictions (N, K, 2) for a table's N rows, ``rmse/trimmed`` and ``offset/<source>``.
+def compute_metrics(
+    points: np.ndarray, table: FaceTable, confidence: np.ndarray | None = None, floor: float = 0.0
+) -> dict[str, Any]:
+    """Every metric in `facekp.functional.metrics.METRICS` of predictions for the N rows of a table.
 
-    The first is the RMSE without the worst hundredth of the labelled values: a handful of wrong labels doesn't decide
-    it. The second is how many pixels right of the predictions the labels of a source lie, the median of all.
+    Args:
+        points: (N, K, 2) in pixels.
+        table: the rows with their labels.
+        confidence: (N, K) from 0 to 1; None: metrics that need it are left out.
+        floor: below this confidence the mean face is predicted.
+
+    Raises:
+        UserError: a metric can't be computed.
     """
-    errors = KeypointErrors(table.keypoints, sync_on_compute=False)  # this process has all rows
-    errors.update(*map(torch.from_numpy, (points, np.array(table.points), table.source)))
-    figures = errors.summary()
-    if figures["labelled_values"]:
-        squared = np.square(points - table.points, dtype=np.float64)
-        figures["rmse/trimmed"] = trimmed_mean(squared[~np.isnan(table.points)]) ** 0.5
-    right = (table.points - points)[..., 0]
-    for s, source in enumerate(table.keypoints.source_names):
-        own = right[table.source == s]
-        if not np.isnan(own).all():
-            figures[f"offset/{source}"] = round(float(np.nanmedian(own)), 3)
-    return figures
+    return compute_figures(MetricInput(points, table.points, table.source, table.keypoints, confidence, floor))
 
 
 def unseen_rows(trained: Sequence[LoadedModel], table: FaceTable) -> np.ndarray:
