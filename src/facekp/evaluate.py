@@ -17,7 +17,8 @@ from facekp.data.readers.registry import read_table
 from facekp.models.ensemble import load_models
 from facekp.models.scoring import score, unseen_rows
 from facekp.reporting.console_tables import metrics_table
-from facekp.runs.folder import predictions_frame, write_origin
+from facekp.runs.folder import RunFolder
+from facekp.runs.frames import predictions_frame
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if config["out"] is not None:
         folder = Path(config["out"])
-        write_origin(folder)
+        RunFolder(folder).write_origin()
         write_csv(folder / "predictions.csv", predictions_frame(held_out, "unseen", points, confidence))
         write_json(folder / "metrics.json", figures)
         log.info("written: %s", folder)

@@ -16,7 +16,7 @@ from facekp.config.command import is_child_process, key_of, plain, run_command
 from facekp.config.rules import check
 from facekp.core.errors import UserError
 from facekp.runs import search, sweep
-from facekp.runs.folder import check_new_folder, read_config
+from facekp.runs.folder import RunFolder
 from facekp.training.setup import Config, train
 
 BESIDE_RESUME = ("resume", "trainer.max_epochs", "logger", "debug")  # keys that may be given with resume=
@@ -32,7 +32,7 @@ def _resumed(config: Config, overrides: list[str]) -> Config:
     for key in keys:
         if key not in BESIDE_RESUME and not key.startswith("logger."):
             raise UserError(f"resume={config['resume']}: {key} can't be changed on the way; leave it out or start anew")
-    own = read_config(Path(config["resume"]), groups=config)
+    own = RunFolder(config["resume"]).read_config()
     check(own)
     own["data"].setdefault("offsets", None)  # older runs know none
     if "trainer.max_epochs" in keys:
@@ -84,7 +84,7 @@ def _run(config: Config, folder: Path, beside: Sequence[pl.Callback] = ()) -> di
         folder = Path(config["resume"])
         config = _resumed(config, list(HydraConfig.get().overrides.task))
     elif not is_child_process():
-        check_new_folder(folder)
+        RunFolder(folder).check_new()
         config = _absolute(config)
     return train(config, folder, resume, beside)
 

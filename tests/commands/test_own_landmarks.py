@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.core.files import write_csv
 from facekp.core.keypoints import Keypoints
 from facekp.data.readers.registry import read_table
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_points
 from facekp.models.scoring import unseen_rows
-from facekp.runs import folder as runs
+from facekp.runs.frames import split_frame
 from facekp.training.setup import _last_checkpoint, train
 from tests.conftest import TINY, config_of
 from tests.drawn_photos import FIVE, five, write_photos
@@ -83,8 +84,8 @@ def test_names_of_photos_that_look_like_something_else_do_not_hinder_resuming(tm
     names = np.array([f"{i:04d}" for i in range(79)] + ["NA"])
     table = replace(faces, name=names, to_source=np.tile(np.eye(2, 3), (80, 1, 1)))
     rows = np.arange(80)
-    split = runs.split_frame(table, rows % 5, rows, rows[1:], rows[:1])
-    runs.write_csv(tmp_path / "split.csv", split)
+    split = split_frame(table, rows % 5, rows, rows[1:], rows[:1])
+    write_csv(tmp_path / "split.csv", split)
     assert _last_checkpoint(tmp_path, split) is None
     with pytest.raises(UserError, match="no longer those"):
         _last_checkpoint(tmp_path, split.assign(name=names[::-1]))

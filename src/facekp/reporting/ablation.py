@@ -27,7 +27,7 @@ from facekp.core.console import show
 from facekp.core.errors import UserError
 from facekp.core.files import atomic, write_csv, write_text
 from facekp.core.keypoints import Keypoints
-from facekp.runs.folder import read_curve, read_figures
+from facekp.runs.folder import RunFolder
 from facekp.runs.sequence import BEST, is_finished, run_unless_finished
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ def _read_run(run: Run) -> dict[str, Any]:
     if overrides != _told(run.overrides):
         log.warning("%s: run with %s, which rows no longer says; told as run", run.folder, " ".join(overrides))
     return {
-        **read_figures(run.folder),
+        **RunFolder(run.folder).read_metrics(),
         "row": run.row,
         "seed": run.seed,
         "revision": (run.folder / "git.txt").read_text().strip(),
@@ -347,8 +347,8 @@ def draw_minutes(curves: dict[str, pd.DataFrame]) -> Figure:
 def write_picture(config: dict[str, Any]) -> None:
     """Draw the rows asked for that have curves, by their seed 0."""
     folders = {name: Path(config["root"]) / name / "0" for name in config["picture"]["rows"]}
-    read = {name: read_curve(folder) for name, folder in folders.items() if is_finished(folder)}
-    curves = {name: curve for name, curve in read.items() if curve is not None}
+    read = {name: RunFolder(folder).read_curves() for name, folder in folders.items() if is_finished(folder)}
+    curves = {name: curve for name, curve in read.items() if "minutes" in curve}
     if not curves:
         log.info("no picture: none of its rows has curves yet")
         return

@@ -40,7 +40,7 @@ from facekp.models.keypoint_model import KeypointModel
 from facekp.models.scoring import compute_metrics
 from facekp.networks.cpu import optimize_for_cpu
 from facekp.reporting.html.report import report
-from facekp.runs.folder import predictions_frame
+from facekp.runs.frames import predictions_frame
 
 log = logging.getLogger(__name__)
 SEED_BATCH, BATCH = 8, 32  # images a step of the starting system's network and of the default one

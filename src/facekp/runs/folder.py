@@ -1,143 +1,384 @@
-"""A run's folder: what is written there, atomically, and where it may be.
+"""The folder of a run: the names of all its files, and how each is written and read.
 
-config.yaml       the resolved config, written once; the authority when the run is resumed
-overrides.yaml    what the command line changed
-git.txt           the revision of the code, where it runs from a checkout
-split.csv         row, fold, set and group of every row, and the photo it was cut out of
-metrics.csv       the curves, a row an epoch
-metrics.json      the best checkpoint's figures on validation, the baseline beside them, and whether the run is finished
-predictions.csv   every labelled validation point: row, set, source, keypoint, truth, prediction, confidence, error; of
-                  photos also name, and truth and prediction in the photo's own pixels
-checkpoints/      best.ckpt and last.ckpt
-pictures/         faces, heatmaps, curves
-status.json       of a sweep's job: how it stands (facekp.runs.sweep)
-wandb/            what W&B's client keeps, with logger=wandb; wandb.yaml: the W&B run's id and group
+`RunFolder` is the only place that knows these names. Every file is written atomically: a killed process leaves the old
+file or the new one, never half of one.
+
+config.yaml        the resolved settings; written once, last of the first files, and what a resumed run reads
+overrides.yaml     the command line's overrides
+git.txt            the revision of the code, where it runs from a git checkout
+split.csv          row, source, group, fold and set of every row; for photos also the photo's name
+metrics.csv        the curves, one row per epoch
+metrics.json       metrics of the best checkpoint on the validation rows, the mean-face baseline, and ``finished``
+predictions.csv    every labelled validation point with its prediction (`facekp.runs.frames.predictions_frame`)
+checkpoints/       best.ckpt and last.ckpt
+pictures/          faces, heatmaps, curves
+reliability.json   expected and measured errors, once ``facekp.calibrate`` has calibrated the best checkpoint
+status.json        of a sweep's job: its status, an error message, and the settings that differ between the jobs
+traceback.txt      of a sweep's job that failed
+.lock              of a sweep's job: held by the process that trains it
+wandb/             files of the W&B client; wandb.yaml: id and group of the W&B run
+tensorboard/       event files of TensorBoard
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterable
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
-from facekp.config.rules import check
 from facekp.core.errors import UserError
-from facekp.core.files import write_text, write_yaml
-from facekp.data.table import FaceTable
+from facekp.core.files import write_csv, write_json, write_text, write_yaml
+from facekp.core.settings import NewPath, Settings, parse
+from facekp.runs.revision import git_revision
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
+NEEDED = ("data", "model", "keypoints")  # keys that every run's config.yaml has
+NO_CHECKOUT = "no checkout"  # content of git.txt where the code is not in a git checkout
+PREDICTION_TEXTS = ("source", "keypoint")
+PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
 
 
-def write_origin(folder: Path) -> None:
-    """overrides.yaml and git.txt: what the command line changed, and the revision of the code."""
-    write_yaml(folder / "overrides.yaml", list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
-    write_text(folder / "git.txt", f"{git_revision() or 'no checkout'}\n")
+@dataclass(frozen=True)
+class JobStatus:
+    """Content of status.json.
 
-
-def check_new_folder(folder: Path) -> None:
-    """A run's own folder must be new, and its path fit for ``ckpt=`` and ``resume=`` as it stands.
-
-    Raises:
-        UserError: it holds a run already, or its name is not fit.
+    Attributes:
+        status: ``running``, ``ok``, ``pruned``, ``failed`` or ``interrupted``; empty: the job has not begun.
+        message: why the job failed or was pruned.
+        differs: the settings that differ between the jobs of the sweep, by their short names.
     """
-    check({"out": str(folder)})  # a sweep makes it of what differs
-    if (folder / "config.yaml").exists():
-        raise UserError(f"out={folder}: holds a run already; choose another out=, or go on with resume={folder}")
+
+    status: str = ""
+    message: str = ""
+    differs: dict[str, str] = field(default_factory=dict)
 
 
-def read_config(folder: Path, groups: Iterable[str]) -> dict[str, Any]:
-    """config.yaml of a run's folder.
+class _NewFolder(Settings):
+    out: NewPath
+
+
+class RunFolder:
+    """The files of one run.
 
     Args:
-        folder: of the run.
-        groups: keys it must hold.
+        path: the folder; it need not exist.
 
-    Raises:
-        UserError: there is none, or it is not what a run writes.
+    Example:
+        >>> folder = RunFolder("outputs/mine")
+        >>> folder.best_checkpoint.as_posix()
+        'outputs/mine/checkpoints/best.ckpt'
+        >>> folder.has_begun()
+        False
     """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"resume={folder}: {path} does not exist; name the folder of a run")
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"resume={folder}: {path} is no YAML: {str(error).splitlines()[0]}") from error
-    missing = set(groups) - set(config if isinstance(config, dict) else ())
-    if missing:
-        raise UserError(f"resume={folder}: {path} lacks {sorted(missing)[0]}; it is not what a run wrote")
-    return config
 
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.overrides = self.path / "overrides.yaml"
+        self.revision = self.path / "git.txt"
+        self.split = self.path / "split.csv"
+        self.curves = self.path / "metrics.csv"
+        self.metrics = self.path / "metrics.json"
+        self.predictions = self.path / "predictions.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.best_checkpoint = self.checkpoints / "best.ckpt"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.pictures = self.path / "pictures"
+        self.reliability = self.path / "reliability.json"
+        self.status = self.path / "status.json"
+        self.traceback = self.path / "traceback.txt"
+        self.lock = self.path / ".lock"
+        self.wandb = self.path / "wandb"
+        self.wandb_identity = self.path / "wandb.yaml"
+        self.tensorboard = self.path / "tensorboard"
 
-def read_curve(folder: Path) -> pd.DataFrame | None:
-    """metrics.csv of a training; None where there is none with minutes."""
-    path = folder / "metrics.csv"
-    curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    return curve.dropna(subset="minutes") if "minutes" in curve else None
+    def __str__(self) -> str:
+        return str(self.path)
 
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
 
-def read_figures(folder: Path) -> dict[str, Any]:
-    """metrics.json, empty where there is none; ``minutes`` are the curves', which go on over a resume."""
-    path, curve = folder / "metrics.json", read_curve(folder)
-    figures = json.loads(path.read_text()) if path.is_file() else {}
-    if curve is not None and len(curve):
-        figures["minutes"] = curve["minutes"].iloc[-1]
-    return figures
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunFolder) and self.path == other.path
 
+    def __hash__(self) -> int:
+        return hash(self.path)
 
-def git_revision() -> str | None:
-    """Commit of the checkout this very file belongs to, with ``-dirty`` where files differ; None elsewhere."""
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> RunFolder | None:
+        """The folder of the run that wrote a checkpoint; None where the file does not lie in a run's folder."""
+        folder = cls(checkpoint.parent.parent)
+        return folder if checkpoint.parent == folder.checkpoints and folder.metrics.is_file() else None
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # State of the run.
 
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy inside another project is not it
-        return git("describe", "--always", "--dirty", "--abbrev=40")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    def check_new(self) -> None:
+        """Refuse a folder that a new run can't be written to.
 
+        Raises:
+            UserError: the folder holds a run, or its path would have to be quoted in ``ckpt=`` and ``resume=``.
+        """
+        parse(_NewFolder, {"out": str(self)})
+        if self.has_begun():
+            raise UserError(f"out={self}: holds a run already; choose another folder, or continue with resume={self}")
 
-def split_frame(
-    table: FaceTable, fold_of: np.ndarray, groups: np.ndarray, train: np.ndarray, val: np.ndarray
-) -> pd.DataFrame:
-    """Which row went where: columns row, source, group, fold, set (train, val or unused); of photos also name."""
-    part = np.full(len(table), "unused", dtype=object)
-    part[train], part[val] = "train", "val"
-    source = np.array(table.keypoints.source_names)[table.source]
-    group = table.row[groups]
-    frame = pd.DataFrame({"row": table.row, "source": source, "group": group, "fold": fold_of, "set": part})
-    return frame if table.name is None else frame.assign(name=table.name)
+    def has_begun(self) -> bool:
+        """Whether a training has written its settings, so that it can be resumed."""
+        return self.config.is_file()
 
+    def is_finished(self) -> bool:
+        """Whether the run has written its final metrics; a stopped training's metrics.json says that it is unfinished.
 
-def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:
-    """Every labelled point of a table beside its prediction; positions and errors in pixels.
+        Raises:
+            UserError: metrics.json is damaged.
+        """
+        return self.metrics.is_file() and bool(self._read_metrics().get("finished", True))
 
-    Of faces cut out of photos also ``name`` (of the photo), and ``photo_true_x`` … ``photo_y`` in the photo's pixels.
-    """
-    n, k = np.nonzero(table.mask)
-    truth, found = table.points[n, k], points[n, k]
-    frame = pd.DataFrame(
-        {
-            "row": table.row[n],
-            "set": part,
-            "source": np.array(table.keypoints.source_names)[table.source[n]],
-            "keypoint": np.array(table.keypoints.names)[k],
-            "true_x": truth[:, 0],
-            "true_y": truth[:, 1],
-            "x": found[:, 0],
-            "y": found[:, 1],
-            "confidence": confidence[n, k],
-            "error": np.linalg.norm(found - truth, axis=1),
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock, so that one process at a time trains the run.
+
+        A launcher's workers may outlive a killed sweep. The operating system releases the lock of a killed process.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.warning("%s: another process trains this run; waiting until it ends", self)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # Written when the run starts.
+
+    def write_start(self, config: dict[str, Any], split: pd.DataFrame) -> None:
+        """The first files of a training; config.yaml comes last and marks that the run has begun.
+
+        Args:
+            config: the resolved settings as plain values.
+            split: of `facekp.runs.frames.split_frame`.
+        """
+        self.write_origin()
+        write_csv(self.split, split)
+        self.write_config(config)
+
+    def write_origin(self) -> None:
+        """overrides.yaml and git.txt: the command line's overrides, and the revision of the code."""
+        write_yaml(self.overrides, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+        write_text(self.revision, f"{git_revision() or NO_CHECKOUT}\n")
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_yaml(self.config, config)
+
+    def read_config(self) -> dict[str, Any]:
+        """config.yaml as plain values, with keys that older versions did not write filled in.
+
+        Raises:
+            UserError: the file does not exist, or a run did not write it.
+        """
+        try:
+            config = yaml.load(self.config.read_text(), Loader=YAML_LOADER)
+        except FileNotFoundError as error:
+            raise UserError(f"{self.config} does not exist; name the folder of a training") from error
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.config} is not valid YAML: {_first_line(error)}") from error
+        missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
+        if missing:
+            raise UserError(f"{self.config} lacks {missing[0]}; a training did not write it")
+        return dict(config)
+
+    def read_overrides(self) -> list[str]:
+        """The command line's overrides.
+
+        Raises:
+            UserError: overrides.yaml does not exist, or a run did not write it.
+        """
+        with _damaged(self.overrides):
+            return [str(override) for override in yaml.safe_load(self.overrides.read_text())]
+
+    def read_revision(self) -> str | None:
+        """The revision of the code; None where the code was not in a git checkout.
+
+        Raises:
+            UserError: git.txt does not exist.
+        """
+        with _damaged(self.revision):
+            text = self.revision.read_text().strip()
+        return None if text == NO_CHECKOUT else text
+
+    def read_split(self) -> pd.DataFrame:
+        """split.csv, as `facekp.runs.frames.split_frame` made it.
+
+        Raises:
+            UserError: the file can't be read.
+        """
+        import pandas as pd
+
+        with _damaged(self.split):  # a photo may have the name 0001 or NA
+            return pd.read_csv(self.split, dtype={"name": str}, keep_default_na=False)
+
+    # Written after each epoch.
+
+    def write_curves(self, curves: pd.DataFrame) -> None:
+        """metrics.csv: a row per epoch."""
+        write_csv(self.curves, curves)
+
+    def read_curves(self) -> pd.DataFrame:
+        """metrics.csv: a row per epoch; no rows where the file does not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        import pandas as pd
+
+        if not self.curves.is_file():
+            return pd.DataFrame(columns=["epoch"])
+        with _damaged(self.curves):
+            return pd.read_csv(self.curves)
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """metrics.json."""
+        write_json(self.metrics, metrics)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """metrics.json; its ``minutes`` are those of the curves, which include the time before a resume.
+
+        Raises:
+            UserError: the file does not exist, or is damaged.
+        """
+        metrics = self._read_metrics()
+        try:
+            curves = self.read_curves()
+        except UserError:  # the metrics are valid without them
+            return metrics
+        minutes = curves["minutes"].dropna().tolist() if "minutes" in curves else []
+        return {**metrics, "minutes": minutes[-1]} if minutes else metrics
+
+    def _read_metrics(self) -> dict[str, Any]:
+        with _damaged(self.metrics):
+            return dict(json.loads(self.metrics.read_text()))
+
+    def write_predictions(self, predictions: pd.DataFrame) -> None:
+        """predictions.csv, from `facekp.runs.frames.predictions_frame`."""
+        write_csv(self.predictions, predictions)
+
+    def read_predictions(self) -> pd.DataFrame:
+        """Columns row, source, keypoint, true_x, true_y, x, y and error; no rows where the file does not exist.
+
+        Numbers are float32, and texts are categories, to save memory. Incomplete rows are dropped.
+
+        Raises:
+            UserError: the file is damaged, or lacks a column.
+        """
+        import pandas as pd
+
+        columns = ["row", *PREDICTION_TEXTS, *PREDICTION_NUMBERS]
+        types: dict[str, Any] = {
+            **dict.fromkeys(PREDICTION_TEXTS, "category"),
+            **dict.fromkeys(PREDICTION_NUMBERS, "float32"),
         }
-    )
-    if table.name is None:
-        return frame
-    truth, found = (table.in_source(own)[n, k].round(3) for own in (table.points, points))
-    columns = ["photo_true_x", "photo_true_y", "photo_x", "photo_y"]
-    return frame.assign(name=table.name[n], **dict(zip(columns, [*truth.T, *found.T], strict=True)))
+        if not self.predictions.is_file():
+            return pd.DataFrame(columns=columns)
+        with _damaged(self.predictions):
+            found = pd.read_csv(self.predictions, dtype=types, usecols=lambda column: column in columns)
+            missing = [column for column in columns if column not in found]
+            if missing:
+                raise ValueError(f"the column {missing[0]} is missing")
+            return found.dropna(subset=columns)
+
+    # Of a sweep's job.
+
+    def write_status(self, status: JobStatus) -> None:
+        write_json(self.status, asdict(status))
+
+    def read_status(self) -> JobStatus:
+        """status.json; an empty status where the file does not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.status.is_file():
+            return JobStatus()
+        with _damaged(self.status):
+            return JobStatus(**json.loads(self.status.read_text()))
+
+    def write_traceback(self, text: str) -> None:
+        write_text(self.traceback, text)
+
+    def remove_traceback(self) -> None:
+        self.traceback.unlink(missing_ok=True)
+
+    # Of calibration and W&B.
+
+    def write_reliability(self, reliability: dict[str, Any]) -> None:
+        write_json(self.reliability, reliability)
+
+    def read_reliability(self) -> dict[str, list[float]] | None:
+        """``expected`` and ``measured`` errors in pixels, by tenth; None where the file does not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.reliability.is_file():
+            return None
+        with _damaged(self.reliability):
+            values = json.loads(self.reliability.read_text())
+            return {key: [float(value) for value in values[key]] for key in ("expected", "measured")}
+
+    def write_wandb_identity(self, identity: dict[str, Any]) -> None:
+        write_yaml(self.wandb_identity, identity)
+
+    def read_wandb_identity(self) -> dict[str, Any] | None:
+        """``id`` and ``group`` of the W&B run; None where the file does not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.wandb_identity.is_file():
+            return None
+        with _damaged(self.wandb_identity):
+            return dict(yaml.safe_load(self.wandb_identity.read_text()))
+
+
+def find_runs(path: Path) -> Iterator[RunFolder]:
+    """Runs and jobs in a folder and below it, in alphabetical order; not inside of runs nor in hidden folders."""
+    marks = {file.name for file in (RunFolder("").config, RunFolder("").metrics, RunFolder("").status)}
+    for folder, inner, files in os.walk(path):
+        if marks & set(files):
+            inner.clear()
+            yield RunFolder(folder)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into one line that names the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except KeyError as error:
+        raise UserError(f"{path} can't be read: it lacks {error}; a run did not write it") from error
+    except (yaml.YAMLError, ValueError, TypeError, OSError) as error:
+        raise UserError(f"{path} can't be read: {_first_line(error)}; a run did not write it") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -44,7 +44,7 @@ from facekp.core.console import show
 from facekp.core.errors import UserError
 from facekp.core.files import write_csv, write_json, write_text, write_yaml
 from facekp.core.keypoints import Keypoints
-from facekp.runs.folder import read_figures
+from facekp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 RESUME = "sweep.resume="
@@ -355,7 +355,8 @@ def read_jobs(folder: Path, sources: list[str]) -> pd.DataFrame:
     rows = []
     for path in sorted(folder.glob("*/status.json")):
         status = read_status(path.parent)
-        found = read_figures(path.parent)
+        run = RunFolder(path.parent)
+        found = run.read_metrics() if run.metrics.is_file() else {}
         row = {**status["differs"], **{name: found.get(name) for name in figures}}
         rows.append({**row, "status": status["status"], "message": status["message"], "folder": path.parent.name})
     ranked = pd.DataFrame(rows).sort_values("rmse", na_position="last", kind="stable")

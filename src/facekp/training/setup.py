@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facekp.core.console import show
 from facekp.core.errors import UserError
-from facekp.core.files import write_csv, write_json, write_yaml
+from facekp.core.files import write_csv, write_json
 from facekp.core.keypoints import Keypoints
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData, check_split
@@ -30,7 +30,8 @@ from facekp.models.scoring import score
 from facekp.networks.cpu import optimize_for_cpu
 from facekp.reporting.console_tables import metrics_table
 from facekp.reporting.pictures import draw_run
-from facekp.runs.folder import predictions_frame, split_frame, write_origin
+from facekp.runs.folder import RunFolder
+from facekp.runs.frames import predictions_frame, split_frame
 from facekp.training.callbacks import AtomicCheckpointIO, build_callbacks, build_loggers
 from facekp.training.distillation import build_distillation
 from facekp.training.estimator import KeypointEstimator
@@ -210,9 +211,7 @@ def _build_trainer(
 
 
 def _write_beginning(folder: Path, config: Config, split: pd.DataFrame) -> None:
-    write_origin(folder)
-    write_csv(folder / "split.csv", split)
-    write_yaml(folder / "config.yaml", config)
+    RunFolder(folder).write_start(config, split)
 
 
 def _wandb_runs(trainer: pl.Trainer) -> list[WandbCallback]:

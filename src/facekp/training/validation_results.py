@@ -21,7 +21,7 @@ from torch import Tensor, distributed
 from facekp.core.files import write_csv, write_json
 from facekp.data.table import FaceTable
 from facekp.models.scoring import score_predictions
-from facekp.runs.folder import predictions_frame
+from facekp.runs.frames import predictions_frame
 
 
 class ValidationResults(Checkpoint):

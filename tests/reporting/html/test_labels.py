@@ -21,7 +21,7 @@ from facekp.reporting.html.labels import (
     neighbour_points,
     rmse_by_source,
 )
-from facekp.runs.folder import predictions_frame
+from facekp.runs.frames import predictions_frame
 from tests.conftest import config_of
 
 

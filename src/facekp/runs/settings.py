@@ -1,0 +1,71 @@
+"""Settings of sweeps (``sweep``) and of searches (``hparams_search``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from facekp.core.settings import Count, NewPath, PositiveCount, Settings, Text
+
+
+class SweepSettings(Settings):
+    """``sweep``.
+
+    Attributes:
+        resume: folder of a stopped sweep that is continued.
+    """
+
+    resume: NewPath | None
+
+
+class PruneSettings(Settings):
+    """``hparams_search.prune``: which trials are ended early.
+
+    Attributes:
+        percentile: a trial is ended if its best RMSE so far is above this percentile of the finished trials' at the
+            same epoch; None: no trial is ended early.
+        trials: finished trials before the first is ended early.
+        epochs: epochs that every trial is trained for.
+    """
+
+    percentile: Annotated[float, Field(ge=0, le=100)] | None
+    trials: PositiveCount
+    epochs: PositiveCount
+
+
+class SearchSettings(Settings):
+    """``hparams_search=optuna``.
+
+    Attributes:
+        name: ``optuna``.
+        trials: the budget; pruned and failed trials count.
+        parallel: trials at a time; None: as many as the launcher runs.
+        seed: of the sampler; the networks' seed is another setting.
+        random: trials that are drawn at random before the sampler learns.
+        storage: URL of a database; None: Optuna's journal in the sweep's folder.
+        prune: which trials are ended early.
+    """
+
+    name: Literal["optuna"]
+    trials: PositiveCount
+    parallel: PositiveCount | None
+    seed: Count
+    random: PositiveCount
+    storage: Text | None
+    prune: PruneSettings
+
+
+def _none_or_search(values: Any) -> Any:
+    """``hparams_search=none`` is no search; it has no other key."""
+    if not isinstance(values, Mapping) or values.get("name") != "none":
+        return values
+    keys = [key for key in values if key != "name"]
+    if keys:
+        raise ValueError(f"hparams_search=none has no key {keys[0]}; choose hparams_search=optuna")
+    return None
+
+
+# The type of the field `hparams_search`; None: a sweep trains every combination of its values.
+SearchChoice = Annotated[SearchSettings | None, BeforeValidator(_none_or_search)]

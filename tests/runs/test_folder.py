@@ -1,0 +1,204 @@
+"""The folder of a run: every file is written whole, read back as it was, and refused by name where it is damaged."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from facekp.core.errors import UserError
+from facekp.runs.folder import JobStatus, RunFolder, find_runs
+from facekp.runs.frames import predictions_frame, split_frame
+from tests.conftest import REPOSITORY
+
+OLD_RUN = REPOSITORY / "tests" / "fixtures" / "v0_1" / "run"
+
+
+@pytest.fixture
+def old_run(tmp_path):
+    """A copy of a run that version 0.1.0 wrote."""
+    return RunFolder(shutil.copytree(OLD_RUN, tmp_path / "run"))
+
+
+def split(faces):
+    rows = np.arange(len(faces))
+    return split_frame(faces, rows % 5, rows, rows[1:], rows[:1])
+
+
+def test_a_run_of_an_older_version_is_read(old_run):
+    assert old_run.read_config()["optimizer"]["name"] == "muon"
+    assert old_run.read_overrides()[0] == "data=synthetic"
+    assert len(old_run.read_revision()) >= 40
+    assert set(old_run.read_split()["set"]) == {"train", "val"}
+    assert old_run.read_curves()["epoch"].tolist() == [0]
+    metrics = old_run.read_metrics()
+    assert metrics["rmse"] == json.loads(old_run.metrics.read_text())["rmse"]
+    predictions = old_run.read_predictions()
+    squared = 2 * (predictions["error"].astype(float) ** 2).sum() / metrics["labelled_values"]
+    assert np.sqrt(squared / 2) == pytest.approx(metrics["rmse"], rel=1e-5)
+    assert old_run.is_finished()
+    assert old_run.has_begun()
+    assert old_run.best_checkpoint.is_file()
+    assert old_run.last_checkpoint.is_file()
+
+
+def test_what_is_written_is_read_back(tmp_path, faces):
+    run = RunFolder(tmp_path / "new")
+    config = {"data": {"name": "synthetic"}, "model": {}, "keypoints": {}}
+    run.write_start(config, split(faces))
+    assert run.read_config() == config
+    assert run.read_overrides() == []
+    pd.testing.assert_frame_equal(run.read_split(), split(faces).astype({"set": str}))
+    curves = pd.DataFrame({"epoch": [0, 1], "minutes": [1.5, 2.5]})
+    run.write_curves(curves)
+    pd.testing.assert_frame_equal(run.read_curves(), curves)
+    run.write_predictions(predictions_frame(faces, "val", faces.points, faces.mask.astype(float)))
+    assert (run.read_predictions()["error"] == 0).all()
+    run.write_reliability({"points": 9, "expected": [1, 2], "measured": [1.5, 2.5]})
+    assert run.read_reliability() == {"expected": [1.0, 2.0], "measured": [1.5, 2.5]}
+    run.write_wandb_identity({"id": "a", "group": None})
+    assert run.read_wandb_identity() == {"id": "a", "group": None}
+    status = JobStatus("failed", "loss is NaN", {"lr": "1"})
+    run.write_status(status)
+    assert run.read_status() == status
+    assert json.loads(run.status.read_text()) == {"status": "failed", "message": "loss is NaN", "differs": {"lr": "1"}}
+    run.write_traceback("line")
+    run.remove_traceback()
+    run.remove_traceback()
+    assert not run.traceback.exists()
+
+
+def test_the_settings_are_the_last_of_the_first_files(tmp_path, faces, monkeypatch):
+    written = []
+    for name in ("write_csv", "write_text", "write_yaml"):
+        monkeypatch.setattr(f"facekp.runs.folder.{name}", lambda path, values: written.append(path.name))
+    RunFolder(tmp_path).write_start({}, split(faces))
+    assert sorted(written) == ["config.yaml", "git.txt", "overrides.yaml", "split.csv"]
+    assert written[-1] == "config.yaml"
+
+
+def test_files_that_are_not_there_yet(tmp_path):
+    run = RunFolder(tmp_path / "new")
+    assert not run.has_begun()
+    assert not run.is_finished()
+    assert run.read_status() == JobStatus("", "", {})
+    assert run.read_reliability() is None
+    assert run.read_wandb_identity() is None
+    assert run.read_curves().empty
+    assert run.read_predictions().empty
+    with pytest.raises(UserError, match=r"new/config.yaml does not exist; name the folder of a training"):
+        run.read_config()
+    for read, name in ((run.read_metrics, "metrics.json"), (run.read_split, "split.csv")):
+        with pytest.raises(UserError, match=f"new/{name} does not exist"):
+            read()
+
+
+def test_a_run_is_finished_once_its_metrics_say_so(tmp_path):
+    run = RunFolder(tmp_path)
+    for metrics, finished in (({"finished": False}, False), ({"finished": True}, True), ({"rmse": 2.0}, True)):
+        run.write_metrics(metrics)
+        assert run.is_finished() == finished
+
+
+def test_minutes_are_those_of_the_curves_which_include_the_time_before_a_resume(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_metrics({"rmse": 1.5, "minutes": 7.25})
+    assert run.read_metrics()["minutes"] == 7.25
+    run.write_curves(pd.DataFrame({"epoch": [0, 1, 2], "minutes": [11.0, 22.0, None]}))
+    assert run.read_metrics() == {"rmse": 1.5, "minutes": 22.0}
+    run.curves.write_bytes(b"\xff\xfe\x00")
+    assert run.read_metrics()["minutes"] == 7.25
+
+
+DAMAGES = {
+    "config.yaml": (b"lr: [1,\n", "config.yaml is not valid YAML"),
+    "config.yaml of another encoding": (b"\xff\xfe\x00", "config.yaml is not valid YAML"),
+    "config.yaml that is empty": (b"", "config.yaml lacks data"),
+    "config.yaml that is a list": (b"- a", "config.yaml lacks data"),
+    "metrics.json": (b'{"rmse": 1.5', r"metrics.json can't be read: .*delimiter"),
+    "metrics.json that is a number": (b"1", "metrics.json can't be read"),
+    "metrics.csv": (b"\xff\xfe\x00", "metrics.csv can't be read"),
+    "predictions.csv": (b"row,so", "predictions.csv can't be read: the column source is missing"),
+    "split.csv": (b"", "split.csv can't be read"),
+    "status.json": (b"{", "status.json can't be read"),
+    "status.json with another key": (b'{"x": 1}', "status.json can't be read"),
+    "reliability.json": (b'{"expected": [1]}', "reliability.json can't be read: it lacks 'measured'"),
+    "overrides.yaml": (b"", "overrides.yaml can't be read"),
+    "wandb.yaml": (b"- a", "wandb.yaml can't be read"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
+    content, message = DAMAGES[damage]
+    run, name = RunFolder(tmp_path), damage.split()[0]
+    (tmp_path / name).write_bytes(content)
+    read = {
+        "config.yaml": run.read_config,
+        "metrics.json": run.read_metrics,
+        "metrics.csv": run.read_curves,
+        "predictions.csv": run.read_predictions,
+        "split.csv": run.read_split,
+        "status.json": run.read_status,
+        "reliability.json": run.read_reliability,
+        "overrides.yaml": run.read_overrides,
+        "wandb.yaml": run.read_wandb_identity,
+    }[name]
+    with pytest.raises(UserError, match=message) as error:
+        read()
+    assert "\n" not in str(error.value)
+
+
+def test_a_new_run_needs_a_new_folder_with_a_plain_path(tmp_path):
+    run = RunFolder(tmp_path)
+    run.check_new()
+    run.write_config({})
+    with pytest.raises(UserError, match=f"out={tmp_path}: holds a run already; .*resume={tmp_path}"):
+        run.check_new()
+    with pytest.raises(UserError, match="out=a b: must be a path of letters"):
+        RunFolder("a b").check_new()
+
+
+def test_one_process_at_a_time_holds_a_folder(tmp_path, caplog):
+    code = "import sys, time; from facekp.runs.folder import RunFolder\nwith RunFolder(sys.argv[1]).locked(): "
+    command = [sys.executable, "-c", f"{code}print(flush=True); time.sleep(600)", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        threading.Timer(0.5, other.kill).start()
+        with RunFolder(tmp_path).locked():
+            assert other.wait() < 0
+    assert "another process trains this run" in caplog.text
+
+
+def test_a_checkpoint_leads_to_the_folder_of_its_run(old_run, tmp_path):
+    assert RunFolder.of_checkpoint(old_run.best_checkpoint) == old_run
+    assert RunFolder.of_checkpoint(tmp_path / "other.ckpt") is None
+    assert RunFolder.of_checkpoint(old_run.path / "pictures" / "other.ckpt") is None
+
+
+def test_runs_are_found_below_a_folder_but_not_inside_of_runs(tmp_path):
+    for name, file in (("b", "config.yaml"), ("a/deep", "metrics.json"), ("c", "status.json")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / file).touch()
+    for hidden in (".hydra", "b/wandb/files"):
+        (tmp_path / hidden).mkdir(parents=True)
+        (tmp_path / hidden / "config.yaml").touch()
+    assert [run.path.relative_to(tmp_path).as_posix() for run in find_runs(tmp_path)] == ["a/deep", "b", "c"]
+
+
+def test_overrides_of_a_command_are_kept(tmp_path, monkeypatch):
+    from hydra import compose, initialize
+    from hydra.core.hydra_config import HydraConfig
+
+    with initialize(None, version_base="1.3"):
+        HydraConfig.instance().set_config(compose(overrides=["+lr=1"], return_hydra_config=True))
+    try:
+        RunFolder(tmp_path).write_origin()
+    finally:
+        HydraConfig.instance().cfg = None
+    assert yaml.safe_load((tmp_path / "overrides.yaml").read_text()) == ["+lr=1"]
