@@ -1,8 +1,9 @@
-"""The codec: points in pixels become heatmaps to learn from, heatmaps become points and a confidence again.
+"""The codec: points in pixels become heatmaps to learn from, heatmaps become points and a confidence.
 
-Nothing else knows the pixel convention: an integer coordinate is a pixel's centre, a horizontal flip maps x to W-1-x,
-and cell c of a heatmap at stride s sits at pixel s*c + (s-1)/2. Axes: any leading ones, K points, H x W pixels,
-h x w cells, N maps; points are (x, y), NaN where nobody labelled.
+Only this module and `facekp.functional.warp` know the pixel convention: an integer coordinate is a pixel's centre, a
+horizontal flip maps x to W-1-x, and cell c of a heatmap at stride s lies at pixel s*c + (s-1)/2.
+
+Axes: any leading ones, K points, H x W pixels, h x w cells, N maps. Points are (x, y), NaN where unlabelled.
 """
 
 from __future__ import annotations
@@ -14,20 +15,29 @@ import torch
 from torch import Tensor
 
 from facekp.core.errors import UserError
-from facekp.functional.decoders import DECODERS, in_reach
+from facekp.functional.decoders import DECODERS, limit_to_map
 
 
 @dataclass(frozen=True)
 class HeatmapCodec:
-    """What a network's heatmaps look like.
+    """The geometry of a network's heatmaps, and the way from points to maps and back.
 
     Attributes:
         size: (H, W) of the image in pixels.
-        stride: image pixels a cell.
+        stride: image pixels per cell.
         sigma: of the Gaussian, in cells.
 
     Raises:
         UserError: the stride does not divide the image, or sigma is not positive.
+
+    Example:
+        >>> codec = HeatmapCodec(size=(96, 96), stride=4, sigma=1.0)
+        >>> maps = codec.encode(torch.tensor([[30.0, 50.0]]))
+        >>> maps.shape
+        torch.Size([1, 24, 24])
+        >>> points, confidence = codec.decode(maps)
+        >>> points.round(decimals=3)
+        tensor([[30., 50.]])
     """
 
     size: tuple[int, int]
@@ -36,8 +46,8 @@ class HeatmapCodec:
 
     def __post_init__(self) -> None:
         if self.stride < 1 or any(pixels % self.stride for pixels in self.size):
-            high, wide = self.size
-            raise UserError(f"stride: {self.stride} does not divide {high} x {wide} pixels; choose one that does")
+            height, width = self.size
+            raise UserError(f"stride: {self.stride} does not divide {height} x {width} pixels; choose one that does")
         if not self.sigma > 0:
             raise UserError(f"sigma: {self.sigma} is not above 0; choose a width in heatmap cells, e.g. 1.5")
 
@@ -47,7 +57,7 @@ class HeatmapCodec:
         return self.size[0] // self.stride, self.size[1] // self.stride
 
     def to_cells(self, points: Tensor) -> Tensor:
-        """Pixels (..., 2) in heatmap cells; an integer is a cell's centre."""
+        """Convert pixels (..., 2) to heatmap cells; an integer is a cell's centre."""
         return (points - (self.stride - 1) / 2) / self.stride
 
     def encode(self, points: Tensor) -> Tensor:
@@ -67,37 +77,35 @@ class HeatmapCodec:
         return down.nan_to_num(0).float()[..., :, None] * across.nan_to_num(0).float()[..., None, :]
 
     def decode(self, heatmaps: Tensor, rule: str = "subpixel") -> tuple[Tensor, Tensor]:
-        """Find each map's point. Multiplying a map by a positive number does not move it.
+        """Find the point of each map. Multiplying a map by a positive number does not move it.
 
         Args:
             heatmaps: (..., K, h, w), any float type; peaks as drawn by `encode`, or probabilities that sum to 1.
-            rule: a key of `facekp.functional.decoders.DECODERS`.
+            rule: a name in `facekp.functional.decoders.DECODERS`.
 
         Returns:
-            points float32 (..., K, 2), pixels, at most `facekp.functional.decoders.MARGIN` cells outside the map; NaN where the
-            map is all zero or holds NaN, finite for every other map.
+            points float32 (..., K, 2), pixels, at most `facekp.functional.decoders.MARGIN` cells outside the map; NaN
+            where the map is all zero or holds NaN, finite for every other map.
             confidence float32 (..., K), the map's highest value: about 1 for a certain peak, and about
             1 / (2 pi sigma^2) if the map is a probability.
 
         Raises:
-            UserError: no such rule.
+            UserError: there is no such rule.
             ValueError: the maps are not h x w.
         """
-        if rule not in DECODERS:
-            raise UserError(f"decoder: {rule!r} is not among the choices: {', '.join(DECODERS)}")
         if heatmaps.shape[-2:] != self.shape:
             raise ValueError(f"heatmaps of {tuple(heatmaps.shape[-2:])} cells, but the codec's are {self.shape}")
         maps = heatmaps.flatten(0, -3)
         peak, cell = _peak(maps)
-        cells = in_reach(DECODERS[rule](maps, cell, self.sigma), maps)
+        cells = limit_to_map(DECODERS[rule](maps, cell, self.sigma), maps)
         points = cells * self.stride + (self.stride - 1) / 2
-        missing = peak.isnan() | ((peak == 0) & (maps.amin((-2, -1)) == 0))
-        points = points.masked_fill(missing[:, None], math.nan)
-        lead = heatmaps.shape[:-2]
-        return points.float().reshape(*lead, 2), peak.float().reshape(lead)
+        empty = peak.isnan() | ((peak == 0) & (maps.amin((-2, -1)) == 0))
+        points = points.masked_fill(empty[:, None], math.nan)
+        leading = heatmaps.shape[:-2]
+        return points.float().reshape(*leading, 2), peak.float().reshape(leading)
 
     def deviation(self, heatmaps: Tensor) -> Tensor:
-        """How wide each map is, read as a distribution: the root of its mean squared distance from its own mean.
+        """The width of each map, read as a distribution: the root mean squared distance from its mean.
 
         Args:
             heatmaps: (..., K, h, w); values below 0 count as 0.
@@ -107,17 +115,17 @@ class HeatmapCodec:
         """
         maps, variance = heatmaps.clamp_min(0), heatmaps.new_zeros((), dtype=torch.float64)
         for summed in (maps.sum(-2, dtype=torch.float64), maps.sum(-1, dtype=torch.float64)):
-            share = summed / summed.sum(-1, keepdim=True)
+            weight = summed / summed.sum(-1, keepdim=True)
             grid = torch.arange(summed.shape[-1], device=maps.device, dtype=torch.float64)
-            apart = grid - (share @ grid)[..., None]
-            variance = variance + (share * apart**2).sum(-1)
+            distance = grid - (weight @ grid)[..., None]
+            variance = variance + (weight * distance**2).sum(-1)
         return (self.stride * torch.sqrt(variance)).float()
 
 
 def _peak(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Highest value (N,) and its cell (x, y) int64 (N, 2), the first in row-major order; NaN counts as highest.
 
-    Two short searches, the rows' maxima and then one row, take a third of the time of one over all cells.
+    Two short searches, over the rows' maxima and then over one row, take a third of the time of one over all cells.
     """
     peak, row = maps.amax(-1).max(-1)
     column = maps[torch.arange(maps.shape[0], device=maps.device), row].argmax(-1)

@@ -1,0 +1,44 @@
+"""Images and points move together."""
+
+import torch
+
+from facekp.functional.warp import move_points, warp, warp_images
+
+
+def blob_centre(images):
+    """(N, 2): centre of mass, (x, y) in pixels."""
+    weight = images[:, 0] / images[:, 0].sum(dim=(1, 2), keepdim=True)
+    y, x = (torch.arange(n, dtype=images.dtype) for n in images.shape[-2:])
+    return torch.stack([weight.sum(1) @ x, weight.sum(2) @ y], dim=-1)
+
+
+def spot(x, y, size=64, sigma=2.0):
+    grid = torch.arange(size, dtype=torch.float64)
+    across, down = (torch.exp(-((grid - c) ** 2) / (2 * sigma**2)) for c in (x, y))
+    return (down[:, None] * across)[None, None]
+
+
+def test_a_spot_goes_where_its_point_goes():
+    images = torch.cat([spot(30, 25), spot(20, 40)])
+    points = torch.tensor([[[30.0, 25.0]], [[20.0, 40.0]]], dtype=torch.float64)
+    cos, sin = 0.9 * torch.cos(torch.tensor(0.3)), 0.9 * torch.sin(torch.tensor(0.3))
+    matrix = torch.tensor([[cos, -sin, 9.0], [sin, cos, -3.0]], dtype=torch.float64).expand(2, 2, 3)
+    field = 3 * torch.rand(2, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1.5
+    for given in (None, field):
+        moved, target = warp(images, points, matrix, given)
+        torch.testing.assert_close(blob_centre(moved), target[:, 0], atol=0.15, rtol=0)
+
+
+def test_the_two_halves_are_the_whole():
+    images, points = torch.rand(3, 1, 32, 48), 40 * torch.rand(3, 5, 2)
+    matrix = torch.eye(2, 3).expand(3, 2, 3) + 0.1 * torch.rand(3, 2, 3)
+    warped, moved = warp(images, points, matrix)
+    assert torch.equal(warped, warp_images(images, matrix))
+    assert torch.equal(moved.nan_to_num(-1), move_points(points, matrix, (32, 48)).nan_to_num(-1))
+
+
+def test_points_that_leave_the_image_become_unlabelled():
+    shift = torch.tensor([[[1.0, 0.0, 20.0], [0.0, 1.0, 0.0]]])
+    moved = move_points(torch.tensor([[[30.0, 10.0], [10.0, 10.0]]]), shift, (48, 48))
+    assert moved[0, 0].isnan().all()
+    assert moved[0, 1].tolist() == [30.0, 10.0]
