@@ -1,8 +1,7 @@
-"""The LightningModule: ties model, loss, metrics and optimiser together; nothing else."""
+"""The LightningModule: joins model, loss, metrics and optimiser."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,34 +12,39 @@ from torchmetrics import MeanMetric
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch, FaceData
-from facekp.functional.losses import build_loss, labelled_mean
+from facekp.functional.losses import LossSettings, build_loss, labelled_mean
 from facekp.functional.metrics import KeypointErrors
 from facekp.models.checkpoint import KEY, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
-from facekp.training.optim import build_optimizer, build_scheduler
+from facekp.training.optim import OptimizerSettings, ScheduleSettings, build_optimizer, build_scheduler
 
 
 class KeypointEstimator(LightningModule):
     """Trains a model on batches of `facekp.data.datamodule`.
 
+    Axes: N images, C heatmap channels, K points.
+
     Args:
-        model: what is trained.
-        loss: ``name`` in `facekp.functional.losses.LOSSES` and its settings.
+        model: the model to train.
+        loss: compares heatmaps with labels.
         lr: highest learning rate.
-        optimizer: ``name`` in `facekp.training.optim.OPTIMIZERS` and its settings.
-        scheduler: ``name`` in `facekp.training.optim.SCHEDULES` and its settings.
-        teacher_weight: how much the loss on a teacher's answers counts beside the one on labels.
-        trained_before: hashes of images that trained the weights this training starts from; None: nobody knows.
-        config: the resolved config; rides in the checkpoint.
+        optimizer: name and settings of the optimiser.
+        scheduler: name and settings of the learning-rate schedule.
+        teacher_weight: weight of the loss on a teacher's predictions; the loss on labels has weight 1.
+        trained_before: hashes of the images that trained the initial weights; None: unknown.
+        config: the resolved config as plain values; saved in the checkpoint.
+
+    Raises:
+        UserError: the optimiser or the schedule refuses a setting.
     """
 
     def __init__(
         self,
         model: KeypointModel,
-        loss: Mapping[str, Any],
+        loss: LossSettings,
         lr: float,
-        optimizer: Mapping[str, Any],
-        scheduler: Mapping[str, Any],
+        optimizer: OptimizerSettings,
+        scheduler: ScheduleSettings,
         teacher_weight: float,
         trained_before: np.ndarray | None,
         config: dict[str, Any],
@@ -52,28 +56,52 @@ class KeypointEstimator(LightningModule):
         self.teacher_weight = teacher_weight
         self.trained_before, self.config = trained_before, config
         self.errors = KeypointErrors(model.keypoints)
-        build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # mistakes show at once
+        build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # bad settings fail here
         self.val_loss = MeanMetric()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        answers = self.model(batch["image"])
-        loss, mask = self._cost(answers, self.model.spread(batch["points"], batch["source"]))
+        """The loss of a batch, weighted so that every labelled map of an optimiser step counts the same."""
+        raw = self.model(batch["image"])  # one (N, C, h, w) per stack
+        step = self._step_labels(batch)
+        loss, mask = self._loss(raw, self.model.spread(batch["points"], batch["source"]))
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(mask))
-        loss = loss * self._share(mask)
-        if "taught" in batch:
-            lesson, mask = self._cost(answers, self.model.spread_all(batch["taught"]))
-            loss = loss + self.teacher_weight * lesson * self._share(mask)
+        loss = loss * self._weight(mask, step.get("points"))
+        if "teacher_points" in batch:
+            taught, mask = self._loss(raw, self.model.spread_all(batch["teacher_points"]))
+            loss = loss + self.teacher_weight * taught * self._weight(mask, step.get("teacher_points"))
         return loss
 
-    def _cost(self, answers: list[Tensor], spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss of every stack's maps beside labels by channel (N, C, 2), and which are labelled, bool (N, C)."""
-        target, cells = self.model.target(spread)
+    def _loss(self, raw: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss over all stacks, given labels by channel (N, C, 2), and the mask of labelled maps, bool (N, C)."""
+        target, cells = self.model.target(labels)
         mask = ~cells[..., 0].isnan()
-        return torch.stack([labelled_mean(self.loss(raw.float(), target, cells), mask) for raw in answers]).mean(), mask
+        losses = [labelled_mean(self.loss(maps.float(), target, cells), mask) for maps in raw]
+        return torch.stack(losses).mean(), mask
 
-    def _share(self, mask: Tensor) -> Tensor | float:
-        """Weight of this process's loss, so that the mean over processes is divided by all that is labelled."""
-        if self.trainer.world_size == 1:
+    def _step_labels(self, batch: Batch) -> dict[str, Tensor]:
+        """Labels by channel (M, C, 2) of all M images of the optimiser step; empty where the step is one batch."""
+        if "step_points" not in batch:
+            return {}
+        labels = {"points": self.model.spread(batch["step_points"], batch["step_source"])}
+        if "step_teacher_points" in batch:
+            labels["teacher_points"] = self.model.spread_all(batch["step_teacher_points"])
+        return labels
+
+    def _weight(self, mask: Tensor, step_labels: Tensor | None) -> Tensor | float:
+        """Factor of a batch's mean loss.
+
+        Lightning averages gradients over the batches of a step and over processes. With this factor the result is the
+        sum over all labelled maps of the step, divided by their number.
+
+        Args:
+            mask: bool (N, C), the labelled maps of this batch.
+            step_labels: (M, C, 2), labels by channel of the whole step; None: the step is one batch per process.
+        """
+        processes = self.trainer.world_size
+        if step_labels is not None:
+            labelled = (~step_labels[..., 0].isnan()).sum()
+            return mask.sum() * self.trainer.accumulate_grad_batches * processes / labelled.clamp_min(1)
+        if processes == 1:
             return 1.0
         mean = self.trainer.strategy.reduce(mask.sum().float(), reduce_op="mean")
         return mask.sum() / mean.clamp_min(1)
@@ -81,23 +109,21 @@ class KeypointEstimator(LightningModule):
     def on_train_epoch_end(self) -> None:
         loss = self.trainer.callback_metrics["train/loss"]
         if not loss.isfinite():
-            raise UserError(
-                f"training broke down: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}"
-            )
+            raise UserError(f"training diverged: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Points (N, K, 2) and confidence (N, K), for whoever wants to keep them."""
+        """Predicted points (N, K, 2) in pixels and their confidence (N, K), for callbacks."""
         raw = self.model(batch["image"])[-1]
-        loss, mask = self._cost([raw], self.model.spread(batch["points"], batch["source"]))
+        loss, mask = self._loss([raw], self.model.spread(batch["points"], batch["source"]))
         self.val_loss.update(loss, weight=mask.sum())
-        points, confidence = self.model.decode(self.model.heatmaps(batch["image"], raw), batch["source"])
-        self.errors.update(points, batch["points"], batch["source"])
-        return {"points": points, "confidence": confidence}
+        prediction = self.model.decode(self.model.heatmaps(batch["image"], raw), batch["source"])
+        self.errors.update(prediction.points, batch["points"], batch["source"])
+        return {"points": prediction.points, "confidence": prediction.confidence}
 
     def on_validation_epoch_end(self) -> None:
         found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}
-        figures = {f"val/{name}": value for name, value in found.items() if not value.isnan()}
-        self.log_dict({"val/loss": self.val_loss.compute(), **figures})
+        metrics = {f"val/{name}": value for name, value in found.items() if not value.isnan()}
+        self.log_dict({"val/loss": self.val_loss.compute(), **metrics})
         self.errors.reset()
         self.val_loss.reset()
 

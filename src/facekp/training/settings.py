@@ -1,0 +1,194 @@
+"""All settings of ``facekp.train``: one typed object, and the rules between settings of different groups."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from facekp.config.command import CommandSettings
+from facekp.core.keypoints import KeypointsField
+from facekp.core.settings import FilePath, FilePaths, NewPath, NonNegative, Positive, PositiveCount, Settings, Text
+from facekp.data.augment import Augmentation
+from facekp.data.readers.base import READERS, DataSettings
+from facekp.functional.losses import LOSSES, LossSettings
+from facekp.models.settings import DecoderSettings, ModelSettings
+from facekp.networks.base import NETWORKS
+from facekp.training.callback_settings import CallbackSettings
+from facekp.training.logger_settings import LoggerSettings
+from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, ScheduleSettings
+
+FIND = "find"  # lr=find searches for a learning rate
+Limit = PositiveCount | Annotated[float, Field(gt=0, le=1)]  # a number of batches, or a fraction of them
+
+
+class TeacherSettings(Settings):
+    """``teacher``: learn the predictions of trained networks beside the labels.
+
+    Attributes:
+        ckpt: one checkpoint or several, whose mean prediction is learnt; None: no teacher.
+        weight: of the loss on the teacher's predictions; the loss on labels has weight 1.
+        unlabelled: also learn the predictions for the test images.
+        drop: leave out training labels that lie farther than this from the prediction, in pixels; None: keep all.
+        seen: allow a teacher that was trained on validation rows; the scores then say nothing about new faces.
+    """
+
+    ckpt: FilePaths | None
+    weight: NonNegative
+    unlabelled: bool
+    drop: Positive | None
+    seen: bool
+
+
+class TrainerSettings(Settings):
+    """``trainer``: options of Lightning's Trainer with their meaning there, and ``compile`` and ``fast_cpu``.
+
+    Attributes:
+        accelerator: ``cpu``, ``gpu``, or ``auto``.
+        devices: processes on this machine, a list of device indices, or ``auto``.
+        num_nodes: machines.
+        strategy: how processes work together, e.g. ``ddp`` or ``fsdp``; ``auto``: by the number of processes.
+        precision: of the network's arithmetic.
+        max_epochs: length of the training; schedules span all of it.
+        min_epochs: early stopping waits for as many.
+        accumulate_grad_batches: batches per optimiser step.
+        check_val_every_n_epoch: epochs between validations.
+        limit_train_batches: batches per epoch, as a number or a fraction.
+        limit_val_batches: batches per validation, as a number or a fraction.
+        fast_dev_run: number of batches of a short trial run (``true``: 1); ``false``: a full training.
+        gradient_clip_val: largest norm or value of the gradient.
+        gradient_clip_algorithm: what ``gradient_clip_val`` limits.
+        deterministic: use deterministic algorithms only; ``warn``: warn where there is none.
+        benchmark: let cuDNN choose the fastest algorithms; None: Lightning's choice.
+        sync_batchnorm: batch statistics over all processes.
+        profiler: print the time of each part of the training at its end.
+        log_every_n_steps: optimiser steps between two logged values of loggers that log steps.
+        compile: compile the network by `torch.compile`.
+        fast_cpu: channels-last weights, and memory that stays in the process.
+    """
+
+    accelerator: Text
+    devices: PositiveCount | list[int] | Literal["auto"]
+    num_nodes: PositiveCount
+    strategy: Text
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    max_epochs: PositiveCount
+    min_epochs: PositiveCount | None
+    accumulate_grad_batches: PositiveCount
+    check_val_every_n_epoch: PositiveCount
+    limit_train_batches: Limit
+    limit_val_batches: Limit
+    fast_dev_run: bool | PositiveCount
+    gradient_clip_val: Positive | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    deterministic: bool | Literal["warn"]
+    benchmark: bool | None
+    sync_batchnorm: bool
+    profiler: Literal["simple", "advanced"] | None
+    log_every_n_steps: PositiveCount
+    compile: bool
+    fast_cpu: bool
+
+    @property
+    def processes(self) -> int | None:
+        """The number of processes; None where Lightning finds it out."""
+        if self.devices == "auto":
+            return None
+        return self.num_nodes * (len(self.devices) if isinstance(self.devices, list) else self.devices)
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether Lightning may start more processes than this one."""
+        return self.processes != 1 or self.strategy != "auto"
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `pytorch_lightning.Trainer`."""
+        return {name: value for name, value in self if name not in ("compile", "fast_cpu")}
+
+
+class TrainSettings(CommandSettings):
+    """Settings of one training, as conf/train.yaml composes them.
+
+    Attributes:
+        seed: of weights, shuffling and augmentation.
+        lr: highest learning rate; ``find``: search for it first.
+        subset: training rows: ``full``, or ``complete`` for those with every point labelled.
+        init_from: checkpoint to start the weights from.
+        resume: folder of a stopped run to continue.
+        out: folder of a new run.
+    """
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    lr: Positive | Literal["find"]
+    subset: Literal["full", "complete"]
+    init_from: FilePath | None
+    resume: FilePath | None
+    out: NewPath | None
+    data: Annotated[DataSettings, READERS.validator]
+    keypoints: KeypointsField
+    model: ModelSettings
+    loss: Annotated[LossSettings, LOSSES.validator]
+    optimizer: Annotated[OptimizerSettings, OPTIMIZERS.validator]
+    scheduler: Annotated[ScheduleSettings, SCHEDULES.validator]
+    augment: Augmentation
+    teacher: TeacherSettings
+    decoder: DecoderSettings
+    trainer: TrainerSettings
+    logger: LoggerSettings
+    callbacks: CallbackSettings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_data()
+        self._check_teacher()
+        self._check_loss()
+        self._check_trainer()
+        self._check_rate_search()
+        return self
+
+    def _check_data(self) -> None:
+        if self.data.fold >= self.data.folds:
+            raise ValueError(
+                f"data.fold={self.data.fold}: with data.folds={self.data.folds} it must be one of "
+                f"0 to {self.data.folds - 1}"
+            )
+        processes = self.trainer.processes
+        if processes is not None and self.data.batch_size < processes:
+            raise ValueError(
+                f"data.batch_size={self.data.batch_size}: must be at least the number of processes, {processes}"
+            )
+
+    def _check_teacher(self) -> None:
+        adds_gaps = self.teacher.unlabelled or self.teacher.drop is not None
+        if self.teacher.ckpt is not None and self.subset == "complete" and adds_gaps:
+            raise ValueError(
+                "subset=complete: trains on completely labelled rows only, but teacher.drop removes labels and "
+                "teacher.unlabelled=true adds rows without labels; set teacher.drop=null teacher.unlabelled=false, or "
+                "subset=full"
+            )
+
+    def _check_loss(self) -> None:
+        name, needed = self.model.network.name, NETWORKS[self.model.network.name].activation
+        if needed is not None and self.loss.activation != needed:
+            raise ValueError(
+                f"loss.activation={self.loss.activation}: the network {name} needs a loss with activation {needed}, "
+                "such as loss=cross_entropy"
+            )
+
+    def _check_trainer(self) -> None:
+        trainer = self.trainer
+        if trainer.check_val_every_n_epoch > trainer.max_epochs:
+            raise ValueError(
+                f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: no epoch would be validated; choose "
+                f"at most trainer.max_epochs={trainer.max_epochs}"
+            )
+        if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
+            raise ValueError("trainer.precision=16-mixed: needs a GPU; choose bf16-mixed or 32-true")
+
+    def _check_rate_search(self) -> None:
+        if self.lr != FIND:
+            return
+        if self.trainer.is_distributed:
+            raise ValueError("lr=find: searches in one process; run it with trainer.devices=1, then give lr=VALUE")
+        if self.trainer.fast_dev_run:
+            raise ValueError("lr=find: needs more batches than trainer.fast_dev_run has; give lr=VALUE")
