@@ -1,10 +1,14 @@
-"""The one exception a user can cause: bad data, an unknown key or choice, a missing file.
+"""The exception for mistakes of users: invalid data, unknown keys or choices, missing files.
 
-Entry points turn it into a single line on stderr and exit code 2 (see `facekp.config.command`).
+Commands print it as one line on stderr and exit with code 2 (see `facekp.config.command`).
 """
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave. The message names file, place, value and the way out, in one line."""
+    """A mistake in what the user gave.
+
+    The message is one line. It says what is wrong and where (file, row, column or key), shows the value, and says how
+    to fix it.
+    """

@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old one or the new one, never half of one."""
+"""Atomic writing: after a crash a file holds its old or its new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``: what is written there becomes ``path`` at the end, or vanishes on error.
+    """Write to a temporary file that replaces ``path`` when the block ends, or is deleted if the block raises.
+
+    Args:
+        path: the file to write. Missing folders are created.
+
+    Yields:
+        path of the temporary file, in the same folder.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the file cannot be written, for example because the disk is full or the folder is read-only.
     """
     part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
@@ -34,21 +40,25 @@ def atomic(path: Path) -> Iterator[Path]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose a place that can") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from error
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically; errors as `atomic`."""
     with atomic(path) as draft:
         draft.write_text(text)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file atomically; errors as `atomic`."""
     write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def write_yaml(path: Path, values: Any) -> None:
+    """Write plain values as a YAML file atomically, keys in their given order; errors as `atomic`."""
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as a CSV file atomically, without its index; errors as `atomic`."""
     write_text(path, frame.to_csv(index=False))

@@ -32,6 +32,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
 from facekp.core.errors import UserError
@@ -85,6 +86,9 @@ class Registry(Generic[T]):
         """
 
         def enter(thing: Any) -> Any:
+            builtin = _module(thing).split(".")[0] == "facekp"
+            if not builtin:  # so that a plug-in which takes a built-in name is refused here, and not the built-in entry
+                self._import_builtin()
             before = self.entries.get(name)
             if before is not None and _address(before) != _address(thing):
                 raise UserError(
@@ -93,7 +97,7 @@ class Registry(Generic[T]):
             self.entries[name] = thing
             if settings is not None:
                 self.own_settings[name] = settings
-            if _module(thing).split(".")[0] == "facekp":
+            if builtin:
                 self.builtin.add(name)
             return thing
 
@@ -118,11 +122,18 @@ class Registry(Generic[T]):
         """What is registered under a name.
 
         Raises:
-            UserError: nothing is, or the package that declares it can't be imported.
+            UserError: nothing is, the package that declares it can't be imported, or facekp has this name itself.
         """
         self._import_builtin()
-        if name not in self.entries and name in (installed := self._installed()):
-            self.register(name)(_load(self.kind, installed[name]))
+        installed = self._installed().get(name)
+        if installed is not None and name in self.builtin:
+            package = _package(installed)
+            raise UserError(
+                f"{self.kind} {name!r}: the installed package {package} declares this name, which facekp has already; "
+                f"uninstall {package} or rename its entry point"
+            )
+        if installed is not None and name not in self.entries:
+            self.register(name)(_load(self.kind, installed))
         if name not in self.entries:
             raise UserError(f"{self.key}: there is no {self.kind} {name!r}; {one_of(self.names(), name)}")
         return self.entries[name]
@@ -192,7 +203,13 @@ class Registry(Generic[T]):
         return self.settings_class(name)
 
     def _settings_of(self, name: str, thing: Any) -> type[Settings]:
-        parameters = list(inspect.signature(thing, eval_str=True).parameters.values())
+        try:
+            parameters = list(inspect.signature(thing, eval_str=True).parameters.values())
+        except NameError as error:
+            raise UserError(
+                f"{self.kind} {name!r}: the annotations of {_address(thing)} can't be read: {error}; import it at the "
+                "top of the module, not under TYPE_CHECKING"
+            ) from error
         if isinstance(self.inputs, int):
             parameters = parameters[self.inputs :]
         fields: dict[str, Any] = {}
@@ -200,12 +217,20 @@ class Registry(Generic[T]):
             given = not isinstance(self.inputs, int) and parameter.name in self.inputs
             if given or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                 continue
+            if parameter.name in self.base.model_fields or parameter.name.startswith("_"):
+                raise UserError(
+                    f"{self.kind} {name!r}: an argument of {_address(thing)} can't be named {parameter.name}; rename it"
+                )
             kind = Any if parameter.annotation is parameter.empty else parameter.annotation
             fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
         try:
             return create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
-        except (TypeError, ValidationError) as error:
-            raise UserError(f"{self.kind} {name!r}: its arguments are no settings: {error}") from error
+        except (TypeError, ValidationError, PydanticUserError) as error:
+            why = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
+                "with plain types (int, float, str, bool, lists of these)"
+            ) from error
 
     def _import_builtin(self) -> None:
         """Import facekp's own modules of this kind, once; each registers what it defines."""
@@ -223,15 +248,30 @@ class Registry(Generic[T]):
 
 @functools.cache
 def _entry_points(group: str) -> dict[str, EntryPoint]:
-    return {found.name: found for found in entry_points(group=group)}
+    """The entry points of installed packages by name.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        first = found.setdefault(point.name, point)
+        if first.value != point.value:
+            packages = f"{_package(first)} and {_package(point)}"
+            raise UserError(f"{group}: the packages {packages} both declare {point.name!r}; uninstall one of them")
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    """The package that declares an entry point; its module where that is not known."""
+    return point.dist.name if point.dist is not None else point.value.partition(":")[0]
 
 
 def _load(kind: str, found: EntryPoint) -> Any:
     try:
         return found.load()
     except Exception as error:  # another package's code
-        package = found.dist.name if found.dist is not None else found.value
-        raise UserError(f"{kind} {found.name!r}: the package {package} can't be imported: {error}") from error
+        raise UserError(f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {error}") from error
 
 
 def _module(thing: Any) -> str:

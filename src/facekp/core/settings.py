@@ -19,11 +19,23 @@ Example:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Self, TypeVar
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from facekp.core.errors import UserError
@@ -62,6 +74,20 @@ class Settings(BaseModel):
                     )
         return values
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_as_yaml(cls, value: Any, info: ValidationInfo) -> Any:
+        """Make a tuple of a YAML list; refuse 2.0 and true where ``Literal[1, 2]`` stands, which equal 2 and 1."""
+        members = _members(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, list) and any(tuple in (member, get_origin(member)) for member in members):
+            return tuple(value)
+        if all(member is NoneType or get_origin(member) is Literal for member in members):
+            choices = [choice for member in members for choice in get_args(member)]
+            if not any(choice == value and type(choice) is type(value) for choice in [*choices, None]):
+                expected = ", ".join(map(repr, choices))
+                raise PydanticCustomError("literal_error", "choose one of {expected}", {"expected": expected})
+        return value
+
     def replaced(self, **values: Any) -> Self:
         """A copy with other values, which are checked again."""
         return parse(type(self), {**self.plain(), **values})
@@ -90,33 +116,64 @@ def parse(model: type[S], values: Any, prefix: str = "") -> S:
 
 def first_problem(error: ValidationError, prefix: str = "") -> str:
     """The first thing that is wrong, in one line: ``key=value: what is allowed``."""
-    details = error.errors(include_url=False)
-    detail = details[0]
-    path = [str(part) for part in detail["loc"] if not _is_union_tag(part)]
+    details = [(_path(detail), detail) for detail in error.errors(include_url=False)]
+    first = details[0][0]
+    # Every member of a union reports an error; the deepest one is about the type that was meant.
+    same = [(path, detail) for path, detail in details if path[: len(first)] == first]
+    path, detail = max(same, key=lambda pair: len(pair[0]))
     if detail["type"] == "unknown_key":
         key = ".".join([*filter(None, [prefix]), *path, detail["ctx"]["key"]])
         return f"{key}: {detail['ctx']['hint']}"
     key = ".".join([*filter(None, [prefix]), *path])
+    if detail["type"] == "missing" and isinstance(detail["loc"][-1], int):
+        list_key = key.rpartition(".")[0]
+        return f"{list_key}={_shown(list(detail['input']))}: entry {detail['loc'][-1] + 1} is missing"
     if detail["type"] == "missing":
         return f"{key}: is missing; give it as {key}=VALUE"
-    allowed = dict.fromkeys(_allowed(one) for one in details if one["loc"][: len(path)] == detail["loc"][: len(path)])
-    return f"{key}={_shown(detail['input'])}: {' or '.join(allowed)}" if key else " or ".join(allowed)
+    allowed = list(dict.fromkeys(_allowed(other) for place, other in same if place == path))
+    text = " or ".join([allowed[0], *(words.removeprefix("must be ") for words in allowed[1:])])
+    given = "" if isinstance(detail["input"], Mapping) else f"={_shown(detail['input'])}"
+    return f"{key}{given}: {text}" if key else text
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; any other annotation itself."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(member for argument in get_args(annotation) for member in _members(argument))
+    return (annotation,)
+
+
+def _path(detail: ErrorDetails) -> list[str]:
+    """Where the error is: keys and positions, without the names of a union's members."""
+    return [str(part) for part in detail["loc"] if not _is_union_tag(part)]
 
 
 def _is_union_tag(part: Any) -> bool:
     """Whether pydantic put a member of a union into the location; our keys hold no brackets and no blanks."""
-    return isinstance(part, str) and (re.search(r"[\[\]{}() ]|-", part) is not None or part in _TYPES)
+    return isinstance(part, str) and (re.search(r"[\[\]{}() ]|^constrained-", part) is not None or part in _TYPES)
 
 
 _TYPES = {"str", "int", "float", "bool", "none", "list", "tuple", "dict"}
 
 
 def _shown(value: Any) -> str:
-    """A value as the command line would have it."""
-    text = {None: "null", True: "true", False: "false"}.get(value) if isinstance(value, (bool, type(None))) else None
-    text = str(value) if text is None else text
+    """A value as the command line would have it; quoted where YAML would read a text as something else."""
+    if isinstance(value, (bool, NoneType)):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value) if isinstance(value, str) and _looks_like_another_type(value) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
+
+def _looks_like_another_type(text: str) -> bool:
+    try:
+        return isinstance(yaml.safe_load(text), (bool, int, float, NoneType))
+    except (yaml.YAMLError, ValueError):
+        return False
+
+
+WORDS = {"True": "true", "False": "false", "None": "null"}  # Python's, and those of YAML
 
 MESSAGES = {
     "int_type": "must be a whole number",
@@ -146,8 +203,10 @@ def _allowed(detail: ErrorDetails) -> str:
     """What a value must be, in words."""
     context = detail.get("ctx", {})
     if detail["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'|(\b[\d.]+\b)", str(context["expected"]))
-        return one_of([text or number for text, number in choices], detail["input"])
+        choices = re.findall(r"'([^']*)'|([^\s,']+)", str(context["expected"]))  # such as 'a', 'b' or 2
+        return one_of([quoted or WORDS.get(bare, bare) for quoted, bare in choices if bare != "or"], detail["input"])
+    if detail["type"] == "too_short" and context["min_length"] == 1:
+        return "must have at least one entry"
     if detail["type"] == "value_error":
         return str(context["error"])
     if detail["type"] in MESSAGES:
@@ -195,15 +254,79 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
-FilePath = Annotated[str, Field(min_length=1)]
+
+
+class PathKind(Enum):
+    """Marks the type of a setting that holds a path: of what is read, or of what is written."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+FilePath = Annotated[str, Field(min_length=1), PathKind.INPUT]
 FilePaths = FilePath | Annotated[list[FilePath], Field(min_length=1)]
 
 
 def _is_plain_path(path: str) -> str:
-    """Paths that a run prints are pasted back into ckpt= and resume=, so no shell and no Hydra may have to quote them."""
+    """Printed paths are pasted back into ckpt= and resume=, so neither a shell nor Hydra may need quotes for them."""
     if re.fullmatch(r"[\w./~@+%-]+", path) is None:
         raise ValueError("must be a path of letters, digits and ./_-~@+% only: no =, commas, brackets or blanks")
     return path
 
 
-NewPath = Annotated[str, AfterValidator(_is_plain_path)]
+NewPath = Annotated[str, AfterValidator(_is_plain_path), PathKind.OUTPUT]
+
+
+def path_fields(settings: Settings | type[Settings]) -> dict[str, PathKind]:
+    """The keys of all settings that hold paths: those typed `FilePath`, `FilePaths` or `NewPath`.
+
+    Args:
+        settings: a settings object, or a class. Of a class, groups count by their annotation; of an object by their
+            value, so keys that a plug-in adds are included.
+
+    Returns:
+        the kind of path by dotted key.
+
+    Example:
+        >>> class Run(Settings):
+        ...     out: NewPath
+        ...     init_from: FilePath | None
+        >>> path_fields(Run)
+        {'out': <PathKind.OUTPUT: 'output'>, 'init_from': <PathKind.INPUT: 'input'>}
+    """
+    found: dict[str, PathKind] = {}
+    model = settings if isinstance(settings, type) else type(settings)
+    for name, field in model.model_fields.items():
+        parts = [*field.metadata, *_parts(field.annotation)]
+        groups = [part for part in parts if isinstance(part, type) and issubclass(part, Settings)]
+        if not isinstance(settings, type):
+            value = getattr(settings, name)
+            groups = [value] if isinstance(value, Settings) else []
+        found |= {name: part for part in parts if isinstance(part, PathKind)}
+        for group in groups:
+            found |= {f"{name}.{key}": kind for key, kind in path_fields(group).items()}
+    return found
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """An annotation and all that it is composed of: members of unions, items of lists, metadata."""
+    return [annotation, *(part for argument in get_args(annotation) for part in _parts(argument))]
+
+
+def replace_paths(settings: S, change: Callable[[str], str]) -> S:
+    """A copy in which every path of a file that is read is replaced by what ``change`` makes of it.
+
+    Example:
+        >>> class Teacher(Settings):
+        ...     ckpt: FilePaths | None
+        >>> replace_paths(Teacher(ckpt=["a.ckpt", "b.ckpt"]), lambda path: f"/runs/{path}").ckpt
+        ['/runs/a.ckpt', '/runs/b.ckpt']
+    """
+    kinds, new = path_fields(settings), {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            new[name] = replace_paths(value, change)
+        elif kinds.get(name) is PathKind.INPUT and value is not None:
+            new[name] = [change(path) for path in value] if isinstance(value, list) else change(value)
+    return settings.model_copy(update=new)

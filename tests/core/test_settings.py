@@ -1,0 +1,202 @@
+"""Settings: what is accepted, and the one line that says what is wrong."""
+
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from pydantic import Field, model_validator
+
+from facekp.core.errors import UserError
+from facekp.core.settings import (
+    Count,
+    FilePaths,
+    Fraction,
+    FractionBelowOne,
+    NewPath,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Settings,
+    Text,
+    did_you_mean,
+    one_of,
+    parse,
+)
+
+
+class Inner(Settings):
+    mode: Literal["fast", "slow"] = "fast"
+    stride: Literal[1, 2, 4] = 1
+    level: Literal["auto"] | PositiveCount = "auto"
+    offsets: dict[str, float] | None = None
+
+
+class Outer(Settings):
+    inner: Inner = Inner()
+    other: Inner | None = None
+    lr: Positive = 1e-3
+    epochs: PositiveCount = 1
+    rows: Count | None = None
+    flip: Fraction = 0.5
+    momentum: FractionBelowOne = 0.0
+    decay: NonNegative = 0.0
+    debug: bool = False
+    device: Text = "cpu"
+    ckpt: FilePaths = "a.ckpt"
+    out: NewPath = "out"
+    betas: tuple[FractionBelowOne, FractionBelowOne] = (0.9, 0.999)
+    scales: list[Positive] = [1.0]
+    size: Annotated[int, Field(ge=32, le=1024, multiple_of=4)] = 96
+
+    @model_validator(mode="after")
+    def _check_epochs(self):
+        if self.epochs > 100 and self.debug:
+            raise ValueError("epochs: at most 100 with debug=true; set debug=false")
+        return self
+
+
+def refused(values: Any, prefix: str = "") -> str:
+    with pytest.raises(UserError) as error:
+        parse(Outer, values, prefix)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lr", 0, "lr=0: must be greater than 0"),
+        ("lr", "fast", "lr=fast: must be a number"),
+        ("lr", "1", "lr='1': must be a number"),
+        ("lr", True, "lr=true: must be a number"),
+        ("lr", None, "lr=null: must be a number"),
+        ("lr", float("nan"), "lr=nan: must be a finite number"),
+        ("lr", float("inf"), "lr=inf: must be a finite number"),
+        ("epochs", 0, "epochs=0: must be at least 1"),
+        ("epochs", 1.5, "epochs=1.5: must be a whole number"),
+        ("epochs", 2.0, "epochs=2.0: must be a whole number"),
+        ("epochs", True, "epochs=true: must be a whole number"),
+        ("rows", -1, "rows=-1: must be at least 0"),
+        ("flip", 1.1, "flip=1.1: must be at most 1"),
+        ("momentum", 1, "momentum=1: must be less than 1"),
+        ("decay", -0.5, "decay=-0.5: must be at least 0"),
+        ("debug", "abc", "debug=abc: must be true or false"),
+        ("debug", 1, "debug=1: must be true or false"),
+        ("device", "", "device='': must not be empty"),
+        ("device", 3, "device=3: must be a text (quote it if it looks like a number)"),
+        ("size", 28, "size=28: must be at least 32"),
+        ("size", 97, "size=97: must be a multiple of 4"),
+        (
+            "out",
+            "a b",
+            "out=a b: must be a path of letters, digits and ./_-~@+% only: no =, commas, brackets or blanks",
+        ),
+    ],
+)
+def test_a_wrong_type_or_range_is_named_with_key_and_value(key, value, message):
+    assert refused({key: value}) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ckpt", 5, "ckpt=5: must be a text (quote it if it looks like a number) or a list, e.g. [A,B]"),
+        ("ckpt", [5], "ckpt.0=5: must be a text (quote it if it looks like a number)"),
+        ("ckpt", ["a", ""], "ckpt.1='': must not be empty"),
+        ("betas", 0.9, "betas=0.9: must be a list, e.g. [A,B]"),
+        ("betas", [0.9], "betas=[0.9]: entry 2 is missing"),
+        ("betas", [0.9, 1], "betas.1=1: must be less than 1"),
+        ("scales", [1, -1], "scales.1=-1: must be greater than 0"),
+        ("scales", None, "scales=null: must be a list, e.g. [A,B]"),
+    ],
+)
+def test_lists_and_unions_name_the_entry_that_is_wrong(key, value, message):
+    assert refused({key: value}) == message
+
+
+def test_an_empty_list_needs_an_entry():
+    assert refused({"ckpt": []}).endswith("must have at least one entry")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "slo"}, "inner.mode=slo: choose one of fast, slow; did you mean slow?"),
+        ({"mode": None}, "inner.mode=null: choose one of fast, slow"),
+        ({"stride": 3}, "inner.stride=3: choose one of 1, 2, 4"),
+        ({"stride": True}, "inner.stride=true: choose one of 1, 2, 4"),
+        ({"stride": 2.0}, "inner.stride=2.0: choose one of 1, 2, 4"),
+        ({"level": "never"}, "inner.level=never: choose one of auto or a whole number"),
+        ({"level": 0}, "inner.level=0: choose one of auto or at least 1"),
+        ({"offsets": {"my-source": "x"}}, "inner.offsets.my-source=x: must be a number"),
+        ({"offsets": 3}, "inner.offsets=3: must be a group of settings"),
+    ],
+)
+def test_choices_of_a_nested_group_are_listed(values, message):
+    assert refused({"inner": values}) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"momentun": 0.9}, "momentun: unknown key; did you mean momentum?"),
+        ({"learning_rate": 1}, "learning_rate: unknown key; did you mean lr?"),
+        ({"inner": {"strid": 2}}, "inner.strid: unknown key; did you mean stride?"),
+        ({"inner": {"zzz": 2}}, "inner.zzz: unknown key; the keys here are mode, stride, level, offsets"),
+        ({"other": {"mod": 2}}, "other.mod: unknown key; did you mean mode?"),
+        ({1: 2, "lr": 0}, "1: unknown key"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_name(values, message):
+    assert refused(values).startswith(message)
+
+
+def test_a_group_that_is_no_group_is_one_line():
+    assert refused({"inner": None}) == "inner=null: must be a group of settings"
+    assert refused({"inner": 5}, "train") == "train.inner=5: must be a group of settings"
+    assert refused(None, "augment") == "augment=null: must be a group of settings"
+    assert refused([1]) == "must be a group of settings"
+
+
+def test_a_missing_value_says_how_to_give_it():
+    class Needed(Settings):
+        out: NewPath
+
+    with pytest.raises(UserError, match=r"^export\.out: is missing; give it as export\.out=VALUE$"):
+        parse(Needed, {}, "export")
+
+
+def test_a_rule_over_several_keys_shows_its_message_without_the_whole_group():
+    assert refused({"epochs": 200, "debug": True}) == "epochs: at most 100 with debug=true; set debug=false"
+    assert refused({"epochs": 200, "debug": True}, "trainer").startswith("trainer: epochs: at most 100")
+
+
+def test_a_long_value_is_shortened():
+    assert refused({"lr": "x" * 500}).startswith(f"lr={'x' * 77}...: ")
+
+
+def test_valid_values_are_kept_and_frozen():
+    settings = parse(Outer, {"lr": 1, "betas": [0.5, 0.6], "inner": {"stride": 2}, "ckpt": ["a", "b"]})
+    assert (settings.lr, settings.betas, settings.inner.stride, settings.ckpt) == (1.0, (0.5, 0.6), 2, ["a", "b"])
+    with pytest.raises(ValueError, match="frozen"):
+        settings.lr = 2.0
+
+
+def test_plain_values_survive_yaml():
+    settings = parse(Outer, {"betas": [0.5, 0.6], "inner": {"offsets": {"dense": 0.2}}, "rows": 3})
+    assert parse(Outer, yaml.safe_load(yaml.safe_dump(settings.plain()))) == settings
+
+
+def test_replaced_values_are_checked():
+    settings = Outer().replaced(lr=0.5, inner={"stride": 4})
+    assert (settings.lr, settings.inner.stride, settings.flip) == (0.5, 4, 0.5)
+    with pytest.raises(UserError, match="lr=-1: must be greater than 0"):
+        Outer().replaced(lr=-1)
+
+
+def test_names_are_suggested_by_similarity_synonym_and_last_part():
+    assert did_you_mean("trainer.max_epoch", ["trainer.max_epochs", "lr"]) == "; did you mean trainer.max_epochs?"
+    assert did_you_mean("max_epoch", ["trainer.max_epochs", "lr"]) == "; did you mean trainer.max_epochs?"
+    assert did_you_mean("checkpoint", ["ckpt", "out"]) == "; did you mean ckpt?"
+    assert did_you_mean("zebra", ["ckpt", "out"]) == ""
+    assert one_of(["mse", "wing"], "mses") == "choose one of mse, wing; did you mean mse?"
