@@ -25,9 +25,14 @@ def test_the_file_is_replaced_only_when_the_block_ends(tmp_path):
 def test_an_error_in_the_block_keeps_the_old_file_and_leaves_no_draft(tmp_path, stop):
     path = tmp_path / "b.txt"
     path.write_text("old")
-    with pytest.raises(stop), atomic(path) as draft:
-        draft.write_text("half")
-        raise stop
+
+    def write_half():
+        with atomic(path) as draft:
+            draft.write_text("half")
+            raise stop
+
+    with pytest.raises(stop):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

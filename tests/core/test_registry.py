@@ -1,4 +1,4 @@
-"""Registries: names from facekp, from plug-in modules and from installed packages; their settings and their mistakes."""
+"""Registries: names from facekp, plug-in modules and installed packages; their settings and their mistakes."""
 
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
