@@ -20,8 +20,8 @@ run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest -n 2
 
-lint: $(STAMP)  ## ruff and the type checker
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: $(STAMP)  ## ruff, the type checker, and the packages' order
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -7,7 +7,8 @@ A decoder is a function ``(maps, cell, sigma) -> positions`` registered in `DECO
     sigma      of the target's Gaussian, in cells
     positions  float64 (N, 2), (x, y) in cells; an integer is a cell's centre
 
-`facekp.functional.heatmap` does the rest: pixels, empty maps, confidence. Axes: N maps, h x w cells, M cells of a window.
+`facekp.functional.heatmap` does the rest: pixels, empty maps, confidence. Axes: N maps, h x w cells, M cells of a
+window.
 
 The error of a rule is given for clean maps of any sigma from 0.5 to 5 cells: the larger of x and y, worst case. Labels
 reach the image's edge W. At stride 1 that is a whole cell beyond the last one, at stride 4 five eighths.
@@ -257,7 +258,7 @@ def _limit_curvature(fitted: Tensor, assumed: Tensor) -> Tensor:
 
 
 def _fit_logarithm(values: Tensor, basis: Tensor, assumed: Tensor) -> Tensor:
-    """(N, 4): Guo's fit to the logarithm, squared values as weights; the assumed curvature where the cells are empty."""
+    """(N, 4): Guo's fit to the logarithm, squared values as weights; the assumed curvature where cells are empty."""
     weight = values.clamp_min(0) ** 2
     excess = values.clamp_min(1e-30).log() - basis @ assumed
     ridge = basis.new_tensor([1e-20, 1e-20, 1e-20, 1e-13]).expand(values.shape[0], 4)
