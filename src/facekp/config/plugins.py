@@ -60,8 +60,7 @@ def import_plugins(names: Iterable[str]) -> None:
         UserError: there is no such module, or it can't be imported.
     """
     for name in names:
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.append(os.getcwd())
+        search_working_directory()
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -74,6 +73,12 @@ def import_plugins(names: Iterable[str]) -> None:
             raise
         except Exception as error:  # the plug-in's own code
             raise UserError(f"plugins=[{name}]: can't be imported: {type(error).__name__}: {error}") from error
+
+
+def search_working_directory() -> None:
+    """Let modules of the working directory be imported, as `python -m` does and an installed command does not."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:

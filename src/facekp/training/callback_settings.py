@@ -1,0 +1,24 @@
+"""Settings of the group ``callbacks``; this module imports neither torch nor Lightning."""
+
+from __future__ import annotations
+
+from facekp.core.settings import Count, Fraction, PositiveCount
+from facekp.training.targets import SettingsWithTargets
+
+
+class CallbackSettings(SettingsWithTargets):
+    """What runs beside the training loop.
+
+    Callbacks of other packages are added as ``callbacks.NAME._target_=package.Class`` (`facekp.training.targets`).
+
+    Attributes:
+        progress: show a progress bar.
+        ema: decay of the running average of the weights, which is then validated and kept; None: no average.
+        patience: stop after this many validations without a lower RMSE; None: never.
+        pictures: number of faces in the run's pictures; 0: no pictures.
+    """
+
+    progress: bool
+    ema: Fraction | None
+    patience: PositiveCount | None
+    pictures: Count

@@ -1,0 +1,1 @@
+"""Callbacks: curves, checkpoints, averaged weights, validation results. `facekp.training.observers` builds them."""
