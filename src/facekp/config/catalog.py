@@ -35,11 +35,13 @@ class Group:
         name: such as ``optimizer``.
         default: the choice of the command; None: no choice.
         choices: names of all files.
+        several: whether a list of choices can be given, ``logger=[csv,wandb]``: the defaults list has a list too.
     """
 
     name: str
     default: str | None
     choices: list[str] = field(default_factory=list)
+    several: bool = False
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:
@@ -117,7 +119,8 @@ class Catalog:
             ((name, choice),) = default.items()
             name = str(name).removeprefix("optional ")
             if not name.startswith("override "):
-                yield Group(name, choice, self.choices(name))
+                several = isinstance(choice, list)
+                yield Group(name, choice[0] if several else choice, self.choices(name), several)
 
     def choices(self, group: str) -> list[str]:
         """Names of the files of a group, in folders below it too, and of plug-ins."""

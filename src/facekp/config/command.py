@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from facekp.config.catalog import Catalog, config_folders
+from facekp.config.catalog import Catalog, Group, config_folders
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
 from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, store_choices
@@ -34,6 +34,7 @@ S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
 HELP = ("--help", "-h")
+ADDED_KEY = re.compile(r"(callbacks|logger)\.\w+\.")  # callbacks.NAME._target_=CLASS; Hydra adds keys only with ++
 
 
 class CommandSettings(Settings):
@@ -65,7 +66,7 @@ def run_command(
         if any(argument in HELP for argument in _options(sys.argv[1:])):
             print(help_text(config_name, sys.argv[1:]))
             return
-        sys.argv[1:] = rewrite(sys.argv[1:])
+        sys.argv[1:] = [f"++{word}" if ADDED_KEY.match(word) else word for word in rewrite(sys.argv[1:])]
         catalog = _load_plugins(config_name, sys.argv[1:], folders)
         _check_choices(catalog, sys.argv[1:])
         OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
@@ -118,18 +119,21 @@ def _check_choices(catalog: Catalog, arguments: Sequence[str]) -> None:
     for argument in _options(arguments):
         name, equals, value = argument.partition("=")
         group = catalog.groups.get(name)
-        if group is None or not equals or re.search(r"[\[\](){}$'\"]", value):
+        if group is None or not equals or re.search(r"[(){}$'\"]", value):
             continue
-        for choice in value.split(","):
-            choice = choice.strip().removesuffix(".yaml")
-            if choice == "null" and group.default is None:
-                continue
-            if choice not in group.choices:
-                hint = "none" if choice == "null" and "none" in group.choices else None
-                meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
-                raise UserError(
-                    f"{name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}"
-                )
+        for job in re.findall(r"\[[^\[\]]*\]|[^,\[\]]+", value):  # A,B of a sweep; each a name or a list of names
+            if job.startswith("[") and not group.several:
+                raise UserError(f"{name}={job}: takes one choice, not a list; choose one of {', '.join(group.choices)}")
+            for choice in job.strip("[]").split(","):
+                _check_choice(group, choice.strip().removesuffix(".yaml"))
+
+
+def _check_choice(group: Group, choice: str) -> None:
+    if choice in group.choices or (choice == "null" and group.default is None):
+        return
+    hint = "none" if choice in ("null", "") and "none" in group.choices else None
+    meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
+    raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
 
 
 def _set_up_logging() -> None:

@@ -27,7 +27,8 @@ def render_help(catalog: Catalog, program: str, choices: Mapping[str, str | None
         lines += ["", "Groups (GROUP=NAME; * is chosen now):"]
         for name, group in catalog.groups.items():
             words = [f"*{choice}" if choice == chosen[name] else choice for choice in group.choices]
-            lines += _columns(name, ", ".join(words), width, indent=18)
+            several = f"; several: {name}=[A,B]" if group.several else ""
+            lines += _columns(name, ", ".join(words) + several, width, indent=18)
     entries = catalog.entries(choices)
     lines += ["", "Settings (key=default):"]
     last = ""
