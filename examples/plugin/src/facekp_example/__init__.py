@@ -1,0 +1,5 @@
+"""An example plug-in of facekp; ``plugins=[facekp_example]`` imports this module, which registers everything."""
+
+from facekp_example import augmentation, decoder, detector, loss, metric, network, optimizer, reader, schedule
+
+__all__ = ["augmentation", "decoder", "detector", "loss", "metric", "network", "optimizer", "reader", "schedule"]

@@ -1,0 +1,35 @@
+"""--help lists what a command does, its groups with their choices, and its keys with default and meaning."""
+
+import pytest
+
+from facekp.__main__ import COMMANDS
+from facekp.config.catalog import Catalog
+from facekp.config.help import render_help
+from facekp.config.location import CONF_DIR
+from tests.conftest import facekp
+
+
+def test_the_chosen_choice_is_marked_and_its_keys_are_shown():
+    text = render_help(Catalog("train", [CONF_DIR]), "facekp train", {"scheduler": "onecycle"})
+    assert text.startswith("usage: facekp train [key=value ...]")
+    assert "*onecycle" in text
+    assert "constant, cosine, *onecycle" in text
+    assert "scheduler.warmup=0.1" in text
+    assert "lr=1e-3" in text
+
+
+def test_no_line_is_wider_than_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = render_help(Catalog("train", [CONF_DIR]), "facekp train")
+    long = [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()]
+    assert long == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_without_hydra_s_words(command, tmp_path):
+    shown = facekp(command, "--help", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("usage: ")
+    assert command in shown.stdout.splitlines()[0]
+    assert "powered by Hydra" not in shown.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,107 @@
+"""Plug-ins: modules of plugins=, entry points, and the choices they bring."""
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from facekp.config import plugins
+from facekp.config.plugins import import_plugins, named_plugins, plugin_choices
+from facekp.core.errors import UserError
+from facekp.functional.losses import LOSSES
+
+MODULE = """
+from facekp.functional.losses import LOSSES
+
+@LOSSES.register("{name}")
+def {name}(raw, target, cells, gamma: float = 2.0, *, power: int):
+    return raw
+"""
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """The registry of losses, restored afterwards."""
+    monkeypatch.setattr(LOSSES, "entries", dict(LOSSES.entries))
+    monkeypatch.setattr(LOSSES, "own_settings", dict(LOSSES.own_settings))
+    return LOSSES
+
+
+@pytest.fixture
+def module_here(tmp_path, monkeypatch):
+    """Write a plug-in into the working directory; its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != ""])
+
+    def write(name, text=MODULE):
+        (tmp_path / f"{name}.py").write_text(text.format(name=name))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], []),
+        (["plugins=[a,b.c]"], ["a", "b.c"]),
+        (["lr=1", "+plugins=[a]"], ["a"]),
+        (["plugins=a"], ["a"]),
+        (["plugins=[a]", "plugins=[b]"], ["b"]),
+    ],
+)
+def test_the_last_plugins_of_the_command_line_counts(arguments, names):
+    assert named_plugins(arguments) == names
+
+
+@pytest.mark.parametrize("value", ["3", "{a: b}", "[[a]]"])
+def test_something_else_than_module_names_is_refused(value):
+    with pytest.raises(UserError, match="list of module names"):
+        named_plugins([f"plugins={value}"])
+
+
+def test_a_module_of_the_working_directory_registers_and_becomes_a_choice(module_here, losses):
+    import_plugins([module_here("facekp_test_loss")])
+    choices = plugin_choices(["facekp_test_loss"])
+    assert choices["loss"]["facekp_test_loss"] == {
+        "name": "facekp_test_loss",
+        "activation": "softmax",
+        "gamma": 2.0,
+        "power": "???",
+    }
+    assert losses.origin("facekp_test_loss") == {"name": "facekp_test_loss", "module": "facekp_test_loss"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import not_there_at_all", r"plugins=\[broken\]: it needs not_there_at_all, which is not installed"),
+        ("1 / 0", r"plugins=\[broken\]: can't be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_plug_in_that_can_t_be_imported_is_one_line(module_here, text, message):
+    module_here("broken", text)
+    with pytest.raises(UserError, match=message):
+        import_plugins(["broken"])
+
+
+def test_an_unknown_module_is_one_line(module_here):
+    with pytest.raises(UserError, match=r"plugins=\[nowhere\]: no such module"):
+        import_plugins(["nowhere"])
+
+
+def test_entry_points_of_installed_packages_are_choices_without_plugins(module_here, losses, monkeypatch):
+    name = module_here("facekp_test_entry")
+    sys.path.append(".")
+    found = EntryPoint(name, f"{name}:{name}", "facekp.losses")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [found] if group == "facekp.losses" else [])
+    monkeypatch.setattr(losses, "_installed", lambda: {name: found})
+    assert name not in sys.modules
+    assert plugin_choices([])["loss"][name]["gamma"] == 2.0
+    assert losses.parse({"name": name, "power": 3}).power == 3
+
+
+def test_without_plug_ins_nothing_is_imported(monkeypatch):
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
+    assert plugin_choices([]) == {}
