@@ -1,4 +1,4 @@
-"""What tests share: the scheme, a few drawn faces, a sample of the competition's files, composed configs, processes."""
+"""What tests share: a landmark scheme, drawn faces, a sample of the competition's files, composed configs, commands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores; child processes inherit it
+os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores; child processes inherit this
 os.environ["WANDB_MODE"] = "offline"  # nothing is ever sent
 
 import numpy as np
@@ -20,16 +20,21 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from facekp.config import command as cli
-from facekp.config.command import plain
+from facekp.config.command import plain_values
 from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
 
+if TYPE_CHECKING:
+    from facekp.training.settings import TrainSettings
+
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).resolve().parents[1]
+FIXTURES = REPOSITORY / "tests" / "fixtures" / "v0_1"  # written by facekp 0.1
 SHARED = REPOSITORY.parent / "shared" / "data"
 TINY = [  # a training of seconds
     "data=synthetic",
@@ -39,7 +44,7 @@ TINY = [  # a training of seconds
     "trainer.max_epochs=2",
     "callbacks.progress=false",
     "callbacks.pictures=0",
-    "decoder.floor=0",  # the network's own answers, however unsure
+    "decoder.floor=0",  # the network's predictions, however low their confidence
 ]
 
 
@@ -80,7 +85,7 @@ def _pixels(archive: str, rows: np.ndarray) -> list[str]:
     with zipfile.ZipFile(SHARED / archive) as file:
         names = sorted(file.namelist())
         grey = [np.asarray(image.open(io.BytesIO(file.read(names[row]))).convert("L")) for row in rows]
-    return [" ".join(map(str, one.ravel().tolist())) for one in grey]
+    return [" ".join(map(str, pixels.ravel().tolist())) for pixels in grey]
 
 
 @pytest.fixture(scope="session")
@@ -92,14 +97,26 @@ def seed_weights() -> Path:
     return path
 
 
-def config_of(*overrides: str, name: str = "train") -> dict[str, Any]:
-    """The config that a command line composes."""
+def composed(*overrides: str, name: str = "train") -> DictConfig:
+    """What Hydra composes of a command line, without Hydra's own part."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return plain(compose(name, overrides=list(overrides)))
+        return compose(name, overrides=list(overrides))
+
+
+def config_of(*overrides: str, name: str = "train") -> dict[str, Any]:
+    """The composed config as plain values."""
+    return plain_values(composed(*overrides, name=name))
+
+
+def settings_of(*overrides: str) -> TrainSettings:
+    """The settings of a training that a command line composes."""
+    from facekp.training.run import read_train_settings
+
+    return read_train_settings(composed(*overrides))
 
 
 def facekp(command: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m facekp.<command>`` as a user would, in a process of its own."""
+    """Run ``python -m facekp.<command>`` in a new process, as a user would."""
     return subprocess.run(
         [sys.executable, "-m", f"facekp.{command}", *arguments],
         cwd=cwd,
@@ -117,7 +134,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from facekp.training.setup import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    figures = train(config_of(*TINY, "callbacks.pictures=4"), folder)
+    figures = train(settings_of(*TINY, "callbacks.pictures=4"), folder)
     assert figures["rmse"] != figures["mean_face"]["rmse"]
     assert pd.read_csv(folder / "predictions.csv").groupby("keypoint")["x"].nunique().min() > 1
     return folder
@@ -125,7 +142,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_here(monkeypatch, tmp_path, capfd):
-    """Run an entry point in this process, in tmp_path; give back its exit code and its stderr."""
+    """Run a command in this process, in tmp_path; the fixture returns its exit code and its stderr."""
 
     def run(name, task, *arguments):
         monkeypatch.chdir(tmp_path)
@@ -144,5 +161,5 @@ def run_here(monkeypatch, tmp_path, capfd):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first, so that no worker is left alone with them at the end."""
+    """Run the longest tests first, so that one worker does not end with them alone."""
     items.sort(key=lambda item: item.path.name not in ("test_readme.py", "test_tutorial.py", "test_export.py"))

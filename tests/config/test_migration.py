@@ -20,6 +20,9 @@ def test_values_that_an_older_version_wrote_stay(name):
     old = written(name)
     new = migrate(old)
 
+    assert old.pop("logger") == {"name": "csv"}
+    assert new["logger"] == {"csv": True}
+
     def check(before, after):
         for key, value in before.items():
             if isinstance(value, dict):
@@ -54,6 +57,20 @@ def test_the_first_runs_had_other_names_and_no_teacher():
     assert new["trainer"]["precision"] == "32-true"
     assert new["model"]["network"]["block"] == "bottleneck"
     assert new["teacher"]["ckpt"] is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"name": "none"}, {"csv": False}),
+        ({"name": "tensorboard"}, {"csv": True, "tensorboard": True}),
+        ({"name": "wandb", "project": "p"}, {"csv": True, "wandb": True, "project": "p", "tags": [], "faces": 6}),
+    ],
+)
+def test_a_logger_s_name_becomes_its_switch(old, new):
+    logger = migrate({"logger": old})["logger"]
+    assert "name" not in logger
+    assert new.items() <= logger.items()
 
 
 def test_what_is_no_training_gets_no_groups_of_one():

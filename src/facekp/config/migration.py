@@ -54,10 +54,17 @@ ADDED: dict[str, Any] = {
 ADDED_TO_CHOICE: dict[tuple[str, str], dict[str, Any]] = {
     ("model.network", "hourglass"): {"block": "bottleneck"},
     ("loss", "mse"): {"foreground": 0.0},
-    ("logger", "wandb"): {"tags": [], "faces": 6, "patience": 120},
 }
 
 NO_TEACHER = {"ckpt": None, "weight": 1.0, "unlabelled": False, "drop": None, "seen": False}
+
+# A run had one logger with a name; now each logger has a switch.
+LOGGERS: dict[str, dict[str, Any]] = {
+    "none": {"csv": False},
+    "csv": {"csv": True},
+    "tensorboard": {"csv": True, "tensorboard": True},
+    "wandb": {"csv": True, "wandb": True, "tags": [], "faces": 6, "patience": 120},
+}
 
 # Short names of precisions that Lightning understands, and the names that the settings allow.
 PRECISIONS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
@@ -91,6 +98,8 @@ def migrate(config: dict[str, Any]) -> dict[str, Any]:
         if group is not None and group.get("name") == choice:
             for name, value in values.items():
                 group.setdefault(name, deepcopy(value))
+    if isinstance(logger := new.get("logger"), dict) and logger.get("name") in LOGGERS:
+        new["logger"] = {**LOGGERS[logger.pop("name")], **logger}
     new.setdefault("plugins", [])
     if isinstance(trainer := new.get("trainer"), dict):
         new.setdefault("teacher", dict(NO_TEACHER))

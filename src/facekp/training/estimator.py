@@ -109,7 +109,9 @@ class KeypointEstimator(LightningModule):
     def on_train_epoch_end(self) -> None:
         loss = self.trainer.callback_metrics["train/loss"]
         if not loss.isfinite():
-            raise UserError(f"training diverged: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}")
+            raise UserError(
+                f"training diverged: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}"
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predicted points (N, K, 2) in pixels and their confidence (N, K), for callbacks."""

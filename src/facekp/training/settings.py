@@ -139,19 +139,14 @@ class TrainSettings(CommandSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._check_data()
+        self._check_batch_size()
         self._check_teacher()
         self._check_loss()
         self._check_trainer()
         self._check_rate_search()
         return self
 
-    def _check_data(self) -> None:
-        if self.data.fold >= self.data.folds:
-            raise ValueError(
-                f"data.fold={self.data.fold}: with data.folds={self.data.folds} it must be one of "
-                f"0 to {self.data.folds - 1}"
-            )
+    def _check_batch_size(self) -> None:
         processes = self.trainer.processes
         if processes is not None and self.data.batch_size < processes:
             raise ValueError(
@@ -179,8 +174,8 @@ class TrainSettings(CommandSettings):
         trainer = self.trainer
         if trainer.check_val_every_n_epoch > trainer.max_epochs:
             raise ValueError(
-                f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: no epoch would be validated; choose "
-                f"at most trainer.max_epochs={trainer.max_epochs}"
+                f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: no epoch would be validated; "
+                f"choose at most trainer.max_epochs={trainer.max_epochs}"
             )
         if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
             raise ValueError("trainer.precision=16-mixed: needs a GPU; choose bf16-mixed or 32-true")

@@ -1,0 +1,61 @@
+"""The rows of a training: split into folds, and with a teacher's predictions where there is a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from facekp.data.datamodule import FaceData, check_split
+from facekp.data.split import assign_folds, inseparable_groups
+from facekp.data.table import FaceTable
+from facekp.runs.frames import split_frame
+from facekp.training.distillation import build_distillation
+from facekp.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads.
+
+    Attributes:
+        module: the batches.
+        split: the set of every row, for split.csv (`facekp.runs.frames.split_frame`).
+        trained_teacher: int64 hashes of the images that trained the teachers; empty without a teacher.
+    """
+
+    module: FaceData
+    split: pd.DataFrame
+    trained_teacher: np.ndarray
+
+
+def build_data(table: FaceTable, settings: TrainSettings) -> TrainingData:
+    """Split the rows of a table, and let the teachers predict.
+
+    Raises:
+        UserError: the fold can't be held out, no row is left to train on, or a teacher is not allowed.
+    """
+    data = settings.data
+    groups = inseparable_groups(table)
+    fold_of = assign_folds(groups, table.source, data.folds, data.split_seed)
+    check_split(table, fold_of, data.fold, settings.subset)
+    rows, teacher_points, trained_teacher = table, None, np.empty(0, dtype=np.int64)
+    if settings.teacher.ckpt is not None:
+        distillation = build_distillation(table, fold_of, settings.teacher, data)
+        rows, fold_of = distillation.table, distillation.fold_of
+        teacher_points, trained_teacher = distillation.teacher_points, distillation.trained_on
+    module = FaceData(
+        table=rows,
+        fold_of=fold_of,
+        fold=data.fold,
+        subset=settings.subset,
+        batch_size=data.batch_size,
+        augmentation=settings.augment,
+        seed=settings.seed,
+        teacher_points=teacher_points,
+        offsets=data.offsets,
+    )
+    train_rows = module.train_rows[module.train_rows < len(table)]  # later rows are unlabelled images of other files
+    split = split_frame(table, fold_of[: len(table)], groups, train_rows, module.val_rows)
+    return TrainingData(module, split, trained_teacher)

@@ -1,0 +1,99 @@
+"""The estimator at the start of a training: a new model, or one with the weights of a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facekp.core.errors import UserError
+from facekp.data.split import image_hashes
+from facekp.data.table import FaceTable
+from facekp.functional.metrics import mean_face
+from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from facekp.models.keypoint_model import KeypointModel
+from facekp.models.transfer import copy_matching
+from facekp.networks.cpu import optimize_for_cpu
+from facekp.training.dataset import TrainingData
+from facekp.training.estimator import KeypointEstimator
+from facekp.training.settings import FIND, TrainSettings
+
+log = logging.getLogger(__name__)
+UNTIL_FOUND = 1e-3  # learning rate of an estimator while lr=find has not found one
+
+
+def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from: Path | None) -> KeypointEstimator:
+    """The estimator with its initial weights.
+
+    Args:
+        dataset: the rows of the training, and the images that trained a teacher.
+        settings: of the training.
+        resume_from: last checkpoint of the run that is resumed; it replaces ``init_from``. The weights themselves are
+            restored by the Trainer.
+
+    Raises:
+        UserError: a checkpoint can't be loaded or does not fit, or a setting is refused.
+    """
+    data = dataset.module
+    table = data.table
+    model = KeypointModel(
+        keypoints=table.keypoints,
+        size=table.size,
+        settings=settings.model,
+        activation=settings.loss.activation,
+        decoder=settings.decoder,
+        offsets=settings.data.offsets,
+    )
+    path = resume_from or settings.init_from
+    start = load_checkpoint(path) if path is not None else None
+    if start is not None:
+        _take_weights(model, start)
+        _warn_if_seen(start, table.take(data.val_rows))
+    others = table.without(data.val_rows)  # includes rows that subset= leaves out of training
+    face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
+    model.mean_face = torch.where(face.isnan(), model.mean_face, face)
+    if settings.trainer.fast_cpu:
+        optimize_for_cpu(model.network)
+    trained_start = np.empty(0, dtype=np.int64) if start is None else start.trained_on
+    return KeypointEstimator(
+        model=model,
+        loss=settings.loss,
+        lr=UNTIL_FOUND if settings.lr == FIND else float(settings.lr),
+        optimizer=settings.optimizer,
+        scheduler=settings.scheduler,
+        teacher_weight=settings.teacher.weight,
+        trained_before=None if trained_start is None else np.concatenate((trained_start, dataset.trained_teacher)),
+        config=settings.plain(),
+    )
+
+
+def _take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
+    """Copy the tensors of a checkpoint that fit into the model, and log which.
+
+    Raises:
+        UserError: no tensor of the network fits.
+    """
+    report = copy_matching(model, start)
+    if not any(name.startswith("network.") for name in (*report.taken, *report.partly)):
+        raise UserError(
+            f"init_from={start.path}: no weight of its network {start.model.settings.network.name} fits model= here; "
+            "choose the same model, or init_from=null"
+        )
+    if report.partly or report.left:
+        log.info("init_from=%s: %s", start.path, report)
+        for name in report.left:
+            log.info("  left as initialised: %s", name)
+
+
+def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:
+    """Warn of initial weights that were trained on validation images."""
+    seen = 0 if start.trained_on is None else np.isin(image_hashes(held_out.images), start.trained_on).sum()
+    if seen:
+        log.warning(
+            "%s: %d of the %d validation images trained it; this run's scores say nothing about new faces",
+            start.path,
+            seen,
+            len(held_out),
+        )

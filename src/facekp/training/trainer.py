@@ -1,0 +1,58 @@
+"""Lightning's Trainer for a run, with its errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from facekp.config.command import one_line
+from facekp.core.errors import UserError
+from facekp.training.callbacks.checkpoints import AtomicCheckpointIO
+from facekp.training.settings import TrainerSettings
+
+
+def build_trainer(
+    settings: TrainerSettings, folder: Path, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], progress: bool
+) -> pl.Trainer:
+    """The Trainer of a run.
+
+    Args:
+        settings: options of the Trainer.
+        folder: of the run.
+        callbacks: called in this order.
+        loggers: Lightning's loggers.
+        progress: whether a callback shows a progress bar.
+
+    Raises:
+        UserError: Lightning refuses the settings, e.g. because there is no GPU.
+    """
+    with trainer_errors():
+        return pl.Trainer(
+            **settings.arguments(),
+            default_root_dir=folder,
+            callbacks=list(callbacks),
+            logger=list(loggers),
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+        )
+
+
+@contextmanager
+def trainer_errors() -> Iterator[None]:
+    """Turn Lightning's complaints about its settings into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {one_line(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"trainer: {one_line(error)}") from error
