@@ -1,7 +1,8 @@
-"""Checkpoints: plain values and tensors that rebuild a model and tell which images trained it.
+"""Checkpoints: plain values and tensors that rebuild a model, and the hashes of the images that trained it.
 
-A file comes in, a `LoadedCheckpoint` goes out. Files are read with ``weights_only=True``; a network is rebuilt from its name in
-facekp's registry, so no code named in a file ever runs. The starting system's published weights are read as well.
+A file comes in, a `LoadedCheckpoint` goes out. Files are read with ``weights_only=True`` and a network is rebuilt from
+its name in `facekp.networks.base.NETWORKS`, so code in a file never runs and nothing that a file names is imported. The
+published weights of the starting system are read as well.
 """
 
 from __future__ import annotations
@@ -18,31 +19,32 @@ import yaml
 from torch import Tensor
 
 from facekp.config.location import CONF_DIR
+from facekp.config.migration import migrate
 from facekp.core.errors import UserError
+from facekp.functional.decoders import DECODERS
 from facekp.models.keypoint_model import KeypointModel
+from facekp.networks.base import NETWORKS
 from facekp.networks.published_weights import published_state_dict
 
-KEY = "facekp"  # of our entry in a Lightning checkpoint
-
-FORMAT = 2  # 1: written by 0.1, whose tensors are named PREFIXES[1] + name
-
+KEY = "facekp"  # of facekp's entry in a Lightning checkpoint
+FORMAT = 2  # 1: written by 0.1, which named the tensors PREFIXES[1] + name
 PREFIXES = {1: "detector.", 2: "model."}  # of the model's tensors in state_dict, by format
-
 PREFIX = PREFIXES[FORMAT]
-
 SHIPPED = Path(__file__).parent / "weights" / "shipped.ckpt"
+
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """What a checkpoint holds beside the optimiser's state.
+    """The content of a checkpoint without the optimiser's state.
 
     Attributes:
         path: the file.
         model: in evaluation mode, on the CPU.
-        trained_on: int64 hashes (`facekp.data.split.image_hashes`) of all images that trained it, those of the
-            checkpoints it started from included; None where the file doesn't tell.
-        config: the resolved training config; empty where the file doesn't tell.
+        trained_on: int64 hashes (`facekp.data.split.image_hashes`) of all images that trained it, including those of
+            the checkpoints it started from; None where the file does not record them.
+        config: the resolved training config with the keys of this version; empty where the file has none.
     """
 
     path: Path
@@ -51,45 +53,62 @@ class LoadedCheckpoint:
     config: dict[str, Any]
 
 
-def describe(model: KeypointModel, trained_on: np.ndarray | None, config: dict[str, Any]) -> dict[str, Any]:
-    """Our entry in a checkpoint: plain dicts, lists, strings, numbers and tensors."""
+def describe(model: KeypointModel, trained_on: np.ndarray | None, config: dict[str, Any]) -> Entry:
+    """Facekp's entry in a checkpoint: plain dictionaries, lists, strings, numbers and tensors.
+
+    Args:
+        model: its settings are kept; its tensors are not part of the entry.
+        trained_on: int64 hashes; None: unknown.
+        config: the resolved training config as plain values.
+    """
     return {
         "format": FORMAT,
-        **model.settings(),
+        **model.to_dict(),
+        "plugins": used_plugins(model),
         "trained_on": None if trained_on is None else torch.from_numpy(np.unique(trained_on)),
         "config": config,
     }
 
 
+def used_plugins(model: KeypointModel) -> list[dict[str, str]]:
+    """The plug-ins that loading the model needs: ``kind``, ``name``, ``module`` and, where installed, ``package``."""
+    used = [(NETWORKS, model.settings.network.name), (DECODERS, model.decoder.rule)]
+    origins = [(registry.kind, registry.origin(name)) for registry, name in used]
+    return [{"kind": kind, **origin} for kind, origin in origins if origin is not None]
+
+
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
-    """Read a checkpoint of this framework, or the starting system's published weights.
+    """Read a checkpoint of facekp, or the starting system's published weights.
 
     Args:
         path: a file, or ``shipped`` for the one inside the package.
 
     Raises:
-        UserError: no such file, no checkpoint, one of another program or of a newer facekp, weights that don't fit.
+        UserError: the file does not exist, is not a checkpoint, was written by another program or a newer facekp, needs
+            a plug-in that is not installed, or its weights do not match its settings.
     """
     path = SHIPPED if str(path) == "shipped" else Path(path)
     raw = read_tensors(path)
-    seed = published_state_dict(raw)
+    published = published_state_dict(raw)
+    entry, state = _read_entry(path, raw) if published is None else _published_entry(published)
     try:
-        entry, state = _own_entry(path, raw) if seed is None else _seed_entry(seed)
-        model = KeypointModel.from_settings(entry)
-        trained_on, config = entry["trained_on"], dict(entry["config"])
-        hashes = None if trained_on is None else trained_on.numpy()
+        entry = migrate_entry(entry)
+        _check_installed(entry)
+        model = KeypointModel.from_dict(entry)
+        trained_on = None if entry["trained_on"] is None else entry["trained_on"].numpy()
+        config = dict(entry["config"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path}: its settings are damaged ({type(error).__name__}: {error}); train it anew") from error
-    if seed is not None:
+    if published is not None:
         state["mean_face"] = model.mean_face
     _load_state(path, model, state)
-    return LoadedCheckpoint(path=path, model=model.eval().requires_grad_(False), trained_on=hashes, config=config)
+    return LoadedCheckpoint(path=path, model=model.eval().requires_grad_(False), trained_on=trained_on, config=config)
 
 
 def load_checkpoints(ckpt: str | list[str]) -> list[LoadedCheckpoint]:
-    """What ``ckpt=`` names: one file, ``shipped``, or a list of them; errors as for `load_checkpoint`."""
+    """Read what ``ckpt=`` names: a file, ``shipped``, or a list of them; errors as for `load_checkpoint`."""
     return [load_checkpoint(path) for path in (ckpt if isinstance(ckpt, list) else [ckpt])]
 
 
@@ -97,19 +116,35 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """The plain content of a torch file.
 
     Raises:
-        UserError: it is missing or no torch file of plain values.
+        UserError: the file is missing, or is not a torch file of plain values.
     """
     if not path.is_file():
-        what = "is a folder; name the .ckpt file in it" if path.is_dir() else "does not exist"
-        raise UserError(f"{path}: {what}")
+        problem = "is a folder; name the .ckpt file in it" if path.is_dir() else "does not exist"
+        raise UserError(f"{path}: {problem}")
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: is no checkpoint of plain values and tensors; give one of facekp.train") from error
-    except Exception as error:  # whatever unpickling makes of foreign bytes
-        raise UserError(f"{path}: is no checkpoint ({_first_line(error)}); give one of facekp.train") from error
+        raise UserError(f"{path}: not a checkpoint of plain values and tensors; give one of facekp.train") from error
+    except Exception as error:  # unpickling foreign bytes raises all sorts of errors
+        raise UserError(f"{path}: not a checkpoint ({_first_line(error)}); give one of facekp.train") from error
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds a {type(raw).__name__}, no checkpoint; give a .ckpt of facekp.train")
+        raise UserError(f"{path}: not a checkpoint, it holds a {type(raw).__name__}; give a .ckpt of facekp.train")
+    return raw
+
+
+def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
+    """`read_tensors` of a checkpoint of facekp; the starting system's published weights are refused.
+
+    Args:
+        path: the file.
+        reason: for the message, why those are refused.
+
+    Raises:
+        UserError: as `read_tensors`, or the file has no entry of facekp.
+    """
+    raw = read_tensors(path)
+    if KEY not in raw:
+        raise UserError(f"{path}: holds the starting system's weights and nothing else; {reason}")
     return raw
 
 
@@ -117,41 +152,43 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
-def _own_entry(path: Path, raw: dict[str, Any]) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    """Our entry in a Lightning checkpoint, and the model's tensors."""
+def _read_entry(path: Path, raw: dict[str, Any]) -> tuple[Entry, dict[str, Tensor]]:
+    """Facekp's entry in a Lightning checkpoint, as it was written, and the model's tensors."""
     entry = raw.get(KEY)
     if not isinstance(entry, dict) or not isinstance(entry.get("format"), int):
         raise UserError(f"{path}: was not written by facekp (no {KEY!r} entry); give a .ckpt of facekp.train")
     if entry["format"] > FORMAT:
-        raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update it")
+        raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update facekp")
     return entry, model_tensors(raw)
 
 
+# Older files.
+
+
+def migrate_entry(entry: Mapping[str, Any]) -> Entry:
+    """Facekp's entry of any older version, with the keys of this one. Keys that every version has may be missing."""
+    parts = {key: entry[key] for key in ("model", "decoder") if key in entry}
+    config = {"config": migrate(entry["config"])} if "config" in entry else {}
+    groups = {key: value for key, value in migrate(parts).items() if key in parts}
+    return {"offsets": {}, "calibration": None, "plugins": [], **entry, **groups, **config, "format": FORMAT}
+
+
 def model_tensors(raw: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The model's tensors in a checkpoint of facekp, by the names that `KeypointModel.state_dict` gives them."""
+    """The model's tensors in a checkpoint of facekp, by their names in `KeypointModel.state_dict`."""
     prefix = PREFIXES[raw[KEY]["format"]]
     return {key.removeprefix(prefix): value for key, value in raw["state_dict"].items() if key.startswith(prefix)}
 
 
 def upgrade_names(raw: dict[str, Any]) -> None:
-    """Rename the tensors of a training checkpoint that an older facekp wrote, in place, to what is used now."""
+    """Rename the tensors of an older training checkpoint to their names now, in place."""
     old = PREFIXES[raw[KEY]["format"]]
-    for state in ("state_dict", "current_model_state"):  # the second one: Lightning's averaged weights
+    for state in ("state_dict", "current_model_state"):  # the second one: the last weights beside averaged ones
         if state in raw and old != PREFIX:
             raw[state] = {PREFIX + k.removeprefix(old) if k.startswith(old) else k: v for k, v in raw[state].items()}
 
 
-def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor]) -> None:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        detail = lines[1].strip() if len(lines) > 1 else lines[0]
-        raise UserError(f"{path}: the weights don't fit their own settings: {detail[:160]}") from error
-
-
-def _seed_entry(state: dict[str, Tensor]) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    """The settings of the starting system, which its file doesn't hold, and its tensors by the model's names."""
+def _published_entry(weights: dict[str, Tensor]) -> tuple[Entry, dict[str, Tensor]]:
+    """The settings of the starting system, which its file does not hold, and its tensors by the model's names."""
 
     def conf(name: str) -> dict[str, Any]:
         return yaml.safe_load((CONF_DIR / f"{name}.yaml").read_text())
@@ -165,4 +202,34 @@ def _seed_entry(state: dict[str, Tensor]) -> tuple[Mapping[str, Any], dict[str, 
         "trained_on": None,
         "config": {},
     }
-    return entry, {f"network.{name}": value for name, value in state.items()}
+    return entry, {f"network.{name}": value for name, value in weights.items()}
+
+
+# Checks.
+
+
+def _check_installed(entry: Entry) -> None:
+    """
+    Raises:
+        UserError: the network or the decoder rule is not installed; the message says which plug-in brings it.
+    """
+    for registry, name in ((NETWORKS, entry["model"]["network"]["name"]), (DECODERS, entry["decoder"]["rule"])):
+        if name in registry:
+            continue
+        origin = next((p for p in entry["plugins"] if (p["kind"], p["name"]) == (registry.kind, name)), None)
+        if origin is None:
+            raise UserError(f"its {registry.kind} {name!r} is not part of this facekp; update facekp")
+        module, package = origin["module"], origin.get("package")
+        made_by, remedy = f"the module {module}", f"give plugins=[{module}]"
+        if package is not None:
+            made_by, remedy = f"the package {package}", f"pip install {package}"
+        raise UserError(f"its {registry.kind} {name!r} comes from {made_by} and is not installed; {remedy}")
+
+
+def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor]) -> None:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        detail = lines[1].strip() if len(lines) > 1 else lines[0]
+        raise UserError(f"{path}: the weights do not match the file's settings: {detail[:160]}") from error

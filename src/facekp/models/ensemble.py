@@ -1,13 +1,12 @@
-"""Checkpoints and exported files applied to a table: points of every row, their mean where several answer.
+"""Checkpoints and exported files, and what they predict for a table: the mean prediction where there are several.
 
-`train`, `evaluate` and `submit` all answer through here, so a run's own figure is the one `evaluate` gives.
+Training, `evaluate` and `submit` predict through `predict_table`, so the metrics of a run are those of `evaluate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,106 +17,113 @@ from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.onnx_model import LoadedOnnx, load_onnx
+from facekp.models.prediction import Prediction, concatenate
+from facekp.models.settings import DecoderOverride
 from facekp.networks.cpu import optimize_for_cpu
 
-# Rows at a time: the maps of wider batches fall out of the cache, and their pages are fetched anew each time.
+# Rows per batch: the heatmaps of larger batches do not fit the CPU's cache.
 BATCH = 16
 
 LoadedModel = LoadedCheckpoint | LoadedOnnx
 
 
-def load_models(ckpt: str | Path | Sequence[str | Path], decoder: Mapping[str, Any] | None = None) -> list[LoadedModel]:
-    """What ``ckpt=`` names where nothing but answers is asked for: checkpoints, ``shipped``, ONNX files, or a list.
+def load_models(ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverride | None = None) -> list[LoadedModel]:
+    """Read what ``ckpt=`` names for prediction: checkpoints, ``shipped``, ONNX files, or a list of them.
 
     Args:
         ckpt: one or several.
-        decoder: settings put over the files' own (`facekp.models.keypoint_model.KeypointModel`); a value of None leaves the own one.
+        decoder: replaces settings of the files' decoders; None keeps them.
 
     Raises:
-        UserError: one can't be read (`facekp.models.checkpoint.load_checkpoint`, `facekp.models.onnx_model.load_onnx`), the decoder is
-            unknown, or an exported file was made with another.
+        UserError: a file can't be read (`facekp.models.checkpoint.load_checkpoint`,
+            `facekp.models.onnx_model.load_onnx`), or an exported file has another decoder.
     """
     paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
-    answerers = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
-    for one in answerers:
-        one.model.override_decoder(decoder or {})
-    return answerers
+    models = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
+    for loaded in models:
+        loaded.model.override_decoder(decoder or DecoderOverride())
+    return models
 
 
-def predict_points(
-    trained: Sequence[LoadedModel], table: FaceTable, source: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The mean answer of checkpoints or exported files.
+def predict_table(
+    models: Sequence[LoadedModel], table: FaceTable, source: np.ndarray | None = None
+) -> Prediction[np.ndarray]:
+    """The mean prediction of checkpoints or exported files for a table.
 
     Args:
-        trained: at least one; all of the table's scheme and image size.
-        table: N rows; labels are not looked at.
-        source: by whose convention, int (N,), or (N, Q) for Q answers a row from one look; None: the rows' own.
+        models: at least one; with the table's scheme and image size.
+        table: N rows; their labels are not used.
+        source: the labelling convention to predict, int (N,), or (N, Q) for Q conventions per row; None: the rows'.
 
     Returns:
-        points float32 (N, K, 2) or (N, Q, K, 2) in pixels, finite, and confidence float32 (N, K) or (N, Q, K).
+        arrays (N, K), or (N, Q, K) for Q conventions. Several models give no deviation and no expected error.
 
     Raises:
-        UserError: a checkpoint is of another scheme or size than the table.
+        UserError: a model has another scheme or image size than the table.
     """
-    for one in trained:
-        check_fits(one, table)
-    asked = table.source if source is None else source
-    answers = [_predict(one, table, asked) for one in trained]
-    points, confidence = zip(*answers, strict=True)
-    return np.stack(points).mean(axis=0, dtype=np.float32), np.stack(confidence).mean(axis=0, dtype=np.float32)
+    for loaded in models:
+        check_fits(loaded, table)
+    predictions = [_predict(loaded, table, table.source if source is None else source) for loaded in models]
+    if len(predictions) == 1:
+        return predictions[0]
+    points, confidence, *_ = zip(*predictions, strict=True)
+    mean_points = np.stack(points).mean(axis=0, dtype=np.float32)
+    return Prediction(mean_points, np.stack(confidence).mean(axis=0, dtype=np.float32), None, None)
 
 
-def check_fits(trained: LoadedModel, table: FaceTable) -> None:
+def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
     """
     Raises:
-        UserError: it is of another scheme or size than the table.
+        UserError: the model has another scheme or image size than the table.
     """
-    own, asked = trained.model.keypoints, table.keypoints
-    for what, mine, theirs in (("points", own.names, asked.names), ("sources", own.source_names, asked.source_names)):
-        if mine != theirs:
+    ours, theirs = loaded.model.keypoints, table.keypoints
+    for what, known, needed in (
+        ("points", ours.names, theirs.names),
+        ("sources", ours.source_names, theirs.source_names),
+    ):
+        if known != needed:
             raise UserError(
-                f"{trained.path}: knows the {what} of {own.name} ({', '.join(mine)}), not those that the data has by "
-                f"{asked.name} ({', '.join(theirs)})"
+                f"{loaded.path}: predicts the {what} of {ours.name} ({', '.join(known)}), but the data has those of "
+                f"{theirs.name} ({', '.join(needed)})"
             )
-    if trained.model.size != table.size:
-        (height, width), (high, wide) = trained.model.size, table.size
+    if loaded.model.size != table.size:
+        (height, width), (table_height, table_width) = loaded.model.size, table.size
         raise UserError(
-            f"{trained.path}: takes images of {width} x {height} pixels, not {wide} x {high}; photos are cut to "
-            f"them with data.size={width}"
+            f"{loaded.path}: takes images of size {width} x {height} pixels, but the data has {table_width} x "
+            f"{table_height}; for photos set data.size={width}"
         )
 
 
 @torch.inference_mode()
-def _predict(trained: LoadedModel, table: FaceTable, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _predict(loaded: LoadedModel, table: FaceTable, source: np.ndarray) -> Prediction[np.ndarray]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    make_ready(trained, device)
-    confidence = np.empty((*source.shape, len(table.keypoints.names)), dtype=np.float32)
-    points = np.empty((*confidence.shape, 2), dtype=np.float32)
-    for here, images, asked in batches(table, device, source):
-        found, sure = trained.model.detect(images, asked)
-        points[here], confidence[here] = found.cpu().numpy(), sure.cpu().numpy()
-    return points, confidence
+    make_ready(loaded, device)
+    batches = [loaded.model.predict(*batch).map(_to_numpy) for batch in image_batches(table, device, source)]
+    return concatenate(batches, np.concatenate)
 
 
-def make_ready(trained: LoadedModel, device: torch.device) -> None:
-    """Put a checkpoint's model on the device, laid out for speed; an exported file stays on the CPU."""
-    if isinstance(trained.model, KeypointModel):
-        optimize_for_cpu(trained.model.to(device).network)
+def _to_numpy(values: Tensor) -> np.ndarray:
+    return values.cpu().numpy()
 
 
-def batches(
+def make_ready(loaded: LoadedModel, device: torch.device) -> None:
+    """Move a checkpoint's model to the device and optimise its memory layout; an exported file stays on the CPU."""
+    if isinstance(loaded.model, KeypointModel):
+        optimize_for_cpu(loaded.model.to(device).network)
+
+
+def image_batches(
     table: FaceTable, device: torch.device, source: np.ndarray | None = None
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows, images uint8 (n, 1, H, W) and sources int64 of a table, `BATCH` at a time.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images uint8 (n, 1, H, W) and sources int64 of a table, `BATCH` rows at a time; one empty batch of no rows.
 
     Args:
         table: N rows.
         device: where the tensors are put.
-        source: int (N,) or (N, Q) instead of the rows' own.
+        source: int (N,) or (N, Q), instead of the rows' sources.
     """
-    asked = table.source if source is None else source
-    for start in range(0, len(table), BATCH):
-        here = slice(start, start + BATCH)
-        images = torch.from_numpy(np.array(table.images[here])).to(device).unsqueeze(1)
-        yield here, images, torch.from_numpy(asked[here].astype(np.int64)).to(device)
+    source = table.source if source is None else source
+    for start in range(0, max(len(table), 1), BATCH):
+        rows = slice(start, start + BATCH)
+        images = torch.from_numpy(np.array(table.images[rows])).to(device).unsqueeze(1)
+        yield images, torch.from_numpy(source[rows].astype(np.int64)).to(device)

@@ -1,7 +1,8 @@
-"""The whole way from grey pixels to points as one module without branches on data, for `facekp.export`.
+"""From grey pixels to points as one module without branches that depend on data, for `facekp.export`.
 
-It answers as `facekp.models.keypoint_model.KeypointModel.detect` does, but puts all views of the images and their mirror images through
-the network at once, so that a traced graph holds the network once. Axes: N images, V views, K points, C channels.
+It predicts as `facekp.models.keypoint_model.KeypointModel.predict` does, but puts all views of the images and their
+mirror images through the network in one batch, so that the traced graph holds the network once. Axes: N images, V views
+(the image itself comes first), K points, C channels, h x w cells.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from facekp.models.keypoint_model import KeypointModel
+from facekp.models.views import View, is_inside, mean_over_views, other_views, to_image, to_view
 
 
 class KeypointGraph(nn.Module):
-    """Images and their sources in, points, confidence and, where the model is calibrated, expected errors out.
+    """Images and their sources in; points, confidence and, of a calibrated model, expected errors out.
 
     Args:
-        model: in evaluation mode; its decoder's settings of now hold.
+        model: in evaluation mode; the graph has its decoder settings of this moment.
     """
 
-    across: Tensor  # (V, W, W) and (V, H, H): bilinear weights that make the views' columns and rows of the image's
+    across: Tensor  # (V, W, W) and (V, H, H): bilinear weights of the image's columns and rows in each view
     down: Tensor
-    factor: Tensor  # (V, 1) and (V, 2): what is at p shows at factor * p + offset in a view, in pixels
+    factor: Tensor  # (V, 1) and (V, 2) pixels, see `facekp.models.views`
     offset: Tensor
 
     def __init__(self, model: KeypointModel) -> None:
         super().__init__()
         self.model = model
-        height, width = model.codec.size
-        views = torch.tensor([(1.0, 0.0, 0.0), *model.views()])  # the image itself comes first
+        height, width = model.size
+        views = torch.tensor([View(1.0, 0.0, 0.0), *other_views(model.decoder, model.size)])
         factor, right, down = views.T
         self.register_buffer("across", _bilinear(factor, right, width))
         self.register_buffer("down", _bilinear(factor, down, height))
@@ -42,28 +44,27 @@ class KeypointGraph(nn.Module):
             source: int64 (N,).
 
         Returns:
-            points float32 (N, K, 2) in pixels, confidence float32 (N, K); and expected errors float32 (N, K) in pixels,
-            where the model holds a calibration for its decoder.
+            points float32 (N, K, 2) in pixels, confidence float32 (N, K), and expected errors float32 (N, K) in pixels
+            if the model has a calibration for its decoder.
         """
-        model, calibration = self.model, self.model.own_calibration()
+        model, calibration = self.model, self.model.valid_calibration()
         views = self.down @ images.float() @ self.across.mT  # (N, V, H, W)
         heatmaps = model.activate(self._raw(views, source))  # (N, K, V, h, w)
-        found, peak = model.codec.decode(heatmaps, model.decoder["rule"])  # (N, K, V, 2), (N, K, V)
-        found = (found - self.offset) / self.factor
-        shown = self._shows(found[:, :, :1])
-        points = _mean(found, (shown & ~found.isnan().any(dim=-1))[..., None])
-        confidence = _mean((peak / model.certain_peak)[..., None], shown[..., None])[..., 0]
-        silent = points.isnan().any(dim=-1) | (confidence < model.decoder["floor"])
-        points = torch.where(silent[..., None], model.mean_face[source], points + model.offset[source])
+        points, peak = model.codec.decode(heatmaps, model.decoder.rule)  # (N, K, V, 2), (N, K, V)
+        points = to_image(points, self.factor, self.offset)
+        shown = self._shown(points[:, :, :1])
+        mean_points = mean_over_views(points, (shown & ~points.isnan().any(dim=-1))[..., None], dim=2)
+        confidence = mean_over_views(peak / model.certain_peak, shown, dim=2)
+        labelled = model.finish(mean_points, confidence, source)
         if calibration is None:
-            return points, confidence
-        variance = (model.codec.deviation(heatmaps)[..., None] / self.factor) ** 2
-        deviation = _mean(variance, shown[..., None] & ~variance.isnan())[..., 0].sqrt()
-        return points, confidence, calibration.expected(deviation, source)
+            return labelled, confidence
+        variance = (model.codec.deviation(heatmaps)[..., None] / self.factor)[..., 0] ** 2
+        deviation = mean_over_views(variance, shown & ~variance.isnan(), dim=2).sqrt()
+        return labelled, confidence, calibration.expected(deviation, source)
 
     def _raw(self, views: Tensor, source: Tensor) -> Tensor:
-        """(N, K, V, h, w): the network's answers by each row's source, averaged with the mirror image's where asked."""
-        model, flip = self.model, self.model.decoder["flip"]
+        """(N, K, V, h, w): raw heatmaps of each row's source, averaged with the mirrored views' if ``flip`` is set."""
+        model, flip = self.model, self.model.decoder.flip
         both = torch.cat([views, views.flip(-1)], dim=1) if flip else views
         raw = model(both.flatten(0, 1).unsqueeze(1))[-1].float()
         raw = raw.unflatten(0, (-1, both.shape[1])).transpose(1, 2)  # (N, C, V or 2 V, h, w)
@@ -73,25 +74,23 @@ class KeypointGraph(nn.Module):
         row = torch.arange(source.shape[0], device=source.device)
         return raw[row[:, None], model.channels[source]]
 
-    def _shows(self, points: Tensor) -> Tensor:
-        """bool (N, K, V): whether a view shows what the image itself answers (N, K, 1, 2); the image always does."""
-        height, width = self.model.codec.size
-        moved = points * self.factor + self.offset
-        inside = (moved >= 0) & (moved <= moved.new_tensor([width, height]))
-        return inside.all(dim=-1) | (torch.arange(self.factor.shape[0], device=points.device) == 0)
+    def _shown(self, points: Tensor) -> Tensor:
+        """bool (N, K, V): whether a view shows the image's own points (N, K, 1, 2); the image itself always does."""
+        inside = is_inside(to_view(points, self.factor, self.offset), self.model.size)
+        return inside | (torch.arange(self.factor.shape[0], device=points.device) == 0)
 
 
 class OneSource(nn.Module):
-    """A `KeypointGraph` that answers every image by the same source.
+    """A `KeypointGraph` that predicts the same source for every image.
 
     Args:
         graph: of all sources.
-        source: index of the one.
+        source: index of the source.
     """
 
     def __init__(self, graph: KeypointGraph, source: int) -> None:
         super().__init__()
-        self.every_source, self.source = graph, source  # "graph" would be the traced module's own
+        self.every_source, self.source = graph, source  # a traced module has an attribute "graph" already
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """`KeypointGraph.forward` without its second argument."""
@@ -99,15 +98,10 @@ class OneSource(nn.Module):
 
 
 def _bilinear(factor: Tensor, offset: Tensor, pixels: int) -> Tensor:
-    """(V, pixels, pixels): weights of the old pixels in each new one, where factor * p + offset shows what was at p.
+    """(V, pixels, pixels): weight of each old pixel in each new one, where old pixel p moves to factor * p + offset.
 
-    What comes from outside repeats the border, as in `facekp.functional.warp.warp`.
+    Pixels from outside the image repeat its border, as in `facekp.functional.warp.warp`.
     """
-    place = torch.arange(pixels)
-    old = ((place - offset[:, None]) / factor[:, None]).clamp(0, pixels - 1)
-    return (1 - (old[..., None] - place).abs()).clamp_min(0)
-
-
-def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean over the views, the last dimension but one, of what is counted; NaN where nothing is."""
-    return values.where(counted, 0).sum(dim=-2) / counted.sum(dim=-2)
+    pixel = torch.arange(pixels)
+    old = ((pixel - offset[:, None]) / factor[:, None]).clamp(0, pixels - 1)
+    return (1 - (old[..., None] - pixel).abs()).clamp_min(0)

@@ -1,89 +1,81 @@
-"""Grey pixels in, points out: the network together with all it takes to read its answer.
+"""Grey pixels in, points out: a heatmap network together with all that is needed to decode its heatmaps.
 
-A `KeypointModel` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec and decoder.
-It knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells.
+A `KeypointModel` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec, decoder
+and calibration. It knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells; a
+row may be asked for Q sources at once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints, flip_channels
-from facekp.functional.decoders import DECODERS
+from facekp.core.settings import one_of, parse
 from facekp.functional.heatmap import HeatmapCodec
 from facekp.functional.warp import warp
 from facekp.models.calibration import Calibration
-from facekp.networks.build import build_network
+from facekp.models.prediction import Prediction
+from facekp.models.settings import DecoderOverride, DecoderSettings, ModelSettings
+from facekp.models.views import View, is_inside, mean_over_views, other_views, to_image, to_view
+from facekp.networks.base import build_network
 
-ACTIVATIONS = ("none", "softmax")
-
-DECODER = ("rule", "flip", "floor", "shift", "scale")  # settings of a decoder
-
-ONE_VIEW = {"shift": 0.0, "scale": 0.0}  # what a checkpoint means whose decoder was written without these
+Activation = Literal["none", "softmax"]
 
 
 class KeypointModel(nn.Module):
-    """A heatmap network that answers in pixels.
+    """A heatmap network that predicts points in pixels.
 
     Args:
-        keypoints: the scheme of the answer.
+        keypoints: the scheme of the points.
         size: (H, W) of the images in pixels.
-        model: ``network`` (a name in `facekp.networks.build.NETWORKS` and its settings), ``by_source`` (a channel for every
-            source and point), ``sigma`` (cells), ``normalise`` (``mean`` and ``std`` in grey levels).
-        activation: what makes a heatmap of the raw output: ``softmax`` over the cells, or ``none``.
-        decoder: ``rule`` (a name in `facekp.functional.decoders.DECODERS`), ``flip`` (average with the mirrored image's maps),
-            ``floor`` (confidence below which a map says nothing), and for `detect` alone ``shift`` (pixels; above 0:
-            the image moved that far left, right, up and down answers too) and ``scale`` (share; above 0: so does the
-            image enlarged and shrunk by it).
-        offsets: pixels by source that its labels lie right of where a mirror image has them
-            (`facekp.core.keypoints.Keypoints.offsets`): the network never sees them, every answer has them; None: none.
+        settings: the network, the heatmaps it learns and how images are normalised.
+        activation: what turns the network's raw output into heatmaps: ``softmax`` over the cells, or ``none``.
+        decoder: how heatmaps become points. Its views (``shift``, ``scale``) count in `predict` only.
+        offsets: pixels by source by which its labels lie to the right of mirror-symmetric positions
+            (`facekp.core.keypoints.Keypoints.offsets`). They are subtracted from labels and added to predictions; None:
+            all are 0.
+
+    Raises:
+        UserError: an unknown activation, or one that does not suit the network.
     """
 
-    channels: Tensor
-    mirrored_channels: Tensor
-    offset: Tensor  # (S, K, 2) pixels, what the labels have beyond the network's points
-    mean_face: Tensor  # (S, K, 2) pixels, the answer where a map says nothing; the image's centre until it is set
+    channels: Tensor  # int64 (S, K), the heatmap channel of each point
+    mirrored_channels: Tensor  # int64 (C,), the channels of a mirrored image
+    offset: Tensor  # (S, K, 2) pixels, added to the network's points
+    mean_face: Tensor  # (S, K, 2) pixels, predicted where a heatmap is empty; the image's centre until it is set
 
     def __init__(
         self,
         keypoints: Keypoints,
         size: tuple[int, int],
-        model: Mapping[str, Any],
+        settings: ModelSettings,
         activation: str,
-        decoder: Mapping[str, Any],
+        decoder: DecoderSettings,
         offsets: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise UserError(f"loss.activation: {activation!r} is unknown; choose one of {', '.join(ACTIVATIONS)}")
-        table = keypoints.channels(bool(model["by_source"]))
-        self.keypoints = keypoints
-        self.architecture = dict(model)
-        self.activation = activation
+        self.keypoints, self.settings, self.activation, self.decoder = keypoints, settings, activation, decoder
         self.offsets = dict(offsets or {})
-        self.calibration: Calibration | None = None  # set by whoever knows it
-        self.decoder: dict[str, Any] = dict(ONE_VIEW)
-        self.override_decoder(decoder)
-        self.network = build_network(heatmaps=int(table.max()) + 1, **model["network"])
-        suits = getattr(self.network, "activation", activation)
-        if activation != suits:
-            raise UserError(
-                f"loss.activation: {activation!r} doesn't suit network {model['network']['name']}, whose maps are "
-                f"logarithms; take a loss with activation {suits!r}, e.g. loss=cross_entropy"
-            )
-        stride: Any = self.network.stride
-        self.codec = HeatmapCodec(size=size, stride=stride, sigma=float(model["sigma"]))
-        whole = 2 * math.pi * self.codec.sigma**2  # what a peak-1 Gaussian sums to
-        self.certain_peak = 1.0 if activation == "none" else 1 / max(whole, 1.0)
+        self.calibration: Calibration | None = None  # set where a checkpoint holds one
+
+        # network and codec
+        table = keypoints.channels(settings.by_source)
+        self.network = build_network(settings.network, heatmaps=int(table.max()) + 1)
+        _check_activation(activation, self.network.activation, settings.network.name)
+        self.codec = HeatmapCodec(size=size, stride=self.network.stride, sigma=settings.sigma)
+        total = 2 * math.pi * self.codec.sigma**2  # sum of a Gaussian with peak 1
+        self.certain_peak = 1.0 if activation == "none" else 1 / max(total, 1.0)
+
+        # tables by source and point
+        centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
         self.register_buffer("channels", torch.from_numpy(table), persistent=False)
         self.register_buffer("offset", torch.from_numpy(keypoints.offsets(self.offsets)), persistent=False)
-        centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
         self.register_buffer("mean_face", centre.expand(*table.shape, 2).clone())
         order = flip_channels(table, keypoints.flip_order())
         self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)
@@ -93,41 +85,43 @@ class KeypointModel(nn.Module):
         """(H, W) of the images in pixels."""
         return self.codec.size
 
-    def override_decoder(self, settings: Mapping[str, Any]) -> None:
-        """Decode otherwise than so far; a value of None leaves what was.
+    def override_decoder(self, override: DecoderOverride) -> None:
+        """Decode with other settings from now on; None values keep what is set."""
+        self.decoder = override.applied_to(self.decoder)
 
-        Raises:
-            UserError: an unknown setting or rule.
-        """
-        check_decoder_settings(settings)
-        decoder = self.decoder | {key: value for key, value in settings.items() if value is not None}
-        if decoder.get("rule") not in DECODERS:
-            raise UserError(f"decoder.rule: {decoder.get('rule')!r} is unknown; choose one of {', '.join(DECODERS)}")
-        self.decoder = decoder
-
-    def settings(self) -> dict[str, Any]:
-        """Plain values from which `from_settings` builds the same model, for a checkpoint."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint, from which `from_dict` builds the same model."""
         return {
             "keypoints": self.keypoints.to_dict(),
             "size": list(self.codec.size),
-            "model": self.architecture,
+            "model": self.settings.plain(),
             "activation": self.activation,
-            "decoder": self.decoder,
+            "decoder": self.decoder.plain(),
             "offsets": self.offsets,
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> KeypointModel:
-        """The model that `settings` described, with fresh weights."""
-        height, width = settings["size"]
-        keypoints = Keypoints.from_dict(settings["keypoints"])
-        model, activation, decoder = settings["model"], settings["activation"], settings["decoder"]
-        offsets = settings.get("offsets")  # older files have none, nor a calibration
-        model = cls(keypoints, (height, width), model, activation, decoder, offsets)
-        fitted = settings.get("calibration")
-        model.calibration = None if fitted is None else Calibration.from_dict(fitted)
+    def from_dict(cls, values: Mapping[str, Any]) -> KeypointModel:
+        """The model that `to_dict` described, with fresh weights.
+
+        Raises:
+            UserError: a value is not valid.
+        """
+        height, width = values["size"]
+        model = cls(
+            keypoints=Keypoints.from_dict(values["keypoints"]),
+            size=(height, width),
+            settings=parse(ModelSettings, values["model"], "model"),
+            activation=values["activation"],
+            decoder=parse(DecoderSettings, values["decoder"], "decoder"),
+            offsets=values["offsets"],
+        )
+        calibration = values["calibration"]
+        model.calibration = None if calibration is None else Calibration.from_dict(calibration)
         return model
+
+    # From images to points.
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Raw heatmaps of every stack.
@@ -136,10 +130,10 @@ class KeypointModel(nn.Module):
             images: (N, 1, H, W), grey levels 0..255 of any type.
 
         Returns:
-            one (N, C, h, w) a stack, before the activation.
+            one (N, C, h, w) per stack, before the activation.
         """
-        normalise = self.architecture["normalise"]
-        return self.network((images.float() - normalise["mean"]) / normalise["std"])
+        normalise = self.settings.normalise
+        return self.network((images.float() - normalise.mean) / normalise.std)
 
     def activate(self, raw: Tensor) -> Tensor:
         """Heatmaps of a raw output, float32, same shape."""
@@ -147,134 +141,131 @@ class KeypointModel(nn.Module):
         return raw.flatten(-2).softmax(dim=-1).view_as(raw) if self.activation == "softmax" else raw
 
     def heatmaps(self, images: Tensor, raw: Tensor | None = None) -> Tensor:
-        """Heatmaps (N, C, h, w) of the last stack, averaged with the mirrored image's where the decoder says so.
+        """Heatmaps (N, C, h, w) of the last stack, averaged with the mirrored image's if the decoder's ``flip`` is set.
 
-        The raw outputs are averaged: of two places the one wins that neither image rules out. Averaged distributions
-        would keep both, and the higher peak could be the one that the other image denies.
+        The raw outputs are averaged, not the distributions: of two candidate positions, the one that neither image
+        excludes gets the peak. Averaged distributions would keep both candidates.
 
         Args:
             images: (N, 1, H, W).
-            raw: the last stack's raw output for them, where the caller has it already.
+            raw: the last stack's raw output for these images, if it is known already.
         """
         raw = (self(images)[-1] if raw is None else raw).float()
-        if self.decoder["flip"]:
+        if self.decoder.flip:
             mirrored = self(images.flip(-1))[-1].float()
             raw = (raw + mirrored.flip(-1)[:, self.mirrored_channels]) / 2
         return self.activate(raw)
 
-    def decode(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Points of heatmaps, read from the channels of each row's source.
+    def decode(self, heatmaps: Tensor, source: Tensor) -> Prediction[Tensor]:
+        """Points of heatmaps, read from the channels of each row's source; without other views and expected errors.
 
         Args:
             heatmaps: (N, C, h, w), activated.
-            source: int (N,), below S; or (N, Q), Q sources a row, and every answer has that axis behind N.
-
-        Returns:
-            points (N, K, 2) in pixels, finite: the mean face's where the map is empty or its confidence below the
-            decoder's floor. Confidence (N, K): the map's peak as a share of a certain one's. Both float32.
+            source: int (N,), below S; or (N, Q), then the prediction has an axis Q behind N.
         """
-        points, confidence, _ = self._read(heatmaps, source)
-        return self._fill(points, confidence, source), confidence
+        points, confidence, variance = self._read(heatmaps, source)
+        return Prediction(self.finish(points, confidence, source), confidence, variance.sqrt(), None)
 
-    def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (N, K, 2) in pixels and confidence (N, K) of images (N, 1, H, W), both averaged over the views.
+    def predict(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
+        """Points of images, averaged over the decoder's views.
 
-        Several sources a row as in `decode`. A view has no say on a point that lies outside of it, by what the image
-        itself answers. `heatmaps` and `decode`, by which a training validates, know the image alone.
+        A view that does not show a point, judged by the prediction on the image itself, is left out for this point.
+        The deviation is the root of the mean variance. Validation during training uses `heatmaps` and `decode`, without
+        other views.
+
+        Args:
+            images: (N, 1, H, W), grey levels 0..255.
+            source: int (N,), below S; or (N, Q), then the prediction has an axis Q behind N.
         """
-        return self.measure(images, source)[:2]
+        first = self._read(self.heatmaps(images), source)
+        shown = torch.ones_like(first[1], dtype=torch.bool)
+        others = [self._read_view(images, source, first[0], view) for view in other_views(self.decoder, self.size)]
+        points, confidence, variance, shown = (torch.stack(part) for part in zip((*first, shown), *others, strict=True))
 
-    def answer(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """`detect`, and each point's expected error (N, K) in pixels; None without a calibration for this decoder."""
-        points, confidence, deviation = self.measure(images, source)
-        calibration = self.own_calibration()
-        return points, confidence, None if calibration is None else calibration.expected(deviation, source)
+        points = mean_over_views(points, (shown & ~points.isnan().any(dim=-1))[..., None], dim=0)
+        confidence = mean_over_views(confidence, shown & ~confidence.isnan(), dim=0)
+        deviation = mean_over_views(variance, shown & ~variance.isnan(), dim=0).sqrt()
+        calibration = self.valid_calibration()
+        error = None if calibration is None else calibration.expected(deviation, source)
+        return Prediction(self.finish(points, confidence, source), confidence, deviation, error)
 
-    def own_calibration(self) -> Calibration | None:
-        """The calibration, where it was fitted for the decoder of now."""
-        fits = self.calibration is not None and self.calibration.decoder == self.decoder
+    def valid_calibration(self) -> Calibration | None:
+        """The calibration; None where there is none, or where it was fitted for another decoder."""
+        fits = self.calibration is not None and self.calibration.decoder == self.decoder.plain()
         return self.calibration if fits else None
 
-    def measure(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`detect`, and the maps' deviation (N, K) in pixels, the root of its mean square over the views."""
-        first = self._read(self.heatmaps(images), source)
-        answers = [first, *(self._look(images, source, first[0], *view) for view in self.views())]
-        points, confidence, variance = (torch.stack(part).nanmean(dim=0) for part in zip(*answers, strict=True))
-        return self._fill(points, confidence, source), confidence, variance.sqrt()
+    def finish(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
+        """Points as each source labels them: with its offset, or the mean face's where the network found none.
 
-    def views(self) -> list[tuple[float, float, float]]:
-        """Factor, right and down of every other view: what the image has at p shows at factor * p + (right, down)."""
-        (height, width), shift, scale = self.codec.size, self.decoder["shift"], self.decoder["scale"]
-        moved = [(1.0, -shift, 0.0), (1.0, shift, 0.0), (1.0, 0.0, -shift), (1.0, 0.0, shift)] if shift else []
-        scaled = [(1 + share, -share * (width - 1) / 2, -share * (height - 1) / 2) for share in (scale, -scale)]
-        return moved + (scaled if scale else [])
-
-    def _look(
-        self, images: Tensor, source: Tensor, points: Tensor, factor: float, right: float, down: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What one view of the images answers, in the images' own pixels; NaN where it doesn't show the points."""
-        offset = points.new_tensor([right, down])
-        matrix = torch.cat([factor * torch.eye(2).to(points), offset[:, None]], dim=1).expand(len(images), 2, 3)
-        view, shown = warp(images.float(), points.flatten(1, -2), matrix)
-        found, confidence, variance = self._read(self.heatmaps(view), source)
-        hidden = shown.isnan().any(dim=-1).view(points.shape[:-1])
-        found = ((found - offset) / factor).masked_fill(hidden[..., None], torch.nan)
-        variance = (variance / factor**2).masked_fill(hidden, torch.nan)
-        return found, confidence.masked_fill(hidden, torch.nan), variance
+        Args:
+            points: (N, K, 2) or (N, Q, K, 2); NaN where the heatmap is empty.
+            confidence: (N, K) or (N, Q, K); below the decoder's floor the mean face is taken.
+            source: int64 (N,) or (N, Q).
+        """
+        missing = points.isnan().any(dim=-1) | (confidence < self.decoder.floor)
+        labelled = points + self.offset[source.long()]
+        return torch.where(missing[..., None], self.mean_face[source.long()], labelled)
 
     def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`decode`, but NaN where a map is empty, and no floor; and the maps' variance (N, K) in squared pixels."""
+        """Points, NaN where a map is empty; confidence; and the maps' variance (N, K) in squared pixels."""
         channel = self.channels[source.long()]  # (N, K) or (N, Q, K)
         row = torch.arange(len(heatmaps), device=heatmaps.device).view(-1, *[1] * source.dim())
-        own = heatmaps[row, channel]  # (N, K, h, w) or (N, Q, K, h, w)
-        points, peak = self.codec.decode(own, self.decoder["rule"])
-        return points, peak / self.certain_peak, self.codec.deviation(own) ** 2
+        selected = heatmaps[row, channel]  # (N, K, h, w) or (N, Q, K, h, w)
+        points, peak = self.codec.decode(selected, self.decoder.rule)
+        return points, peak / self.certain_peak, self.codec.deviation(selected) ** 2
 
-    def _fill(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
-        """The network's points as each source labels them; the mean face's where none is, or too little confidence."""
-        silent = points.isnan().any(dim=-1) | (confidence < self.decoder["floor"])
-        labelled = points + self.offset[source.long()]
-        return torch.where(silent[..., None], self.mean_face[source.long()], labelled)
+    def _read_view(
+        self, images: Tensor, source: Tensor, first: Tensor, view: View
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`_read` of one view in pixels of the image, and whether the view shows the first points, bool (N, K)."""
+        offset = first.new_tensor([view.right, view.down])
+        matrix = torch.cat([view.factor * torch.eye(2).to(first), offset[:, None]], dim=1).expand(len(images), 2, 3)
+        moved, _ = warp(images.float(), first.new_empty(len(images), 0, 2), matrix)
+        points, confidence, variance = self._read(self.heatmaps(moved), source)
+        shown = is_inside(to_view(first, view.factor, offset), self.size)
+        return to_image(points, view.factor, offset), confidence, variance / view.factor**2, shown
+
+    # From labels to heatmaps.
 
     def spread(self, points: Tensor, source: Tensor) -> Tensor:
-        """Labels by channel: each row's points put where its source's heatmaps are.
+        """Labels by channel: each row's points in the channels of its source.
 
         Args:
             points: (N, K, 2) pixels, NaN where unlabelled.
             source: int (N,).
 
         Returns:
-            (N, C, 2), NaN in every channel that the row says nothing about.
+            (N, C, 2), NaN in the channels of other sources.
         """
         empty = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
         channel = self.channels[source.long()]
         return empty.scatter(1, channel[..., None].expand_as(points), points - self.offset[source.long()])
 
     def spread_all(self, points: Tensor) -> Tensor:
-        """Labels by channel, of rows labelled by every source: (N, S, K, 2) to (N, C, 2)."""
+        """Labels by channel of rows that every source labels: (N, S, K, 2) to (N, C, 2)."""
         spread = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
-        for s in reversed(range(points.shape[1])):  # the first source last: it labels every point, others not
+        for s in reversed(range(points.shape[1])):  # the first source last, as it labels every point
             spread[:, self.channels[s]] = points[:, s] - self.offset[s]
         return spread
 
     def target(self, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network shall answer.
+        """The heatmaps that the network learns.
 
         Args:
             spread: labels by channel (N, C, 2), of `spread` or `spread_all`.
 
         Returns:
-            heatmaps (N, C, h, w), all zero where unlabelled, and the cells (N, C, 2) their points lie in, as (x, y),
-            NaN where unlabelled.
+            heatmaps (N, C, h, w), all zero where unlabelled, and the labels in cells (N, C, 2), (x, y), NaN where
+            unlabelled.
         """
         return self.codec.encode(spread), self.codec.to_cells(spread)
 
 
-def check_decoder_settings(settings: Mapping[str, Any]) -> None:
-    """
-    Raises:
-        UserError: one is none of `DECODER`.
-    """
-    for key in settings:
-        if key not in DECODER:
-            raise UserError(f"decoder.{key}: is unknown; choose among {', '.join(DECODER)}")
+def _check_activation(activation: str, needed: str | None, network: str) -> None:
+    if activation not in get_args(Activation):
+        raise UserError(f"loss.activation={activation}: {one_of(get_args(Activation), activation)}")
+    if needed is not None and activation != needed:
+        raise UserError(
+            f"loss.activation={activation}: network {network} needs {needed}, as its maps are logarithms; "
+            "choose a loss with this activation, e.g. loss=cross_entropy"
+        )

@@ -1,4 +1,4 @@
-"""ONNX files of `facekp.export`, which answer as the checkpoints do that they were made of."""
+"""ONNX files of `facekp.export`: they predict what the checkpoints predict that they were made of."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from torch import Tensor
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.models.keypoint_model import check_decoder_settings
+from facekp.models.prediction import Prediction
+from facekp.models.settings import DecoderOverride, DecoderSettings
 
-KEY = "facekp"  # of our entry in a file's metadata
-
+KEY = "facekp"  # of facekp's entry in a file's metadata
 FORMAT = 1
-
-NEEDS = "pip install 'facekp[export]'"
+INSTALL = "pip install 'facekp[export]'"
 
 
 class OnnxModel:
-    """Answers as `facekp.models.keypoint_model.KeypointModel` does, by onnxruntime on the CPU.
+    """Predicts as `facekp.models.keypoint_model.KeypointModel` does, by onnxruntime on the CPU.
+
+    Args:
+        path: a file of `facekp.export`.
 
     Attributes:
-        keypoints: the scheme of the answer.
+        keypoints: the scheme of the points.
         size: (H, W) of the images in pixels.
-        decoder: settings that were exported; nothing else can be had.
+        decoder: the settings that were exported; they can't be changed.
         mean_face: float32 (S, K, 2), pixels.
-        source: the one it answers by; None: whichever is asked for.
+        source: the only source that can be predicted; None: all can.
         entry: the file's metadata (`facekp.models.export.describe`).
+
+    Raises:
+        UserError: onnxruntime is not installed, the file does not exist, or `facekp.export` did not write it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,44 +46,43 @@ class OnnxModel:
             raise UserError(f"{path}: does not exist")
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors alone
+        options.log_severity_level = 3  # errors only
         try:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own classes share no base
-            raise UserError(f"{path}: is no ONNX file that onnxruntime reads ({str(error)[:120]})") from error
+        except Exception as error:  # onnxruntime's error classes share no base
+            raise UserError(f"{path}: not an ONNX file that onnxruntime can read ({str(error)[:120]})") from error
         self.path, self.entry = path, _read_entry(path, self.session.get_modelmeta().custom_metadata_map)
         self.keypoints = Keypoints.from_dict(self.entry["keypoints"])
         height, width = self.entry["size"]
         self.size: tuple[int, int] = (height, width)
-        self.decoder: dict[str, Any] = self.entry["decoder"]
+        # unchecked, as the rule is part of the graph: a plug-in's rule need not be installed
+        self.decoder = DecoderSettings.model_construct(**self.entry["decoder"])
         self.source: str | None = self.entry["source"]
         self.mean_face = torch.tensor(self.entry["mean_face"])
         self.types = {
-            one.name: np.uint8 if one.type == "tensor(uint8)" else np.float32 for one in self.session.get_inputs()
+            given.name: np.uint8 if given.type == "tensor(uint8)" else np.float32 for given in self.session.get_inputs()
         }
 
-    def override_decoder(self, settings: Mapping[str, Any]) -> None:
-        """As `facekp.models.keypoint_model.KeypointModel.override_decoder`, where nothing changes.
+    def override_decoder(self, override: DecoderOverride) -> None:
+        """Refuse another decoder than the exported one.
 
         Raises:
-            UserError: an unknown setting, or another decoder than the exported one is asked for.
+            UserError: a value differs.
         """
-        check_decoder_settings(settings)
-        for key, value in settings.items():
-            if value not in (None, self.decoder[key]):
-                raise UserError(
-                    f"decoder.{key}={value}: {self.path} was exported with {self.decoder[key]}; export it anew"
-                )
+        for key, value in override.changes().items():
+            exported = getattr(self.decoder, key)
+            if value != exported:
+                raise UserError(f"decoder.{key}={value}: {self.path} was exported with {exported}; export it again")
 
-    def detect(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """As `facekp.models.keypoint_model.KeypointModel.detect`."""
-        return self.answer(images, source)[:2]
+    def predict(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
+        """As `facekp.models.keypoint_model.KeypointModel.predict`, but on the CPU and without deviations.
 
-    def answer(self, images: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """As `facekp.models.keypoint_model.KeypointModel.answer`; the answers are on the CPU.
+        Args:
+            images: (N, 1, H, W), grey levels 0..255.
+            source: int (N,), below S.
 
         Raises:
-            UserError: the file answers by another source than one of those asked for.
+            UserError: the file does not predict this source.
         """
         levels = images.cpu().numpy()
         inputs = {
@@ -89,18 +93,18 @@ class OnnxModel:
         if self.source is None:
             inputs["source"] = source.cpu().numpy().astype(np.int64)
         elif bool((source != self.keypoints.source_names.index(self.source)).any()):
-            raise UserError(f"{self.path}: answers by source {self.source} alone; export it with source=all")
+            raise UserError(f"{self.path}: predicts source={self.source} only; export it with source=all")
         points, confidence, *expected = map(torch.from_numpy, self.session.run(None, inputs))
-        return points, confidence, expected[0] if expected else None
+        return Prediction(points, confidence, None, expected[0] if expected else None)
 
 
 @dataclass(frozen=True)
 class LoadedOnnx:
-    """An exported file, in the place of a `facekp.models.checkpoint.LoadedCheckpoint` wherever nothing but its answers is asked for.
+    """An exported file; for prediction it replaces a `facekp.models.checkpoint.LoadedCheckpoint`.
 
     Attributes:
         path: the file.
-        model: answers.
+        model: predicts.
         trained_on: as in `facekp.models.checkpoint.LoadedCheckpoint`.
     """
 
@@ -113,7 +117,7 @@ def load_onnx(path: Path) -> LoadedOnnx:
     """Read a file of `facekp.export`.
 
     Raises:
-        UserError: onnxruntime is not installed, no such file, or not one of ours.
+        UserError: as for `OnnxModel`.
     """
     model = OnnxModel(path)
     hashes = model.entry["trained_on"]
@@ -121,7 +125,10 @@ def load_onnx(path: Path) -> LoadedOnnx:
 
 
 def import_runtime(path: Path) -> Any:
-    """onnxruntime, which is an optional dependency.
+    """Import onnxruntime, an optional dependency.
+
+    Args:
+        path: of the file to read, for the message.
 
     Raises:
         UserError: it is not installed.
@@ -129,7 +136,7 @@ def import_runtime(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError(f"{path}: reading it needs onnxruntime: {NEEDS}") from error
+        raise UserError(f"{path}: reading it needs onnxruntime: {INSTALL}") from error
     return onnxruntime
 
 
@@ -138,5 +145,5 @@ def _read_entry(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise UserError(f"{path}: was not written by facekp.export (no {KEY!r} in its metadata)")
     entry: dict[str, Any] = json.loads(metadata[KEY])
     if entry["format"] > FORMAT:
-        raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update it")
+        raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update facekp")
     return entry

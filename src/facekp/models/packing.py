@@ -1,6 +1,7 @@
-"""`python -m facekp.pack ckpt=FILE out=FILE`: a checkpoint without what only training needs, a third of the size.
+"""Packed checkpoints: a model, its settings and the hashes of its training images, without what only training needs.
 
-With ``half=true`` the networks' kernels are kept in 16 bits, which halves it again; they are read back as float32.
+A packed file has a third of the size. With ``half`` the convolution kernels are kept in 16 bits, which halves it again;
+they are read back as float32.
 """
 
 from __future__ import annotations
@@ -11,59 +12,52 @@ from typing import Any
 
 import torch
 
-from facekp.core.errors import UserError
 from facekp.core.files import atomic
-from facekp.models.checkpoint import FORMAT, KEY, PREFIX, load_checkpoint, model_tensors, read_tensors
+from facekp.models.checkpoint import KEY, PREFIX, describe, load_checkpoint, model_tensors, read_facekp_tensors
+from facekp.models.settings import DecoderOverride
 
-# Keys of a training's config that hold paths.
-PLACES = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt")
+# Keys of a training's settings that hold paths.
+PATH_KEYS = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt")
 
 
 def pack(
     source: str | Path,
     target: Path,
     half: bool = False,
-    decoder: Mapping[str, Any] | None = None,
+    decoder: DecoderOverride | None = None,
     offsets: Mapping[str, float] | None = None,
 ) -> None:
     """Write the model, its settings and what trained it, and nothing else; no path of the machine that trained it.
 
     Args:
         source: a checkpoint of `facekp.train`.
-        target: is accepted wherever a checkpoint is.
-        decoder: what its decoder shall do otherwise from now on; None values change nothing.
-        half: round kernels to float16; biases, scales and statistics, a hundredth of it all, stay float32.
-        offsets: pixels by source that every answer gets from now on instead of its own
-            (`facekp.core.keypoints.Keypoints.offsets`), for a network that was trained with mirror images and without; a
-            calibration is dropped with the old ones. None changes nothing.
+        target: the file to write; it is read wherever a checkpoint is.
+        half: round convolution kernels to float16; biases, scales and statistics stay float32, as they make up a
+            hundredth of the file.
+        decoder: replaces settings of the checkpoint's decoder.
+        offsets: replace those of the checkpoint, pixels by source (`facekp.core.keypoints.Keypoints.offsets`), for a
+            network that was trained with mirror images but without offsets. A calibration is dropped. None: keep both.
 
     Raises:
-        UserError: ``source`` is no checkpoint of `facekp.train`, or knows no such source.
+        UserError: ``source`` is not a checkpoint of `facekp.train`, or has no such source.
     """
-    trained = load_checkpoint(source)
-    raw = read_tensors(trained.path)
-    if KEY not in raw:
-        raise UserError(f"{source}: is the starting system's, which holds nothing but weights already")
-    trained.model.override_decoder(decoder or {})
+    loaded = load_checkpoint(source)
+    raw = read_facekp_tensors(loaded.path, "there is nothing to pack")
+    loaded.model.override_decoder(decoder or DecoderOverride())
     weights = {PREFIX + name: value.contiguous() for name, value in model_tensors(raw).items()}
     if half:
-        kernels = f"{PREFIX}network."
-        weights |= {n: v.half() for n, v in weights.items() if n.startswith(kernels) and v.ndim > 1}
-    entry = {
-        **raw[KEY],
-        "format": FORMAT,
-        "decoder": trained.model.decoder,
-        "config": _without_places(raw[KEY]["config"]),
-    }
+        network = f"{PREFIX}network."
+        weights |= {name: w.half() for name, w in weights.items() if name.startswith(network) and w.ndim > 1}
+    entry = describe(loaded.model, loaded.trained_on, _without_paths(loaded.config))
     if offsets is not None:
-        trained.model.keypoints.offsets(offsets)  # refuses a source that isn't there
+        loaded.model.keypoints.offsets(offsets)  # refuses an unknown source
         entry |= {"offsets": dict(offsets), "calibration": None}
     with atomic(target) as draft:
         torch.save({KEY: entry, "state_dict": weights}, draft)
 
 
-def _without_places(config: Any) -> Any:
-    """The training's config, null where it names a place on the machine that trained."""
+def _without_paths(config: Any) -> Any:
+    """The training's config with null for every path."""
     if not isinstance(config, dict):
         return config
-    return {key: None if key in PLACES else _without_places(value) for key, value in config.items()}
+    return {key: None if key in PATH_KEYS else _without_paths(value) for key, value in config.items()}

@@ -1,4 +1,4 @@
-"""`KeypointPredictor`: face crops in, points out, from a file that training, `pack` or `export` left.
+"""`KeypointPredictor`: face crops in, points out, from a file that training, `pack` or `export` wrote.
 
 from facekp import KeypointPredictor
 
@@ -7,56 +7,51 @@ points, confidence = KeypointPredictor.from_checkpoint("shipped")(images)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from facekp.core.errors import UserError
+from facekp.core.settings import one_of, parse
 from facekp.models.ensemble import BATCH, LoadedModel, load_models, make_ready
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.onnx_model import OnnxModel
-
-
-class Answers(NamedTuple):
-    """What is found in N crops, K points each; arrays or tensors, as the images were. One crop (H, W) has no N axis.
-
-    Attributes:
-        points: float32 (N, K, 2), (x, y) in pixels of the crop, 0 the centre of the first; finite.
-        confidence: float32 (N, K), the heatmap's peak as a share of a certain one's: about 0 to 1, more is surer.
-        expected_error: float32 (N, K), the mean distance in pixels between such a point and its label, gross mistakes
-            of labels apart (`facekp.models.calibration`); None where the file holds no calibration, or several files answer.
-    """
-
-    points: Any
-    confidence: Any
-    expected_error: Any
+from facekp.models.prediction import Prediction, concatenate
+from facekp.models.settings import DecoderOverride
 
 
 class KeypointPredictor:
-    """Finds the keypoints of face crops.
+    """Predicts the keypoints of face crops; made by `from_checkpoint`.
 
-    Made by `from_checkpoint`. Every call answers by the convention of one source (`source_names`): the first one's
-    (``dense`` in the competition's data) where none is named.
+    Points follow the labelling convention of one source (`source_names`). Without a choice it is the first one, in the
+    competition's data ``dense``.
 
     Attributes:
         keypoints: the scheme (`facekp.core.keypoints.Keypoints`) that names the K points.
-        size: (H, W) of the crops it takes, in pixels.
+        size: (H, W) of the crops in pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> predictor = KeypointPredictor.from_checkpoint("shipped")
+        >>> points, confidence = predictor(np.zeros((2, 96, 96), dtype=np.uint8))
+        >>> points.shape, confidence.shape
+        ((2, 15, 2), (2, 15))
     """
 
-    def __init__(self, trained: Sequence[LoadedModel], source: str | None, device: str, batch_size: int) -> None:
-        self.trained, self.batch_size = trained, batch_size
-        self.keypoints = trained[0].model.keypoints
-        self.size = trained[0].model.size
-        model = trained[0].model
-        own = model.source if isinstance(model, OnnxModel) else None
-        self.source = self._source(source or own or self.source_names[0])
+    def __init__(self, models: Sequence[LoadedModel], source: str | None, device: str, batch_size: int) -> None:
+        self.models, self.batch_size = models, batch_size
+        model = models[0].model
+        self.keypoints, self.size = model.keypoints, model.size
+        exported = model.source if isinstance(model, OnnxModel) else None
+        self.source = self._source_index(source or exported or self.source_names[0])
         self.device = torch.device(device)
-        for one in trained:
-            make_ready(one, self.device)
+        for loaded in models:
+            make_ready(loaded, self.device)
 
     @classmethod
     def from_checkpoint(
@@ -65,95 +60,105 @@ class KeypointPredictor:
         source: str | None = None,
         device: str = "cpu",
         batch_size: int = BATCH,
-        decoder: Mapping[str, Any] | None = None,
+        decoder: DecoderOverride | Mapping[str, Any] | None = None,
     ) -> KeypointPredictor:
-        """Read what answers.
+        """Load one or several files.
 
         Args:
             path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped``, the checkpoint inside
-                the package; or a list of these, which answer with their mean.
-            source: the labelling convention to answer by; None: the first, or an exported file's own.
-            device: of torch, e.g. ``cuda``; exported files answer on the CPU.
-            batch_size: crops at a time; on a CPU more than 16 are slower.
-            decoder: settings instead of the files' own (`facekp.models.keypoint_model.KeypointModel`): ``{"shift": 0, "scale": 0}`` takes
-                one look at a crop, ``{"flip": False}`` no mirrored one.
+                the package; or a list of these, whose predictions are averaged.
+            source: the labelling convention of the points; None: the first one, or that of an exported file.
+            device: of torch, e.g. ``cuda``; exported files run on the CPU.
+            batch_size: crops per batch; on a CPU more than 16 are slower.
+            decoder: replaces settings of the files' decoders (`facekp.models.settings.DecoderSettings`).
+                ``{"shift": 0, "scale": 0}`` predicts on one view of a crop, ``{"flip": False}`` without mirroring.
 
         Raises:
-            UserError: a file can't be read or has no such decoder, the files' schemes or sizes differ, or they know no
-                such source.
+            UserError: a file can't be read or has another decoder, the files' schemes or sizes differ, or the source is
+                unknown.
         """
-        trained = load_models(path, decoder)
-        if not trained:
-            raise UserError("from_checkpoint: the list of checkpoints is empty; name at least one")
-        first = trained[0].model
-        for one in trained[1:]:
-            if (one.model.keypoints, one.model.size) != (first.keypoints, first.size):
-                raise UserError(f"{one.path}: has other keypoints or another image size than {trained[0].path}")
-        return cls(trained, source, device, batch_size)
+        if not isinstance(decoder, DecoderOverride):
+            decoder = parse(DecoderOverride, decoder or {}, "decoder")
+        models = load_models(path, decoder)
+        if not models:
+            raise UserError("from_checkpoint: the list of checkpoints is empty; give at least one")
+        first = models[0].model
+        for loaded in models[1:]:
+            if (loaded.model.keypoints, loaded.model.size) != (first.keypoints, first.size):
+                raise UserError(f"{loaded.path}: has other keypoints or another image size than {models[0].path}")
+        return cls(models, source, device, batch_size)
 
     @property
     def source_names(self) -> list[str]:
-        """The labelling conventions that can be asked for."""
+        """The labelling conventions that ``source`` can name."""
         return self.keypoints.source_names
 
     @property
     def mean_face(self) -> np.ndarray:
-        """float32 (K, 2): the mean training face of the predictor's own source, in pixels of a crop."""
-        return self.trained[0].model.mean_face[self.source].cpu().numpy()
+        """float32 (K, 2): the mean training face of the predictor's source, in pixels of a crop."""
+        return self.models[0].model.mean_face[self.source].cpu().numpy()
 
     def __call__(self, images: Any, source: str | None = None) -> tuple[Any, Any]:
-        """Points and confidence of crops, as in `Answers`.
-
-        Args:
-            images: an array or tensor of grey levels 0..255 of any number type, (N, H, W), (N, 1, H, W), or one (H, W).
-                Grey levels as shares 0..1 are not recognised: multiply them by 255.
-            source: the labelling convention to answer by; None: the predictor's own.
-
-        Raises:
-            UserError (a ValueError): another shape or type, NaN, levels beyond 0..255, an unknown source.
-        """
-        found = self.answers(images, source)
-        return found.points, found.confidence
+        """Points and confidence of crops; see `predict`."""
+        prediction = self.predict(images, source)
+        return prediction.points, prediction.confidence
 
     @torch.inference_mode()
-    def answers(self, images: Any, source: str | None = None) -> Answers:
-        """All that is known of crops; arguments and errors of `__call__`."""
+    def predict(self, images: Any, source: str | None = None) -> Prediction[Any]:
+        """Predict the points of crops.
+
+        Args:
+            images: array or tensor of grey levels 0..255 of any number type, (N, H, W), (N, 1, H, W), or one (H, W).
+                Grey levels from 0 to 1 are not recognised; multiply them by 255.
+            source: the labelling convention of the points; None: the predictor's.
+
+        Returns:
+            arrays or tensors like ``images``; several files give no deviation and no expected error.
+
+        Raises:
+            UserError (a ValueError): another shape or type, NaN, grey levels outside 0..255, an unknown source.
+        """
         batch = self._as_batch(images)
-        index = self.source if source is None else self._source(source)
-        parts = [self._answer(part, index) for part in batch.split(self.batch_size)]
-        points, confidence, error = (
-            None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)
-        )
-        return Answers(*(None if part is None else _like(images, part) for part in (points, confidence, error)))
+        index = self.source if source is None else self._source_index(source)
+        parts = [self._predict(part, index) for part in batch.split(self.batch_size)]
+        return concatenate(parts, torch.cat).map(lambda values: _like(images, values))
+
+    def answers(self, images: Any, source: str | None = None) -> Prediction[Any]:
+        """Deprecated name of `predict`."""
+        warnings.warn("KeypointPredictor.answers is now called predict", DeprecationWarning, stacklevel=2)
+        return self.predict(images, source)
 
     @torch.inference_mode()
     def heatmaps(self, images: Any, source: str | None = None) -> Any:
-        """Heatmaps float32 (N, K, h, w) of the image itself, mirrored or not as the decoder says, without other views.
+        """Heatmaps float32 (N, K, h, w), averaged with those of the mirrored image if the decoder's ``flip`` is set.
+
+        Other views do not count.
 
         Args:
-            images: as in `__call__`.
-            source: as in `__call__`.
+            images: as in `predict`.
+            source: as in `predict`.
 
         Raises:
-            UserError: as in `__call__`, or anything but one checkpoint answers.
+            UserError: as in `predict`, or the predictor has anything but one checkpoint.
         """
-        model = self.trained[0].model
-        if len(self.trained) > 1 or not isinstance(model, KeypointModel):
-            raise UserError("heatmaps: only a checkpoint has them, an exported file or several files don't; load one")
-        channel = model.channels[self.source if source is None else self._source(source)]
+        model = self.models[0].model
+        if len(self.models) > 1 or not isinstance(model, KeypointModel):
+            raise UserError("heatmaps: exported files and several files have none; load one checkpoint")
+        channel = model.channels[self.source if source is None else self._source_index(source)]
         parts = self._as_batch(images).split(self.batch_size)
         return _like(images, torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts]))
 
-    def _answer(self, images: Tensor, source: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Mean points and confidence, and the expected error where one file answers, of one batch (N, 1, H, W)."""
+    def _predict(self, images: Tensor, source: int) -> Prediction[Tensor]:
+        """The mean prediction for one batch (N, 1, H, W)."""
         images, rows = images.to(self.device), torch.full((len(images),), source, device=self.device)
-        found = [one.model.answer(images, rows) for one in self.trained]
-        if len(found) == 1:
-            return found[0]
-        return torch.stack([one[0] for one in found]).mean(0), torch.stack([one[1] for one in found]).mean(0), None
+        predictions = [loaded.model.predict(images, rows) for loaded in self.models]
+        if len(predictions) == 1:
+            return predictions[0]
+        points, confidence, *_ = zip(*predictions, strict=True)
+        return Prediction(torch.stack(points).mean(0), torch.stack(confidence).mean(0), None, None)
 
     def _as_batch(self, images: Any) -> Tensor:
-        """(N, 1, H, W) of the images given."""
+        """float32 (N, 1, H, W) of the images given."""
         if not isinstance(images, (np.ndarray, Tensor)):
             raise UserError(f"images: a {type(images).__name__}; give a numpy array or a tensor")
         if isinstance(images, np.ndarray) and images.dtype.kind not in "uifb":
@@ -169,17 +174,17 @@ class KeypointPredictor:
         grey = grey.reshape(-1, 1, height, width)
         if len(grey) and not (grey.amin() >= 0 and grey.amax() <= 255):
             raise UserError(
-                "images: a grey level is NaN or beyond 0..255; scale 16-bit levels down, clip what overshoots"
+                "images: a grey level is NaN or outside 0..255; scale 16-bit levels down, clip values beyond the range"
             )
         return grey
 
-    def _source(self, name: str) -> int:
+    def _source_index(self, name: str) -> int:
         if name not in self.source_names:
-            raise UserError(f"source: {name!r} is unknown; choose one of {', '.join(self.source_names)}")
+            raise UserError(f"source={name}: {one_of(self.source_names, name)}")
         return self.source_names.index(name)
 
 
-def _like(images: Any, answer: Tensor) -> Any:
-    """The answer as the images were: array or tensor, where they lie, with an axis for the faces or without."""
-    answer = answer[0] if images.ndim == 2 else answer
-    return answer.cpu().numpy() if isinstance(images, np.ndarray) else answer.to(images.device)
+def _like(images: Any, values: Tensor) -> Any:
+    """The values like the images: array or tensor, on their device, with an axis N or without."""
+    values = values[0] if images.ndim == 2 else values
+    return values.cpu().numpy() if isinstance(images, np.ndarray) else values.to(images.device)

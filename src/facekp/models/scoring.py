@@ -1,10 +1,10 @@
-"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on the rows that trained none of them."""
+"""Metrics of models on labelled rows, and which rows may be scored: those that trained none of the models."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,27 +12,36 @@ from facekp.core.errors import UserError
 from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MetricInput, compute_figures, mean_face
-from facekp.models.ensemble import LoadedModel, predict_points
+from facekp.models.ensemble import LoadedModel, predict_table
+from facekp.models.prediction import Prediction
 
 log = logging.getLogger(__name__)
 
 
-def score(
-    trained: Sequence[LoadedModel], table: FaceTable, others: FaceTable
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Score the mean answer of checkpoints on all rows of a table.
+class Evaluation(NamedTuple):
+    """How well models predict the rows of a table.
+
+    Attributes:
+        metrics: of `score_predictions`.
+        prediction: for the N rows.
+    """
+
+    metrics: dict[str, Any]
+    prediction: Prediction[np.ndarray]
+
+
+def score_models(models: Sequence[LoadedModel], table: FaceTable, others: FaceTable) -> Evaluation:
+    """Score the mean prediction of models on all rows of a table.
 
     Args:
-        trained: the checkpoints.
+        models: checkpoints or exported files.
         table: N labelled rows that trained none of them.
-        others: the rows the baseline's mean face is taken from.
-
-    Returns:
-        figures (`score_predictions`), points (N, K, 2), confidence (N, K).
+        others: the rows whose mean face is the baseline.
     """
-    points, confidence = predict_points(trained, table)
-    floor = max(one.model.decoder["floor"] for one in trained)
-    return score_predictions(points, confidence, table, others, floor), points, confidence
+    prediction = predict_table(models, table)
+    floor = max(loaded.model.decoder.floor for loaded in models)
+    metrics = score_predictions(prediction.points, prediction.confidence, table, others, floor)
+    return Evaluation(metrics, prediction)
 
 
 def score_predictions(
@@ -72,24 +81,31 @@ def compute_metrics(
     return compute_figures(MetricInput(points, table.points, table.source, table.keypoints, confidence, floor))
 
 
-def unseen_rows(trained: Sequence[LoadedModel], table: FaceTable) -> np.ndarray:
-    """Rows whose image trained none of the checkpoints, nor one that nearly equals it or is of the same photo.
+def unseen_rows(models: Sequence[LoadedModel], table: FaceTable) -> np.ndarray:
+    """Rows whose image trained none of the models, and neither a near-duplicate nor another face of the same photo did.
 
     Returns:
         int64, increasing.
 
     Raises:
-        UserError: every row trained one of them.
+        UserError: there is no such row.
     """
-    unknown = [str(one.path) for one in trained if one.trained_on is None]
+    unknown = [str(loaded.path) for loaded in models if loaded.trained_on is None]
     if unknown:
-        log.warning("ckpt=%s doesn't tell which images trained it: it may have seen rows that are scored", unknown[0])
-    known = [one.trained_on for one in trained if one.trained_on is not None]
-    seen = np.isin(image_hashes(table.images), np.concatenate(known)) if known else np.zeros(len(table), dtype=bool)
+        log.warning(
+            "ckpt=%s: does not record its training images, so it may have seen rows that are scored", unknown[0]
+        )
+    hashes = [loaded.trained_on for loaded in models if loaded.trained_on is not None]
+    trained = (
+        np.isin(image_hashes(table.images), np.concatenate(hashes)) if hashes else np.zeros(len(table), dtype=bool)
+    )
     groups = inseparable_groups(table)
-    rows = np.flatnonzero(~np.isin(groups, groups[seen]))
-    left_out = len(table) - len(rows)
-    log.info("scoring %d rows; %d left out that trained a checkpoint or belong to one that did", len(rows), left_out)
+    rows = np.flatnonzero(~np.isin(groups, groups[trained]))
+    log.info(
+        "scoring %d rows; %d are left out, as they trained a checkpoint or are near-duplicates of rows that did",
+        len(rows),
+        len(table) - len(rows),
+    )
     if not len(rows):
         raise UserError(f"ckpt: all {len(table)} rows trained a checkpoint given; score on other data (data.dir=DIR)")
     return rows

@@ -1,0 +1,179 @@
+"""Fits a `Calibration` on labelled faces, checks it on others, and writes it into a checkpoint.
+
+Rows that trained the checkpoint are left out. One half of the others is fitted on, the other half checked on;
+near-duplicates and faces of one photo stay in the same half. If a checkpoint was trained on all rows, its *twin* is
+measured instead: the same recipe, trained without one fold. Axes: N faces, K points, S sources, B knots of the curve.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from facekp.core.errors import UserError
+from facekp.core.files import atomic
+from facekp.data.split import assign_folds, inseparable_groups
+from facekp.data.table import FaceTable
+from facekp.functional.metrics import trimmed_mean
+from facekp.models.calibration import Calibration
+from facekp.models.checkpoint import KEY, LoadedCheckpoint, load_checkpoint, read_facekp_tensors
+from facekp.models.ensemble import predict_table
+
+KNOTS = 20  # of the curve at most
+POINTS_PER_KNOT = 25  # at least
+ROUNDS = 3  # in which curve and factors are fitted in turn
+TRUST = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
+PARTS = 10  # equal parts of the points, in which expected and measured errors are compared
+
+
+def calibrate(loaded: LoadedCheckpoint, table: FaceTable, seed: int) -> Calibration:
+    """Fit a calibration on one half of a table and check it on the other.
+
+    Args:
+        loaded: the checkpoint, with the decoder that is calibrated.
+        table: N labelled rows that did not train it.
+        seed: of the halves.
+
+    Raises:
+        UserError: too few labelled points.
+    """
+    prediction = predict_table([loaded], table)
+    deviation = prediction.deviation
+    assert deviation is not None  # of one checkpoint
+    error = np.linalg.norm(prediction.points - table.points, axis=-1)
+    half = assign_folds(inseparable_groups(table), table.source, 2, seed)
+    first, second = half == 0, half == 1
+    sources = len(table.keypoints.source_names)
+    knots, curve, factor = fit_curve(deviation[first], error[first], table.source[first], sources)
+    fitted = Calibration(loaded.model.decoder.plain(), knots, curve, factor, {})
+    expected = fitted.expected(torch.from_numpy(deviation[second]), torch.from_numpy(table.source[second]).long())
+    fitted.reliability.update(reliability(expected.numpy(), error[second]))
+    return fitted
+
+
+def read_calibratable(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint that can hold a calibration.
+
+    Raises:
+        UserError: it holds the starting system's weights and nothing else.
+    """
+    return read_facekp_tensors(path, "calibrate a checkpoint of facekp.train, e.g. one that started from it")
+
+
+def write_calibration(source: Path, target: Path, fitted: Calibration) -> None:
+    """Write a copy of a checkpoint with a calibration.
+
+    Raises:
+        UserError: ``source`` can't hold one (`read_calibratable`).
+    """
+    raw = read_calibratable(source)
+    with atomic(target) as draft:
+        torch.save({**raw, KEY: {**raw[KEY], "calibration": fitted.to_dict()}}, draft)
+
+
+def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:
+    """Load the checkpoint that is measured instead of another one.
+
+    Raises:
+        UserError: its decoder, keypoints or image size differ.
+    """
+    twin = load_checkpoint(path)
+    for name in ("decoder", "keypoints", "size"):
+        ours, theirs = (getattr(checkpoint.model, name) for checkpoint in (loaded, twin))
+        if ours != theirs:
+            raise UserError(f"twin={path}: its {name} is {theirs}, but {loaded.path} has {ours}; pack both alike")
+    return twin
+
+
+def fit_curve(
+    deviation: np.ndarray, error: np.ndarray, source: np.ndarray, sources: int
+) -> tuple[list[float], list[float], list[list[float]]]:
+    """Fit the curve, and the factor of each source's points, in turn.
+
+    Args:
+        deviation: (N, K) pixels.
+        error: (N, K) pixels, NaN where unlabelled.
+        source: int (N,), below S.
+        sources: S.
+
+    Returns:
+        ``deviation``, ``error`` and ``factor`` of a `Calibration`.
+
+    Raises:
+        UserError: too few labelled points for two knots.
+    """
+    used = ~np.isnan(error) & ~np.isnan(deviation)
+    points = int(used.sum())
+    if points < 2 * POINTS_PER_KNOT:
+        raise UserError(
+            f"calibrate: only {points} labelled points to fit on; give faces with at least {2 * POINTS_PER_KNOT}"
+        )
+    width, distance, (row, point) = deviation[used], error[used], np.nonzero(used)
+    cell = source[row].astype(np.int64) * error.shape[1] + point  # index into (S, K)
+    groups = np.array_split(np.argsort(width, kind="stable"), min(KNOTS, points // POINTS_PER_KNOT))
+    knots = np.array([width[group].mean() for group in groups])
+    factor = np.ones(sources * error.shape[1])
+    for _ in range(ROUNDS):
+        relative = distance / factor[cell]
+        curve = increasing(np.array([trimmed_mean(relative[group]) for group in groups]))
+        factor = _factors(distance / np.interp(width, knots, curve), cell, len(factor))
+    distinct = np.append(True, np.diff(knots) > 1e-6)  # knots at equal deviations count once
+    factors = factor.reshape(sources, -1)
+    unlabelled = np.bincount(cell, minlength=factors.size).reshape(factors.shape) == 0
+    factors = np.where(unlabelled, factors[0], factors)  # points that a source never labels are the first source's
+    return knots[distinct].tolist(), curve[distinct].tolist(), factors.tolist()
+
+
+def _factors(relative: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
+    """(cells,): trimmed mean of each cell's relative errors; the fewer there are, the closer to 1."""
+    factor = np.ones(cells)
+    for index in np.unique(cell):
+        values = relative[cell == index]
+        factor[index] = trimmed_mean(values) ** (len(values) / (len(values) + TRUST))
+    return factor
+
+
+def increasing(values: np.ndarray) -> np.ndarray:
+    """Isotonic regression: the non-decreasing sequence with the least squared distance from the values.
+
+    By the min-max formula (Barlow et al., Statistical Inference under Order Restrictions, 1972): entry i is the maximum
+    over j <= i of the minimum over k >= i of the mean of values j to k.
+
+    Example:
+        >>> increasing(np.array([1.0, 3.0, 2.0, 4.0]))
+        array([1. , 2.5, 2.5, 4. ])
+    """
+    n = len(values)
+    start, end = np.arange(n)[:, None], np.arange(n)
+    total = np.append(0.0, values.cumsum())
+    means = np.where(end < start, np.inf, (total[end + 1] - total[start]) / np.maximum(end - start + 1, 1))
+    smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
+    return np.maximum.accumulate(np.where(end < start, -np.inf, smallest), axis=0).diagonal()
+
+
+def reliability(expected: np.ndarray, error: np.ndarray) -> dict[str, Any]:
+    """Compare expected with measured errors; the worst hundredth of each part's measured errors is left out.
+
+    Args:
+        expected: (N, K) pixels.
+        error: (N, K) pixels, NaN where unlabelled.
+
+    Returns:
+        ``reliability`` of a `Calibration`.
+
+    Raises:
+        UserError: too few labelled points.
+    """
+    used = ~np.isnan(error)
+    order = np.argsort(expected[used], kind="stable")
+    if len(order) < PARTS:
+        raise UserError(f"calibrate: only {len(order)} labelled points to check on; give more faces")
+    parts = np.array_split(order, PARTS)
+    return {
+        "points": len(order),
+        "expected": [float(expected[used][part].mean()) for part in parts],
+        "measured": [trimmed_mean(error[used][part]) for part in parts],
+    }

@@ -1,0 +1,129 @@
+"""Settings of the commands that load checkpoints: evaluate, submit, pack, calibrate and export."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from facekp.config.command import CommandSettings
+from facekp.core.settings import FilePath, FilePaths, NewPath, Text
+from facekp.data.readers.base import READERS, DataSettings
+from facekp.models.settings import DecoderOverride
+
+Data = Annotated[DataSettings, READERS.validator]
+ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}  # of files of `export`, by format
+
+
+def _refuse_list(value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError("must be one checkpoint; name one file")
+    return value
+
+
+OneCheckpoint = Annotated[FilePath, BeforeValidator(_refuse_list)]
+
+
+class EvaluateSettings(CommandSettings):
+    """Settings of ``facekp.evaluate``.
+
+    Attributes:
+        ckpt: checkpoints or exported files; several predict with their mean.
+        data: the rows that are scored, as far as they trained none of the checkpoints.
+        decoder: replaces settings of the checkpoints' decoders.
+        out: folder for metrics.json and predictions.csv; None: print only.
+    """
+
+    ckpt: FilePaths
+    data: Data
+    decoder: DecoderOverride
+    out: NewPath | None
+
+
+class SubmitSettings(CommandSettings):
+    """Settings of ``facekp.submit``.
+
+    Attributes:
+        ckpt: checkpoints or exported files; several predict with their mean.
+        data: the competition's files.
+        decoder: replaces settings of the checkpoints' decoders.
+        out: the CSV file to write.
+    """
+
+    ckpt: FilePaths
+    data: Data
+    decoder: DecoderOverride
+    out: NewPath
+
+
+class PackSettings(CommandSettings):
+    """Settings of ``facekp.pack``.
+
+    Attributes:
+        ckpt: the checkpoint to pack.
+        out: the file to write.
+        half: keep convolution kernels in 16 bits.
+        decoder: replaces settings of the checkpoint's decoder in the packed file.
+        offsets: replace those of the checkpoint, pixels by source; a calibration is dropped. None: keep both.
+    """
+
+    ckpt: OneCheckpoint
+    out: NewPath
+    half: bool
+    decoder: DecoderOverride
+    offsets: dict[str, float] | None
+
+
+class CalibrateSettings(CommandSettings):
+    """Settings of ``facekp.calibrate``.
+
+    Attributes:
+        ckpt: the checkpoint to calibrate.
+        out: the file to write: the checkpoint with its calibration.
+        data: its labelled rows that trained no checkpoint are fitted and checked on.
+        twin: checkpoint of the same recipe, trained without some rows, which is measured instead of ``ckpt``.
+        reliability: picture of expected and measured errors; its values are written beside it as JSON. None: neither.
+    """
+
+    ckpt: OneCheckpoint
+    out: NewPath
+    data: Data
+    twin: FilePath | None
+    reliability: NewPath | None
+
+
+class ExportSettings(CommandSettings):
+    """Settings of ``facekp.export``.
+
+    Attributes:
+        ckpt: the checkpoint to export.
+        out: the file to write.
+        data: faces for the check, and for the activation ranges of int8.
+        decoder: replaces settings of the checkpoint's decoder in the graph.
+        format: ``onnx``, or ``torch_export``, which `torch.export.load` reads.
+        precision: of the convolutions.
+        input: type of the grey levels.
+        source: the labelling convention that the graph predicts; None: the first; ``all``: a second input says which.
+        check: number of faces that the graph is compared with the checkpoint on; int8 takes as many others.
+        force: keep the file even if its predictions differ too much.
+    """
+
+    ckpt: OneCheckpoint
+    out: NewPath
+    data: Data
+    decoder: DecoderOverride
+    format: Literal["onnx", "torch_export"]
+    precision: Literal["float32", "int8"]
+    input: Literal["uint8", "float32"]
+    source: Text | None
+    check: Annotated[int, Field(ge=2)]
+    force: bool
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Self:
+        ending = ENDINGS[self.format]
+        if not self.out.endswith(ending):
+            raise ValueError(f"out={self.out}: a file of format={self.format} must end in {ending}")
+        if self.precision == "int8" and self.format != "onnx":
+            raise ValueError("precision=int8: is available with format=onnx only")
+        return self

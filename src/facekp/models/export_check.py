@@ -1,0 +1,70 @@
+"""Compares an exported graph with its checkpoint on faces, and says whether the difference is too large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from facekp.data.table import FaceTable
+from facekp.models.checkpoint import LoadedCheckpoint
+from facekp.models.ensemble import image_batches
+from facekp.models.scoring import compute_metrics
+
+# By precision: the value of `compare` that is limited, and its limit in pixels. The rms distance also bounds every
+# change of the RMSE.
+LIMITS = {"float32": ("furthest", 0.01), "int8": ("rms", 0.1)}
+
+Predict = Callable[[Tensor, Tensor], Sequence[Any]]  # images and source in; points and confidence first
+
+
+@torch.inference_mode()
+def compare(loaded: LoadedCheckpoint, predict: Predict, faces: FaceTable) -> dict[str, Any]:
+    """The differences of a graph's predictions from the checkpoint's.
+
+    Args:
+        loaded: the checkpoint.
+        predict: runs the graph on images (N, 1, H, W) and sources (N,).
+        faces: to predict.
+
+    Returns:
+        ``faces`` (their number), ``furthest`` and ``rms`` (largest, and root mean squared distance of a point from the
+        checkpoint's, pixels), ``confidence`` (largest difference), and the RMSE of both against the labels, pixels:
+        ``rmse_checkpoint`` and ``rmse``, None where nothing is labelled.
+    """
+    cpu = torch.device("cpu")
+    exported = [predict(images, source)[:2] for images, source in image_batches(faces, cpu)]
+    expected = [loaded.model.predict(images, source)[:2] for images, source in image_batches(faces, cpu)]
+    points, confidence = (torch.cat(part) for part in zip(*exported, strict=True))
+    expected_points, expected_confidence = (torch.cat(part) for part in zip(*expected, strict=True))
+    distance = (points - expected_points).norm(dim=-1)
+    labelled = bool(faces.mask.any())
+    return {
+        "faces": len(faces),
+        "furthest": float(distance.max()),
+        "rms": float(distance.square().mean().sqrt()),
+        "confidence": float((confidence - expected_confidence).abs().max()),
+        "rmse_checkpoint": compute_metrics(expected_points.numpy(), faces)["rmse"] if labelled else None,
+        "rmse": compute_metrics(points.numpy(), faces)["rmse"] if labelled else None,
+    }
+
+
+def summary(check: dict[str, Any]) -> str:
+    """One line on the differences that `compare` measured."""
+    line = (
+        "difference from the checkpoint on {faces} faces: points {furthest:.2g} px at most, {rms:.2g} px rms; "
+        "confidence {confidence:.2g}"
+    ).format(**check)
+    if check["rmse"] is None:
+        return line
+    return line + "; RMSE against labels {rmse:.4f} px, of the checkpoint {rmse_checkpoint:.4f}".format(**check)
+
+
+def too_far(check: dict[str, Any], precision: str) -> str:
+    """The problem if the difference exceeds the limit of the precision; otherwise an empty text."""
+    name, limit = LIMITS[precision]
+    if check[name] <= limit:
+        return ""
+    return f"{name}: points differ from the checkpoint's by {check[name]:.3g} px, the limit is {limit} px"
