@@ -62,7 +62,7 @@ def near_duplicate_groups(images: Images) -> np.ndarray:
 
 
 def _correlation(images: Images, i: int, j: int) -> float:
-    pair = _standardise(images[np.array([i, j])])
+    pair = standardise(images[np.array([i, j])])
     return float(pair[0] @ pair[1])
 
 
@@ -71,10 +71,11 @@ def thumbnails(images: Images) -> np.ndarray:
     small = np.empty((len(images), COARSE, COARSE), dtype=np.float32)
     for i, image in enumerate(images):
         cv2.resize(image.astype(np.float32), (COARSE, COARSE), dst=small[i], interpolation=cv2.INTER_AREA)
-    return _standardise(small)
+    return standardise(small)
 
 
-def _standardise(images: np.ndarray) -> np.ndarray:
+def standardise(images: np.ndarray) -> np.ndarray:
+    """float32 (N, H * W): images (N, H, W) with mean 0 and length 1, so that a dot product is their correlation."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
