@@ -78,8 +78,8 @@ def _complete(arguments: Sequence[str]) -> None:
             print(" ".join(name for name in COMMANDS if name.startswith(typed)))
             return
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
-    sys.argv = ["facekp", "-sc", *arguments]
-    runpy.run_module(f"facekp.{command or 'train'}", run_name="__main__", alter_sys=True)
+    sys.argv = ["facekp", "-sc", *arguments]  # Hydra takes the program's name from here, so it must stay
+    runpy.run_module(f"facekp.{command or 'train'}", run_name="__main__", alter_sys=False)
 
 
 if __name__ == "__main__":
