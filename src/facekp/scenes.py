@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
-from facekp.config.command import run_command
-from facekp.detection_benchmark import main
+import runpy
+import sys
 
 if __name__ == "__main__":
-    logging.getLogger(__name__).warning("facekp.scenes is now facekp.detection_benchmark")
-    run_command("detection_benchmark", main)
+    print("facekp: scenes is now called detection_benchmark", file=sys.stderr)
+    runpy.run_module("facekp.detection_benchmark", run_name="__main__", alter_sys=True)

@@ -1,39 +1,47 @@
-"""`python -m facekp.scenes`: faces pasted into larger scenes, to see what finding and cropping them anew costs.
+"""Measures what finding and cropping faces costs in accuracy: known faces are pasted into scenes and found again.
 
-A face comes in, a scene and the face's place in it go out (`paste`); `measure_detection` compares what `facekp.predict`
-answers for the scenes with what the network answers for the images themselves.
+`paste` makes a scene and knows where its face is. `measure_detection` compares the points that are predicted in the
+scenes with those predicted on the face images themselves. `run_detection_benchmark` does so per source and size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.random import Generator
+from rich.table import Table
 
 from facekp.core.crop import Crop
+from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
+from facekp.models.ensemble import BATCH, load_models
 from facekp.models.predictor import KeypointPredictor
-from facekp.photos.detectors import FaceDetector
+from facekp.models.scoring import unseen_rows
+from facekp.photos.detectors import FaceDetector, build_face_detector
 from facekp.photos.pipeline import Face, find_points
 from facekp.photos.reading import Photo
+from facekp.photos.settings import DetectionBenchmarkSettings
 
-FADE = 0.3  # how far a face's reflection reaches beyond its edge, fading out, in sides
+FADE = 0.3  # width of the border in which a face fades into the scene, as a fraction of the face's longer side
 
-ROOM = 1.0  # of the scene around the face, in sides
+ROOM = 1.0  # extra size of the scene, as a fraction of the face's longer side
 
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """How faces came back from scenes.
+    """How many faces were found again, and how well their points were predicted.
 
     Attributes:
-        faces: how many were pasted.
-        missed: how many of them were not found.
-        extra: boxes that held no face.
-        direct, pasted: median distance of a point from its label, in pixels of the table's images: of those images as
-            they are, and of the scenes. Both of the faces found, by all their labelled points.
+        faces: number of faces that were pasted.
+        missed: number of these that were not found.
+        extra: number of boxes that hold no face.
+        direct: median distance between predicted points and labels where the face images themselves are predicted, in
+            pixels of these images; over all labelled points of the faces that were found.
+        pasted: the same where the faces are found in scenes, in the same pixels.
     """
 
     faces: int
@@ -43,46 +51,53 @@ class DetectionResult:
     pasted: float
 
 
-def paste(image: np.ndarray, scale: float, rng: Generator) -> tuple[np.ndarray, Crop]:
-    """A scene with one face in it.
+class BenchmarkRow(NamedTuple):
+    """The result for one labelling convention (source) and one size (pixels of the scene per pixel of the face)."""
 
-    Args:
-        image: uint8 (H, W), cut as tightly as the competition's; it is mirrored at its edges and fades out there, as a
-            cascade looks for the whole head.
-        scale: pixels of the scene for each of the image's.
-        rng: draws background and place.
+    source: str
+    scale: float
+    result: DetectionResult
 
-    Returns:
-        uint8 (h, w), and the crop of the scene that shows the image.
+
+def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[BenchmarkRow]:
+    """Measure with faces that trained none of the checkpoints, for each source and each size.
+
+    Raises:
+        UserError: a checkpoint or the data can't be read, or every face trained a checkpoint.
     """
-    height, width = (round(scale * side) for side in image.shape)
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    face = cv2.resize(image, (width, height), interpolation=how)
-    fade, room = round(FADE * max(height, width)), round(ROOM * max(height, width))
-    scene = _background((height + room, width + room), scale, rng)
-    top, left = (int(rng.integers(fade, room - fade + 1)) for _ in range(2))
-    wide = cv2.copyMakeBorder(face, fade, fade, fade, fade, cv2.BORDER_REFLECT_101).astype(np.float32)
-    down, across = (_fading(side, fade) for side in (height, width))
-    share = np.minimum(down[:, None], across[None, :])
-    place = (slice(top - fade, top + height + fade), slice(left - fade, left + width + fade))
-    scene[place] = share * wide + (1 - share) * scene[place]
-    return np.clip(scene, 0, 255).round().astype(np.uint8), Crop(left, top, width, height, image.shape)
+    models = load_models(settings.ckpt, settings.decoder)
+    keypoints = models[0].model.keypoints
+    table = read_table(settings.data, keypoints)
+    held_out = table.take(unseen_rows(models, table))
+    detector = build_face_detector(settings.detector)
+    rows = []
+    for s, source in enumerate(keypoints.source_names):
+        faces = pick_faces(held_out, s, settings.faces)
+        if not len(faces):
+            continue
+        predictor = KeypointPredictor(models, source, "cpu", BATCH)
+        for scale in settings.scales:
+            result = measure_detection(faces, predictor, detector, scale, settings.refine)
+            rows.append(BenchmarkRow(source, scale, result))
+    return rows
 
 
-def _fading(side: int, fade: int) -> np.ndarray:
-    """1 along a side, falling to 0 over ``fade`` pixels at both ends."""
-    ramp = np.arange(fade, dtype=np.float32) / max(fade, 1)
-    return np.concatenate([ramp, np.ones(side, dtype=np.float32), ramp[::-1]])
+def results_table(rows: Sequence[BenchmarkRow]) -> Table:
+    """The results as a table for the console."""
+    table = Table(title="median distance between predicted points and labels, in pixels of the face image; faces found")
+    for heading in ("source", "size", "faces", "missed", "extra", "face image", "in scenes", "ratio"):
+        table.add_column(heading)
+    for source, scale, result in rows:
+        counts = (f"{result.faces}", f"{result.missed}", f"{result.extra}")
+        errors = (f"{result.direct:.3f}", f"{result.pasted:.3f}", f"{result.pasted / result.direct:.2f}")
+        table.add_row(source, f"{scale:g}", *counts, *errors)
+    return table
 
 
-def _background(shape: tuple[int, int], scale: float, rng: Generator) -> np.ndarray:
-    """A slope of light, soft blotches and grain, float32."""
-    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
-    ground = rng.uniform(60, 190) + rng.uniform(-50, 50) * x + rng.uniform(-50, 50) * y
-    for cells in (6, 20):
-        knots = rng.normal(0, 1, (cells, cells)).astype(np.float32)
-        ground += rng.uniform(5, 25) * cv2.resize(knots, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return ground + rng.normal(0, rng.uniform(0, 6), shape).astype(np.float32)
+def pick_faces(table: FaceTable, source: int, count: int) -> FaceTable:
+    """At most ``count`` faces of a source, spread evenly over the table."""
+    rows = np.flatnonzero(table.source == source)
+    return table.take(rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))])
 
 
 def measure_detection(
@@ -93,45 +108,84 @@ def measure_detection(
     refine: bool = True,
     seed: int = 0,
 ) -> DetectionResult:
-    """Paste every face of a table into a scene of its own and find it there.
+    """Paste every face of a table into its own scene, find it there and predict its points.
 
     Args:
         table: N labelled faces of the predictor's source and size.
-        predictor: answers.
-        detector: finds.
+        predictor: predicts the points.
+        detector: finds the faces.
         scale: as for `paste`.
         refine: as for `facekp.photos.pipeline.find_points`.
-        seed: of the scenes.
+        seed: random seed of the scenes.
     """
     scenes = [paste(image, scale, np.random.default_rng([seed, i])) for i, image in enumerate(table.images)]
     photos = (Photo(str(i), np.repeat(scene[..., None], 3, axis=2)) for i, (scene, _) in enumerate(scenes))
-    direct, _ = predictor(np.array(table.images))
-    errors: list[tuple[np.ndarray, np.ndarray]] = []
+    direct = predictor.predict(np.array(table.images)).points  # (N, K, 2)
+    errors: list[tuple[np.ndarray, np.ndarray]] = []  # of each face found: distances (labelled points,) in both cases
     extra = 0
     for i, (_, faces) in enumerate(find_points(photos, predictor, detector, refine)):
-        true = scenes[i][1]
-        own = [face for face in faces if _is_at(face, true)]
-        extra += len(faces) - len(own)
-        if own:
-            pasted = true.to_crop(own[0].points)
+        position = scenes[i][1]
+        hits = [face for face in faces if _is_at(face, position)]
+        extra += len(faces) - len(hits)
+        if hits:
+            pasted = position.to_crop(hits[0].points)
             errors.append((_distances(direct[i], table.points[i]), _distances(pasted, table.points[i])))
     medians = [float(np.median(np.concatenate(column))) for column in zip(*errors, strict=True)] or [np.nan, np.nan]
     return DetectionResult(len(table), len(table) - len(errors), extra, *medians)
 
 
-def _is_at(face: Face, true: Crop) -> bool:
-    """Whether a face found is the one pasted: the crop's middle in its inner half, the size within a factor 2."""
+def paste(image: np.ndarray, scale: float, rng: Generator) -> tuple[np.ndarray, Crop]:
+    """A scene with one face in it.
+
+    Args:
+        image: uint8 (H, W), cropped as tightly as the competition's images. It is mirrored beyond its edges, since a
+            cascade looks for a whole head, and fades into the background there.
+        scale: pixels of the scene per pixel of the image.
+        rng: draws the background and the position of the face.
+
+    Returns:
+        the scene, uint8 (h, w), and the crop of the scene that shows the image.
+    """
+    height, width = (round(scale * side) for side in image.shape)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    face = cv2.resize(image, (width, height), interpolation=interpolation)
+    fade, room = round(FADE * max(height, width)), round(ROOM * max(height, width))
+    scene = _background((height + room, width + room), scale, rng)
+    top, left = (int(rng.integers(fade, room - fade + 1)) for _ in range(2))
+    # Blend the face with its mirrored border into the scene.
+    bordered = cv2.copyMakeBorder(face, fade, fade, fade, fade, cv2.BORDER_REFLECT_101).astype(np.float32)
+    down, across = (_fading(side, fade) for side in (height, width))
+    opacity = np.minimum(down[:, None], across[None, :])
+    area = (slice(top - fade, top + height + fade), slice(left - fade, left + width + fade))
+    scene[area] = opacity * bordered + (1 - opacity) * scene[area]
+    return np.clip(scene, 0, 255).round().astype(np.uint8), Crop(left, top, width, height, image.shape)
+
+
+def _fading(side: int, fade: int) -> np.ndarray:
+    """Opacity along a side: 1, and falling to 0 over ``fade`` pixels beyond both ends; float32 (side + 2 fade,)."""
+    ramp = np.arange(fade, dtype=np.float32) / max(fade, 1)
+    return np.concatenate([ramp, np.ones(side, dtype=np.float32), ramp[::-1]])
+
+
+def _background(shape: tuple[int, int], scale: float, rng: Generator) -> np.ndarray:
+    """A brightness gradient with soft blotches and noise, float32 (h, w)."""
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
+    ground = rng.uniform(60, 190) + rng.uniform(-50, 50) * x + rng.uniform(-50, 50) * y
+    for cells in (6, 20):
+        blotches = rng.normal(0, 1, (cells, cells)).astype(np.float32)
+        ground += rng.uniform(5, 25) * cv2.resize(blotches, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return ground + rng.normal(0, rng.uniform(0, 6), shape).astype(np.float32)
+
+
+def _is_at(face: Face, position: Crop) -> bool:
+    """Whether a face is the pasted one: its centre is in the inner half, and the sizes differ by less than 2 times."""
     left, top, right, bottom = face.box
-    middle = np.array([(left + right) / 2 - true.left, (top + bottom) / 2 - true.top]) / (true.width, true.height)
-    return bool(np.abs(middle - 0.5).max() < 0.25) and 0.5 < face.crop.width / true.width < 2
+    from_corner = np.array([(left + right) / 2 - position.left, (top + bottom) / 2 - position.top])
+    centre = from_corner / (position.width, position.height)  # 0 to 1 within the pasted face
+    return bool(np.abs(centre - 0.5).max() < 0.25) and 0.5 < face.crop.width / position.width < 2
 
 
-def _distances(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    labelled = ~np.isnan(truth[:, 0])
-    return np.linalg.norm(points - truth, axis=1)[labelled]
-
-
-def pick(table: FaceTable, source: int, faces: int) -> FaceTable:
-    """So many faces of a source, evenly from the whole table."""
-    rows = np.flatnonzero(table.source == source)
-    return table.take(rows[np.unique(np.linspace(0, len(rows) - 1, min(faces, len(rows))).round().astype(int))])
+def _distances(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Distances of points (K, 2) from their labels, where these are not NaN; (labelled points,)."""
+    labelled = ~np.isnan(labels[:, 0])
+    return np.linalg.norm(points - labels, axis=1)[labelled]

@@ -1,14 +1,14 @@
-"""`python -m facekp.predict photo.jpg …`: the points of the faces in photos, folders, videos or the webcam's pictures.
+"""Writes predictions for photos as they come: tables and, if wanted, photos and videos with the points drawn.
 
-Names stand as plain arguments, settings as key=value; behind ``--`` everything is a name. Photos stream through: faces
-are found, cropped, answered in batches over several photos, and written before the next ones are read. In ``out``:
+In the output folder:
 
-points.csv   file, frame, face, left, top, right, bottom (the crop answered), keypoint, x, y, confidence, expected_error
-points.json  the same, a list of photos; one without a face is there too
-pictures/    photos and videos with the points drawn
+- points.csv: one row per keypoint with file, frame, face, left, top, right, bottom (edges of the crop), keypoint, x, y,
+  confidence, expected_error;
+- points.json: the same as a list of photos, including photos without a face;
+- pictures/: photos and videos with the points drawn.
 
-Coordinates are pixels of the photo (upright, as its EXIF says), 0 the centre of the first; ``expected_error`` as well,
-empty where the checkpoint is not calibrated.
+Coordinates and ``expected_error`` are in pixels of the upright photo (turned as its EXIF data say); 0 is the centre of
+the first pixel. ``expected_error`` is empty if the checkpoint is not calibrated.
 """
 
 from __future__ import annotations
@@ -28,24 +28,31 @@ from facekp.core.files import atomic
 from facekp.core.keypoints import Keypoints
 from facekp.photos.drawing import draw
 from facekp.photos.pipeline import Face
-from facekp.photos.reading import Photo
+from facekp.photos.reading import Photo, quiet_opencv
 
-COLUMNS = ["file", "frame", "face", "left", "top", "right", "bottom", "keypoint", "x", "y", "confidence"]
+COLUMNS = [
+    "file", "frame", "face", "left", "top", "right", "bottom", "keypoint", "x", "y", "confidence", "expected_error",
+]  # fmt: skip
 
 
 class PredictionWriter:
-    """Writes what is found as it comes; the files get their names when it is closed.
+    """A context manager that writes predictions photo by photo. Files appear under their names when it is closed.
 
     Args:
-        out: folder.
+        out: output folder.
         keypoints: names and lines of the points.
-        pictures: whether photos and videos are drawn as well.
+        pictures: whether to write photos and videos with the points drawn.
+
+    Attributes:
+        photos: number of photos and frames written so far.
+        faces: number of faces in them.
+        without: number of photos and frames without a face.
     """
 
     def __init__(self, out: Path, keypoints: Keypoints, pictures: bool) -> None:
         self.out, self.keypoints, self.pictures = out, keypoints, pictures
         self.photos, self.faces, self.without = 0, 0, 0
-        self._files, self._pictures = 0, ExitStack()
+        self._pictures_started, self._open_pictures = 0, ExitStack()  # the latter holds the video that is being written
         self._video: cv2.VideoWriter | None = None
 
     def __enter__(self) -> PredictionWriter:
@@ -56,9 +63,9 @@ class PredictionWriter:
                 return stack.enter_context(draft.open("w", encoding="utf-8", errors="surrogateescape", newline=""))
 
             self._json, table = opened("points.json"), opened("points.csv")
-            stack.enter_context(self._pictures)
+            stack.enter_context(self._open_pictures)
             self._csv = csv.writer(table, lineterminator="\n")
-            self._csv.writerow([*COLUMNS, "expected_error"])
+            self._csv.writerow(COLUMNS)
             self._json.write("[")
             self._stack = stack.pop_all()
         return self
@@ -69,25 +76,32 @@ class PredictionWriter:
         self._stack.__exit__(*error)
 
     def write(self, photo: Photo, faces: Sequence[Face]) -> None:
-        """One photo and its faces."""
-        self._json.write((",\n" if self.photos else "\n") + json.dumps(self._entry(photo, faces)))
-        self._csv.writerows(self._rows(photo, faces))
-        self.photos, self.faces, self.without = self.photos + 1, self.faces + len(faces), self.without + (not faces)
-        if self.pictures:
-            self._draw(photo, faces)
+        """Write one photo and its faces.
 
-    def _rows(self, photo: Photo, faces: Sequence[Face]) -> Iterator[list[Any]]:
+        Raises:
+            UserError: a file cannot be written.
+        """
+        self._json.write((",\n" if self.photos else "\n") + json.dumps(self._json_entry(photo, faces)))
+        self._csv.writerows(self._csv_rows(photo, faces))
+        self.photos += 1
+        self.faces += len(faces)
+        self.without += not faces
+        if self.pictures:
+            self._write_picture(photo, faces)
+
+    def _csv_rows(self, photo: Photo, faces: Sequence[Face]) -> Iterator[list[Any]]:
         frame = "" if photo.frame is None else photo.frame
         for i, face in enumerate(faces):
             for point in self._points(face):
                 yield [photo.file, frame, i, *face.box, *point.values()]
 
-    def _entry(self, photo: Photo, faces: Sequence[Face]) -> dict[str, Any]:
+    def _json_entry(self, photo: Photo, faces: Sequence[Face]) -> dict[str, Any]:
         height, width = photo.image.shape[:2]
-        found = [{"box": list(face.box), "points": list(self._points(face))} for face in faces]
-        return {"file": photo.file, "frame": photo.frame, "width": width, "height": height, "faces": found}
+        entries = [{"box": list(face.box), "points": list(self._points(face))} for face in faces]
+        return {"file": photo.file, "frame": photo.frame, "width": width, "height": height, "faces": entries}
 
     def _points(self, face: Face) -> Iterator[dict[str, Any]]:
+        """What is written of each keypoint, in the order of the columns."""
         for k, name in enumerate(self.keypoints.names):
             (x, y), error = face.points[k], face.expected_error
             yield {
@@ -98,11 +112,12 @@ class PredictionWriter:
                 "expected_error": None if error is None else round(float(error[k]), 3),
             }
 
-    def _draw(self, photo: Photo, faces: Sequence[Face]) -> None:
+    def _write_picture(self, photo: Photo, faces: Sequence[Face]) -> None:
+        """Write the photo with its points, or add a frame to the video."""
         picture = cv2.cvtColor(draw(photo, faces, self.keypoints), cv2.COLOR_RGB2BGR)
-        first = not photo.frame
-        self._files += first
-        name = f"{self._files:04d}_{_plain_name(photo.file)}"
+        first = not photo.frame  # a photo, or frame 0 of a video
+        self._pictures_started += first
+        name = f"{self._pictures_started:04d}_{_portable_name(photo.file)}"
         if photo.frame is None:
             with atomic(self.out / "pictures" / f"{name}.jpg") as draft:
                 draft.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
@@ -113,18 +128,20 @@ class PredictionWriter:
         self._video.write(picture)
 
     def _open_video(self, name: str, photo: Photo) -> None:
-        self._pictures.close()
-        draft = self._pictures.enter_context(atomic(self.out / "pictures" / f"{name}.mp4"))
+        """Close the last video and start a new one, which gets its name when it is closed."""
+        self._open_pictures.close()
+        draft = self._open_pictures.enter_context(atomic(self.out / "pictures" / f"{name}.mp4"))
         height, width = photo.image.shape[:2]
-        code = cv2.VideoWriter.fourcc(*"mp4v")
-        part = draft.with_suffix(".mp4")  # OpenCV reads the container off the ending
-        self._video = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, code, photo.rate, (width, height))
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
+        part = draft.with_suffix(".mp4")  # OpenCV derives the container format from the ending
+        with quiet_opencv():
+            self._video = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, photo.rate, (width, height))
         if not self._video.isOpened():
-            raise UserError(f"{draft.name}: OpenCV can't write a video of {width} x {height} pixels; take draw=false")
-        self._pictures.callback(part.replace, draft)
-        self._pictures.callback(self._video.release)
+            raise UserError(f"{name}.mp4: OpenCV can't write a video of {width} x {height} pixels; set draw=false")
+        self._open_pictures.callback(part.replace, draft)
+        self._open_pictures.callback(self._video.release)
 
 
-def _plain_name(file: str) -> str:
-    """A name of a file without what another system, or a browser, may stumble over."""
+def _portable_name(file: str) -> str:
+    """A file's name without characters that other systems or browsers may not accept, at most 80 long."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(file).stem)[:80] or "photo"

@@ -1,4 +1,7 @@
-"""facekp.photos.pipeline."""
+"""From photos to keypoints: find faces, crop them, predict in batches, refine crops that fit badly.
+
+`find_points` takes photos one after another and yields each with its faces, so a video of any length fits in memory.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,21 @@ import numpy as np
 
 from facekp.core.crop import Crop
 from facekp.models.predictor import KeypointPredictor
-from facekp.photos.detectors import FaceDetector
+from facekp.photos.detectors import FaceDetector, find_boxes
 from facekp.photos.reading import Photo
 
-MOST_BYTES = 2**26  # of photos that wait for their batch: a few large ones
+MAX_WAITING = 2**26  # bytes of photos that wait for their batch to fill; a few large photos
 
 
 @dataclass(frozen=True)
 class Face:
-    """What was found of one face; K points.
+    """The prediction for one face with K keypoints.
 
     Attributes:
-        crop: what the network was shown.
+        crop: the part of the photo that the network saw.
         points: float (K, 2), pixels of the photo.
         confidence: float (K,).
-        expected_error: float (K,), pixels of the photo; None where the checkpoint is not calibrated.
+        expected_error: float (K,), pixels of the photo; None if the checkpoint is not calibrated.
     """
 
     crop: Crop
@@ -33,9 +36,17 @@ class Face:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom edge of the crop, pixels of the photo."""
+        """Left, top, right and bottom edge of the crop, pixels of the photo."""
         left, top = self.crop.left - 0.5, self.crop.top - 0.5
         return left, top, left + self.crop.width, top + self.crop.height
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A photo with the crops of its faces, which waits for its batch."""
+
+    photo: Photo
+    crops: list[Crop]
 
 
 def find_points(
@@ -45,57 +56,72 @@ def find_points(
     refine: bool = True,
     batch: int = 64,
 ) -> Iterator[tuple[Photo, list[Face]]]:
-    """Every photo with its faces, in the photos' order.
+    """Find the faces in photos and predict their keypoints.
 
     Args:
-        photos: are read as they are needed; at most so many wait as have ``batch`` faces, or 64 MB of pixels.
-        predictor: answers for crops.
+        photos: are read as they are needed. Photos wait until they hold ``batch`` faces or take 64 MB.
+        predictor: predicts the keypoints of crops.
         detector: finds faces.
-        refine: crop a face again by the points found where that differs (`Crop.refined`), and answer for that.
-        batch: faces answered together.
+        refine: crop a face again around its predicted points if that gives a different crop (`Crop.refined`), and
+            predict again.
+        batch: number of faces that are predicted together.
+
+    Yields:
+        each photo with its faces, in the order of the photos.
+
+    Raises:
+        UserError: the detector does not return boxes.
     """
-    waiting: list[tuple[Photo, list[Crop]]] = []
+    waiting: list[_Waiting] = []
     for photo in photos:
-        boxes = detector.find(photo.grey)
-        waiting.append((photo, [Crop.of_box(box, detector.margin, predictor.size) for box in boxes]))
-        faces = sum(len(crops) for _, crops in waiting)
-        if faces >= batch or sum(one.image.nbytes for one, _ in waiting) > MOST_BYTES:
-            yield from _answered(waiting, predictor, refine)
+        boxes = find_boxes(detector, photo.grey)
+        waiting.append(_Waiting(photo, [Crop.of_box(box, detector.margin, predictor.size) for box in boxes]))
+        faces = sum(len(entry.crops) for entry in waiting)
+        if faces >= batch or sum(entry.photo.image.nbytes for entry in waiting) > MAX_WAITING:
+            yield from _predict_waiting(waiting, predictor, refine)
             waiting = []
-    yield from _answered(waiting, predictor, refine)
+    yield from _predict_waiting(waiting, predictor, refine)
 
 
-def _answered(
-    waiting: Sequence[tuple[Photo, list[Crop]]], predictor: KeypointPredictor, refine: bool
+def _predict_waiting(
+    waiting: Sequence[_Waiting], predictor: KeypointPredictor, refine: bool
 ) -> Iterator[tuple[Photo, list[Face]]]:
-    grey = [photo.grey for photo, crops in waiting for _ in crops]
-    faces = _faces([crop for _, own in waiting for crop in own], predictor, grey)
+    """Each waiting photo with its faces; all crops are predicted together."""
+    crops = [crop for entry in waiting for crop in entry.crops]
+    grey = [entry.photo.grey for entry in waiting for _ in entry.crops]  # the photo of each crop
+    faces = _predict_crops(crops, grey, predictor)
     if refine:
-        mean = predictor.mean_face
-        better = [face.crop.refined(face.crop.to_crop(face.points), mean) for face in faces]
-        again = [i for i, face in enumerate(faces) if better[i] is not face.crop]
-        for i, face in zip(again, _faces([better[i] for i in again], predictor, [grey[i] for i in again]), strict=True):
-            faces[i] = face
-    found = iter(faces)
-    for photo, own in waiting:
-        yield photo, [next(found) for _ in own]
+        faces = _refine(faces, grey, predictor)
+    remaining = iter(faces)
+    for entry in waiting:
+        yield entry.photo, [next(remaining) for _ in entry.crops]
 
 
-def _faces(crops: Sequence[Crop], predictor: KeypointPredictor, grey: Sequence[np.ndarray]) -> list[Face]:
+def _refine(faces: Sequence[Face], grey: Sequence[np.ndarray], predictor: KeypointPredictor) -> list[Face]:
+    """Predict again for faces whose predicted points ask for another crop."""
+    mean_face = predictor.mean_face
+    crops = [face.crop.refined(face.crop.to_crop(face.points), mean_face) for face in faces]
+    changed = [i for i, face in enumerate(faces) if crops[i] is not face.crop]
+    refined = list(faces)
+    new = _predict_crops([crops[i] for i in changed], [grey[i] for i in changed], predictor)
+    for i, face in zip(changed, new, strict=True):
+        refined[i] = face
+    return refined
+
+
+def _predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor: KeypointPredictor) -> list[Face]:
+    """Cut crops out of their photos, uint8 (H, W) each, and predict them in one call."""
     if not crops:
         return []
-    answers = predictor.answers(_cut(crops, grey))
-    errors = answers.expected_error
+    images = np.stack([crop.cut(photo) for crop, photo in zip(crops, grey, strict=True)])  # (N, h, w)
+    prediction = predictor.predict(images)
+    errors = prediction.expected_error
     return [
         Face(
             crop,
-            crop.to_photo(answers.points[i]),
-            answers.confidence[i],
+            crop.to_photo(prediction.points[i]),
+            prediction.confidence[i],
             None if errors is None else errors[i] * crop.scale.mean(),
         )
         for i, crop in enumerate(crops)
     ]
-
-
-def _cut(crops: Sequence[Crop], grey: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack([crop.cut(image) for crop, image in zip(crops, grey, strict=True)])

@@ -1,6 +1,7 @@
-"""Photos from files, folders, patterns, videos and the webcam, one after another; never more than one in memory.
+"""Reads photos, videos and the webcam: names come in, `Photo` objects go out one after another.
 
-Names come in (`sources`), `Photo`s go out (`read`), upright and in colour, whatever the file holds.
+`list_files` finds the files that command-line arguments mean; `read_photos` reads one of them. Only one photo or frame
+is in memory at a time. Photos are upright and in colour, whatever the file format.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -23,119 +25,144 @@ from facekp.data.images import UnreadableImage, read_image
 
 WEBCAM = "webcam"
 
-VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}  # what a folder is searched for
+VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}  # endings searched for in folders
 
-os.environ.setdefault(
-    "OPENCV_FFMPEG_LOGLEVEL", "-8"
-)  # FFmpeg and OpenCV would tell of broken videos in their own lines
+FALLBACK_RATE = 25.0  # frames per second, for videos that do not state theirs
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # environment variable that OpenCV reads whenever it opens a video
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One picture.
+    """A photo, or a frame of a video.
 
     Attributes:
-        file: its name as it was given or found; ``webcam``.
-        image: uint8 (H, W, 3), red, green, blue.
-        frame: its number in a video, from 0; None for a photo.
-        rate: of the video, frames a second; 0 for a photo.
-        share: of the file that has been read with it, 0 to 1.
+        file: name of the file as given or found; ``webcam`` for the webcam.
+        image: uint8 (H, W, 3), RGB.
+        frame: number of the frame in its video, from 0; None for a photo.
+        rate: frames per second of the video; 0 for a photo.
+        progress: fraction of the file that has been read so far, 0 to 1.
     """
 
     file: str
     image: np.ndarray
     frame: int | None = None
     rate: float = 0.0
-    share: float = 1.0
+    progress: float = 1.0
 
     @cached_property
     def grey(self) -> np.ndarray:
-        """uint8 (H, W)."""
+        """The image in grey levels, uint8 (H, W)."""
         return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY)
 
 
-def sources(arguments: Sequence[str], without: Path | None = None) -> list[str]:
-    """The files that arguments mean, in their order.
+def list_files(arguments: Sequence[str], exclude: Path | None = None) -> list[str]:
+    """The files that command-line arguments mean, in the order of the arguments.
 
     Args:
-        arguments: files; folders, which are searched with all folders in them for photos and videos by their endings;
-            patterns (``*``, ``?``, ``[a-z]``, ``**``) where no file is called so; or ``webcam``.
-        without: a folder whose files are left out: where earlier answers lie.
+        arguments: each is a file; a folder, in which photos and videos are searched recursively by their endings; a
+            pattern (``*``, ``?``, ``[a-z]``, ``**``), unless a file has this very name; or ``webcam``.
+        exclude: a folder to skip, such as the output folder of earlier runs.
 
     Raises:
-        UserError: an argument means nothing.
+        UserError: there are no arguments, or one matches no file.
     """
     if not arguments:
-        raise UserError("no photo: name files, folders, patterns or webcam, e.g. facekp predict photo.jpg")
-    return [name for argument in arguments for name in _meant(argument, without)]
+        raise UserError("no photo given; name files, folders, patterns or webcam, e.g. facekp predict photo.jpg")
+    return [name for argument in arguments for name in _matches(argument, exclude)]
 
 
-def _meant(argument: str, without: Path | None) -> list[str]:
+def _matches(argument: str, exclude: Path | None) -> list[str]:
+    """The files that one argument means."""
     if argument == WEBCAM or os.path.isfile(argument):
         return [argument]
     if os.path.isdir(argument):
-        found = _in_folder(argument, without)
-        if not found:
-            raise UserError(f"{argument}: no photo or video is in this folder or below")
-        return found
+        files = _files_in(argument, exclude)
+        if not files:
+            raise UserError(f"{argument}: no photo or video in this folder or its subfolders; name another one")
+        return files
     matches = sorted(glob.glob(argument, recursive=True))
     if not matches:
-        raise UserError(f"{argument}: no such file or folder, and no pattern that fits one")
+        raise UserError(f"{argument}: no such file or folder, and as a pattern it matches no file")
     folders = [match for match in matches if os.path.isdir(match)]
-    inside = [name for folder in folders for name in _in_folder(folder, without)]
+    inside = [name for folder in folders for name in _files_in(folder, exclude)]
     return list(dict.fromkeys([match for match in matches if match not in folders] + inside))
 
 
-def _in_folder(folder: str, without: Path | None) -> list[str]:
+def _files_in(folder: str, exclude: Path | None) -> list[str]:
+    """Photos and videos in a folder and its subfolders, sorted."""
     endings = VIDEOS | set(Image.registered_extensions())
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in endings and path.is_file())
-    own = without.resolve() if without else None
-    return [str(path) for path in files if own is None or own not in path.resolve().parents]
+    excluded = exclude.resolve() if exclude else None
+    return [str(path) for path in files if excluded is None or excluded not in path.resolve().parents]
 
 
-def read(name: str, frames: int | None = None) -> Iterator[Photo]:
-    """The photo that a file is, or the frames of the video or the webcam one after another.
+def read_photos(name: str, frames: int | None = None) -> Iterator[Photo]:
+    """Read a file: the photo, or the frames of the video or the webcam one after another.
 
     Args:
-        name: of `sources`.
-        frames: at most so many of a video.
+        name: a file, or ``webcam``.
+        frames: read only the first frames of a video or the webcam; None: all.
 
     Raises:
-        UnreadableImage: it is neither, or broken.
+        UnreadableImage: the file is neither a photo nor a video, or is broken.
         UserError: there is no webcam.
     """
     if name == WEBCAM:
-        yield from _frames(cv2.VideoCapture(0), name, frames)
+        yield from _read_frames(WEBCAM, 0, cv2.CAP_ANY, frames)
         return
     try:
         yield Photo(name, read_image(name))
     except UnidentifiedImageError:
-        with TemporaryDirectory() as folder:  # FFmpeg reads meanings into colons, and dies of names that are no UTF-8
+        # FFmpeg interprets colons and percent signs in names, and fails at names that are not UTF-8.
+        with TemporaryDirectory() as folder:
             alias = Path(folder, "video")
             alias.symlink_to(os.path.abspath(name))
-            yield from _frames(cv2.VideoCapture(str(alias), cv2.CAP_FFMPEG), name, frames)
+            yield from _read_frames(name, str(alias), cv2.CAP_FFMPEG, frames)
 
 
-def _frames(video: cv2.VideoCapture, name: str, frames: int | None) -> Iterator[Photo]:
+def _read_frames(name: str, address: str | int, backend: int, frames: int | None) -> Iterator[Photo]:
+    """The frames of a video; ``address`` and ``backend`` are those of `cv2.VideoCapture`."""
+    with quiet_opencv():
+        video = cv2.VideoCapture(address, backend)
     try:
         if not video.isOpened():
             if name == WEBCAM:
-                raise UserError("webcam: no camera answers; plug one in, or name files")
+                raise UserError("webcam: no camera was found; connect one, or name files instead")
             raise UnreadableImage("is neither a photo nor a video that can be read")
         known = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if name != WEBCAM else 0
-        last = min(known, frames or known) if known > 0 else frames
+        total = min(known, frames or known) if known > 0 else frames
         rate = video.get(cv2.CAP_PROP_FPS)
         for number in range(frames) if frames else count():
-            there, image = video.read()
-            if not there:
+            with quiet_opencv():
+                read, image = video.read()
+            if not read:
                 break
-            share = min((number + 1) / last, 1.0) if last else 0.0
-            yield Photo(name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number, rate if rate > 0 else 25.0, share)
+            progress = min((number + 1) / total, 1.0) if total else 0.0
+            colour = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            yield Photo(name, colour, number, rate if rate > 0 else FALLBACK_RATE, progress)
         else:
             return
         if number == 0:
-            raise UnreadableImage("is a video without a frame that can be read")
+            raise UnreadableImage("is a video in which no frame can be read")
     finally:
         video.release()
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV and its FFmpeg from printing to stderr within the block.
+
+    They would print several lines for a broken video, in between the progress bar; facekp logs one line instead. A log
+    level of FFmpeg that the user set in the environment stays.
+    """
+    logging, given = cv2.utils.logging, os.environ.get(FFMPEG_LEVEL)
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    if given is None:
+        os.environ[FFMPEG_LEVEL] = "-8"  # AV_LOG_QUIET
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
+        if given is None:
+            del os.environ[FFMPEG_LEVEL]

@@ -1,0 +1,81 @@
+"""Settings of the commands that work on photos: `predict`, `app` and `detection_benchmark`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from facekp.config.command import CommandSettings
+from facekp.core.settings import FilePaths, NewPath, Positive, PositiveCount, Text
+from facekp.data.readers.base import READERS, DataSettings
+from facekp.models.settings import DecoderOverride
+from facekp.photos.detectors import FACE_DETECTORS, FaceDetectorSettings
+
+
+class PhotoCommandSettings(CommandSettings):
+    """What the commands on photos have in common.
+
+    Attributes:
+        ckpt: checkpoint, or several.
+        detector: finds the faces.
+        decoder: replaces single settings of the checkpoint's decoder.
+        refine: crop a face again around its predicted points, if that gives a different crop.
+    """
+
+    ckpt: FilePaths
+    detector: Annotated[FaceDetectorSettings, FACE_DETECTORS.validator]
+    decoder: DecoderOverride
+    refine: bool
+
+
+class PredictSettings(PhotoCommandSettings):
+    """``facekp predict``.
+
+    Attributes:
+        source: labelling convention of the predictions; None: the first one of the checkpoint.
+        device: of torch.
+        out: output folder.
+        draw: also write photos and videos with the points drawn.
+        batch: faces that are predicted together.
+        frames: read only the first frames of a video or the webcam; None: all.
+    """
+
+    source: Text | None
+    device: Text
+    out: NewPath
+    draw: bool
+    batch: PositiveCount
+    frames: PositiveCount | None
+
+
+class AppSettings(PhotoCommandSettings):
+    """``facekp app``.
+
+    Attributes:
+        source: labelling convention of the predictions; None: the first one of the checkpoint.
+        device: of torch.
+        port: of 127.0.0.1.
+        max_megabytes: largest upload.
+        max_megapixels: largest photo, in millions of pixels.
+    """
+
+    source: Text | None
+    device: Text
+    port: Annotated[int, Field(ge=1, le=65535)]
+    max_megabytes: Positive
+    max_megapixels: Positive
+
+
+class DetectionBenchmarkSettings(PhotoCommandSettings):
+    """``facekp detection_benchmark``.
+
+    Attributes:
+        data: labelled faces.
+        faces: number of faces per source.
+        scales: sizes of the faces: pixels of the scene per pixel of the face's image.
+    """
+
+    data: Annotated[DataSettings, READERS.validator]
+    faces: Annotated[int, Field(ge=0, le=100)]
+    scales: list[Positive]
