@@ -1,4 +1,4 @@
-"""Schemes: channels, sources, mirror order, and what a bad one is told."""
+"""Schemes: channels, sources, mirror order, and errors of invalid schemes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import yaml
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
-from facekp.core.keypoints import Keypoints, flip_channels
+from facekp.core.keypoints import Keypoints, KeypointsField, flip_channels
+from facekp.core.settings import Settings, parse
 
 
 def test_up_to_eight_values_make_a_row_sparse(scheme):
@@ -31,7 +32,7 @@ def test_labels_of_a_source_lie_to_one_side_by_its_offset(scheme):
     assert (sparse[~own] == [0.5, 0]).all()  # read from dense's channels
     assert (scheme.offsets({"sparse": 2})[0] == 0).all()
     assert (scheme.offsets(None) == 0).all()
-    with pytest.raises(UserError, match=r"offsets: 'spare' is no source of kaggle15; name its own .dense, sparse."):
+    with pytest.raises(UserError, match=r"offsets: 'spare' is not a source of kaggle15; choose from dense, sparse"):
         scheme.offsets({"spare": 1.0})
 
 
@@ -82,24 +83,24 @@ def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"names": []}, "names: there is none"),
-        ({"names": "ab"}, "TypeError: 'ab' stands where a list of names is needed"),
-        ({"names": ["a", "a"]}, "'a' stands twice"),
-        ({"pairs": [["a", "b"], ["b", "a"]]}, "pairs: 'b' stands twice"),
-        ({"pairs": [["a", "a"]]}, "pairs: 'a' stands twice"),
+        ({"names": []}, "names: is empty"),
+        ({"names": "ab"}, "TypeError: 'ab' is a text; a list of names is needed"),
+        ({"names": ["a", "a"]}, "names: 'a' is duplicated"),
+        ({"pairs": [["a", "b"], ["b", "a"]]}, "pairs: 'b' is duplicated"),
+        ({"pairs": [["a", "a"]]}, "pairs: 'a' is duplicated"),
         ({"pairs": [["a"]]}, "not enough values"),
-        ({"lines": [["a"]]}, r"lines: \['a'\] joins nothing"),
-        ({"normaliser": ["b", "b"]}, r"normaliser: \['b', 'b'\] has no length"),
+        ({"lines": [["a"]]}, r"lines: \['a'\] is too short"),
+        ({"normaliser": ["b", "b"]}, r"normaliser: \['b', 'b'\] has length 0"),
         ({"normaliser": ["a", "z"]}, "'z' is not among names"),
-        ({"sources": {"a": None}}, "'a' already names something else"),
-        ({"sources": {"all": None}}, "'all' already names something else"),
+        ({"sources": {"a": None}}, "'a' is the name of another metric"),
+        ({"sources": {"all": None}}, "'all' is the name of another metric"),
         ({"pairs": [["a", "z"]]}, "'z' is not among names"),
-        ({"sources": {"some": ["a"]}}, "sources.some is the first source"),
+        ({"sources": {"some": ["a"]}}, "sources.some: the first source must label every point"),
     ],
 )
-def test_a_bad_scheme_is_named(change, told):
+def test_an_invalid_scheme_is_refused_with_its_fault(change, message):
     good = {
         "name": "x",
         "names": ["a", "b"],
@@ -108,5 +109,21 @@ def test_a_bad_scheme_is_named(change, told):
         "sources": {"all": None},
         "normaliser": ["a", "b"],
     }
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         Keypoints.from_dict({**good, **change})
+
+
+class Scheme(Settings):
+    keypoints: KeypointsField
+
+
+def test_settings_hold_a_scheme_and_give_its_plain_form_back(scheme):
+    settings = parse(Scheme, {"keypoints": scheme.to_dict()})
+    assert settings.keypoints == scheme
+    assert settings.plain() == {"keypoints": scheme.to_dict()}
+    assert Scheme(keypoints=scheme).keypoints is scheme
+
+
+def test_settings_name_the_fault_of_an_invalid_scheme():
+    with pytest.raises(UserError, match=r"^keypoints: scheme x: names: 'a' is duplicated"):
+        parse(Scheme, {"keypoints": {"name": "x", "names": ["a", "a"]}})

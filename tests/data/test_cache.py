@@ -11,8 +11,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import atomic, cached
-from facekp.data.readers import competition as csv
-from facekp.data.readers.competition import read_training_csv, write_training
+from facekp.data.readers.competition import read_training_csv, reading, write_training
 from facekp.data.table import FaceTable
 
 POINT = Keypoints("point", ("eye", "nose"), (), (), {"dense": ("eye", "nose")}, ("eye", "nose"))
@@ -73,14 +72,14 @@ def test_changed_file_and_changed_parser_are_parsed_again(tmp_path, monkeypatch)
     path, cache = tmp_path / "training.csv", tmp_path / "cache"
     for seed in (0, 1):
         write_training(path, faces(seed=seed))
-        os.utime(path, (0, 0))  # the same size or time deceives nobody
+        os.utime(path, (0, 0))  # the same size and time do not matter
         assert same(read_training_csv(tmp_path, POINT, cache), faces(seed=seed))
     parsed = []
-    parse = csv._training
-    monkeypatch.setattr(csv, "_training", lambda *args: parsed.append(args) or parse(*args))
+    parse = reading._read_training
+    monkeypatch.setattr(reading, "_read_training", lambda *args: parsed.append(args) or parse(*args))
     read_training_csv(tmp_path, POINT, cache)
     assert not parsed
-    monkeypatch.setattr(csv, "PARSER_VERSION", csv.PARSER_VERSION + 1)
+    monkeypatch.setattr(reading, "PARSER_VERSION", reading.PARSER_VERSION + 1)
     read_training_csv(tmp_path, POINT, cache)
     assert len(parsed) == 1
 

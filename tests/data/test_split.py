@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups, thumbnails, with_photos
+from facekp.data.split import (
+    assign_folds,
+    image_hashes,
+    inseparable_groups,
+    near_duplicate_groups,
+    thumbnails,
+    with_photos,
+)
+from tests.data.photo_folder import read_folder
+from tests.drawn_photos import write_photos
 
 
 @pytest.fixture
@@ -90,3 +99,13 @@ def test_images_of_other_sizes_have_thumbnails_too():
     fine = coarse.repeat(4, axis=1).repeat(3, axis=2)
     np.testing.assert_allclose(thumbnails(fine), expected, atol=1e-6)
     assert thumbnails(fine[:, :90, :64]).shape == (3, 576)
+
+
+def test_faces_of_one_photo_stay_in_one_group(tmp_path):
+    write_photos(tmp_path, 40)
+    table = read_folder(tmp_path)
+    assert len(np.unique(table.name)) < 40
+    groups = inseparable_groups(table)
+    for name in np.unique(table.name):
+        assert len(np.unique(groups[table.name == name])) == 1
+    assert len(np.unique(groups)) == len(np.unique(table.name))

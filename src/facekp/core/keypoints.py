@@ -1,20 +1,22 @@
-"""What the points of a face are called: names, left-right pairs, drawing order, and who labelled which of them.
+"""A landmark scheme: the points' names, left-right pairs, drawing order, and the labelling conventions.
 
-A `Keypoints` comes from a few lines of YAML (conf/keypoints/*.yaml, or a user's own) and travels with every table and
-checkpoint. Axes: K points, S sources (labelling conventions), C heatmap channels.
+A `Keypoints` is built from a few lines of YAML (conf/keypoints/*.yaml, or a user's own file) and is part of every table
+and checkpoint. Axes: K points, S sources (labelling conventions), C heatmap channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from facekp.core.errors import UserError
 
-RESERVED = ("all", "rmse", "trimmed")  # rmse/<source> and rmse/<point> stand beside figures of these names
+RESERVED = ("all", "rmse", "trimmed")  # metric names such as rmse/<source> use these words already
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,20 @@ class Keypoints:
     """A landmark scheme.
 
     Attributes:
-        name: what the scheme is called, e.g. ``kaggle15``.
+        name: name of the scheme, e.g. ``kaggle15``.
         names: the K point names in column order; a CSV has ``<name>_x`` and ``<name>_y`` for each.
-        pairs: (left, right) names that a horizontal flip exchanges; a point in none keeps its name.
-        lines: chains of names joined by a stroke when a face is drawn.
-        sources: for each labelling convention the points it labels. The first one labels all K points. A row of the
-            competition belongs to the smallest convention that could hold its number of labelled values.
-        normaliser: two names whose distance makes errors comparable between faces (NME), e.g. the eye centres; None:
-            there is no NME.
+        pairs: (left, right) names that a horizontal flip exchanges; points in no pair keep their name.
+        lines: lists of names; a drawing joins the points of each list by a line.
+        sources: the points that each labelling convention labels. The first source labels all K points. A row of the
+            competition belongs to the smallest source that can hold its number of labelled values.
+        normaliser: two names whose distance normalises errors (NME), e.g. the eye centres; None: no NME is computed.
+
+    Example:
+        >>> scheme = Keypoints.from_dict({"name": "eyes", "names": ["left", "right"], "pairs": [["left", "right"]]})
+        >>> scheme.columns
+        ['left_x', 'left_y', 'right_x', 'right_y']
+        >>> scheme.flip_order().tolist()
+        [1, 0]
     """
 
     name: str
@@ -41,11 +49,11 @@ class Keypoints:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Keypoints:
-        """Build from plain lists (YAML or a checkpoint); ``name`` and ``names`` are all that is needed.
+        """Build a scheme from plain lists, as YAML and checkpoints hold it; only ``name`` and ``names`` are required.
 
         Raises:
-            UserError: a name is doubled or unknown, a pair or line is none, or the first source does not label every
-                point.
+            UserError: a name is duplicated or unknown, a pair or line is not valid, or the first source does not label
+                every point.
         """
         try:
             names = _texts(raw["names"])
@@ -55,13 +63,13 @@ class Keypoints:
                 names=names,
                 pairs=tuple((left, right) for left, right in map(_texts, raw.get("pairs") or ())),
                 lines=tuple(map(_texts, raw.get("lines") or ())),
-                sources={str(source): _texts(own or names) for source, own in sources.items()},
+                sources={str(source): _texts(labelled or names) for source, labelled in sources.items()},
                 normaliser=_pair(raw.get("normaliser")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f"keypoints: {type(error).__name__}: {error}; a scheme has name and names, and where it helps pairs, "
-                f"lines, sources and normaliser, as conf/keypoints/kaggle15.yaml"
+                f"keypoints: {type(error).__name__}: {error}; a scheme needs name and names, and may have pairs, "
+                f"lines, sources and normaliser: see conf/keypoints/kaggle15.yaml"
             ) from error
         scheme._check()
         return scheme
@@ -72,27 +80,27 @@ class Keypoints:
 
     def _check(self) -> None:
         def refuse(fault: str) -> None:
-            raise UserError(f"keypoints {self.name}: {fault}")
+            raise UserError(f"keypoints: scheme {self.name}: {fault}")
 
         if not self.names:
-            refuse("names: there is none; name at least one point")
-        if doubled := _doubled(self.names):
-            refuse(f"names: {doubled!r} stands twice; give every point its own name")
-        used = [n for group in (*self.pairs, *self.lines, *self.sources.values()) for n in group]
+            refuse("names: is empty; name at least one point")
+        if duplicate := _duplicate(self.names):
+            refuse(f"names: {duplicate!r} is duplicated; give every point a different name")
+        used = [name for group in (*self.pairs, *self.lines, *self.sources.values()) for name in group]
         unknown = sorted({*used, *(self.normaliser or ())} - set(self.names))
         if unknown:
             refuse(f"{unknown[0]!r} is not among names: {', '.join(self.names)}")
-        if doubled := _doubled([n for pair in self.pairs for n in pair]):
-            refuse(f"pairs: {doubled!r} stands twice; a flip gives every point one other name")
+        if duplicate := _duplicate([name for pair in self.pairs for name in pair]):
+            refuse(f"pairs: {duplicate!r} is duplicated; a point can be in one pair only")
         if short := [line for line in self.lines if len(line) < 2]:
-            refuse(f"lines: {list(short[0])} joins nothing; give at least two names")
+            refuse(f"lines: {list(short[0])} is too short; give at least two names")
         if self.normaliser is not None and self.normaliser[0] == self.normaliser[1]:
-            refuse(f"normaliser: {list(self.normaliser)} has no length; give two points, or null")
+            refuse(f"normaliser: {list(self.normaliser)} has length 0; give two different points, or null")
         first = next(iter(self.sources))
         if set(self.sources[first]) != set(self.names):
-            refuse(f"sources.{first} is the first source and must hold every name")
+            refuse(f"sources.{first}: the first source must label every point")
         if taken := sorted({*self.sources, *RESERVED} & {*self.names}) or sorted({*self.sources} & {*RESERVED}):
-            refuse(f"{taken[0]!r} already names something else in the figures; rename it")
+            refuse(f"{taken[0]!r} is the name of another metric already; rename it")
 
     @property
     def columns(self) -> list[str]:
@@ -104,36 +112,36 @@ class Keypoints:
         return list(self.sources)
 
     def source_of(self, values: np.ndarray) -> np.ndarray:
-        """The labelling convention of rows with that many labelled (or asked-for) values.
+        """The labelling convention of rows, from the number of their labelled (or requested) values.
 
         Args:
             values: integers (N,), how many of the 2K coordinates each row has.
 
         Returns:
-            int8 (N,): index into `source_names`; the smallest source whose points could hold that many values.
+            int8 (N,): index into `source_names`, the smallest source that can hold that many values.
         """
         sizes = np.array([2 * len(points) for points in self.sources.values()])
         fits = values[:, None] <= sizes[None, :]
         return np.where(fits, sizes[None, :], sizes.max() + 1).argmin(axis=1).astype(np.int8)
 
     def flip_order(self) -> np.ndarray:
-        """int64 (K,): ``points[:, flip_order]`` names the points of a mirrored face."""
+        """int64 (K,): ``points[:, flip_order]`` reorders the points of a mirrored face."""
         swap = {name: other for pair in self.pairs for name, other in (pair, pair[::-1])}
         return np.array([self.names.index(swap.get(name, name)) for name in self.names])
 
     def offsets(self, by_source: Mapping[str, float] | None) -> np.ndarray:
-        """How far right of the mirror-symmetric place each source labels its points.
+        """How far to the right of the mirror-symmetric position each source places its labels.
 
-        Labels made by another pixel convention, or clicked with one hand, may all lie some tenths of a pixel to one
-        side. A mirror image then has them on the wrong side; whoever trains with mirror images takes the offset off
-        first and adds it to the answers.
+        Labels made with another pixel convention, or clicked with one hand, can all lie some tenths of a pixel to one
+        side. A mirror image has them on the wrong side. Training with mirror images therefore subtracts the offset
+        first, and predictions add it again.
 
         Args:
-            by_source: pixels by name of the source, those that are left out 0; None: all are 0.
+            by_source: pixels by name of the source, 0 where a source is left out; None: 0 for all.
 
         Returns:
-            float32 (S, K, 2), of which the second of the last axis is 0. A point that a source never labels has the
-            first source's, as its channel is (`channels`).
+            float32 (S, K, 2); the y part is 0. A point that a source never labels has the offset of the first source,
+            because it is read from the first source's channel (`channels`).
 
         Raises:
             UserError: the scheme has no such source.
@@ -141,12 +149,14 @@ class Keypoints:
         given = by_source or {}
         if unknown := sorted(set(given) - set(self.sources)):
             raise UserError(
-                f"offsets: {unknown[0]!r} is no source of {self.name}; name its own ({', '.join(self.sources)}), or "
+                f"offsets: {unknown[0]!r} is not a source of {self.name}; choose from {', '.join(self.sources)}, or "
                 "set data.offsets=null"
             )
-        first, *_ = right = [given.get(source, 0.0) for source in self.sources]
+        first, *_ = pixels = [given.get(source, 0.0) for source in self.sources]
         table = np.zeros((len(self.sources), len(self.names), 2), dtype=np.float32)
-        table[..., 0] = [np.where(self.labels_of(s), own, first) for s, own in zip(self.sources, right, strict=True)]
+        table[..., 0] = [
+            np.where(self.labels_of(s), right, first) for s, right in zip(self.sources, pixels, strict=True)
+        ]
         return table
 
     def labels_of(self, source: str) -> np.ndarray:
@@ -157,7 +167,7 @@ class Keypoints:
         """Which heatmap channel holds which point.
 
         Args:
-            by_source: a channel of its own for every (source, point) pair, or one set of K shared by all sources.
+            by_source: True: every (source, point) pair has a separate channel; False: all sources share K channels.
 
         Returns:
             int64 (S, K). A point that a source never labels is read from the first source's channel.
@@ -173,7 +183,7 @@ class Keypoints:
 
 
 def flip_channels(channels: np.ndarray, flip_order: Sequence[int] | np.ndarray) -> np.ndarray:
-    """int64 (C,): ``heatmaps[:, flip_channels]`` puts the channels of a mirrored face in place.
+    """int64 (C,): ``heatmaps[:, flip_channels]`` reorders the channels of a mirrored face.
 
     Args:
         channels: (S, K) from `Keypoints.channels`.
@@ -186,7 +196,7 @@ def flip_channels(channels: np.ndarray, flip_order: Sequence[int] | np.ndarray) 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     if isinstance(values, str):
-        raise TypeError(f"{values!r} stands where a list of names is needed")
+        raise TypeError(f"{values!r} is a text; a list of names is needed")
     return tuple(str(value) for value in values)
 
 
@@ -197,8 +207,8 @@ def _pair(values: Sequence[Any] | None) -> tuple[str, str] | None:
     return first, second
 
 
-def _doubled(names: Sequence[str]) -> str | None:
-    """The first name that stands twice."""
+def _duplicate(names: Sequence[str]) -> str | None:
+    """The first name that occurs twice; None: all differ."""
     return next((name for i, name in enumerate(names) if name in names[:i]), None)
 
 
@@ -206,3 +216,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def _validated(values: Any) -> Keypoints:
+    if isinstance(values, Keypoints):
+        return values
+    try:
+        return Keypoints.from_dict(values)
+    except UserError as error:
+        fault = str(error).removeprefix("keypoints: ")  # pydantic adds the field's key
+        raise PydanticCustomError("value_error", "{error}", {"error": fault}) from error
+
+
+# The type of the field ``keypoints`` of settings: a mapping is read by `Keypoints.from_dict`.
+KeypointsField = Annotated[Keypoints, PlainValidator(_validated), PlainSerializer(Keypoints.to_dict)]

@@ -298,7 +298,7 @@ def path_fields(settings: Settings | type[Settings]) -> dict[str, PathKind]:
     model = settings if isinstance(settings, type) else type(settings)
     for name, field in model.model_fields.items():
         parts = [*field.metadata, *_parts(field.annotation)]
-        groups = [part for part in parts if isinstance(part, type) and issubclass(part, Settings)]
+        groups: list[Any] = [part for part in parts if isinstance(part, type) and issubclass(part, Settings)]
         if not isinstance(settings, type):
             value = getattr(settings, name)
             groups = [value] if isinstance(value, Settings) else []
@@ -322,7 +322,8 @@ def replace_paths(settings: S, change: Callable[[str], str]) -> S:
         >>> replace_paths(Teacher(ckpt=["a.ckpt", "b.ckpt"]), lambda path: f"/runs/{path}").ckpt
         ['/runs/a.ckpt', '/runs/b.ckpt']
     """
-    kinds, new = path_fields(settings), {}
+    kinds = path_fields(settings)
+    new: dict[str, Any] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, Settings):

@@ -1,9 +1,8 @@
-"""Photos become a table: every labelled face is cut out and resized once, with its map back to the photo.
+"""Crops labelled faces out of photos: `LabelledFace` objects come in, a `FaceTable` with the map to the photo goes out.
 
-What a reader found in its label file (`LabelledFace`) comes in, a `FaceTable` with ``name`` and ``to_source`` goes out.
-Points are (x, y) in pixels of the photo as a viewer shows it (EXIF rotation applied), integer = pixel centre; boxes
-have edges, [0, 0, W, H] is the whole photo. Photos are read one after another, so memory holds one of them, and a table
-above ``device_bytes`` is written to a file from the start.
+Points are (x, y) in pixels of the photo as a viewer shows it (EXIF rotation applied); an integer is a pixel centre.
+Boxes have edges: [0, 0, W, H] is the whole photo. Photos are read one after another, so memory holds one of them. A
+table larger than ``device_bytes`` is written to a file from the start.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,132 +23,86 @@ from PIL import UnidentifiedImageError
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.cache import cached
 from facekp.data.images import UnreadableImage, read_image
+from facekp.data.readers.base import LabelledFace, PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-VERSION = 2  # part of the cache's key: raise it whenever the same photos would give another table
-
-LARGEST_BOX = 3  # times the photo's longer side; a larger one is in other units
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledFace:
-    """One face as its label file tells of it.
-
-    Attributes:
-        name: of the photo, relative to the photos' folder.
-        points: float64 (K, 2), pixels of the photo; NaN where nobody labelled.
-        box: left, top, right, bottom edge in the photo; None: the points tell where the face is.
-        source: index into ``keypoints.source_names``.
-        row: the face's number in its file.
-        place: where its labels stand, for messages.
-        size: (W, H) that the labels are said to refer to; None: nothing is said.
-    """
-
-    name: str
-    points: np.ndarray
-    box: tuple[float, float, float, float] | None
-    source: int
-    row: int
-    place: str
-    size: tuple[int, int] | None = None
+VERSION = 2  # part of the cache key: increase it whenever the same photos would give another table
+LARGEST_BOX = 3  # times the photo's longer side; a larger box must be in other units
 
 
-@dataclass(frozen=True)
-class CropOptions:
-    """How faces are cut out, and where the images may lie.
-
-    Attributes:
-        size: side of the images in pixels.
-        margin: added on every side of the points' extent, as a share of its longer side; a given box stays as it is.
-        skip_broken: leave out photos that can't be read, instead of refusing.
-        device_bytes: of images, above which they are written to a file.
-        cache: folder of that file; None: there is none.
-    """
-
-    size: int
-    margin: float
-    skip_broken: bool
-    device_bytes: int
-    cache: Path | None
-
-
-def read_photo(path: Path) -> np.ndarray:
-    """A photo's grey levels as a viewer shows it: turned as EXIF says, 16 bits as 8, grey behind what is transparent.
-
-    Returns:
-        uint8 (H, W).
-
-    Raises:
-        UserError: it does not exist or can't be read.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: does not exist")
-    try:
-        return cv2.cvtColor(read_image(str(path)), cv2.COLOR_RGB2GRAY)
-    except (UnreadableImage, UnidentifiedImageError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: can't be read as an image ({reason})") from error
-
-
-def to_crop(points: np.ndarray, to_source: np.ndarray) -> np.ndarray:
-    """Points (K, 2) of a photo in pixels of the image that ``to_source`` (2, 3) maps back."""
-    return (points - to_source[:, 2]) @ np.linalg.inv(to_source[:, :2]).T
-
-
-def square_around(box: Sequence[float]) -> tuple[int, int, int]:
-    """The smallest square of whole pixels around a box (left, top, right, bottom edge): left, top, side."""
-    left, top, right, bottom = box
-    if right - left >= bottom - top:
-        side = max(math.ceil(right) - math.floor(left), 1)
-        return math.floor(left), round((top + bottom - side) / 2), side
-    side = max(math.ceil(bottom) - math.floor(top), 1)
-    return round((left + right - side) / 2), math.floor(top), side
-
-
-def crop_faces(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints, cut: CropOptions) -> FaceTable:
-    """Read the photos and cut out the faces, in their order.
-
-    A point beyond its photo or its box counts as missing (a warning says how many). A face without any point, or with
-    neither a box nor two points that lie apart, is left out (a warning says how many): nothing is learnt from the one,
-    and where the other is nobody knows.
+def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints) -> FaceTable:
+    """Crop the faces out of their photos, or take them from the cache if neither labels nor photos have changed.
 
     Args:
-        faces: best with those of a photo one after another: then it is read once.
-        folder: what their names are relative to.
-        keypoints: the scheme their points follow.
-        cut: how.
+        faces: as the label file has them.
+        settings: folder of the photos, size and margin of the crops, cache.
+        keypoints: the scheme of their points.
 
     Raises:
-        UserError: a photo can't be read (unless these are skipped), a box is none, all points of a face lie outside,
-            no face is left, or there is no room for the images.
+        UserError: see `crop_faces`.
     """
-    photo_of = lru_cache(maxsize=1)(read_photo)
-    images = _room(len(faces), cut)
-    kept: list[tuple[LabelledFace, np.ndarray, np.ndarray]] = []  # face, points in its image, map back
-    broken: dict[str, str] = {}
-    unplaced = beyond = 0
-    if not cut.skip_broken:
-        _refuse({face.name: f"{face.place}: {folder / face.name}: does not exist" for face in _missing(faces, folder)})
-    log.info("cutting %d faces out of their photos", len(faces))
+    folder = Path(settings.images).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"data.images={folder}: no such folder; give the one that the photos' names are relative to")
+    if settings.cache is None:
+        return crop_faces(faces, settings, keypoints)
+    labels = hashlib.sha256()
+    for face in faces:
+        labels.update(repr((face.name, face.box, face.source, face.row, face.size)).encode() + face.points.tobytes())
+    content = [labels.hexdigest(), photos_digest([face.name for face in faces], folder)]
+    key = [VERSION, *content, settings.size, settings.margin, settings.skip_broken]
+    cache = Path(settings.cache).expanduser()
+    return cached(cache, key, keypoints, lambda: crop_faces(faces, settings, keypoints))
+
+
+def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints) -> FaceTable:
+    """Read the photos and crop the faces, in their order.
+
+    - A point outside its photo or its box counts as missing; a warning says how many do.
+    - A face without any point is left out, and so is one with neither a box nor two distinct points, because its
+      position is unknown; a warning says how many are.
+
+    Args:
+        faces: those of one photo should be adjacent, then every photo is read once.
+        settings: folder of the photos, size and margin of the crops, what to do with broken photos.
+        keypoints: the scheme of their points.
+
+    Raises:
+        UserError: a photo can't be read (unless ``skip_broken``), a box is not valid, all points of a face are outside
+            its photo or box, no face is left, or there is no space for the images.
+    """
+    folder = Path(settings.images).expanduser()
+    read = lru_cache(maxsize=1)(read_photo)
+    images = _allocate(len(faces), settings)
+    kept: list[tuple[LabelledFace, np.ndarray, np.ndarray]] = []  # face, points in its crop, map to the photo
+    broken: dict[str, str] = {}  # the fault of each photo
+    unplaced = outside = 0
+    if not settings.skip_broken:
+        missing = _first_of_missing_photos(faces, folder)
+        _refuse_broken({face.name: f"{face.where}: {folder / face.name}: does not exist" for face in missing})
+    log.info("cropping %d faces out of their photos", len(faces))
     for face in faces:
         try:
-            photo = photo_of(folder / face.name)
+            photo = read(folder / face.name)
             _check_size(face, photo)
         except UserError as error:
-            broken.setdefault(face.name, f"{face.place}: {error}")
+            broken.setdefault(face.name, f"{face.where}: {error}")
             continue
-        found = _cut_face(face, photo, cut)
-        if found is None:
+        cropped = _crop_face(face, photo, settings)
+        if cropped is None:
             unplaced += 1
             continue
-        images[len(kept)], points, to_source = found
-        beyond += int((np.isnan(points) & ~np.isnan(face.points)).any(axis=1).sum())
+        images[len(kept)], points, to_source = cropped
+        outside += int((np.isnan(points) & ~np.isnan(face.points)).any(axis=1).sum())
         kept.append((face, points, to_source))
-    _tell(broken, unplaced, beyond, cut)
+    if not settings.skip_broken:
+        _refuse_broken(broken)
+    _warn(broken, unplaced, outside)
     if not kept:
-        raise UserError(f"{folder}: no labelled face is left of {len(faces)}; nothing can be learnt")
+        raise UserError(f"{folder}: none of {len(faces)} faces is left; there is nothing to train on")
     return FaceTable(
         keypoints=keypoints,
         images=images[: len(kept)],
@@ -162,41 +114,88 @@ def crop_faces(faces: Sequence[LabelledFace], folder: Path, keypoints: Keypoints
     )
 
 
-def _cut_face(
-    face: LabelledFace, photo: np.ndarray, cut: CropOptions
+def read_photo(path: Path) -> np.ndarray:
+    """The grey levels of a photo as a viewer shows it (`facekp.data.images.read_image`).
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        UserError: the file does not exist or can't be read.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: does not exist")
+    try:
+        return cv2.cvtColor(read_image(str(path)), cv2.COLOR_RGB2GRAY)
+    except (UnreadableImage, UnidentifiedImageError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: can't be read as an image ({reason})") from error
+
+
+def square_around(box: Sequence[float]) -> tuple[int, int, int]:
+    """The smallest square of whole pixels around a box (left, top, right, bottom edge): left, top, side.
+
+    Example:
+        >>> square_around([2.5, 10, 12.5, 16])
+        (2, 8, 11)
+    """
+    left, top, right, bottom = box
+    if right - left >= bottom - top:
+        side = max(math.ceil(right) - math.floor(left), 1)
+        return math.floor(left), round((top + bottom - side) / 2), side
+    side = max(math.ceil(bottom) - math.floor(top), 1)
+    return round((left + right - side) / 2), math.floor(top), side
+
+
+def photos_digest(names: Iterable[str], folder: Path) -> str:
+    """SHA-256 of the photos' names, sizes in bytes and modification times; takes 10 microseconds for each photo."""
+    digest = hashlib.sha256()
+    for name in dict.fromkeys(names):
+        try:
+            status = (folder / name).stat()
+            text = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            text = "missing"
+        digest.update(f"{name}\n{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _crop_face(
+    face: LabelledFace, photo: np.ndarray, settings: PhotoDataSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Image, points in it (K, 2) and map back; None where there is no point, or nothing tells where the face is."""
-    visible = _visible(face, photo)
-    box = _box(face, visible, photo, cut.margin)
+    """Image, points in it (K, 2) and map to the photo; None for a face without points or of unknown position."""
+    visible = _points_in_photo(face, photo)
+    box = _face_box(face, visible, photo, settings.margin)
     if box is None:
         return None
     left, top, side = square_around(box)
-    crop = Crop(left, top, side, side, (cut.size, cut.size))
-    return crop.cut(photo), _within(face, to_crop(visible, crop.to_source), cut.size), crop.to_source
+    crop = Crop(left, top, side, side, (settings.size, settings.size))
+    return crop.cut(photo), _points_in_crop(face, crop.to_crop(visible), settings.size), crop.to_source
 
 
-def _room(count: int, cut: CropOptions) -> np.ndarray:
-    """Uninitialised uint8 (count, size, size), in a file without a name where it would be too much for memory."""
-    shape = (count, cut.size, cut.size)
+def _allocate(count: int, settings: PhotoDataSettings) -> np.ndarray:
+    """Uninitialised uint8 (count, size, size); in an unnamed temporary file where it exceeds ``device_bytes``."""
+    shape = (count, settings.size, settings.size)
     need = math.prod(shape)
-    if need <= cut.device_bytes:
+    if need <= settings.device_bytes:
         return np.empty(shape, np.uint8)
-    if cut.cache is None:
+    if settings.cache is None:
         raise UserError(
-            f"data.cache=null: {need / 1e9:.1f} GB of images are above data.device_bytes={cut.device_bytes} and need a "
-            f"file; name a folder for it, or raise data.device_bytes"
+            f"data.cache=null: {need / 1e9:.1f} GB of images exceed data.device_bytes={settings.device_bytes} and need "
+            f"a file; set data.cache to a folder, or increase data.device_bytes"
         )
+    cache = Path(settings.cache).expanduser()
     try:
-        cut.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cut.cache) as file:
-            os.posix_fallocate(file.fileno(), 0, need)  # a full disk is told now, not by a crash later
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache) as file:
+            os.posix_fallocate(file.fileno(), 0, need)  # a full disk raises here, instead of crashing later
             return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
-        raise UserError(f"data.cache={cut.cache}: no room for {need / 1e9:.1f} GB of images ({error})") from error
+        raise UserError(f"data.cache={cache}: no space for {need / 1e9:.1f} GB of images ({error})") from error
 
 
-def _missing(faces: Iterable[LabelledFace], folder: Path) -> list[LabelledFace]:
-    """The first face of each photo that is not there."""
+def _first_of_missing_photos(faces: Iterable[LabelledFace], folder: Path) -> list[LabelledFace]:
+    """The first face of each photo that does not exist."""
     first = {face.name: face for face in reversed(list(faces))}
     return [face for name, face in first.items() if not (folder / name).is_file()][::-1]
 
@@ -204,32 +203,32 @@ def _missing(faces: Iterable[LabelledFace], folder: Path) -> list[LabelledFace]:
 def _check_size(face: LabelledFace, photo: np.ndarray) -> None:
     height, width = photo.shape
     if face.size is not None and face.size != (width, height):
-        told = "{} x {}".format(*face.size)
-        raise UserError(f"{face.name}: its labels are for {told} pixels, but a viewer shows {width} x {height}")
+        stated = "{} x {}".format(*face.size)
+        raise UserError(f"{face.name}: its labels are for {stated} pixels, but a viewer shows {width} x {height}")
 
 
-def _visible(face: LabelledFace, photo: np.ndarray) -> np.ndarray:
-    """The face's points (K, 2) that lie in the photo, NaN in place of the others."""
+def _points_in_photo(face: LabelledFace, photo: np.ndarray) -> np.ndarray:
+    """The face's points (K, 2) inside the photo; NaN in place of the others."""
     height, width = photo.shape
     inside = _in_rectangle(face.points, width, height)
     labelled = ~np.isnan(face.points[:, 0])
     if labelled.any() and not inside.any():
         x, y = face.points[labelled][0]
         raise UserError(
-            f"{face.place}: all its points lie outside {face.name} of {width} x {height} pixels, the first at "
+            f"{face.where}: all its points are outside {face.name} of {width} x {height} pixels, the first at "
             f"({x:g}, {y:g}); give pixels of the photo as a viewer shows it, x before y"
         )
     return np.where(inside[:, None], face.points, np.nan)
 
 
-def _box(face: LabelledFace, points: np.ndarray, photo: np.ndarray, margin: float) -> Sequence[float] | None:
-    """Where the face is; None where it has no points, or nothing tells."""
+def _face_box(face: LabelledFace, points: np.ndarray, photo: np.ndarray, margin: float) -> Sequence[float] | None:
+    """The face's box, or one around its points; None without points, or if neither gives a position."""
     if np.isnan(points).all():
         return None
     if face.box is not None:
         _check_box(face, face.box, photo)
         return face.box
-    low, high = np.nanmin(points, axis=0) + 0.5, np.nanmax(points, axis=0) + 0.5  # the first pixel's centre, as an edge
+    low, high = np.nanmin(points, axis=0) + 0.5, np.nanmax(points, axis=0) + 0.5  # pixel centres to edges
     extent = (high - low).max()
     return None if extent == 0 else [*(low - margin * extent), *(high + margin * extent)]
 
@@ -237,55 +236,40 @@ def _box(face: LabelledFace, points: np.ndarray, photo: np.ndarray, margin: floa
 def _check_box(face: LabelledFace, box: tuple[float, float, float, float], photo: np.ndarray) -> None:
     height, width = photo.shape
     left, top, right, bottom = box
-    told = f"{face.place}: its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
+    shown = f"{face.where}: its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
     if left >= right or top >= bottom:
-        raise UserError(f"{told} is empty; give the left, top, right and bottom edge, or leave it out")
+        raise UserError(f"{shown} is empty; give the left, top, right and bottom edge, or leave it out")
     if max(right - left, bottom - top) > LARGEST_BOX * max(width, height):
-        raise UserError(f"{told} is more than {LARGEST_BOX} times {face.name}, {width} x {height} pixels; give pixels")
+        raise UserError(f"{shown} is more than {LARGEST_BOX} times {face.name}, {width} x {height} pixels; give pixels")
     if right < 1 or bottom < 1 or left > width - 1 or top > height - 1:
-        raise UserError(f"{told} lies outside {face.name}, {width} x {height} pixels; correct it or leave it out")
+        raise UserError(f"{shown} is outside {face.name}, {width} x {height} pixels; correct it or leave it out")
 
 
-def _within(face: LabelledFace, points: np.ndarray, size: int) -> np.ndarray:
-    """The points (K, 2) that lie in the face's image, NaN in place of the others."""
+def _points_in_crop(face: LabelledFace, points: np.ndarray, size: int) -> np.ndarray:
+    """The points (K, 2) inside the crop; NaN in place of the others."""
     inside = _in_rectangle(points, size, size)
     if not inside.any():
-        raise UserError(f"{face.place}: all its points lie outside its box; give both in pixels of {face.name}")
+        raise UserError(f"{face.where}: all its points are outside its box; give both in pixels of {face.name}")
     return np.where(inside[:, None], points, np.nan)
 
 
 def _in_rectangle(points: np.ndarray, width: int, height: int) -> np.ndarray:
-    """bool (K,): not beyond the outer pixels; NaN is."""
+    """bool (K,): not beyond the outer pixels; False for NaN."""
     return np.asarray(((points >= -0.5) & (points <= (width, height))).all(axis=1))
 
 
-def _refuse(broken: dict[str, str]) -> None:
+def _refuse_broken(broken: dict[str, str]) -> None:
     if broken:
         raise UserError(
-            f"photos that can't be used: {len(broken)}, the first: {next(iter(broken.values()))}; mend them, or leave "
-            f"them out with data.skip_broken=true"
+            f"photos that can't be used: {len(broken)}, the first: {next(iter(broken.values()))}; repair them, or skip "
+            f"them with data.skip_broken=true"
         )
 
 
-def _tell(broken: dict[str, str], unplaced: int, beyond: int, cut: CropOptions) -> None:
-    if not cut.skip_broken:
-        _refuse(broken)
+def _warn(broken: dict[str, str], unplaced: int, outside: int) -> None:
     if broken:
         log.warning("%d photos can't be used and are left out, the first: %s", len(broken), next(iter(broken.values())))
     if unplaced:
-        log.warning("%d faces left out: without a point, or with neither a box nor two points apart", unplaced)
-    if beyond:
-        log.warning("%d points lie beyond their photo or box: taken as missing", beyond)
-
-
-def stamp(names: Iterable[str], folder: Path) -> str:
-    """What a cache knows photos by: names, sizes in bytes and times of the last change; 10 microseconds a photo."""
-    digest = hashlib.sha256()
-    for name in dict.fromkeys(names):
-        try:
-            found = (folder / name).stat()
-            told = f"{found.st_size} {found.st_mtime_ns}"
-        except OSError:
-            told = "missing"
-        digest.update(f"{name}\n{told}\n".encode())
-    return digest.hexdigest()
+        log.warning("%d faces left out: without a point, or with neither a box nor two distinct points", unplaced)
+    if outside:
+        log.warning("%d points are outside their photo or box: taken as missing", outside)

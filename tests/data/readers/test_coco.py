@@ -1,4 +1,4 @@
-"""COCO's JSON: the same faces as from a CSV, points in the scheme's order, every fault with its annotation."""
+"""COCO's JSON: the same faces as from a CSV, points in the scheme's order, every fault names its annotation."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
-from facekp.data.readers.registry import read_table
-from tests.conftest import config_of
+from facekp.data.readers.read import read_table
+from tests.data.samples import data_settings
 from tests.drawn_photos import DRAWN, FIVE, five, write_photos
 
-NAMES = list(DRAWN)[::-1]  # the category's own order
+NAMES = list(DRAWN)[::-1]  # the order in the category
 
 
-def data_config(folder, *more):
+def settings_of(folder, *more):
     paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.json", f"data.cache={folder}/cache")
-    return config_of("data=coco", *paths, *more)["data"]
+    return data_settings("data=coco", *paths, *more)
 
 
 def read(folder, *more):
-    return read_table(data_config(folder, *more), five())
+    return read_table(settings_of(folder, *more), five())
 
 
 def as_coco(labels, folder):
-    """A CSV's labels as COCO has them."""
+    """The labels of a CSV in COCO's format."""
     names = list(labels["name"].unique())
     images = []
     for i, name in enumerate(names):
         with Image.open(folder / "photos" / name) as photo:
             images.append({"id": i, "file_name": name, "width": photo.width, "height": photo.height})
     annotations = []
-    for i, one in labels.iterrows():
+    for i, face in labels.iterrows():
         keypoints = []
         for name in NAMES:
-            x, y = float(one[f"{name}_x"]), float(one[f"{name}_y"])
+            x, y = float(face[f"{name}_x"]), float(face[f"{name}_y"])
             keypoints += [0, 0, 0] if np.isnan(x) else [x, y, 1 + i % 2]
-        left, top, right, bottom = (float(one[f"box_{corner}"]) for corner in ("x0", "y0", "x1", "y1"))
+        left, top, right, bottom = (float(face[f"box_{corner}"]) for corner in ("x0", "y0", "x1", "y1"))
         annotations.append(
             {
                 "id": 100 + i,
-                "image_id": names.index(one["name"]),
+                "image_id": names.index(face["name"]),
                 "category_id": 1,
                 "keypoints": keypoints,
                 "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
@@ -56,7 +56,7 @@ def as_coco(labels, folder):
 
 @pytest.fixture
 def given(tmp_path):
-    """A folder of photos, its labels as a CSV has them, and a way to write them as COCO."""
+    """A folder of photos with labels in a CSV and in COCO's JSON, the JSON's content, and a function that writes it."""
     labels = write_photos(tmp_path, 12, boxes=True)
     labels.loc[4, ["nose_x", "nose_y"]] = np.nan
     labels.to_csv(tmp_path / "labels.csv", index=False)
@@ -70,7 +70,7 @@ def test_faces_equal_those_of_the_same_labels_in_a_csv(given):
     folder, _, _ = given
     table = read(folder)
     paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.csv", "data.cache=null")
-    csv = read_table(config_of("data=folder", *paths)["data"], five())
+    csv = read_table(data_settings("data=folder", *paths), five())
     assert sorted(table.row) == [100 + i for i in range(12)]
     order = np.argsort(table.row)
     for name in ("images", "points", "name", "to_source", "source"):
@@ -78,10 +78,10 @@ def test_faces_equal_those_of_the_same_labels_in_a_csv(given):
     assert table.keypoints.names == tuple(FIVE["names"])
 
 
-def test_unlabelled_points_crowds_and_other_categories_are_no_labels(given):
+def test_unlabelled_points_crowds_and_other_categories_are_skipped(given):
     folder, coco, write = given
     annotations = coco["annotations"]
-    annotations[0]["keypoints"][2] = 0  # the position stays, and means nothing
+    annotations[0]["keypoints"][2] = 0  # the coordinates stay, but count no longer
     annotations[1]["iscrowd"] = 1
     annotations[2]["keypoints"] = [0] * 15
     annotations[3]["category_id"] = 7
@@ -94,7 +94,7 @@ def test_unlabelled_points_crowds_and_other_categories_are_no_labels(given):
     assert first.mask.sum() == 4
 
 
-def test_a_bbox_without_area_leaves_the_place_to_the_points(given):
+def test_an_empty_bbox_counts_as_none(given):
     folder, coco, write = given
     with_boxes = read(folder)
     for one in coco["annotations"]:
@@ -103,7 +103,7 @@ def test_a_bbox_without_area_leaves_the_place_to_the_points(given):
     assert (read(folder).to_source[:, 0, 0] < with_boxes.to_source[:, 0, 0]).mean() > 0.8
 
 
-def test_a_photo_that_a_viewer_shows_in_another_size_is_not_cut_at_the_wrong_place(given):
+def test_a_photo_of_another_size_than_stated_is_refused(given):
     folder, coco, write = given
     one = coco["images"][1]
     one["width"], one["height"] = one["height"] + 1, one["width"]
@@ -122,10 +122,10 @@ def changed(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        (lambda c: [], "images is missing or no list"),
-        (lambda c: {**c, "annotations": None}, "annotations is missing or no list"),
+        (lambda c: [], "images is missing or not a list"),
+        (lambda c: {**c, "annotations": None}, "annotations is missing or not a list"),
         (changed(lambda c: c["categories"].pop()), "categories with keypoints: none; choose one with data.category"),
         (
             changed(lambda c: c["categories"].append({**c["categories"][1], "name": "cat"})),
@@ -138,16 +138,16 @@ def changed(change):
         (changed(lambda c: c["annotations"][3].update(image_id=99)), "id 103: image_id 99 is not among images"),
         (changed(lambda c: c["annotations"][3]["keypoints"].pop()), "annotations, id 103: keypoints are not 5 times"),
         (changed(lambda c: c["annotations"][3].update(bbox=[1, 2])), r"annotations, id 103: bbox \[1, 2\] is not x, y"),
-        (changed(lambda c: c["annotations"][3].update(id=104)), "annotations, id 104: its id stands twice"),
-        (changed(lambda c: c["annotations"][3].update(id="x")), "annotations: id is 'x'; COCO has int there"),
-        (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; COCO has str there"),
+        (changed(lambda c: c["annotations"][3].update(id=104)), "annotations, id 104: its id is duplicated"),
+        (changed(lambda c: c["annotations"][3].update(id="x")), "annotations: id is 'x'; it must be of type int"),
+        (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; it must be of type str"),
         (changed(lambda c: c["annotations"].clear()), "category 'face' has no annotation with a labelled point"),
     ],
 )  # fmt: skip
-def test_every_fault_is_told_with_its_place(given, change, told):
+def test_every_fault_is_refused_with_its_position(given, change, message):
     folder, coco, _ = given
     (folder / "labels.json").write_text(json.dumps(change(coco)))
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read(folder)
     assert str(folder / "labels.json") in str(error.value)
 
@@ -164,10 +164,10 @@ def test_a_category_is_chosen_by_name(given):
         read(folder, "data.category=dog")
 
 
-def test_what_is_no_json_is_told(given):
+def test_a_file_that_is_not_json_is_refused(given):
     folder, _, _ = given
     (folder / "labels.json").write_text("name,x,y")
-    with pytest.raises(UserError, match=r"labels.json: is no JSON .*; give a file of COCO keypoints"):
+    with pytest.raises(UserError, match=r"labels.json: not valid JSON .*; give a file of COCO keypoints"):
         read(folder)
     with pytest.raises(UserError, match=r"nowhere.json: can't be read \(No such file"):
         read(folder, f"data.labels={folder}/nowhere.json")

@@ -1,9 +1,13 @@
-"""Image files and a CSV with their points: any number of points, photos of any sizes, several faces a photo.
+"""``data=folder``: photos, and a CSV with any number of points, of photos of any sizes, with several faces per photo.
 
-A line of the CSV is a face: ``name`` (the photo's path relative to the photos' folder), ``<point>_x`` and ``<point>_y``
-for every point of the scheme in pixels of the photo, empty where nobody labelled; where there are boxes ``box_x0``,
-``box_y0``, ``box_x1``, ``box_y1`` (edges in pixels, all four or none); where there are several labelling conventions
-``source``, its name. Every fault is one `UserError` that names file, line, column, value and the way out.
+Each line of the CSV is a face:
+
+- ``name``: path of the photo, relative to the photos' folder;
+- ``<point>_x`` and ``<point>_y`` for every point of the scheme, in pixels of the photo; empty if not labelled;
+- optional ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1``: edges of the face's box in pixels, all four or none;
+- optional ``source``: name of the labelling convention.
+
+A fault in the file is one `UserError` that names file, line, column and value, and says how to fix it.
 """
 
 from __future__ import annotations
@@ -17,31 +21,36 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.crops import LabelledFace
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
 NAME, SOURCE = "name", "source"
-
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
-def read_faces(path: Path, keypoints: Keypoints) -> list[LabelledFace]:
-    """All faces of a CSV; ``row`` counts from 1 after the header.
+class FolderSettings(PhotoDataSettings):
+    """``data=folder``."""
+
+
+@READERS.register("folder")
+def read_photo_csv(settings: FolderSettings, keypoints: Keypoints) -> list[LabelledFace]:
+    """Read all faces of a CSV; ``row`` of a face counts from 1 after the header.
 
     Raises:
-        UserError: the file's first fault.
+        UserError: the first fault of the file.
     """
+    path = settings.label_file
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            faces = list(_faces(csv.reader(stream, strict=True), path, keypoints))
+            faces = list(_read_faces(csv.reader(stream, strict=True), path, keypoints))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{error}; save it as CSV with commas, in UTF-8"
         raise UserError(f"data.labels={path}: can't be read ({reason})") from error
     if not faces:
-        raise UserError(f"{path}: holds a header and no faces; give every face a line")
+        raise UserError(f"{path}: has a header but no faces; add one line for each face")
     return faces
 
 
-def _faces(lines: Iterator[list[str]], path: Path, keypoints: Keypoints) -> Iterator[LabelledFace]:
+def _read_faces(lines: Iterator[list[str]], path: Path, keypoints: Keypoints) -> Iterator[LabelledFace]:
     header = [column.strip() for column in next(lines, [])]
     _check_header(path, header, keypoints)
     row = 0
@@ -49,48 +58,57 @@ def _faces(lines: Iterator[list[str]], path: Path, keypoints: Keypoints) -> Iter
         if not any(field.strip() for field in fields):
             continue
         row += 1
-        place = f"{path}: line {lines.line_num}"  # type: ignore[attr-defined]  # a csv.reader has it
+        where = f"{path}: line {lines.line_num}"  # type: ignore[attr-defined]  # a csv.reader has it
         if len(fields) != len(header):
-            raise UserError(f"{place}: {len(fields)} fields under {len(header)} columns; give every column one field")
-        yield _face(dict(zip(header, (field.strip() for field in fields), strict=True)), row, place, keypoints)
+            raise UserError(
+                f"{where}: {len(fields)} fields, but the header has {len(header)} columns; give one field per column"
+            )
+        yield _parse_face(dict(zip(header, (field.strip() for field in fields), strict=True)), row, where, keypoints)
 
 
 def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> None:
     for column in (NAME, *keypoints.columns):
         if column not in header:
-            hint = "; divide the fields by commas" if len(header) == 1 and ";" in header[0] else ""
+            hint = "; separate the fields by commas" if len(header) == 1 and ";" in header[0] else ""
             raise UserError(
                 f"{path}: header: column {column!r} of keypoints {keypoints.name} is missing; add it (with empty "
-                f"fields where nobody labelled), or choose the file's scheme with keypoints=NAME{hint}"
+                f"fields where it is not labelled), or choose the file's scheme with keypoints=NAME{hint}"
             )
     known = [NAME, SOURCE, *BOX, *keypoints.columns]
     for column in header:
         if column not in known:
             raise UserError(
-                f"{path}: header: column {column!r} is no point of keypoints {keypoints.name}, nor {NAME}, {SOURCE}, "
-                f"{', '.join(BOX)}; remove it, or choose the file's scheme with keypoints=NAME"
+                f"{path}: header: column {column!r} is not a point of keypoints {keypoints.name}, nor {NAME}, "
+                f"{SOURCE}, {', '.join(BOX)}; remove it, or choose the file's scheme with keypoints=NAME"
             )
         if header.count(column) > 1:
-            raise UserError(f"{path}: header: column {column!r} stands {header.count(column)} times; leave one")
+            raise UserError(f"{path}: header: column {column!r} occurs {header.count(column)} times; keep one")
     given = [column for column in BOX if column in header]
     if given and len(given) < len(BOX):
-        lacking = next(column for column in BOX if column not in header)
-        raise UserError(f"{path}: header: column {lacking!r} is missing beside {given[0]}; give all four or none")
+        missing = next(column for column in BOX if column not in header)
+        raise UserError(f"{path}: header: column {missing!r} is missing beside {given[0]}; give all four or none")
 
 
-def _face(fields: dict[str, str], row: int, place: str, keypoints: Keypoints) -> LabelledFace:
+def _parse_face(fields: dict[str, str], row: int, where: str, keypoints: Keypoints) -> LabelledFace:
     if not fields[NAME]:
-        raise UserError(f"{place}, {NAME}: is empty; give the photo's path relative to data.images")
-    points = np.array([_number(fields, column, place) for column in keypoints.columns]).reshape(-1, 2)
+        raise UserError(f"{where}, {NAME}: is empty; give the photo's path relative to data.images")
+    points = np.array([_parse_number(fields, column, where) for column in keypoints.columns]).reshape(-1, 2)
     half = np.isnan(points).any(axis=1) & ~np.isnan(points).all(axis=1)
     if half.any():
         name = keypoints.names[int(half.argmax())]
-        raise UserError(f"{place}, {name}: only one of {name}_x and {name}_y is given; give both or none")
-    return LabelledFace(fields[NAME], points, _box(fields, place), _source(fields, place, keypoints), row, place)
+        raise UserError(f"{where}, {name}: only one of {name}_x and {name}_y is given; give both or none")
+    return LabelledFace(
+        name=fields[NAME],
+        points=points,
+        box=_parse_box(fields, where),
+        source=_parse_source(fields, where, keypoints),
+        row=row,
+        where=where,
+    )
 
 
-def _number(fields: dict[str, str], column: str, place: str) -> float:
-    """Pixels, or NaN for an empty field."""
+def _parse_number(fields: dict[str, str], column: str, where: str) -> float:
+    """Pixels; NaN for an empty field."""
     text = fields[column]
     if not text:
         return math.nan
@@ -99,26 +117,26 @@ def _number(fields: dict[str, str], column: str, place: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        way_out = "write a number, or leave the field empty where nobody labelled"
-        raise UserError(f"{place}, {column}: {text[:40]!r} is no coordinate; {way_out}")
+        fix = "write a number, or leave the field empty where the point is not labelled"
+        raise UserError(f"{where}, {column}: {text[:40]!r} is not a valid coordinate; {fix}")
     return value
 
 
-def _box(fields: dict[str, str], place: str) -> tuple[float, float, float, float] | None:
+def _parse_box(fields: dict[str, str], where: str) -> tuple[float, float, float, float] | None:
     if not any(fields.get(column) for column in BOX):
         return None
-    left, top, right, bottom = (_number(fields, column, place) for column in BOX)
+    left, top, right, bottom = (_parse_number(fields, column, where) for column in BOX)
     if any(map(math.isnan, (left, top, right, bottom))):
-        raise UserError(f"{place}, {BOX[0]}: only some of {', '.join(BOX)} are given; give all four or none")
+        raise UserError(f"{where}, {BOX[0]}: only some of {', '.join(BOX)} are given; give all four or none")
     return left, top, right, bottom
 
 
-def _source(fields: dict[str, str], place: str, keypoints: Keypoints) -> int:
-    """Index of the labelling convention; the first one's where none is named."""
+def _parse_source(fields: dict[str, str], where: str, keypoints: Keypoints) -> int:
+    """Index of the labelling convention; 0 where the field is empty or missing."""
     name = fields.get(SOURCE) or keypoints.source_names[0]
     if name not in keypoints.source_names:
         known = ", ".join(keypoints.source_names)
         raise UserError(
-            f"{place}, {SOURCE}: {name!r} is no source of keypoints {keypoints.name}; choose one of {known}"
+            f"{where}, {SOURCE}: {name!r} is not a source of keypoints {keypoints.name}; choose one of {known}"
         )
     return keypoints.source_names.index(name)

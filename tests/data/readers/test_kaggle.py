@@ -1,4 +1,4 @@
-"""Choosing data: names, missing files, the opt-in download."""
+"""data=kaggle: missing files, and the download that must be asked for."""
 
 import sys
 import types
@@ -7,26 +7,26 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.readers.competition import write_training
-from facekp.data.readers.registry import read_table
-from tests.conftest import config_of
+from facekp.data.readers.read import read_table
+from tests.data.samples import data_settings
 
 
-def settings(*overrides):
-    return config_of("data.cache=null", *overrides)["data"]
+def settings_of(*overrides):
+    return data_settings("data.cache=null", *overrides)
 
 
-def test_missing_files_name_the_three_ways_on(scheme, tmp_path):
+def test_missing_files_name_the_three_solutions(scheme, tmp_path):
     with pytest.raises(UserError) as error:
-        read_table(settings(f"data.dir={tmp_path}"), scheme)
-    for way in ("data.download=true", "FACEKP_DATA", "data=synthetic"):
-        assert way in str(error.value)
+        read_table(settings_of(f"data.dir={tmp_path}"), scheme)
+    for solution in ("data.download=true", "FACEKP_DATA", "data=synthetic"):
+        assert solution in str(error.value)
 
 
 def test_facekp_data_names_the_folder(monkeypatch):
     monkeypatch.setenv("FACEKP_DATA", "/somewhere")
-    assert settings()["dir"] == "/somewhere"
+    assert settings_of().dir == "/somewhere"
     monkeypatch.delenv("FACEKP_DATA")
-    assert settings()["dir"] == "data/kaggle"
+    assert settings_of().dir == "data/kaggle"
 
 
 def fake_kaggle(monkeypatch, download):
@@ -35,7 +35,7 @@ def fake_kaggle(monkeypatch, download):
     monkeypatch.setitem(sys.modules, "kaggle", module)
 
 
-def test_download_happens_only_when_asked_for(scheme, tmp_path, monkeypatch, faces):
+def test_download_happens_only_when_requested(scheme, tmp_path, monkeypatch, faces):
     called = []
 
     def download(competition, path):
@@ -44,9 +44,9 @@ def test_download_happens_only_when_asked_for(scheme, tmp_path, monkeypatch, fac
 
     fake_kaggle(monkeypatch, download)
     with pytest.raises(UserError):
-        read_table(settings(f"data.dir={tmp_path}"), scheme)
+        read_table(settings_of(f"data.dir={tmp_path}"), scheme)
     assert called == []
-    table = read_table(settings(f"data.dir={tmp_path}", "data.download=true"), scheme)
+    table = read_table(settings_of(f"data.dir={tmp_path}", "data.download=true"), scheme)
     assert called == ["facial-keypoints-detection"]
     assert len(table) == 80
 
@@ -57,9 +57,4 @@ def test_a_failed_download_is_one_line(scheme, tmp_path, monkeypatch):
 
     fake_kaggle(monkeypatch, download)
     with pytest.raises(UserError, match=r"401 Unauthorized.*credentials"):
-        read_table(settings(f"data.dir={tmp_path}", "data.download=true"), scheme)
-
-
-def test_an_unknown_reader_is_told_the_choices(scheme):
-    with pytest.raises(UserError, match="kaggle, synthetic"):
-        read_table({**settings(), "name": "imagenet"}, scheme)
+        read_table(settings_of(f"data.dir={tmp_path}", "data.download=true"), scheme)

@@ -1,0 +1,67 @@
+"""Reads the data: settings come in, a `FaceTable` comes out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.data.crops import read_crops
+from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
+from facekp.data.readers.kaggle import KaggleSettings, read_test_files
+from facekp.data.table import FaceTable, HostImages
+
+log = logging.getLogger(__name__)
+
+
+def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
+    """Read the labelled rows of ``data=NAME``.
+
+    Args:
+        settings: of the reader, e.g. from ``READERS.parse``.
+        keypoints: the landmark scheme of the rows.
+
+    Returns:
+        the table. Its images are `HostImages` where they need more than ``settings.device_bytes``.
+
+    Raises:
+        UserError: a file is missing or not valid.
+    """
+    rows = READERS[settings.name](settings, keypoints)
+    if isinstance(settings, PhotoDataSettings):
+        rows = _crop(settings, keypoints, rows)
+    if not isinstance(rows, FaceTable):
+        raise UserError(f"data={settings.name}: the reader returned {type(rows).__name__}, not a FaceTable")
+    log.info("%s", describe(rows, settings.name))
+    images = np.asarray(rows.images)
+    return replace(rows, images=HostImages(images)) if images.nbytes > settings.device_bytes else rows
+
+
+def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> FaceTable:
+    if not isinstance(faces, list):
+        raise UserError(f"data={settings.name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
+    return read_crops(faces[: settings.rows], settings, keypoints)
+
+
+def describe(table: FaceTable, name: str) -> str:
+    """One line: the number of faces, by source, and of labelled points."""
+    counts = [f"{(table.source == s).sum()} {source}" for s, source in enumerate(table.keypoints.source_names)]
+    return f"data={name}: {len(table)} faces ({', '.join(counts)}), {table.mask.sum()} labelled points"
+
+
+def read_test(settings: DataSettings, keypoints: Keypoints) -> tuple[FaceTable, pd.DataFrame]:
+    """Read the competition's test images and the values that are requested of them.
+
+    Returns:
+        the table without points, and the lookup table (`facekp.data.readers.competition.read_test_csv`).
+
+    Raises:
+        UserError: the data have no test images, or a file is missing or not valid.
+    """
+    if not isinstance(settings, KaggleSettings):
+        raise UserError(f"data={settings.name}: has no test images; only data=kaggle does")
+    return read_test_files(settings, keypoints)

@@ -1,0 +1,27 @@
+"""``data=synthetic``: faces drawn on the fly (`facekp.data.synthetic`)."""
+
+from __future__ import annotations
+
+from facekp.core.keypoints import Keypoints
+from facekp.core.settings import Count, PositiveCount
+from facekp.data.readers.base import READERS, DataSettings
+from facekp.data.synthetic.faces import draw_faces
+from facekp.data.table import FaceTable
+
+
+class SyntheticSettings(DataSettings):
+    """``data=synthetic``.
+
+    Attributes:
+        rows: number of faces.
+        seed: random seed of the drawing.
+    """
+
+    rows: PositiveCount
+    seed: Count
+
+
+@READERS.register("synthetic")
+def read_synthetic(settings: SyntheticSettings, keypoints: Keypoints) -> FaceTable:
+    """Draw faces and label them like the competition's."""
+    return draw_faces(settings.rows, settings.seed, keypoints)

@@ -1,0 +1,43 @@
+"""Reading a table: the host for large images, test images of the competition alone, no Hydra."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.data.readers.competition import write_test
+from facekp.data.readers.read import read_table, read_test
+from facekp.data.table import HostImages
+from tests.data.samples import data_settings
+
+
+def test_images_above_the_limit_stay_on_the_host(scheme):
+    few = ("data=synthetic", "data.rows=3")
+    table = read_table(data_settings(*few, f"data.device_bytes={3 * 96 * 96}"), scheme)
+    large = read_table(data_settings(*few, f"data.device_bytes={3 * 96 * 96 - 1}"), scheme)
+    assert isinstance(table.images, np.ndarray)
+    assert isinstance(large.images, HostImages)
+    np.testing.assert_array_equal(large.images[:], table.images)
+
+
+def test_reading_is_logged_in_one_line(scheme, caplog):
+    with caplog.at_level("INFO"):
+        table = read_table(data_settings("data=synthetic", "data.rows=9"), scheme)
+    assert f"data=synthetic: 9 faces (2 dense, 7 sparse), {table.mask.sum()} labelled points" in caplog.messages
+
+
+def test_test_images_come_from_the_competition_only(scheme, faces, tmp_path):
+    write_test(tmp_path, faces, faces.mask)
+    table, lookup = read_test(data_settings(f"data.dir={tmp_path}", "data.cache=null"), scheme)
+    np.testing.assert_array_equal(table.images, faces.images)
+    assert len(lookup) == 2 * faces.mask.sum()
+    with pytest.raises(UserError, match="data=synthetic: has no test images; only data=kaggle does"):
+        read_test(data_settings("data=synthetic"), scheme)
+
+
+def test_reading_a_table_does_not_load_hydra():
+    code = "import sys, facekp.data.readers.read; print('hydra' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,171 @@
+"""Faces cropped out of photos: their geometry, missing points, the cache, broken photos."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from facekp.core.crop import Crop
+from facekp.core.errors import UserError
+from facekp.data.crops import square_around
+from tests.data.photo_folder import BOX, FACE, HEADER, read_folder, write_one_photo
+from tests.drawn_photos import write_photos
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_one_photo(tmp_path)
+
+
+@given(
+    box=st.tuples(*[st.floats(-300, 900, allow_subnormal=False)] * 2, *[st.floats(0.01, 1500)] * 2),
+    size=st.integers(32, 256),
+    places=st.lists(st.tuples(*[st.floats(0, 1, allow_subnormal=False)] * 2), min_size=1, max_size=5),
+)
+@settings(max_examples=60, deadline=None)
+def test_points_map_back_from_any_box_at_any_size(box, size, places):
+    x, y, width, height = box
+    left, top, side = square_around((x, y, x + width, y + height))
+    assert side >= max(width, height)
+    assert left <= x + 1
+    assert left + side >= x + width - 1
+    photo = np.zeros((1000, 1000), np.uint8)
+    if left + side <= 0 or top + side <= 0:
+        return
+    crop = Crop(left, top, side, side, (size, size))
+    to_source = crop.to_source
+    assert crop.cut(photo).shape == (size, size)
+    points = np.array(places) * [width, height] + [x, y]
+    inside = crop.to_crop(points).astype(np.float32)
+    assert ((inside > -1 - size / side) & (inside < size + size / side)).all()
+    back = inside @ to_source[:, :2].T + to_source[:, 2]
+    np.testing.assert_allclose(back, points, atol=1e-3)
+
+
+@given(
+    side=st.integers(20, 480),
+    size=st.integers(32, 160),
+    corner=st.tuples(*[st.floats(0, 1, allow_subnormal=False)] * 2),
+    place=st.tuples(st.floats(0.3, 0.7), st.floats(0.3, 0.7)),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_dot_is_at_its_mapped_point(side, size, corner, place):
+    left, top = (int(share * (500 - side)) for share in corner)
+    x, y = (start + share * side for start, share in zip((left, top), place, strict=True))
+    spread = 1.5 * max(side / size, 1)  # in the photo's pixels
+    dot = [np.exp(-((np.arange(500) - centre) ** 2) / (2 * spread**2)) for centre in (y, x)]
+    photo = np.rint(255 * np.outer(*dot)).astype(np.uint8)
+    crop = Crop(left, top, side, side, (size, size))
+    weight = crop.cut(photo).astype(float)
+    found = [(weight.sum(axis=axis) * np.arange(size)).sum() / weight.sum() for axis in (0, 1)]
+    np.testing.assert_allclose(found, crop.to_crop(np.array([[x, y]]))[0], atol=0.1)
+
+
+def test_a_box_of_the_crop_s_size_is_not_resampled(folder):
+    line = f"{HEADER},{BOX}"
+    (folder / "labels.csv").write_text(f"{line}\n{FACE},5,7,37,39\n")
+    table = read_folder(folder, "data.size=32")
+    photo = np.asarray(Image.open(folder / "photos" / "a.png"))
+    assert (table.images[0] == photo[7:39, 5:37]).all()
+    assert table.points[0, 0].tolist() == [25, 13]
+    assert np.isnan(table.points[0, 3:]).all()  # at y=40, a row below the box
+    assert table.in_source(table.points)[0, 0].tolist() == [30, 20]
+
+
+def test_margin_is_a_fraction_of_the_points_extent(folder):
+    narrow, wide = read_folder(folder, "data.margin=0"), read_folder(folder, "data.margin=0.5")
+    scale = [table.to_source[0, 0, 0] * 96 for table in (narrow, wide)]
+    assert scale[0] == pytest.approx(20, abs=1.01)
+    assert scale[1] == pytest.approx(40, abs=1.01)
+
+
+def test_faces_of_unknown_position_are_left_out_and_counted(folder, caplog):
+    lines = [FACE, "a.png" + "," * 10, "a.png,10,10" + "," * 8, "a.png,10,10,10,10" + "," * 6]
+    (folder / "labels.csv").write_text("\n".join([HEADER, *lines]))
+    assert read_folder(folder).row.tolist() == [1]
+    assert "3 faces left out" in caplog.text
+    boxed = [f"{line},0,0,50,50" for line in lines]
+    (folder / "labels.csv").write_text("\n".join([f"{HEADER},{BOX}", *boxed]))
+    assert read_folder(folder).row.tolist() == [1, 3, 4]
+
+
+def test_points_beyond_the_photo_are_missing_and_counted(folder, caplog):
+    (folder / "labels.csv").write_text(f"{HEADER}\na.png,30,20,-9,20,20,30,28,400,12,40\n")
+    assert read_folder(folder).mask.tolist() == [[True, False, True, False, True]]
+    assert "2 points are outside" in caplog.text
+
+
+def test_a_table_is_read_again_when_labels_photos_or_settings_change(tmp_path, monkeypatch):
+    write_photos(tmp_path, 6)
+    first = read_folder(tmp_path)
+    cut = []
+    original = Crop.cut
+    monkeypatch.setattr(Crop, "cut", lambda self, photo: cut.append(self) or original(self, photo))
+    again = read_folder(tmp_path)
+    assert cut == []
+    assert (again.images == first.images).all()
+    assert again.name.tolist() == first.name.tolist()
+    assert (again.to_source == first.to_source).all()
+    read_folder(tmp_path, "data.margin=0.3")
+    assert len(cut) == 6
+    os.utime(tmp_path / "photos" / first.name[0], (1, 1))
+    read_folder(tmp_path)
+    assert len(cut) == 12
+    pd.read_csv(tmp_path / "labels.csv").iloc[1:].to_csv(tmp_path / "labels.csv", index=False)
+    read_folder(tmp_path)
+    assert len(cut) == 17
+
+
+def test_broken_photos_are_refused_together_or_skipped(tmp_path, caplog):
+    labels = write_photos(tmp_path, 12)
+    names = labels["name"].unique()
+    (tmp_path / "photos" / names[2]).write_bytes(b"no image")
+    whole = (tmp_path / "photos" / names[4]).read_bytes()
+    (tmp_path / "photos" / names[4]).write_bytes(whole[: len(whole) // 2])
+    line = labels.index[labels["name"] == names[2]][0] + 2
+    with pytest.raises(
+        UserError, match=f"can't be used: 2, the first: .*labels.csv: line {line}: .*data.skip_broken=true"
+    ):
+        read_folder(tmp_path)
+    table = read_folder(tmp_path, "data.skip_broken=true")
+    assert set(table.name) == set(names) - {names[2], names[4]}
+    assert "2 photos can't be used and are left out" in caplog.text
+    (tmp_path / "photos" / names[5]).unlink()
+    with pytest.raises(UserError, match=r"can't be used: 1, the first: .* does not exist"):
+        read_folder(tmp_path)
+    assert set(read_folder(tmp_path, "data.skip_broken=true").name) == set(names) - {names[2], names[4], names[5]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{HEADER}\na.png,300,20,100,20,200,30,280,40,120,40", r"points are outside a.png of 60 x 50 .*\(300, 20\)"),
+        (f"{HEADER},{BOX}\n{FACE},9,2,9,4", r"line 2: its box \(9, 2, 9, 4\) is empty"),
+        (f"{HEADER},{BOX}\n{FACE},90,2,99,9", "line 2: its box .* is outside a.png"),
+        (f"{HEADER},{BOX}\n{FACE},0,0,999,9", "line 2: its box .* is more than 3 times"),
+        (f"{HEADER},{BOX}\n{FACE},0,0,5,5", "line 2: all its points are outside its box"),
+        (f"{HEADER}\na.png{',' * 10}", "none of 1 faces is left"),
+    ],
+)  # fmt: skip
+def test_a_face_that_cannot_be_cropped_is_refused_with_its_position(folder, text, message):
+    (folder / "labels.csv").write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        read_folder(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_are_those_of_the_photo_as_a_viewer_shows_it(tmp_path):
+    write_photos(tmp_path, 2)
+    straight = read_folder(tmp_path)
+    for path in (tmp_path / "photos").iterdir():
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be shown a quarter turn clockwise
+        shown = ImageOps.exif_transpose(Image.open(path))
+        shown.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    turned = read_folder(tmp_path)
+    assert (turned.points == straight.points).all()
+    assert np.abs(turned.images.astype(int) - straight.images).mean() < 1.5  # JPEG, once more
