@@ -1,29 +1,30 @@
-"""`python -m facekp.bench`: speed and memory, as ratios of medians within one run.
+"""`python -m facekp.bench`: speed and memory, as ratios of medians.
 
-Machines differ and are noisy, so no figure here is a promise; the two sides of a ratio are measured in turn, each in a
-fresh process where memory matters (the allocator's state is part of what is compared).
+The two sides of a ratio are measured in turn, as machines differ and are noisy.
 """
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-from rich.table import Table
+from typing import TYPE_CHECKING
 
-from facekp.config.command import plain, run_command
-from facekp.core.console import show
-from facekp.reporting.benchmark import bench
+from facekp.config.command import read_settings, run_command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from facekp.reporting.benchmark import Measurement
 
 
-def main(cfg: DictConfig) -> list[tuple[str, str, str]]:
-    """Hydra's task: measure, then show."""
-    lines = bench(plain(cfg))
-    table = Table(title=f"medians of one run, {cfg.threads} threads")
-    for heading in ("what", "measured", "goal"):
-        table.add_column(heading)
-    for line in lines:
-        table.add_row(*line)
-    show(table)
-    return lines
+def main(cfg: DictConfig) -> list[Measurement]:
+    """Measure, and show the results as a table."""
+    from facekp.core.console import show  # imported here: --help must answer within a second
+    from facekp.reporting.benchmark import bench, benchmark_table
+    from facekp.reporting.settings import BenchSettings
+
+    settings = read_settings(cfg, BenchSettings)
+    measurements = bench(settings)
+    show(benchmark_table(measurements, settings.threads))
+    return measurements
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m facekp.report outputs/…`: one HTML page that compares runs; `what=data`: one that shows the data.
+"""`python -m facekp.report outputs/...`: one HTML page that compares runs; with `what=data` one that shows the data.
 
-Paths stand as plain arguments, settings as key=value; behind ``--`` everything is a path.
+Paths are given as plain arguments, settings as key=value. After ``--`` everything is a path.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from facekp.config.command import read_settings, run_command, split_arguments
 
-from facekp.config.command import plain, run_command, split_arguments
-from facekp.reporting.html.report import report
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig, paths: Sequence[Path]) -> Path:
-    """Hydra's task."""
-    return report(plain(cfg), paths)
+    """Write the page; its path."""
+    from facekp.reporting.html.report import write_report  # imported here: --help must answer within a second
+    from facekp.reporting.settings import ReportSettings
+
+    return write_report(read_settings(cfg, ReportSettings), paths)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Pictures of a run: faces with true and predicted points, heatmaps of one face, learning curves, error curve."""
+"""Pictures of a run: faces with labels and predictions, heatmaps of one face, learning curves, error curves.
+
+Arrays and tables come in, Matplotlib figures go out; they need neither a display nor a global backend.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
@@ -15,63 +16,63 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from facekp.data.table import FaceTable
+from facekp.functional.metrics import Metric, metrics_shown
 from facekp.models.calibration import GOAL
 from facekp.models.keypoint_model import KeypointModel
+from facekp.runs.folder import RunFolder
 
-
-def draw_reliability(figures: dict[str, Any]) -> Figure:
-    """Measured against expected error of the tenths; the band is what `GOAL` allows."""
-    expected, measured = np.array(figures["expected"]), np.array(figures["measured"])
-    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    end = 1.1 * max(expected.max(), measured.max())
-    line = np.array([0.0, end])
-    axes.fill_between(
-        line, (1 - GOAL) * line, (1 + GOAL) * line, color="#1f6feb", alpha=0.12, label=f"within {GOAL:.0%}"
-    )
-    axes.plot(line, line, color="#57606a", linewidth=1)
-    axes.plot(expected, measured, "o-", color="#1f6feb", label=f"tenths of {figures['points']} points")
-    axes.set(xlabel="expected error, px", ylabel="measured error, px", xlim=(0, end), ylim=(0, end))
-    axes.legend(loc="upper left")
-    return figure
-
-
-matplotlib.use("Agg")
-
-TRUE, FOUND = "#19b44b", "#ff3b30"
+LABEL, PREDICTION = "#19b44b", "#ff3b30"
+BLUE, GREY = "#1f6feb", "#57606a"
+DPI = 110
+NEAR = 10.0  # pixels at which the axis of an error curve ends
 
 
 def draw_run(
-    folder: Path, model: KeypointModel, table: FaceTable, points: np.ndarray, figures: dict[str, Any], faces: int
+    folder: RunFolder, model: KeypointModel, table: FaceTable, points: np.ndarray, metrics: dict[str, Any], faces: int
 ) -> None:
     """Write all pictures of a run.
 
     Args:
-        folder: of the run; metrics.csv is read from it.
-        model: the best checkpoint's.
+        folder: of the run; its metrics.csv gives the learning curves.
+        model: of the best checkpoint.
         table: N validation rows.
         points: (N, K, 2) predictions for them.
-        figures: the run's metrics.
-        faces: how many are shown; 0: no picture at all.
+        metrics: content of metrics.json.
+        faces: how many are shown; 0: no pictures at all.
     """
     if not faces:
         return
-    out = folder / "pictures"
-    out.mkdir(exist_ok=True)
     shown = spread_out(table.source, faces)
-    draw_faces(table.take(shown), points[shown]).savefig(out / "faces.png", dpi=110)
-    draw_heatmaps(model, table.take(shown[:1])).savefig(out / "heatmaps.png", dpi=110)
-    draw_error_curve(figures).savefig(out / "error_curve.png", dpi=110)
-    if (folder / "metrics.csv").is_file():
-        metrics = pd.read_csv(folder / "metrics.csv")
-        draw_curves(metrics, table.keypoints.source_names, figures).savefig(out / "curves.png", dpi=110)
+    pictures = {
+        "faces": draw_faces(table.take(shown), points[shown]),
+        "heatmaps": draw_heatmaps(model, table.take(shown[:1])),
+    }
+    for metric in metrics_shown("report"):
+        if isinstance(metrics.get(metric.name), dict):
+            name = "error_curve" if metric.name == "curve" else metric.name.replace("/", "_")
+            pictures[name] = draw_metric_curve(metric, metrics)
+    curves = folder.read_curves()
+    if len(curves):
+        pictures["curves"] = draw_learning_curves(curves, table.keypoints.source_names, metrics)
+    folder.pictures.mkdir(exist_ok=True)
+    for name, figure in pictures.items():
+        figure.savefig(folder.pictures / f"{name}.png", dpi=DPI)
 
 
 def spread_out(source: np.ndarray, faces: int) -> np.ndarray:
-    """Rows evenly from the whole table, as many of each source as there are."""
-    rows = [np.flatnonzero(source == s) for s in np.unique(source)]
-    each = -(-faces // len(rows))
-    chosen = [own[np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)] for own in rows]
+    """Rows spread evenly over the table, about equally many of each source.
+
+    Args:
+        source: int (N,).
+        faces: number of rows.
+
+    Example:
+        >>> spread_out(np.array([0, 0, 0, 0, 1, 1]), 4)
+        array([0, 3, 4, 5])
+    """
+    by_source = [np.flatnonzero(source == s) for s in np.unique(source)]
+    each = -(-faces // len(by_source))
+    chosen = [rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).round().astype(int)] for rows in by_source]
     return np.concatenate(chosen)[:faces]
 
 
@@ -83,35 +84,46 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:
-    """A grid of faces, true points as green rings, predicted ones as red dots joined by the scheme's lines."""
+    """A grid of faces: labels as green rings, predictions as red dots joined by the lines of the scheme.
+
+    Args:
+        table: N rows.
+        points: (N, K, 2) predictions in pixels.
+    """
     columns = min(6, len(table))
     rows = -(-len(table) // columns)
-    figure = Figure(figsize=(2.2 * columns, 2.35 * rows + 0.4), layout="constrained")
+    figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.35 * rows + 0.4)
+    for i, ax in enumerate(axes[: len(table)]):
+        _draw_face(ax, table, i, points[i])
+    figure.suptitle("ring: label   dot: prediction   title: RMSE in pixels", fontsize=9)
+    return figure
+
+
+def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure of that size in inches, with axes that have no frame."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for ax in axes:
         ax.axis("off")
-    for i, ax in enumerate(axes[: len(table)]):
-        _draw_face(ax, table, i, points[i])
-    figure.suptitle("ring: labelled   dot: predicted   title: RMSE in pixels", fontsize=9)
-    return figure
+    return figure, axes
 
 
 def _draw_face(ax: Axes, table: FaceTable, i: int, points: np.ndarray) -> None:
     scheme, truth = table.keypoints, table.points[i]
     source = scheme.source_names[table.source[i]]
-    asked = scheme.labels_of(source)
+    of_source = scheme.labels_of(source)
     ax.imshow(table.images[i], cmap="gray", vmin=0, vmax=255)
     for line in scheme.lines:
         member = [scheme.names.index(name) for name in line]
-        if asked[member].all():
-            ax.plot(*points[member].T, color=FOUND, linewidth=0.8, alpha=0.7)
-    ax.plot(*points[asked].T, ".", color=FOUND, markersize=4)
-    ax.plot(*truth.T, "o", markerfacecolor="none", markeredgecolor=TRUE, markersize=6)
+        if of_source[member].all():
+            ax.plot(*points[member].T, color=PREDICTION, linewidth=0.8, alpha=0.7)
+    ax.plot(*points[of_source].T, ".", color=PREDICTION, markersize=4)
+    ax.plot(*truth.T, "o", markerfacecolor="none", markeredgecolor=LABEL, markersize=6)
     ax.set_title(f"{source}  {np.sqrt(np.nanmean((points - truth) ** 2)):.2f}", fontsize=8)
 
 
 def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
-    """Every heatmap of the first row, over its image, read by its own source."""
+    """The heatmaps of the first row over its image, one for each point, from the channels of the row's source."""
     device = next(model.parameters()).device
     with torch.inference_mode():
         images = torch.from_numpy(np.array(table.images[:1])).unsqueeze(1).to(device)
@@ -119,53 +131,80 @@ def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
     names = table.keypoints.names
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.4 * rows)
     height, width = table.size
-    for ax in axes:
-        ax.axis("off")
+    box = (-0.5, width - 0.5, height - 0.5, -0.5)
     for ax, name, heatmap in zip(axes, names, heatmaps, strict=False):
         ax.imshow(table.images[0], cmap="gray", vmin=0, vmax=255)
-        box = (-0.5, width - 0.5, height - 0.5, -0.5)
         ax.imshow(heatmap, cmap="inferno", alpha=0.65, extent=box, interpolation="nearest")
         ax.set_title(name.replace("_", " "), fontsize=7)
     return figure
 
 
-def draw_curves(metrics: pd.DataFrame, sources: list[str], figures: dict[str, Any]) -> Figure:
-    """Loss and validation RMSE by epoch, the mean face as a line.
+def draw_learning_curves(curves: pd.DataFrame, sources: list[str], metrics: dict[str, Any]) -> Figure:
+    """Losses and validation RMSE over epochs, with the mean face as a line.
 
     Args:
-        metrics: metrics.csv.
-        sources: whose RMSE is drawn beside the pooled one.
-        figures: of the run, for the baseline.
+        curves: content of metrics.csv.
+        sources: their RMSE is drawn as well.
+        metrics: content of metrics.json, for the baseline.
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, ax in (("train/loss", left), ("val/loss", left), ("val/rmse", right)):
-        if name in metrics:
-            ax.plot(metrics["epoch"] + 1, metrics[name], marker="o", markersize=3, label=name)
+        if name in curves:
+            ax.plot(curves["epoch"] + 1, curves[name], marker="o", markersize=3, label=name)
     for name in (f"val/rmse/{source}" for source in sources):
-        if name in metrics:
-            right.plot(metrics["epoch"] + 1, metrics[name], linewidth=1, label=name)
-    right.axhline(figures["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
+        if name in curves:
+            right.plot(curves["epoch"] + 1, curves[name], linewidth=1, label=name)
+    right.axhline(metrics["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel="RMSE, pixels", yscale="log")
-    for axis in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
-        axis(ScalarFormatter())
+    for set_formatter in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+        set_formatter(ScalarFormatter())
     for ax in (left, right):
         ax.legend(fontsize=7)
         ax.grid(alpha=0.3, which="both")
     return figure
 
 
-def draw_error_curve(figures: dict[str, Any]) -> Figure:
-    """The share of labelled points closer than a threshold, for the network and the mean face."""
+def draw_metric_curve(metric: Metric, metrics: dict[str, Any]) -> Figure:
+    """A metric that is a curve, such as the fraction of points closer than a distance, and that of the mean face.
+
+    Args:
+        metric: its value in metrics.json is a curve.
+        metrics: content of metrics.json.
+    """
     figure = Figure(figsize=(4.5, 3.4), layout="constrained")
     ax = figure.subplots()
-    for label, source in (("network", figures), ("mean face", figures["mean_face"])):
-        ax.plot(source["curve"]["pixels"], source["curve"]["share"], label=label)
-    ax.set(xlabel="error of a point, pixels", ylabel="share of points below", xlim=(0, 10), ylim=(0, 1))
+    for label, values in (("network", metrics), ("mean face", metrics["mean_face"])):
+        if metric.name in values:
+            ax.plot(*values[metric.name].values(), label=label)
+    x, _ = metrics[metric.name]
+    ax.set(xlabel=x, ylabel=metric.title(metric.name))
+    if x == "pixels":
+        ax.set(xlabel="error of a point, pixels", xlim=(0, NEAR))
+    if metric.unit == "fraction":
+        ax.set(ylim=(0, 1))
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
+    return figure
+
+
+def draw_reliability(reliability: dict[str, Any]) -> Figure:
+    """Measured over expected error of ten groups of points; the band shows the accepted deviation, `GOAL`.
+
+    Args:
+        reliability: of `facekp.models.calibration.Calibration`.
+    """
+    expected, measured = np.array(reliability["expected"]), np.array(reliability["measured"])
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    ax = figure.subplots()
+    end = 1.1 * max(expected.max(), measured.max())
+    line = np.array([0.0, end])
+    ax.fill_between(line, (1 - GOAL) * line, (1 + GOAL) * line, color=BLUE, alpha=0.12, label=f"within {GOAL:.0%}")
+    ax.plot(line, line, color=GREY, linewidth=1)
+    ax.plot(expected, measured, "o-", color=BLUE, label=f"tenths of {reliability['points']} points")
+    ax.set(xlabel="expected error, px", ylabel="measured error, px", xlim=(0, end), ylim=(0, end))
+    ax.legend(loc="upper left")
     return figure

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facekp.reporting.html.compare import differences, intervals, resamples_of
+from facekp.reporting.html.compare import differences, intervals, draw_resamples
 
 
 def unit(squared, first=0, labels=0.0):
@@ -21,7 +21,7 @@ def noisy():
 
 
 def test_every_resample_draws_as_many_images_with_replacement():
-    drawn = resamples_of(50, 400)
+    drawn = draw_resamples(50, 400)
     assert drawn.shape == (400, 50)
     assert (drawn.sum(axis=1) == 50).all()
     assert drawn.mean() == 1
@@ -42,15 +42,15 @@ def test_the_interval_is_that_of_resampling_one_by_one(noisy):
     assert found.images == 300
 
 
-def test_a_difference_is_real_that_two_intervals_would_hide(noisy):
+def test_a_difference_is_significant_that_two_intervals_would_hide(noisy):
     hard, worse, alike = noisy
     units = [unit(hard), unit(worse), unit(alike)]
     pairs, bounds = differences(units, 1000), intervals(units, 1000)
     assert bounds[0][1] > bounds[1][0]  # alone they overlap by far
-    assert pairs[0, 1].is_real
+    assert pairs[0, 1].is_significant
     assert pairs[0, 1].value < 0
     assert pairs[0, 1].better > 0.99
-    assert not pairs[0, 2].is_real
+    assert not pairs[0, 2].is_significant
 
 
 def test_of_equal_runs_few_are_called_different():
@@ -58,7 +58,7 @@ def test_of_equal_runs_few_are_called_different():
     units = [unit(rng.gamma(2, 2, 200)) for _ in range(25)]
     pairs = differences(units, 500)
     assert len(pairs) == 300
-    assert np.mean([pair.is_real for pair in pairs.values()]) < 0.12
+    assert np.mean([pair.is_significant for pair in pairs.values()]) < 0.12
 
 
 def test_runs_are_paired_on_the_images_that_both_predicted_with_the_same_labels(noisy):

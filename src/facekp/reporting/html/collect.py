@@ -1,203 +1,167 @@
-"""Finished and stopped runs, read from their folders: paths come in, `Run`s and what was left out go out."""
+"""Runs for a report, read from their folders: paths come in, `Run`s and the folders that were skipped go out."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from facekp.core.errors import UserError
-from facekp.models.calibration import RELIABILITY
+from facekp.runs.folder import RunFolder, find_runs
 
 log = logging.getLogger(__name__)
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML was built with libyaml
+T = TypeVar("T")
 
-NUMBERS = ["true_x", "true_y", "x", "y", "error"]
-
-TEXTS = ["source", "keypoint"]
-
-NO_MATTER = (  # keys that change nothing about what is learnt or scored
+# Keys that change neither what is learnt nor how it is scored.
+IGNORED = (
     "out",
     "resume",
     "sweep",
     "debug",
+    "plugins",
     "logger",
     "callbacks.progress",
     "callbacks.pictures",
     "data.cache",
     "data.device_bytes",
-    "data.dir",
+    "data.dir",  # the competition's files may lie in another folder on another machine
     "data.download",
 )
-
-REPEATED = ("seed", "data.fold", "data.split_seed")  # keys in which the members of a group may differ
+REPEATED = ("seed", "data.fold", "data.split_seed")  # keys in which the runs of a group may differ
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run's folder tells.
+    """The content of a run's folder.
 
     Attributes:
-        name: its folder, below the folder that all runs share.
-        raw: config.yaml.
-        config: the same, flattened (``model.network.stride``), without what doesn't matter.
-        figures: metrics.json.
-        curve: metrics.csv; empty where there is none.
-        predictions: predictions.csv (row, source, keypoint, true_x, true_y, x, y, error); empty where there is none.
-        images: a row for every image, indexed by row, source and a sum over its labels, so that only the same labels of
-            the same image meet: ``squared`` (sum of squared coordinate errors), ``values`` (labelled coordinates).
-        finished: whether it came to its end; the figures of a stopped one are its best epoch's.
-        reliability: its checkpoint's (`facekp.models.calibration.Calibration`), where `facekp.calibrate` has calibrated that.
+        name: path of the folder, relative to the folder that all runs have in common.
+        config: config.yaml, with the keys of this version.
+        compared: its values by dotted key (``model.network.stride``), without those that change no result.
+        metrics: metrics.json.
+        curves: metrics.csv; no rows if the file does not exist.
+        predictions: columns row, source, keypoint, true_x, true_y, x, y, error; no rows if the file does not exist.
+        images: squared errors summed by image (`by_image`).
+        finished: whether the training has ended; the metrics of an unfinished run are those of its best epoch.
+        reliability: of the run's checkpoint, once ``facekp.calibrate`` has calibrated it.
     """
 
     name: str
-    raw: dict[str, Any]
     config: dict[str, Any]
-    figures: dict[str, Any]
-    curve: pd.DataFrame
+    compared: dict[str, Any]
+    metrics: dict[str, Any]
+    curves: pd.DataFrame
     predictions: pd.DataFrame
     images: pd.DataFrame
     finished: bool
-    reliability: dict[str, Any] | None = None
+    reliability: dict[str, list[float]] | None = None
 
 
 @dataclass(frozen=True)
 class SkippedRun:
-    """A folder that looks like a run's, and why it can't be shown."""
+    """A folder of a run that can't be shown, and why."""
 
     name: str
     reason: str
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
-    """All runs in some folders and below, best first.
+    """All runs in some folders and below them, the lowest RMSE first.
 
     Raises:
-        UserError: a path is no folder, or no run with figures is there.
+        UserError: a path is not a folder, or none of the folders holds a run with metrics.
     """
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; name folders of runs or sweeps (settings are written key=value)")
-    folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in _run_folders(path)))
-    shared = Path(os.path.commonpath([folder.parent for folder in folders])) if folders else Path()
-    runs, left_out = [], []
+    folders = list(dict.fromkeys(folder.path.resolve() for path in paths for folder in find_runs(path)))
+    common = Path(os.path.commonpath([folder.parent for folder in folders])) if folders else Path()
+    runs, skipped = [], []
     for folder in folders:
-        name = str(folder.relative_to(shared))
+        name = str(folder.relative_to(common))
         try:
-            runs.append(_read_run(folder, name))
+            runs.append(_read_run(RunFolder(folder), name))
         except UserError as error:
-            left_out.append(SkippedRun(name, str(error)))
-            log.warning("left out: %s: %s", folder, error)
+            skipped.append(SkippedRun(name, str(error)))
+            log.warning("skipped: %s: %s", folder, error)
     if not runs:
-        why = f"; {left_out[0].name}: {left_out[0].reason}" if left_out else ""
-        raise UserError(f"{', '.join(map(str, paths))}: no run with figures here or below{why}; train one first")
-    return sorted(runs, key=lambda run: run.figures["rmse"]), left_out
+        why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+        raise UserError(f"{', '.join(map(str, paths))}: there is no run with metrics in or below this folder{why}")
+    return sorted(runs, key=lambda run: run.metrics["rmse"]), skipped
 
 
-def _run_folders(path: Path) -> Iterator[Path]:
-    """Folders with a file that runs leave, in order; nothing inside them, nor in hidden ones, is looked at."""
-    for place, inner, files in os.walk(path):
-        if {"config.yaml", "metrics.json", "status.json"} & set(files):
-            inner.clear()
-            yield Path(place)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-
-
-def _read_run(folder: Path, name: str) -> Run:
-    figures = _read_figures(folder)
-    if not (folder / "config.yaml").is_file():
-        raise UserError("no config.yaml: a scoring, not a training")
-    raw = _read_config(folder / "config.yaml")
-    predictions = _read_table(folder / "predictions.csv", ["row", *TEXTS, *NUMBERS], others=False)
-    finished = bool(figures.get("finished", True))
+def _read_run(folder: RunFolder, name: str) -> Run:
+    metrics = _read_metrics(folder)
+    if not folder.config.is_file():
+        raise UserError(f"no {folder.config.name}: written by facekp.evaluate, not by a training")
+    config = folder.read_config()
+    predictions = _or_empty(folder.read_predictions, RunFolder("").read_predictions)
+    finished = bool(metrics.get("finished", True))
     if not finished:
-        log.warning("unfinished: %s: shown by the best of its %s epochs", folder, figures.get("epochs", "?"))
+        log.warning("unfinished: %s: shown by the best of its %s epochs so far", folder, metrics.get("epochs", "?"))
     return Run(
         name=name,
-        raw=raw,
-        config={key: value for key, value in flatten(raw).items() if not _is_one_of(key, NO_MATTER)},
-        figures=figures,
-        curve=_read_table(folder / "metrics.csv", ["epoch"], others=True),
+        config=config,
+        compared={key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)},
+        metrics=metrics,
+        curves=_or_empty(folder.read_curves, RunFolder("").read_curves),
         predictions=predictions,
         images=by_image(predictions),
         finished=finished,
-        reliability=_read_reliability(folder / RELIABILITY),
+        reliability=_or_empty(folder.read_reliability, lambda: None),
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.load(path.read_text(), Loader=YAML)
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} can't be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path.name} holds no settings")
-    return config
-
-
-def _read_figures(folder: Path) -> dict[str, Any]:
+def _read_metrics(folder: RunFolder) -> dict[str, Any]:
     """metrics.json.
 
     Raises:
-        UserError: there is none, and why, as far as the folder tells; or it isn't what a run writes.
+        UserError: it does not exist, or a run did not write it.
     """
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise UserError(_why_no_figures(folder))
+    if not folder.metrics.is_file():
+        raise UserError(f"no {folder.metrics.name}: {_why_unfinished(folder)}")
+    metrics = folder.read_metrics()
     try:
-        figures = json.loads(path.read_text())
-        if not math.isfinite(figures["rmse"] + figures["mean_face"]["rmse"]):
+        if not math.isfinite(metrics["rmse"] + metrics["mean_face"]["rmse"]):
             raise ValueError("an RMSE is not finite")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"metrics.json is not what a run writes ({type(error).__name__}: {error})") from error
-    return dict(figures)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder.metrics}: a run did not write it ({type(error).__name__}: {error})") from error
+    return metrics
 
 
-def _read_reliability(path: Path) -> dict[str, Any] | None:
-    """None where there is none, and, with a line in the log, where it can't be read."""
-    if not path.is_file():
-        return None
+def _why_unfinished(folder: RunFolder) -> str:
     try:
-        found = json.loads(path.read_text())
-        return {key: [float(value) for value in found[key]] for key in ("expected", "measured")}
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        log.warning("%s: not shown: %s: %s", path, type(error).__name__, error)
-        return None
+        status = folder.read_status()
+    except UserError:
+        return "unfinished"
+    return f"{status.status or 'unfinished'}: {status.message}".removesuffix(": ")
 
 
-def _why_no_figures(folder: Path) -> str:
+def _or_empty(read: Callable[[], T], empty: Callable[[], T]) -> T:
+    """What a file holds; a file that is damaged is logged, and counts as if it did not exist."""
     try:
-        status = json.loads((folder / "status.json").read_text())
-        return f"no metrics.json: {status['status']}: {status['message']}".strip(": ")
-    except (ValueError, KeyError, TypeError, OSError):
-        return "no metrics.json: unfinished"
-
-
-def _read_table(path: Path, needed: list[str], others: bool) -> pd.DataFrame:
-    """A CSV file's columns, or only those needed; empty, with a line in the log, where it can't be read."""
-    kinds: dict[str, Any] = {**dict.fromkeys(TEXTS, "category"), **dict.fromkeys(NUMBERS, "float32")}
-    try:
-        found = pd.read_csv(path, dtype=kinds, usecols=lambda column: others or column in needed)
-        if set(needed) - set(found):
-            raise ValueError(f"lacks {sorted(set(needed) - set(found))[0]}")
-        return found.dropna(subset=needed)
-    except FileNotFoundError:
-        return pd.DataFrame(columns=needed)
-    except (ValueError, OSError) as error:
-        log.warning("%s: not shown: %s", path, str(error).splitlines()[0])
-        return pd.DataFrame(columns=needed)
+        return read()
+    except UserError as error:
+        log.warning("not shown: %s", error)
+        return empty()
 
 
 def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Squared errors summed by image (`Run.images`)."""
+    """Squared errors summed by image.
+
+    Args:
+        predictions: of `facekp.runs.folder.RunFolder.read_predictions`.
+
+    Returns:
+        Columns ``squared`` (sum of squared coordinate errors) and ``values`` (labelled coordinates), one row per image.
+        The index is row, source and a sum over the labels, so that runs are only compared on equal labels.
+    """
     frame = pd.DataFrame(
         {
             "row": predictions["row"],
@@ -213,8 +177,16 @@ def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
     return summed.set_index(["row", "source", "labels"])
 
 
+# Comparing configs
+
+
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one dictionary of dotted keys; lists stay values."""
+    """Nested settings as one dictionary of dotted keys; lists stay values.
+
+    Example:
+        >>> flatten({"lr": 1, "model": {"sizes": [1, 2]}})
+        {'lr': 1, 'model.sizes': [1, 2]}
+    """
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
@@ -229,13 +201,18 @@ def _is_one_of(key: str, groups: Sequence[str]) -> bool:
 
 
 def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys whose value is not the same in all of some flat configs, in their order; one that lacks a key differs."""
+    """Keys of flat configs whose value is not the same in all of them, in their order.
+
+    Example:
+        >>> differing([{"lr": 1, "seed": 0}, {"lr": 1.0, "seed": 1, "new": None}])
+        ['seed', 'new']
+    """
     keys = list(dict.fromkeys(key for config in configs for key in config))
-    return [key for key in keys if len({_word(config, key) for config in configs}) > 1]
+    return [key for key in keys if len({_comparable(config, key) for config in configs}) > 1]
 
 
-def _word(config: dict[str, Any], key: str) -> str:
-    """A value for comparing: 1 and 1.0 are one."""
+def _comparable(config: dict[str, Any], key: str) -> str:
+    """A value as text, such that 1 and 1.0 are equal and a missing key differs from every value."""
     value = config.get(key)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"{value:.12g}"
@@ -243,14 +220,24 @@ def _word(config: dict[str, Any], key: str) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """What a table's head calls a key: its last part, the group for ``.name``; the whole where two keys end alike."""
+    """Column titles for keys: the last part, or the group for ``.name``; the whole key where two would be equal.
+
+    Example:
+        >>> short_names(["optimizer.name", "model.scale", "data.scale"])
+        {'optimizer.name': 'optimizer', 'model.scale': 'model.scale', 'data.scale': 'data.scale'}
+    """
     last = {key: key.removesuffix(".name").rsplit(".", 1)[-1] for key in keys}
-    return {key: word if list(last.values()).count(word) == 1 else key for key, word in last.items()}
+    return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that differ in nothing but what is repeated (seed, fold), under what tells them from other groups."""
+    """Runs that differ only in seed or fold.
+
+    Attributes:
+        name: the settings that differ between the groups.
+        runs: the members.
+    """
 
     name: str
     runs: list[Run]
@@ -262,15 +249,16 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """The groups of some runs, in the order of each one's first run."""
+    """Runs grouped by their settings apart from seed and fold, in the order of each group's first run."""
     members: dict[str, list[Run]] = {}
     for run in runs:
-        fixed = [f"{key}={_word(run.config, key)}" for key in sorted(run.config) if key not in REPEATED]
+        fixed = [f"{key}={_comparable(run.compared, key)}" for key in sorted(run.compared) if key not in REPEATED]
         members.setdefault("\n".join(fixed), []).append(run)
-    keys = [key for key in differing([own[0].config for own in members.values()]) if key not in REPEATED]
-    heads = short_names(keys)
+    firsts = [group[0].compared for group in members.values()]
+    keys = [key for key in differing(firsts) if key not in REPEATED]
+    titles = short_names(keys)
     groups = []
-    for own in members.values():
-        settings = [f"{heads[key]}={own[0].config[key]}" for key in keys if key in own[0].config]
-        groups.append(Group(" ".join(settings) or "all runs", own))
+    for first, group in zip(firsts, members.values(), strict=True):
+        settings = [f"{titles[key]}={first[key]}" for key in keys if key in first]
+        groups.append(Group(" ".join(settings) or "all runs", group))
     return groups

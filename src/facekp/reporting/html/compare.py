@@ -1,6 +1,7 @@
-"""Is a difference real? Bootstrap over images: sums of squared errors by image come in, intervals go out.
+"""Is a difference between runs significant? Bootstrap over images.
 
-Axes: N images, U units (runs, or groups of runs), B resamples.
+Sums of squared errors per image come in, 95 % intervals go out. Axes: N images, U units (runs, or groups of runs),
+B resamples.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import numpy as np
 import pandas as pd
 
 SEED = 0
-
 LEVEL = (2.5, 97.5)  # percentiles that bound the 95 % interval
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Pooled RMSE of one unit minus another's on the images that both predicted.
+    """Pooled RMSE of one unit minus that of another, on the images that both predicted.
 
     Attributes:
-        images: how many.
-        value: in pixels; below 0: the first is better.
+        images: number of these images.
+        value: in pixels; negative if the first unit is better.
         low, high: the 95 % percentile interval over resampled images.
-        better: share of the resamples in which the first is better.
+        better: fraction of the resamples in which the first unit is better.
     """
 
     images: int
@@ -35,66 +37,71 @@ class Difference:
     better: float
 
     @property
-    def is_real(self) -> bool:
-        """Whether the interval leaves out 0."""
+    def is_significant(self) -> bool:
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
-def resamples_of(images: int, resamples: int) -> np.ndarray:
-    """float32 (B, N): how often each image is drawn in each resample; the same at every call."""
+def draw_resamples(images: int, resamples: int) -> np.ndarray:
+    """float32 (B, N): how often each image is drawn in each resample; the same at every call.
+
+    Example:
+        >>> draw_resamples(3, 2).sum(axis=1)
+        array([3., 3.], dtype=float32)
+    """
     drawn = np.random.default_rng(SEED).integers(images, size=(resamples, images))
-    place = drawn + images * np.arange(resamples)[:, None]
-    counts = np.bincount(place.ravel(), minlength=resamples * images)
+    index = drawn + images * np.arange(resamples)[:, None]
+    counts = np.bincount(index.ravel(), minlength=resamples * images)
     return counts.reshape(resamples, images).astype(np.float32)
 
 
-def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[tuple[float, float] | None]:
-    """The 95 % interval of each unit's pooled RMSE over resampled images; None where it has no image.
+def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | None]:
+    """The 95 % interval of each unit's pooled RMSE over resampled images; None for a unit without images.
 
     Args:
         units: `facekp.reporting.html.collect.Run.images` of each.
         resamples: B.
     """
-    found: list[tuple[float, float] | None] = [None] * len(units)
-    for members in _alike(units):
+    result: list[Interval | None] = [None] * len(units)
+    for members in _with_same_images(units):
         if len(units[members[0]]):
-            low, high = np.percentile(_resampled([units[u] for u in members], resamples), LEVEL, axis=0)
-            for u, own in zip(members, zip(low.tolist(), high.tolist(), strict=True), strict=True):
-                found[u] = own
-    return found
+            low, high = np.percentile(_resampled_rmse([units[u] for u in members], resamples), LEVEL, axis=0)
+            for u, *bounds in zip(members, low.tolist(), high.tolist(), strict=True):
+                result[u] = (bounds[0], bounds[1])
+    return result
 
 
 def differences(units: Sequence[pd.DataFrame], resamples: int) -> dict[tuple[int, int], Difference]:
-    """Every pair of units that share at least two images, by their places (first below second).
+    """Every pair of units that have at least two images in common, by their indices (first below second).
 
-    Both of a pair are resampled together, so an image that is hard for both adds nothing to their difference.
+    Both units of a pair are resampled together, so an image that is hard for both does not widen the interval.
 
     Args:
         units: `facekp.reporting.html.collect.Run.images` of each.
         resamples: B.
     """
-    classes = _alike(units)
-    found = {}
-    for one, other in [*((own, own) for own in classes), *combinations(classes, 2)]:
-        shared = units[one[0]].index.intersection(units[other[0]].index)
-        members = sorted({*one, *other})
-        if len(shared) < 2 or len(members) < 2:
+    classes = _with_same_images(units)
+    result = {}
+    for first, second in [*((members, members) for members in classes), *combinations(classes, 2)]:
+        common = units[first[0]].index.intersection(units[second[0]].index)
+        members = sorted({*first, *second})
+        if len(common) < 2 or len(members) < 2:
             continue
-        frames = [units[u].loc[shared] for u in members]
+        frames = [units[u].loc[common] for u in members]
         rmse = dict(zip(members, (_rmse(frame) for frame in frames), strict=True))
-        drawn = dict(zip(members, _resampled(frames, resamples).T, strict=True))
-        pairs = combinations(members, 2) if one is other else ((a, b) for a in one for b in other)
+        resampled = dict(zip(members, _resampled_rmse(frames, resamples).T, strict=True))
+        pairs = combinations(members, 2) if first is second else ((a, b) for a in first for b in second)
         for a, b in (sorted(pair) for pair in pairs):
-            spread = drawn[a] - drawn[b]
+            spread = resampled[a] - resampled[b]  # (B,)
             low, high = np.percentile(spread, LEVEL)
-            found[a, b] = Difference(
-                len(shared), rmse[a] - rmse[b], float(low), float(high), float((spread < 0).mean())
+            result[a, b] = Difference(
+                len(common), rmse[a] - rmse[b], float(low), float(high), float((spread < 0).mean())
             )
-    return found
+    return result
 
 
-def _alike(units: Sequence[pd.DataFrame]) -> list[list[int]]:
-    """Places of the units that hold the very same images, class by class: each is resampled once."""
+def _with_same_images(units: Sequence[pd.DataFrame]) -> list[list[int]]:
+    """Indices of the units, grouped by the set of their images: each set is resampled once."""
     classes: dict[bytes, list[int]] = {}
     for u, unit in enumerate(units):
         key = pd.util.hash_pandas_object(unit.index.to_frame(index=False), index=False).to_numpy().tobytes()
@@ -106,8 +113,8 @@ def _rmse(frame: pd.DataFrame) -> float:
     return float(np.sqrt(frame["squared"].sum() / frame["values"].sum()))
 
 
-def _resampled(frames: Sequence[pd.DataFrame], resamples: int) -> np.ndarray:
+def _resampled_rmse(frames: Sequence[pd.DataFrame], resamples: int) -> np.ndarray:
     """Pooled RMSE (B, U) of units over the same images in the same order."""
-    weights = resamples_of(len(frames[0]), resamples)  # (B, N)
+    weights = draw_resamples(len(frames[0]), resamples)  # (B, N)
     squared = weights @ np.stack([frame["squared"] for frame in frames], axis=1).astype(np.float32)
     return np.sqrt(squared / (weights @ frames[0]["values"].to_numpy(np.float32))[:, None])

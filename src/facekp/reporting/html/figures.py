@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from facekp.functional.metrics import MAIN, Metric, keys_of, metrics_shown
 from facekp.models.calibration import GOAL
 from facekp.reporting.html.collect import Run
 from facekp.reporting.html.compare import Difference
@@ -19,27 +20,33 @@ from facekp.reporting.html.compare import Difference
 Figure = dict[str, Any]
 
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#bf8700", "#8250df", "#0b7a75", "#c2408b", "#6e4b2a", "#57606a", "#e36209")
-
-DASHES = ("solid", "dash", "dot")  # after the colours are used up
-
+DASHES = ("solid", "dash", "dot")  # once all colours are used
 GREY = "#8c959f"
-
-SHOWN = 8  # curves of the best runs that are drawn at first; the legend brings the others
-
-LONGEST = 600  # points of a curve; longer ones are thinned out evenly
-
-CURVES = {"val/rmse": "validation RMSE, px", "train/loss": "training loss", "val/loss": "validation loss"}
-
+SHOWN = 8  # traces that are visible at first; a click in the legend shows the others
+LONGEST = 600  # points of a learning curve; longer ones are thinned out evenly
+NEAR = 8.0  # pixels at which the axis of the cumulative error ends
 EPOCHS, MINUTES = "epochs", "minutes of training"
+MAIN_CURVE = "validation RMSE, px"
 
 
 def numbers(values: Any, digits: int = 4) -> list[float | None]:
-    """Rounded, as JSON has them: None for what is no finite number."""
+    """Rounded values as JSON has them: None for NaN and infinity.
+
+    Example:
+        >>> numbers([1.23456, float("nan")])
+        [1.2346, None]
+    """
     return [round(float(value), digits) if math.isfinite(value) else None for value in np.asarray(values, dtype=float)]
 
 
 def layout(x: str, y: str, height: int = 430, **more: Any) -> dict[str, Any]:
-    """The look that all figures share."""
+    """The layout that all figures have in common.
+
+    Args:
+        x, y: titles of the axes.
+        height: in pixels.
+        more: further keys of plotly's layout; those of ``xaxis`` and ``yaxis`` are added to the common ones.
+    """
     axis = {"gridcolor": "#e6e9ed", "zeroline": False, "linecolor": "#c4cad1", "showline": True, "automargin": True}
     return {
         "height": height,
@@ -54,36 +61,48 @@ def layout(x: str, y: str, height: int = 430, **more: Any) -> dict[str, Any]:
     }
 
 
-def line_of(place: int) -> dict[str, Any]:
-    """Colour and dash of the run at that place of the ranking, the same in every figure."""
-    return {"color": COLOURS[place % len(COLOURS)], "dash": DASHES[place // len(COLOURS) % len(DASHES)], "width": 2}
+def line_of(rank: int) -> dict[str, Any]:
+    """Colour and dash of the run of that rank, the same in every figure."""
+    return {"color": COLOURS[rank % len(COLOURS)], "dash": DASHES[rank // len(COLOURS) % len(DASHES)], "width": 2}
 
 
-def visible(place: int) -> bool | str:
-    return True if place < SHOWN else "legendonly"
+def visible(rank: int) -> bool | str:
+    """Whether the run of that rank is visible at first."""
+    return True if rank < SHOWN else "legendonly"
 
 
-def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure | None:
-    """How far each run is behind the best, with its paired interval; None where none shares images with the best.
+def shortened(name: str, letters: int = 60) -> str:
+    """A name for a figure: long ones without their middle, and nothing that plotly would read as markup.
+
+    Example:
+        >>> shortened("a<b>"), shortened("optimizer-sgd_lr-1e-3", 12)
+        ('a&lt;b&gt;', 'optim … 1e-3')
+    """
+    short = name if len(name) <= letters else f"{name[: letters // 2 - 1]} … {name[-(letters // 2 - 2) :]}"
+    return html.escape(short, quote=False)
+
+
+def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure | None:
+    """How much worse each run is than the best, with the interval of the paired test; None without such pairs.
 
     Args:
         names: of the runs, the best first.
-        found: by a run's place, the best's RMSE minus its own.
+        pairs: by the rank of a run, the RMSE of the best run minus that of this run.
     """
-    if not found:
+    if not pairs:
         return None
-    drawn = sorted(found)
-    shown = [shortened(names[place]) for place in (0, *drawn)]
-    value = np.array([-found[place].value for place in drawn])
-    high = np.array([-found[place].low for place in drawn])
-    low = np.array([-found[place].high for place in drawn])
+    ranks = sorted(pairs)
+    labels = [shortened(names[rank]) for rank in (0, *ranks)]
+    value = np.array([-pairs[rank].value for rank in ranks])
+    high = np.array([-pairs[rank].low for rank in ranks])
+    low = np.array([-pairs[rank].high for rank in ranks])
     dots = {
         "type": "scatter",
         "mode": "markers",
         "x": [0, *numbers(value)],
-        "y": list(range(len(shown))),
-        "text": shown,
-        "marker": {"size": 9, "color": [line_of(place)["color"] for place in (0, *drawn)]},
+        "y": list(range(len(labels))),
+        "text": labels,
+        "marker": {"size": 9, "color": [line_of(rank)["color"] for rank in (0, *ranks)]},
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -94,130 +113,143 @@ def behind_best(names: Sequence[str], found: Mapping[int, Difference]) -> Figure
         },
         "hovertemplate": "%{text}<br>%{x:+.3f} px<extra></extra>",
     }
-    ticks = {
-        "tickvals": list(range(len(shown))),
-        "ticktext": shown,
-        "range": [len(shown) - 0.4, -0.6],
-    }
-    title = "RMSE behind the best run, px (bar: 95 % interval of the paired test; one that holds 0 isn't told apart)"
-    look = layout(title, "", 90 + 24 * len(shown), xaxis={"zeroline": True, "zerolinecolor": GREY}, yaxis=ticks)
-    return {"data": [dots], "layout": look}
+    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "range": [len(labels) - 0.4, -0.6]}
+    title = "RMSE minus that of the best run, px; bar: 95 % interval"
+    zero = {"zeroline": True, "zerolinecolor": GREY}
+    return {"data": [dots], "layout": layout(title, "", 90 + 24 * len(labels), xaxis=zero, yaxis=ticks)}
 
 
-def shortened(name: str, letters: int = 60) -> str:
-    """A name as a figure shows it: a long one without its middle; nothing that plotly would take for markup."""
-    short = name if len(name) <= letters else f"{name[: letters // 2 - 1]} … {name[-(letters // 2 - 2) :]}"
-    return html.escape(short, quote=False)
-
-
-def curves(runs: Sequence[Run]) -> Figure | None:
-    """Validation RMSE and losses against epochs or minutes; None where no run has a curve."""
-    drawn = [(place, run) for place, run in enumerate(runs) if "val/rmse" in run.curve and len(run.curve)]
+def learning_curves(runs: Sequence[Run]) -> Figure | None:
+    """Validation metrics and losses over epochs or minutes; None where no run has a curve."""
+    drawn = [(rank, run) for rank, run in enumerate(runs) if "val/rmse" in run.curves and len(run.curves)]
     if not drawn:
         return None
-    sources = [f"val/rmse/{source}" for source in drawn[0][1].raw.get("keypoints", {}).get("sources", {})]
-    offered = {**CURVES, **{key: f"validation RMSE of {key.rsplit('/', 1)[-1]} rows, px" for key in sources}}
-    tables = [run.curve.iloc[:: -(-len(run.curve) // LONGEST)] for _, run in drawn]
+    tables = [run.curves.iloc[:: -(-len(run.curves) // LONGEST)] for _, run in drawn]
     x = {EPOCHS: [numbers(table["epoch"] + 1) for table in tables]}
     if any("minutes" in table for table in tables):
         x[MINUTES] = [_column(table, "minutes") for table in tables]
-    y = {title: [_column(table, key) for table in tables] for key, title in offered.items()}
+    titles = _curve_titles([run for _, run in drawn])
+    y = {title: [_column(table, key) for table in tables] for key, title in titles.items()}
     y = {title: values for title, values in y.items() if any(values)}
-    title = CURVES["val/rmse"]
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers" if len(table) < 80 else "lines",
             "name": shortened(run.name),
             "x": x[EPOCHS][i],
-            "y": y[title][i],
-            "line": line_of(place),
+            "y": y[MAIN_CURVE][i],
+            "line": line_of(rank),
             "marker": {"size": 4},
             "connectgaps": True,
-            "visible": visible(place),
+            "visible": visible(rank),
             "hovertemplate": "%{y:.3f}<extra>%{fullData.name}</extra>",
         }
-        for i, ((place, run), table) in enumerate(zip(drawn, tables, strict=True))
+        for i, ((rank, run), table) in enumerate(zip(drawn, tables, strict=True))
     ]
-    look = layout(EPOCHS, title, 460, showlegend=True, hovermode="closest", yaxis={"type": "log"})
+    look = layout(EPOCHS, MAIN_CURVE, 460, showlegend=True, hovermode="closest", yaxis={"type": "log"})
     return {"data": data, "layout": look, "choices": {"x": x, "y": y}}
+
+
+def _curve_titles(runs: Sequence[Run]) -> dict[str, str]:
+    """Columns of metrics.csv that can be chosen, and the titles of their axes: RMSE, losses, sources, other metrics."""
+    sources = dict.fromkeys(source for run in runs for source in run.config["keypoints"].get("sources") or {})
+    titles = {"val/rmse": MAIN_CURVE, "train/loss": "training loss", "val/loss": "validation loss"}
+    titles |= {f"val/rmse/{source}": f"validation RMSE, {source}, px" for source in sources}
+    columns = list(dict.fromkeys(column for run in runs for column in run.curves))
+    for metric in metrics_shown("epoch"):
+        if metric.name != MAIN:
+            keys = keys_of(metric, (column.removeprefix("val/") for column in columns if column.startswith("val/")))
+            titles |= {f"val/{key}": f"validation {metric.title(key)}" for key in keys}
+    return titles
 
 
 def _column(table: Any, key: str) -> list[float | None]:
     return numbers(table[key]) if key in table else []
 
 
-def error_curves(runs: Sequence[Run]) -> Figure | None:
-    """Share of labelled points closer than a threshold, the best run's mean face beside the runs."""
-    drawn = [(place, run) for place, run in enumerate(runs) if "curve" in run.figures]
+def metric_curves(runs: Sequence[Run]) -> dict[str, Figure]:
+    """A figure for each metric that is a curve, by the metric's name; the best run's mean face beside the runs."""
+    drawn = {metric.name: _metric_curve(runs, metric) for metric in metrics_shown("report")}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _metric_curve(runs: Sequence[Run], metric: Metric) -> Figure | None:
+    drawn = [(rank, run) for rank, run in enumerate(runs) if isinstance(run.metrics.get(metric.name), dict)]
     if not drawn:
         return None
     data = [
-        {**_error_curve(run.figures["curve"], shortened(run.name)), "line": line_of(place), "visible": visible(place)}
-        for place, run in drawn
+        {
+            **_curve_trace(run.metrics[metric.name], shortened(run.name), metric),
+            "line": line_of(rank),
+            "visible": visible(rank),
+        }
+        for rank, run in drawn
     ]
-    face = drawn[0][1].figures["mean_face"].get("curve")
-    if face:
-        data.append({**_error_curve(face, "mean face"), "line": {"color": GREY, "dash": "dashdot", "width": 2}})
-    share = {"range": [0, 100]}
-    look = layout(
-        "error of a point, px", "points closer, %", 430, showlegend=True, xaxis={"range": [0, 8]}, yaxis=share
-    )
-    return {"data": data, "layout": look}
+    baseline = drawn[0][1].metrics["mean_face"].get(metric.name)
+    if baseline:
+        grey = {"color": GREY, "dash": "dashdot", "width": 2}
+        data.append({**_curve_trace(baseline, "mean face", metric), "line": grey})
+    unit, *_ = drawn[0][1].metrics[metric.name]  # the first column is the x axis
+    x = {"title": "error of a point, px", "range": [0, NEAR]} if unit == "pixels" else {"title": unit}
+    y = {"tickformat": ".0%", "rangemode": "tozero"} if metric.unit == "fraction" else {}
+    title = metric.label if metric.unit == "fraction" else metric.title(metric.name)
+    return {"data": data, "layout": layout(str(x.pop("title")), title, 430, showlegend=True, xaxis=x, yaxis=y)}
 
 
-def _error_curve(curve: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _curve_trace(curve: Mapping[str, Sequence[float]], name: str, metric: Metric) -> dict[str, Any]:
+    x, y = list(curve.values())
+    text = "%{y:.1%}" if metric.unit == "fraction" else f"%{{y:.{metric.digits}f}} {metric.unit}"
     return {
         "type": "scatter",
         "mode": "lines",
         "name": name,
-        "x": [0, *curve["pixels"]],
-        "y": [0, *numbers(np.multiply(curve["share"], 100), 2)],
-        "hovertemplate": "%{y:.1f} % closer than %{x:.1f} px<extra>%{fullData.name}</extra>",
+        "x": numbers(x),
+        "y": numbers(y),
+        "hovertemplate": f"{text} at %{{x:.2~f}}<extra>%{{fullData.name}}</extra>",
     }
 
 
 def reliability(runs: Sequence[Run]) -> Figure | None:
-    """Measured against expected error of the tenths of the points; None where no run is calibrated."""
-    drawn = [(place, run.reliability) for place, run in enumerate(runs) if run.reliability is not None]
+    """Measured over expected error of ten groups of points; None where no run is calibrated."""
+    drawn = [(rank, run.reliability) for rank, run in enumerate(runs) if run.reliability is not None]
     if not drawn:
         return None
-    end = 1.1 * max(max(*one["expected"], *one["measured"]) for _, one in drawn)
-    edges = [
+    end = 1.1 * max(max(*tenths["expected"], *tenths["measured"]) for _, tenths in drawn)
+    limits = [
         {
             "type": "scatter",
             "mode": "lines",
             "x": [0, end],
-            "y": [0, end * (1 + share)],
-            "line": {"color": GREY, "width": 1, "dash": "solid" if share == 0 else "dot"},
-            "name": "as expected" if share == 0 else f"{share:+.0%}",
+            "y": [0, end * (1 + deviation)],
+            "line": {"color": GREY, "width": 1, "dash": "solid" if deviation == 0 else "dot"},
+            "name": "as expected" if deviation == 0 else f"{deviation:+.0%}",
             "hoverinfo": "skip",
         }
-        for share in (0, GOAL, -GOAL)
+        for deviation in (0, GOAL, -GOAL)
     ]
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": shortened(runs[place].name),
-            "x": numbers(one["expected"]),
-            "y": numbers(one["measured"]),
-            "line": line_of(place),
-            "visible": visible(place),
+            "name": shortened(runs[rank].name),
+            "x": numbers(tenths["expected"]),
+            "y": numbers(tenths["measured"]),
+            "line": line_of(rank),
+            "visible": visible(rank),
             "hovertemplate": "expected %{x:.2f} px, measured %{y:.2f} px<extra>%{fullData.name}</extra>",
         }
-        for place, one in drawn
+        for rank, tenths in drawn
     ]
     span = {"range": [0, end]}
     look = layout("expected error, px", "measured error, px", 430, showlegend=True, xaxis=span, yaxis=span)
-    return {"data": [*edges, *data], "layout": look}
+    return {"data": [*limits, *data], "layout": look}
 
 
 def scale(marks: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
-    """Named marks on one line a source: where a score stands between floor and baselines.
+    """Named marks on one line per source, to show where a score lies between label noise and baselines.
 
     Args:
-        marks: for each line (a source) values by the mark's name.
+        marks: for each line (a source) values by the name of the mark.
         unit: title of the axis.
     """
     kinds = list(dict.fromkeys(kind for line in marks.values() for kind in line))
@@ -235,15 +267,13 @@ def scale(marks: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
         }
         for i, kind in enumerate(kinds)
     ]
-    return {
-        "data": data,
-        "layout": layout(
-            unit,
-            "",
-            150 + 70 * len(marks),
-            showlegend=True,
-            legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-            xaxis={"rangemode": "tozero"},
-            yaxis={"range": [len(marks) - 0.4, -0.6], "type": "category"},
-        ),
-    }
+    look = layout(
+        unit,
+        "",
+        150 + 70 * len(marks),
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        xaxis={"rangemode": "tozero"},
+        yaxis={"range": [len(marks) - 0.4, -0.6], "type": "category"},
+    )
+    return {"data": data, "layout": look}

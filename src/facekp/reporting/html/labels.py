@@ -1,350 +1,183 @@
-"""The page that shows the data: a table comes in, and sections on its labels, their noise and the baselines go out.
+"""The page that shows the data: a table comes in, sections on its labels, their noise and the baselines go out.
 
-Every score on these data stands between two figures: what labels of the same image differ by (the noise floor) and what
-is reached without looking at the face (the mean face) or by looking up the most similar one (the nearest neighbour).
-Axes: N faces, K points, S sources, P pairs of duplicates.
+The figures are those of `facekp.data.label_quality`. Axes: N faces, K points.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from facekp.core.errors import UserError
-from facekp.data.split import (
-    BLOCK,
-    CORRELATION,
-    assign_folds,
-    image_hashes,
-    near_duplicate_groups,
-    thumbnails,
-    with_photos,
+from facekp.data.label_quality import (
+    BASELINES,
+    GROSS,
+    duplicate_pairs,
+    label_noise,
+    noise_floor,
+    rmse_by_source,
+    suspicious_by_predictions,
+    suspicious_by_shape,
 )
+from facekp.data.readers.base import DataSettings
+from facekp.data.split import assign_folds, near_duplicate_groups, with_photos
 from facekp.data.table import FaceTable
-from facekp.functional.metrics import mean_face
+from facekp.functional.metrics import MAIN
 from facekp.reporting.html import figures, page
 from facekp.reporting.html.collect import Run
-from facekp.reporting.html.faces import ImageStore, face, pair, photo
-
-RIDGE = 10.0  # square pixels times faces; keeps the shape fit calm where points hardly vary
-
-MISTAKE = 10.0  # pixels of RMSE between two labels of an image, above which one is no noise but on another place
+from facekp.reporting.html.faces import ImageStore, face, mark, photo_of
+from facekp.reporting.html.page import Block, Section
 
 LISTED = 200  # suspicious labels in the table
+PATTERNS = 12  # sets of missing points that are listed for each source, the most frequent ones
+NAMED = 4  # missing points that are named; of more, the number and the first
+COLUMNS = ["i", "k", "x", "y", "error", "times"]  # of `facekp.data.label_quality.rank_labels`
 
-DOUBT = ["i", "k", "x", "y", "error", "times"]  # columns of `rank`
 
-PATTERNS = 12  # of what is missing, the most frequent
+@dataclass(frozen=True, eq=False)
+class DataReport:
+    """Everything that the page shows.
 
-PAIRS = ("identical pixels", f"correlation above {CORRELATION:g}")
+    Attributes:
+        table: the data.
+        settings: for the folds.
+        runs: their predictions decide which labels are suspicious; without runs, the shape of the face does.
+        faces: number of pictures of duplicates and of suspicious labels.
+        store: keeps the images.
+    """
+
+    table: FaceTable
+    settings: DataSettings
+    runs: Sequence[Run]
+    faces: int
+    store: ImageStore
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """int (N,), near-duplicates have the same number."""
+        return near_duplicate_groups(self.table.images)
+
+    @cached_property
+    def fold_of(self) -> np.ndarray:
+        """int (N,), as a training would split the rows."""
+        groups = with_photos(self.groups, self.table.name)
+        return assign_folds(groups, self.table.source, self.settings.folds, self.settings.split_seed)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Pairs of duplicates."""
+        return duplicate_pairs(self.table, self.groups)
+
+    @cached_property
+    def noise(self) -> pd.DataFrame:
+        """Differences between the labels of duplicates."""
+        return label_noise(self.table, self.pairs)
+
+    @cached_property
+    def floor(self) -> dict[str, float]:
+        """Error of a single label by source, in pixels."""
+        return noise_floor(self.noise, self.table)
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """RMSE in pixels by baseline and source."""
+        return {
+            name: rmse_by_source(predict(self.table, self.fold_of), self.table) for name, predict in BASELINES.items()
+        }
+
+    @cached_property
+    def suspicious(self) -> pd.DataFrame:
+        """Labels, the most suspicious first."""
+        if self.runs:
+            return suspicious_by_predictions(self.table, [run.predictions for run in self.runs])
+        return suspicious_by_shape(self.table, self.fold_of)
 
 
 def data_page(
-    table: FaceTable, settings: Mapping[str, Any], runs: Sequence[Run], faces: int
-) -> tuple[list[dict[str, Any]], ImageStore]:
-    """All sections of the page.
-
-    Args:
-        table: the data.
-        settings: ``data`` of the config, for the folds.
-        runs: whose predictions on held-out faces score_predictions the labels; none: a shape fit does.
-        faces: how many duplicates and suspicious faces are shown.
+    table: FaceTable, settings: DataSettings, runs: Sequence[Run], faces: int
+) -> tuple[list[Section], ImageStore]:
+    """All sections of the page, and the images they refer to; arguments as for `DataReport`.
 
     Raises:
-        UserError: the table holds no label, too few different images for the folds, or the runs are of other data.
+        UserError: the table has no label, too few different images for the folds, or the runs are on other data.
     """
     if not table.mask.any():
-        raise UserError("data: the table holds no labelled point; there is nothing to show")
-    groups = near_duplicate_groups(table.images)
-    fold_of = assign_folds(with_photos(groups, table.name), table.source, settings["folds"], settings["split_seed"])
-    pairs = duplicate_pairs(table, groups)
-    noise = label_noise(table, pairs)
-    known = {
-        "mean face": rmse_by_source(mean_face_points(table, fold_of), table),
-        "nearest neighbour": rmse_by_source(neighbour_points(table, fold_of), table),
-    }
-    floor = floor_by_source(noise, table)
-    doubts = doubted_by_runs(table, runs) if runs else doubted_by_shape(table, fold_of)
-    album = ImageStore()
-    shown = [one for one in runs[:1] if one.figures]
+        raise UserError("data: the table has no labelled point, so there is nothing to show")
+    report = DataReport(table, settings, runs, faces, ImageStore())
     sections = [
-        page.section("Answer", "", page.text(*_answer(table, groups, floor, known))),
-        _scale(floor, known, shown),
-        _counts(table),
-        page.section("What is missing", "By source, the most frequent first.", _patterns(table)),
-        _duplicates(table, groups, pairs, noise, faces, album),
-        _suspicious(table, doubts, runs, faces, album),
+        page.section("Summary", "", page.text(*summary(report))),
+        _scale_section(report),
+        _counts_section(table),
+        page.section("Missing labels", "By source, the most frequent combination first.", _patterns(table)),
+        _duplicates_section(report),
+        _suspicious_section(report),
     ]
-    return sections, album
+    return sections, report.store
 
 
-# Duplicates and noise
+# Summary and score scale
 
 
-def duplicate_pairs(table: FaceTable, groups: np.ndarray) -> pd.DataFrame:
-    """Pairs of rows that show the same image.
-
-    Args:
-        table: N rows.
-        groups: (N,) of `facekp.data.split.near_duplicate_groups`.
-
-    Returns:
-        columns ``first`` and ``second`` (places in the table), ``kind`` (one of `PAIRS`; pairs that only a chain of
-        others joins are left out).
-    """
-    hashes = image_hashes(table.images)
-    members = pd.Series(np.arange(len(table))).groupby(groups).apply(np.array)
-    found = []
-    for own in members[members.map(len) > 1]:
-        flat = table.images[own].reshape(len(own), -1).astype(np.float32)
-        flat -= flat.mean(axis=1, keepdims=True)
-        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-        alike = flat @ flat.T
-        for i, j in zip(*np.triu_indices(len(own), 1), strict=True):
-            if hashes[own[i]] == hashes[own[j]]:
-                found.append((own[i], own[j], PAIRS[0]))
-            elif alike[i, j] > CORRELATION:
-                found.append((own[i], own[j], PAIRS[1]))
-    return pd.DataFrame(found, columns=["first", "second", "kind"])
-
-
-def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
-    """How far the labels of the same image lie apart.
-
-    Returns:
-        a row for each kind of pair and each two sources with pairs: ``source``, ``kind``, ``pairs``, ``values`` (shared
-        labelled coordinates), ``rmse`` of their differences in pixels, ``median`` of the absolute ones, ``mistakes``
-        (pairs above `MISTAKE`), ``noise`` (the RMSE without these), ``single`` = noise / sqrt 2: one label's own
-        error, if both are equally good.
-    """
-    names = np.array(table.keypoints.source_names)
-    rows = []
-    for kind in PAIRS:
-        own = pairs[pairs["kind"] == kind]
-        first, second = own["first"].to_numpy(int), own["second"].to_numpy(int)
-        apart = np.sort(np.stack([table.source[first], table.source[second]], axis=1), axis=1)
-        for a, b in np.unique(apart, axis=0):
-            which = (apart == (a, b)).all(axis=1)
-            source = names[a] if a == b else f"{names[a]} against {names[b]}"
-            found = _noise(table.points[first[which]].astype(float) - table.points[second[which]])
-            rows.append({"source": source, "kind": kind, **found})
-    columns = ["source", "kind", "pairs", "values", "rmse", "median", "mistakes", "noise", "single"]
-    return pd.DataFrame([row for row in rows if row["values"]], columns=columns)
-
-
-def _noise(difference: np.ndarray) -> dict[str, Any]:
-    """Figures of `label_noise` for differences (P, K, 2), NaN where not both are labelled."""
-    squared, shared = np.nansum(difference**2, axis=(1, 2)), (~np.isnan(difference)).sum(axis=(1, 2))  # (P,)
-    difference, squared, shared = difference[shared > 0], squared[shared > 0], shared[shared > 0]
-    if not len(shared):
-        return {"pairs": 0, "values": 0}
-    mistake = squared > MISTAKE**2 * shared
-    noise = float(np.sqrt(squared[~mistake].sum() / max(shared[~mistake].sum(), 1)))
-    return {
-        "pairs": len(shared),
-        "values": int(shared.sum()),
-        "rmse": float(np.sqrt(squared.sum() / shared.sum())),
-        "median": float(np.nanmedian(np.abs(difference))),
-        "mistakes": int(mistake.sum()),
-        "noise": None if mistake.all() else noise,
-        "single": None if mistake.all() else noise / np.sqrt(2),
-    }
-
-
-def floor_by_source(noise: pd.DataFrame, table: FaceTable) -> dict[str, float]:
-    """One label's own error by source, of all its duplicates together; ``all`` where every source has some."""
-    floor = {}
-    for name, own in noise.dropna(subset="single").groupby("source"):
-        if name in table.keypoints.source_names:
-            squared = own["single"].astype(float) ** 2
-            floor[str(name)] = float(np.sqrt((squared * own["pairs"]).sum() / own["pairs"].sum()))
-    weights = {name: table.mask[table.source == s].sum() for s, name in enumerate(table.keypoints.source_names)}
-    told = [name for name, weight in weights.items() if weight]
-    if all(name in floor for name in told):
-        squares = sum(weights[name] * floor[name] ** 2 for name in told)
-        floor["all"] = float(np.sqrt(squares / sum(weights[name] for name in told)))
-    return floor
-
-
-# Baselines, cross-validated: every fold is answered by what the others hold
-
-
-def mean_face_points(table: FaceTable, fold_of: np.ndarray) -> np.ndarray:
-    """(N, K, 2): the mean face of each row's source in the other folds."""
-    points = np.empty_like(table.points)
-    for fold in np.unique(fold_of):
-        rest = fold_of != fold
-        points[~rest] = mean_face(table.points[rest], table.source[rest], table.keypoints)[table.source[~rest]]
-    return points
-
-
-def neighbour_points(table: FaceTable, fold_of: np.ndarray) -> np.ndarray:
-    """(N, K, 2): labels of the most similar image of the same source in the other folds; the mean face's where absent.
-
-    Similar is what correlates most, on thumbnails of 24 x 24 pixels.
-    """
-    points = mean_face_points(table, fold_of)
-    small = thumbnails(table.images)
-    for source in np.unique(table.source):
-        for fold in np.unique(fold_of):
-            asked = np.flatnonzero((table.source == source) & (fold_of == fold))
-            rest = np.flatnonzero((table.source == source) & (fold_of != fold))
-            if len(asked) and len(rest):
-                blocks = np.array_split(asked, -(-len(asked) // BLOCK))
-                most_alike = np.concatenate([(small[own] @ small[rest].T).argmax(axis=1) for own in blocks])
-                nearest = table.points[rest[most_alike]]
-                points[asked] = np.where(np.isnan(nearest), points[asked], nearest)
-    return points
-
-
-def rmse_by_source(points: np.ndarray, table: FaceTable) -> dict[str, float]:
-    """Pooled RMSE of answers (N, K, 2), of each source and of ``all``."""
-    squared = np.square(points.astype(float) - table.points)
-    parts = {name: squared[table.source == s] for s, name in enumerate(table.keypoints.source_names)}
-    return {name: float(np.sqrt(np.nanmean(own))) for name, own in {**parts, "all": squared}.items() if _any(own)}
-
-
-def _any(values: np.ndarray) -> bool:
-    return not np.isnan(values).all()
-
-
-# Suspicious labels
-
-
-def doubted_by_runs(table: FaceTable, runs: Sequence[Run]) -> pd.DataFrame:
-    """Labels by how far runs that never saw the face answer elsewhere.
-
-    Args:
-        table: the data.
-        runs: with predictions, of all folds for all faces to be judged.
-
-    Returns:
-        `rank`'s.
-
-    Raises:
-        UserError: none of the predictions is of these data.
-    """
-    place = pd.Series(np.arange(len(table)), index=table.row)
-    number = {name: k for k, name in enumerate(table.keypoints.names)}
-    every = pd.concat([run.predictions for run in runs])
-    every = every[every["row"].isin(place.index) & every["keypoint"].isin(number)]
-    every = every.assign(i=place[every["row"]].to_numpy(), k=every["keypoint"].map(number).astype(int))
-    truth = table.points[every["i"], every["k"]]
-    same = np.isclose(truth, every[["true_x", "true_y"]].to_numpy(), atol=0.01).all(axis=1)
-    every = every.iloc[np.flatnonzero(same)]
-    if every.empty:
-        raise UserError("what=data: the runs given have no predictions on these data; give runs of this data=, or none")
-    mean = every.groupby(["i", "k"], as_index=False)[["x", "y"]].mean()
-    return rank(table, mean["i"].to_numpy(), mean["k"].to_numpy(), mean[["x", "y"]].to_numpy())
-
-
-def doubted_by_shape(table: FaceTable, fold_of: np.ndarray) -> pd.DataFrame:
-    """Labels by how far they lie from where the face's other points put them.
-
-    A ridge-regularised linear fit, by source, of each point on all others (absent ones count as the mean), learnt on
-    the other folds.
-
-    Returns:
-        `rank`'s.
-    """
-    expected = np.full_like(table.points, np.nan)
-    for source in np.unique(table.source):
-        for fold in np.unique(fold_of):
-            asked = np.flatnonzero((table.source == source) & (fold_of == fold))
-            rest = np.flatnonzero((table.source == source) & (fold_of != fold))
-            if len(asked) and len(rest):
-                expected[asked] = _fit_shape(table.points[rest], table.points[asked])
-    i, k = np.nonzero(table.mask & ~np.isnan(expected[..., 0]))
-    return rank(table, i, k, expected[i, k])
-
-
-def _fit_shape(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Where each point of the asked faces is expected from their other points; NaN for points that are never known."""
-    labelled = ~np.isnan(known)
-    mean = np.where(labelled, known, 0).sum(axis=0) / np.maximum(labelled.sum(axis=0), 1)
-    centred, own = np.nan_to_num(known - mean), np.nan_to_num(asked - mean)
-    expected = np.full_like(asked, np.nan)
-    for k in np.flatnonzero(labelled[..., 0].any(axis=0)):
-        rows = labelled[:, k, 0]
-        others = np.delete(centred[rows], k, axis=1).reshape(rows.sum(), -1).astype(float)
-        weights = np.linalg.solve(others.T @ others + RIDGE * np.eye(others.shape[1]), others.T @ centred[rows, k])
-        expected[:, k] = mean[k] + np.delete(own, k, axis=1).reshape(len(own), -1) @ weights
-    return expected
-
-
-def rank(table: FaceTable, i: np.ndarray, k: np.ndarray, expected: np.ndarray) -> pd.DataFrame:
-    """Labels, the most doubtful first.
-
-    Args:
-        table: the data.
-        i, k: place of the face and of the point, of each label judged.
-        expected: (…, 2) where it should be.
-
-    Returns:
-        columns ``i``, ``k``, ``x``, ``y`` (expected), ``error`` in pixels, ``times`` (the error over the median one of
-        that source and point: a brow's end is harder to place than an eye's centre), by ``times`` downwards.
-    """
-    error = np.linalg.norm(table.points[i, k] - expected, axis=1)
-    found = pd.DataFrame({"i": i, "k": k, "x": expected[:, 0], "y": expected[:, 1], "error": error})
-    typical = found.groupby([table.source[i], k])["error"].transform("median")
-    found["times"] = found["error"] / np.maximum(typical, 0.1)
-    return found.sort_values("times", ascending=False, kind="stable", ignore_index=True)
-
-
-# Sections
-
-
-def _answer(
-    table: FaceTable, groups: np.ndarray, floor: Mapping[str, float], known: Mapping[str, Mapping[str, float]]
-) -> list[str]:
+def summary(report: DataReport) -> list[str]:
+    """The page in a few sentences."""
+    table = report.table
     counts = [f"{(table.source == s).sum()} {name}" for s, name in enumerate(table.keypoints.source_names)]
-    size = np.bincount(np.unique(groups, return_inverse=True)[1])
+    size = np.unique(report.groups, return_counts=True)[1]
     lines = [
-        f"{len(table)} faces ({', '.join(counts)}), {table.mask.sum()} labelled points. "
-        f"{(size[size > 1]).sum()} faces stand in {(size > 1).sum()} groups of near-duplicates."
+        f"{len(table)} faces ({', '.join(counts)}) with {table.mask.sum()} labelled points. "
+        f"{size[size > 1].sum()} faces belong to {(size > 1).sum()} groups of near-duplicates."
     ]
-    if floor:
-        told = ", ".join(f"{name} {value:.2f}" for name, value in floor.items())
-        lines.append(f"Noise floor: the labels of duplicates say that one label is itself off by (RMSE, px) {told}.")
+    if report.floor:
+        errors = ", ".join(f"{name} {value:.2f}" for name, value in report.floor.items())
+        lines.append(f"Noise floor: the RMSE of a single label, estimated from duplicates, in px: {errors}.")
     else:
-        lines.append("Noise floor: unknown, no two rows show the same image with the same points labelled.")
-    face, near = known["mean face"]["all"], known["nearest neighbour"]["all"]
-    lines.append(f"Baselines: the mean face is off by {face:.2f} px, the nearest neighbour by {near:.2f} px.")
+        lines.append("Noise floor: unknown, as no two rows show the same image with the same points labelled.")
+    errors = ", ".join(f"{name} {by_source['all']:.2f}" for name, by_source in report.baselines.items())
+    lines.append(f"Baselines: RMSE in px: {errors}.")
     return lines
 
 
-def _scale(floor: Mapping[str, float], known: Mapping[str, Mapping[str, float]], runs: Sequence[Run]) -> dict[str, Any]:
-    marks: dict[str, dict[str, float]] = {name: {} for name in ["all", *(n for n in known["mean face"] if n != "all")]}
-    for name, own in marks.items():
-        if name in floor:
-            own["noise floor"] = round(floor[name], 4)
-        for run in runs:
-            key = "rmse" if name == "all" else f"rmse/{name}"
-            if key in run.figures:
-                own[f"best run: {figures.shortened(run.name, 40)}"] = round(run.figures[key], 4)
-        own |= {baseline: round(found[name], 4) for baseline, found in known.items()}
+def _scale_section(report: DataReport) -> Section:
+    sources = [name for name in report.baselines["mean face"] if name != "all"]
+    marks: dict[str, dict[str, float]] = {}
+    for name in ["all", *sources]:
+        floor = {"noise floor": report.floor[name]} if name in report.floor else {}
+        values = {**floor, **_best_run(report.runs, MAIN if name == "all" else f"{MAIN}/{name}")}
+        values |= {baseline: by_source[name] for baseline, by_source in report.baselines.items()}
+        marks[name] = {kind: round(value, 4) for kind, value in values.items()}
     note = (
-        "RMSE in pixels. A score is read between the floor and the baselines, which are cross-validated over the "
-        "split's folds. The floor leaves out pairs of labels that lie far apart (see Duplicates): the scored labels "
-        "hold such mistakes too, so that a perfect network stays a little above it."
+        "RMSE in pixels. The score of a network lies between the noise floor and the baselines, which are "
+        "cross-validated over the folds. The noise floor leaves out grossly wrong labels (see Duplicates and label "
+        "noise); scored labels contain some, so even a perfect network stays a little above it."
     )
-    return page.section("Between floor and baseline", note, page.figure("scale", figures.scale(marks, "RMSE, px")))
+    return page.section("Noise floor and baselines", note, page.figure("scale", figures.scale(marks, "RMSE, px")))
 
 
-def _counts(table: FaceTable) -> dict[str, Any]:
-    names, mask = table.keypoints.names, table.mask
+def _best_run(runs: Sequence[Run], key: str) -> dict[str, float]:
+    best = next(iter(runs), None)
+    if best is None or key not in best.metrics:
+        return {}
+    return {f"best run: {figures.shortened(best.name, 40)}": best.metrics[key]}
+
+
+# Counts
+
+
+def _counts_section(table: FaceTable) -> Section:
     sources = table.keypoints.source_names
     rows = []
-    for k, name in enumerate(names):
-        row: dict[str, Any] = {"name": name.replace("_", " ")}
+    for k, name in enumerate(table.keypoints.names):
+        row: dict[str, Any] = {"name": readable(name)}
         for s, source in enumerate(sources):
-            own = mask[table.source == s, k]
-            if len(own) and table.keypoints.labels_of(source)[k]:
-                row |= {source: int(own.sum()), f"{source} missing": 100 * float(1 - own.mean())}
+            labelled = table.mask[table.source == s, k]
+            if len(labelled) and table.keypoints.labels_of(source)[k]:
+                row |= {source: int(labelled.sum()), f"{source} missing": 100 * float(1 - labelled.mean())}
         rows.append(row)
     columns = [page.column("name", "keypoint")]
     for source in sources:
@@ -353,168 +186,179 @@ def _counts(table: FaceTable) -> dict[str, Any]:
     return page.section("Labels by source and keypoint", "", page.table("counts", columns, rows))
 
 
-def _patterns(table: FaceTable) -> dict[str, Any]:
+def readable(name: str) -> str:
+    """The name of a point in a text: ``nose tip``."""
+    return name.replace("_", " ")
+
+
+def _patterns(table: FaceTable) -> Block | None:
     rows = []
     for s, source in enumerate(table.keypoints.source_names):
-        wanted = table.keypoints.labels_of(source)
-        own = table.mask[table.source == s]
-        for pattern, count in Counter(map(tuple, wanted & ~own)).most_common(PATTERNS):
-            missing = [
-                name.replace("_", " ") for name, gone in zip(table.keypoints.names, pattern, strict=True) if gone
-            ]
-            said = ", ".join(missing) if len(missing) <= 4 else f"{len(missing)} points, {missing[0]} among them"
-            share = 100 * count / len(own)
-            rows.append({"missing": said or "nothing", "source": source, "faces": count, "share": share})
+        expected = table.keypoints.labels_of(source)
+        labelled = table.mask[table.source == s]
+        for pattern, count in Counter(map(tuple, expected & ~labelled)).most_common(PATTERNS):
+            missing = [readable(name) for name, gone in zip(table.keypoints.names, pattern, strict=True) if gone]
+            names = ", ".join(missing) if len(missing) <= NAMED else f"{len(missing)} points, such as {missing[0]}"
+            percent = 100 * count / len(labelled)
+            rows.append({"missing": names or "none", "source": source, "faces": count, "percent": percent})
     columns = [
-        page.column("missing", "missing"),
+        page.column("missing", "missing points"),
         page.column("source", "source"),
         page.column("faces", "faces", 0),
-        page.column("share", "% of the source", 1),
+        page.column("percent", "% of the source", 1),
     ]
     return page.table("patterns", columns, rows)
 
 
-def _duplicates(
-    table: FaceTable, groups: np.ndarray, pairs: pd.DataFrame, noise: pd.DataFrame, faces: int, album: ImageStore
-) -> dict[str, Any]:
-    size = Counter(np.unique(groups, return_counts=True)[1].tolist())
-    told = ", ".join(f"{count} of {faces}" for faces, count in sorted(size.items()) if faces > 1) or "none"
+# Duplicates
+
+
+def _duplicates_section(report: DataReport) -> Section:
+    sizes = Counter(np.unique(report.groups, return_counts=True)[1].tolist())
+    groups = ", ".join(f"{count} of {size} faces" for size, count in sorted(sizes.items()) if size > 1) or "none"
     columns = [
-        page.column("source", "labels of"),
+        page.column("source", "source"),
         page.column("kind", "images"),
         page.column("pairs", "pairs", 0),
-        page.column("values", "values", 0),
-        page.column("rmse", "RMSE between, px", 2),
+        page.column("values", "values", 0, hint="coordinates that are labelled in both images"),
+        page.column("rmse", "RMSE, px", 2, hint="of the differences between the two labels"),
         page.column("median", "median, px", 2, hint="of the absolute differences"),
-        page.column("mistakes", f"pairs above {MISTAKE:g} px", 0),
-        page.column("noise", "RMSE without these", 2),
-        page.column("single", "one label: that / √2", 2),
+        page.column("gross", f"pairs above {GROSS:g} px", 0, hint="one of the two labels is grossly wrong"),
+        page.column("noise", "RMSE without these, px", 2),
+        page.column("single", "single label, px", 2, hint="RMSE without these, divided by √2"),
     ]
+    rows = [{str(key): value for key, value in row.items()} for row in report.noise.to_dict("records")]
     note = (
-        "What two labels of one image differ by. Nearly equal images may be cut differently, which counts as noise too."
+        "Differences between two labels of the same image. Near-duplicates may be cropped differently, which adds to "
+        "the noise."
     )
-    shown = _pictures_of_pairs(table, pairs, faces, album)
     return page.section(
         "Duplicates and label noise",
         note,
-        page.text(f"Groups of near-duplicates, by their number of faces: {told}."),
-        page.table(
-            "noise", columns, [{str(key): value for key, value in row.items()} for row in noise.to_dict("records")]
-        )
-        if len(noise)
-        else None,
-        page.faces("duplicates", shown),
+        page.text(f"Groups of near-duplicates: {groups}."),
+        page.table("noise", columns, rows),
+        page.faces("duplicates", _pictures_of_pairs(report)),
     )
 
 
-def _pictures_of_pairs(table: FaceTable, pairs: pd.DataFrame, faces: int, album: ImageStore) -> list[dict[str, Any]]:
-    """Pairs spread evenly from those that agree to those that don't; ring: one row's label, dot: the other's."""
-    both = pairs[table.source[pairs["first"].astype(int)] == table.source[pairs["second"].astype(int)]]
-    apart = table.points[both["first"].astype(int)] - table.points[both["second"].astype(int)]
-    count = (~np.isnan(apart)).sum(axis=(1, 2))
-    both, apart, count = both[count > 0], apart[count > 0], count[count > 0]
-    if both.empty or not faces:
+def _pictures_of_pairs(report: DataReport) -> list[dict[str, Any]]:
+    """The pairs whose labels differ most, and pairs spread evenly over all differences."""
+    table, pairs = report.table, report.pairs
+    first, second = pairs["first"].to_numpy(int), pairs["second"].to_numpy(int)
+    difference = table.points[first] - table.points[second]  # (P, K, 2)
+    count = (~np.isnan(difference)).sum(axis=(1, 2))
+    chosen = (table.source[first] == table.source[second]) & (count > 0)
+    if not chosen.any() or not report.faces:
         return []
-    rmse = np.sqrt(np.nansum(apart**2, axis=(1, 2)) / count)
+    first, second = first[chosen], second[chosen]
+    rmse = np.sqrt(np.nansum(difference[chosen] ** 2, axis=(1, 2)) / count[chosen])
     order = np.argsort(-rmse, kind="stable")
-    spread = np.unique(np.linspace(0, len(order) - 1, faces).round().astype(int))
-    shown = {"furthest apart": order[:faces], "from furthest to nearest": order[spread]}
+    spread = np.unique(np.linspace(0, len(order) - 1, report.faces).round().astype(int))
+    groups = {"largest differences": order[: report.faces], "from large to small differences": order[spread]}
     return [
         {
             "name": "pairs",
             "groups": [
-                {"label": label, "faces": [_pair_face(table, both.iloc[p], rmse[p], album) for p in own]}
-                for label, own in shown.items()
+                {"label": label, "faces": [_pair_face(report, first[p], second[p], rmse[p]) for p in members]}
+                for label, members in groups.items()
             ],
         }
     ]
 
 
-def _pair_face(table: FaceTable, own: pd.Series, rmse: float, album: ImageStore) -> dict[str, Any]:
-    i, j = int(own["first"]), int(own["second"])
-    points: list[dict[str, Any]] = []
-    for k, name in enumerate(table.keypoints.names):
-        point: dict[str, Any] = {"name": name}
-        for row, key in ((i, "true"), (j, "found")):
-            if table.mask[row, k]:
-                point[key] = pair(*table.points[row, k])
-        if len(point) > 1:
-            points.append(point)
+def _pair_face(report: DataReport, i: int, j: int, rmse: float) -> dict[str, Any]:
+    """The image of row i, with the labels of row i as rings and those of row j as dots."""
+    table = report.table
+    marks = [
+        mark(
+            readable(name),
+            ring=table.points[i, k] if table.mask[i, k] else None,
+            dot=table.points[j, k] if table.mask[j, k] else None,
+        )
+        for k, name in enumerate(table.keypoints.names)
+        if table.mask[i, k] or table.mask[j, k]
+    ]
     note = f"ring: row {table.row[i]}, dot: row {table.row[j]}, {table.keypoints.source_names[table.source[i]]}"
-    return face(album, table.images[i], f"{rmse:.2f} px apart", points, note)
+    return face(report.store, table.images[i], f"RMSE {rmse:.2f} px", marks, note)
 
 
-def _suspicious(
-    table: FaceTable, doubts: pd.DataFrame, runs: Sequence[Run], faces: int, album: ImageStore
-) -> dict[str, Any]:
+# Suspicious labels
+
+
+def _suspicious_section(report: DataReport) -> Section:
+    table, labels = report.table, report.suspicious
+    order = labels["i"].drop_duplicates().head(report.faces)
+    pictures = [_suspicious_face(report, labels[labels["i"] == i]) for i in order]
+    groups = [{"label": "faces with the most suspicious labels", "faces": pictures}]
+    if report.runs:
+        judged = len(labels[["i"]].drop_duplicates())
+        how = (
+            f"The expected position is the mean prediction of {len(report.runs)} runs on faces that did not train "
+            f"them: {judged} of {len(table)} faces. Runs over all folds cover all faces."
+        )
+    else:
+        how = (
+            "The expected position follows from the other points of the face (a cross-validated linear fit). Name runs "
+            "over all folds on the command line to use their predictions instead."
+        )
+    note = f"{how} Ring: label. Dot: expected position. Look at a face before you remove its label: it may be right."
+    return page.section(
+        "Suspicious labels",
+        note,
+        page.faces("suspicious", [{"name": "labels", "groups": groups}] if pictures else []),
+        _suspicious_table(table, labels),
+    )
+
+
+def _suspicious_table(table: FaceTable, labels: pd.DataFrame) -> Block | None:
     sources, names = table.keypoints.source_names, table.keypoints.names
     rows = [
         {
-            "place": place + 1,
+            "rank": rank,
             "row": int(table.row[i]),
             "source": sources[table.source[i]],
-            "keypoint": names[k].replace("_", " "),
+            "keypoint": readable(names[k]),
             "error": error,
             "times": times,
             "label": "{:.1f}, {:.1f}".format(*table.points[i, k]),
             "expected": f"{x:.1f}, {y:.1f}",
             **_in_photo(table, i, k),
         }
-        for place, (i, k, x, y, error, times) in enumerate(
-            doubts.head(LISTED)[DOUBT].itertuples(index=False, name=None)
+        for rank, (i, k, x, y, error, times) in enumerate(
+            labels.head(LISTED)[COLUMNS].itertuples(index=False, name=None), start=1
         )
     ]
     columns = [
-        page.column("place", "#", 0),
+        page.column("rank", "rank", 0),
         page.column("row", "row", 0),
         page.column("source", "source"),
         page.column("keypoint", "keypoint"),
-        page.column("times", "times the usual", 1, hint="error over the median error of that source and keypoint"),
-        page.column("error", "off by, px", 1),
+        page.column("times", "relative error", 1, hint="error divided by the median error of this source and keypoint"),
+        page.column("error", "error, px", 1),
         page.column("label", "label"),
-        page.column("expected", "expected"),
+        page.column("expected", "expected position"),
         *([] if table.name is None else [page.column("photo", "label in the photo")]),
     ]
-    judged = len(doubts[["i"]].drop_duplicates())
-    how = (
-        f"Judged by {len(runs)} runs on faces they never saw: {judged} of {len(table)} faces "
-        "(runs over all folds score_predictions all)."
-        if runs
-        else "Judged by where the face's other points put each one (a cross-validated linear fit). Give runs over all "
-        "folds as paths to score_predictions by their answers instead."
-    )
-    note = f"{how} Ring: label. Dot: where it is expected. Look before you remove: a hard face is not a wrong label."
-    order = doubts["i"].drop_duplicates().head(faces)
-    shown = [_doubted_face(table, doubts[doubts["i"] == i], album) for i in order]
-    groups = [{"label": "the most doubtful label of each face decides its place", "faces": shown}]
-    return page.section(
-        "Suspicious labels",
-        note,
-        page.faces("suspicious", [{"name": "labels", "groups": groups}] if shown else []),
-        page.table("doubts", columns, rows) if rows else None,
-    )
+    return page.table("suspicious-labels", columns, rows)
 
 
-def _in_photo(table: FaceTable, i: int, k: int) -> dict[str, str]:
-    """Where a label is in its photo, under ``photo``; nothing where faces were cut out of none."""
+def _in_photo(table: FaceTable, i: int, k: int) -> Mapping[str, str]:
+    """``photo``: the position of a label in its photo; empty where faces were not cropped from photos."""
     if table.name is None or table.to_source is None:
         return {}
     x, y = table.to_source[i] @ [*table.points[i, k], 1]
     return {"photo": f"{table.name[i]}: {x:.1f}, {y:.1f}"}
 
 
-def _doubted_face(table: FaceTable, own: pd.DataFrame, album: ImageStore) -> dict[str, Any]:
-    i, worst = int(own["i"].iloc[0]), own.iloc[0]
-    names = table.keypoints.names
-    points = [
-        {
-            "name": f"{names[k]} {error:.1f} px",
-            "true": pair(*table.points[i, k]),
-            "found": pair(x, y),
-        }
-        for _, k, x, y, error, _ in own[DOUBT].itertuples(index=False, name=None)
+def _suspicious_face(report: DataReport, labels: pd.DataFrame) -> dict[str, Any]:
+    """A face with all its labels; the caption names the most suspicious one."""
+    table, names = report.table, report.table.keypoints.names
+    i, worst = int(labels["i"].iloc[0]), labels.iloc[0]
+    marks = [
+        mark(f"{readable(names[k])} {error:.1f} px", ring=table.points[i, k], dot=(x, y))
+        for _, k, x, y, error, _ in labels[COLUMNS].itertuples(index=False, name=None)
     ]
     source = table.keypoints.source_names[table.source[i]]
-    caption = f"{worst['error']:.1f} px, {worst['times']:.0f} x usual"
-    note = f"row {table.row[i]}, {source}, {names[int(worst['k'])].replace('_', ' ')}{photo(table, i)}"
-    return face(album, table.images[i], caption, points, note)
+    caption = f"{readable(names[int(worst['k'])])}: {worst['error']:.1f} px"
+    note = f"{worst['times']:.0f} times the median, row {table.row[i]}, {source}{photo_of(table, i)}"
+    return face(report.store, table.images[i], caption, marks, note)

@@ -1,4 +1,4 @@
-"""The page that compares runs: runs come in, sections go out, the answer first."""
+"""The page that compares runs: runs come in, sections go out, the summary first."""
 
 from __future__ import annotations
 
@@ -8,269 +8,316 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facekp.core.keypoints import Keypoints
+from facekp.functional.metrics import MAIN, METRICS, Metric, keys_of, metrics_shown
 from facekp.reporting.html import figures, page
 from facekp.reporting.html.collect import REPEATED, Group, Run, SkippedRun, differing, group_runs, short_names
-from facekp.reporting.html.compare import Difference, differences, intervals
+from facekp.reporting.html.compare import Difference, Interval, differences, intervals
 from facekp.reporting.html.faces import ImageStore, extremes
+from facekp.reporting.html.page import Section
 
-Section = dict[str, Any]
+OF_TRAINING = {"minutes": 1, "epochs": 0, "parameters": 0}  # keys of metrics.json that are no metric: decimals
 
-FIGURES = {  # of metrics.json: the table's heads and digits
-    "nme": ("NME", 4),
-    "minutes": ("minutes", 1),
-    "epochs": ("epochs", 0),
-    "parameters": ("parameters", 0),
-}
+Pairs = dict[tuple[int, int], Difference]
 
 
 def runs_page(
-    runs: Sequence[Run], left_out: Sequence[SkippedRun], faces: int, resamples: int
+    runs: Sequence[Run], skipped: Sequence[SkippedRun], faces: int, resamples: int
 ) -> tuple[list[Section], ImageStore]:
-    """All sections of the page.
+    """All sections of the page, and the images they refer to.
 
     Args:
         runs: best first.
-        left_out: folders that can't be shown.
-        faces: how many worst and best ones of each run.
+        skipped: folders that can't be shown.
+        faces: number of worst faces, and of best faces, of each run.
         resamples: of the bootstrap.
     """
     groups = [group for group in group_runs(runs) if len(group.runs) > 1]
     units = [*(run.images for run in runs), *(group.images for group in groups)]
     bounds = intervals(units, resamples)
     pairs = differences(units, resamples)
-    album = ImageStore()
-    pictures = extremes(runs, faces, album)
+    store = ImageStore()
+    pictures = extremes(runs, faces, store)
     sections = [
-        page.section("Answer", "", page.text(*answer(runs, bounds, pairs, left_out))),
-        _table_of_runs(runs, bounds, {i: pairs[0, i] for i in range(1, len(runs)) if (0, i) in pairs}),
-        _table_of_groups(groups, bounds[len(runs) :]),
-        _versus(runs, groups, pairs),
+        page.section("Summary", "", page.text(*summary(runs, bounds, pairs, skipped))),
+        _runs_section(runs, bounds, pairs),
+        _groups_section(groups, bounds[len(runs) :]),
+        _comparison_section(runs, groups, pairs),
         page.section(
-            "MetricsCsv",
-            "A click in the legend shows or hides a run.",
-            page.figure("curves", figures.curves(runs), pick=figures.SHOWN),
+            "Learning curves",
+            "Click a name in the legend to show or hide a run.",
+            page.figure("curves", figures.learning_curves(runs), pick=figures.SHOWN),
         ),
-        _by_point(runs),
+        _keypoints_section(runs),
+        *_curve_sections(runs),
         page.section(
-            "Cumulative error",
-            "The share of labelled points closer than a distance; higher is better.",
-            page.figure("error-curves", figures.error_curves(runs), pick=figures.SHOWN),
-        ),
-        page.section(
-            "Expected error",
-            "Of points that took no part in calibrating (facekp.calibrate), from the tenth expected best to the worst.",
+            "Expected and measured error",
+            "Points in ten groups of equal size, from the smallest to the largest expected error. None of them was "
+            "used by facekp.calibrate to fit the expected error.",
             page.figure("reliability", figures.reliability(runs)),
         ),
         page.section(
             "Worst and best faces",
-            "Ring: labelled. Dot: predicted. Below: RMSE of the face. Resting on a point shows its name and error.",
+            "Ring: label. Dot: prediction. Below each face: its RMSE. Move the pointer over a point to see its name "
+            "and error.",
             page.faces("faces", pictures),
-            page.text(*album.notes) if album.notes else None,
+            page.text(*store.notes) if store.notes else None,
         ),
         page.section(
-            "Left out", "", page.text(*(f"{one.name}: {one.reason}" for one in left_out)) if left_out else None
+            "Skipped folders", "", page.text(*(f"{run.name}: {run.reason}" for run in skipped)) if skipped else None
         ),
     ]
-    return sections, album
+    return sections, store
 
 
-def answer(
-    runs: Sequence[Run],
-    bounds: Sequence[tuple[float, float] | None],
-    pairs: dict[tuple[int, int], Difference],
-    left_out: Sequence[SkippedRun],
+# Summary
+
+
+def summary(
+    runs: Sequence[Run], bounds: Sequence[Interval | None], pairs: Pairs, skipped: Sequence[SkippedRun]
 ) -> list[str]:
     """The page in a few sentences.
 
     Args:
         runs: best first.
-        bounds: of the runs' RMSE (`facekp.reporting.html.compare.intervals`).
+        bounds: of `facekp.reporting.html.compare.intervals`, the runs first.
         pairs: of `facekp.reporting.html.compare.differences`.
-        left_out: folders that can't be shown.
+        skipped: folders that can't be shown.
     """
     best = runs[0]
-    rmse, face = best.figures["rmse"], best.figures["mean_face"]["rmse"]
-    span = "" if bounds[0] is None else f" (95 % interval over images {bounds[0][0]:.3f} to {bounds[0][1]:.3f})"
+    rmse, baseline = best.metrics[MAIN], best.metrics["mean_face"][MAIN]
+    interval = "" if bounds[0] is None else f" (95 % interval over images: {bounds[0][0]:.3f} to {bounds[0][1]:.3f})"
     lines = [
-        f"{'Best: ' * (len(runs) > 1)}{best.name}: RMSE {rmse:.3f} px{span}. The mean face is off by {face:.3f} px."
+        f"{'Best run: ' * (len(runs) > 1)}{best.name}, RMSE {rmse:.3f} px{interval}. "
+        f"The mean face has {baseline:.3f} px."
     ]
     if len(runs) > 1:
-        lines.append(f"Next: {runs[1].name}: {runs[1].figures['rmse']:.3f} px. {_told_apart(pairs.get((0, 1)))}")
-        alike = [run.name for i, run in enumerate(runs) if i and (0, i) in pairs and not pairs[0, i].is_real]
-        if len(alike) > 1:
+        lines.append(f"Second: {runs[1].name}, {runs[1].metrics[MAIN]:.3f} px. {_is_different(pairs.get((0, 1)))}")
+        similar = [i for i in range(1, len(runs)) if (0, i) in pairs and not pairs[0, i].is_significant]
+        if len(similar) > 1:
             lines.append(
-                f"{len(alike)} of the other {len(runs) - 1} runs can't be told apart from the best on these images."
+                f"{len(similar)} of the other {len(runs) - 1} runs do not differ significantly from the best one on "
+                "these images."
             )
-    stopped = sum(not run.finished for run in runs)
-    if stopped:
-        lines.append(f"Unfinished, shown by their best epoch so far: {stopped} of {len(runs)}.")
-    if left_out:
-        lines.append(f"Folders left out: {len(left_out)} (reasons at the end).")
+    unfinished = sum(not run.finished for run in runs)
+    if unfinished:
+        lines.append(f"{unfinished} of {len(runs)} runs are unfinished; their best epoch so far is shown.")
+    if skipped:
+        lines.append(f"{len(skipped)} folder{'s were' if len(skipped) > 1 else ' was'} skipped; the reasons are below.")
     return lines
 
 
-def _told_apart(pair: Difference | None) -> str:
+def _is_different(pair: Difference | None) -> str:
     if pair is None:
-        return "The two predicted no images in common, so the difference can't be tested."
-    span = f"{-pair.value:+.3f} px, 95 % interval {-pair.high:+.3f} to {-pair.low:+.3f}, on {pair.images} images"
-    return f"{'The difference is real' if pair.is_real else 'They are not told apart'} ({span})."
+        return "The two runs have no images in common, so the difference can't be tested."
+    details = f"{-pair.value:+.3f} px, 95 % interval {-pair.high:+.3f} to {-pair.low:+.3f}, {pair.images} images"
+    return f"The difference is {'' if pair.is_significant else 'not '}significant ({details})."
 
 
-def _table_of_runs(
-    runs: Sequence[Run], bounds: Sequence[tuple[float, float] | None], behind: dict[int, Difference]
-) -> Section:
-    keys = differing([run.config for run in runs])
-    heads = short_names(keys)
+# Tables of runs
+
+
+def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs: Pairs) -> Section:
+    settings = differing([run.compared for run in runs])
+    titles = short_names(settings)
+    metrics = _other_metrics(runs)
     columns = [
         page.column("name", "run"),
-        page.column("place", "#", 0),
-        page.column("rmse", "RMSE, px", 3),
-        page.column("low", "from", 3, hint="95 % interval of the RMSE over resampled images"),
-        page.column("high", "to", 3, hint="95 % interval of the RMSE over resampled images"),
+        page.column("rank", "rank", 0),
+        _metric_column(MAIN, METRICS[MAIN]),
+        page.column("low", "from", 3, hint="lower end of the RMSE's 95 % interval over resampled images"),
+        page.column("high", "to", 3, hint="upper end of the RMSE's 95 % interval over resampled images"),
         page.column("state", "state"),
-        *(page.column(f"figure {key}", head, digits) for key, (head, digits) in FIGURES.items()),
-        *(page.column(key, heads[key], hint=key) for key in keys),
+        *(_metric_column(key, metric) for key, metric in metrics.items()),
+        *(page.column(key, key, digits) for key, digits in OF_TRAINING.items()),
+        *(page.column(f"setting {key}", titles[key], hint=key) for key in settings),
     ]
     rows = [
         {
-            "place": i + 1,
             "name": run.name,
-            "rmse": run.figures["rmse"],
-            **dict(zip(("low", "high"), bounds[i] or (None, None), strict=True)),
-            **{key: cell(run.config.get(key, "")) for key in keys},
-            **{f"figure {key}": run.figures.get(key) for key in FIGURES},
+            "rank": i + 1,
             "state": "finished" if run.finished else "unfinished",
+            **dict(zip(("low", "high"), bounds[i] or (None, None), strict=True)),
+            **{key: run.metrics.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
+            **{f"setting {key}": cell(run.compared.get(key, "")) for key in settings},
         }
         for i, run in enumerate(runs)
     ]
+    behind = {i: pairs[0, i] for i in range(1, len(runs)) if (0, i) in pairs}
     return page.section(
         "Runs",
-        "Settings stand in the table where they differ. A click on a head sorts.",
+        "Settings that differ between the runs have a column each. Click a column title to sort.",
         page.table("runs", columns, rows),
         page.figure("behind", figures.behind_best([run.name for run in runs], behind)),
     )
 
 
+def _metric_column(key: str, metric: Metric) -> dict[str, Any]:
+    meaning = (metric.__doc__ or "").strip().split("\n")[0]
+    better = f"{metric.better} is better" if metric.better else ""
+    hint = "; ".join(part for part in (meaning.removesuffix("."), better) if part)
+    return page.column(key, metric.title(key), metric.digits, hint=hint)
+
+
+def _other_metrics(runs: Sequence[Run]) -> dict[str, Metric]:
+    """Keys of metrics.json that are numbers of a metric besides the RMSE, with this metric."""
+    keys = dict.fromkeys(key for run in runs for key, value in run.metrics.items() if isinstance(value, (int, float)))
+    others = [metric for metric in metrics_shown("report") if metric.name != MAIN]
+    return {key: metric for metric in others for key in keys_of(metric, keys)}
+
+
 def cell(value: Any) -> Any:
-    """A setting as a table shows it."""
+    """A setting as a table shows it: true, false and null as in YAML.
+
+    Example:
+        >>> cell(0.5), cell(None), cell(True)
+        (0.5, 'null', 'true')
+    """
+    if value is None:
+        return "null"
     return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else str(value).lower()
 
 
-def _table_of_groups(groups: Sequence[Group], bounds: Sequence[tuple[float, float] | None]) -> Section:
-    rows: list[dict[str, Any]] = []
-    for group, span in zip(groups, bounds, strict=True):
-        rmse = np.array([run.figures["rmse"] for run in group.runs])
-        images = pd.concat([run.images for run in group.runs])
-        told = {key.removeprefix("data."): [run.config.get(key) for run in group.runs] for key in REPEATED}
-        rows.append(
-            {
-                "name": group.name,
-                "runs": len(rmse),
-                "mean": float(rmse.mean()),
-                "spread": float(rmse.std(ddof=1)),
-                "best": float(rmse.min()),
-                "worst": float(rmse.max()),
-                "pooled": float(np.sqrt(images["squared"].sum() / images["values"].sum())) if len(images) else None,
-                **dict(zip(("low", "high"), span or (None, None), strict=True)),
-                "repeated": ", ".join(f"{key} {_listed(own)}" for key, own in told.items() if len(set(own)) > 1),
-            }
-        )
+def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) -> Section:
+    rows = [_group_row(group, interval) for group, interval in zip(groups, bounds, strict=True)]
     columns = [
         page.column("name", "settings"),
         page.column("runs", "runs", 0),
         page.column("mean", "mean RMSE, px", 3),
-        page.column("spread", "± sd", 3, hint="standard deviation over the runs (n - 1)"),
+        page.column("spread", "± std", 3, hint="sample standard deviation over the runs (n - 1)"),
         page.column("best", "best", 3),
         page.column("worst", "worst", 3),
-        page.column("pooled", "pooled", 3, hint="RMSE of all the runs' predictions together"),
-        page.column("low", "from", 3, hint="95 % interval of the pooled RMSE over resampled images"),
-        page.column("high", "to", 3, hint="95 % interval of the pooled RMSE over resampled images"),
-        page.column("repeated", "what is repeated"),
+        page.column("pooled", "pooled", 3, hint="RMSE of the predictions of all runs together"),
+        page.column("low", "from", 3, hint="lower end of the pooled RMSE's 95 % interval over resampled images"),
+        page.column("high", "to", 3, hint="upper end of the pooled RMSE's 95 % interval over resampled images"),
+        page.column("repeated", "repeated with"),
     ]
     note = (
-        "Runs that differ in nothing but seed or fold, together. The spread tells what a lucky seed or fold is worth."
+        "Runs that differ only in seed or fold are one row. The standard deviation shows how much the RMSE depends on "
+        "the seed or the fold."
     )
     rows.sort(key=lambda row: row["mean"])
-    return page.section("Seeds and folds", note, page.table("groups", columns, rows) if rows else None)
+    return page.section("Seeds and folds", note, page.table("groups", columns, rows))
 
 
-def _listed(values: Sequence[Any]) -> str:
-    return " ".join(str(value) for value in sorted(set(values), key=str))
+def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
+    rmse = np.array([run.metrics[MAIN] for run in group.runs])
+    images = pd.concat([run.images for run in group.runs])
+    values = {key.removeprefix("data."): [run.compared.get(key) for run in group.runs] for key in REPEATED}
+    varied = {key: sorted(set(of_runs), key=str) for key, of_runs in values.items() if len(set(of_runs)) > 1}
+    return {
+        "name": group.name,
+        "runs": len(rmse),
+        "mean": float(rmse.mean()),
+        "spread": float(rmse.std(ddof=1)),
+        "best": float(rmse.min()),
+        "worst": float(rmse.max()),
+        "pooled": float(np.sqrt(images["squared"].sum() / images["values"].sum())) if len(images) else None,
+        **dict(zip(("low", "high"), interval or (None, None), strict=True)),
+        "repeated": ", ".join(f"{key} {' '.join(map(str, of_runs))}" for key, of_runs in varied.items()),
+    }
 
 
-def _versus(runs: Sequence[Run], groups: Sequence[Group], pairs: dict[tuple[int, int], Difference]) -> Section:
+# Comparing two runs
+
+
+def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pairs) -> Section:
     if len(runs) < 2:
-        return page.section("Two runs", "")
-    keys = differing([run.config for run in runs])
-    scores = _scores(runs)
+        return page.section("Compare two runs", "")
+    settings = differing([run.compared for run in runs])
+    scores = {**_rmse_keys(runs), **dict.fromkeys(_other_metrics(runs))}
     units = [
-        *({"name": run.name, "config": _settings(run, keys), "figures": _chosen(run, scores)} for run in runs),
+        *({"name": run.name, "config": _settings(run, settings), "metrics": _scores_of(run, scores)} for run in runs),
         *(
             {
                 "name": f"{len(group.runs)} runs: {group.name}",
-                "config": {key: value for key, value in _settings(group.runs[0], keys).items() if key not in REPEATED},
-                "figures": _mean_figures(group, scores),
+                "config": _settings(group.runs[0], [key for key in settings if key not in REPEATED]),
+                "metrics": _mean_scores(group, scores),
             }
             for group in groups
         ),
     ]
     note = (
-        "The test: images are drawn again and again with both runs' errors on them (paired bootstrap of the "
-        "difference in pooled RMSE). It tells whether another sample of images would say the same, not what another "
-        "seed would: for that compare several seeds. Where the best of many runs is picked, some of its lead is luck."
+        "Paired bootstrap: images are drawn with replacement, and the RMSE of both runs is computed on each draw. The "
+        "interval shows how much the difference depends on the choice of images, not on the seed; to test the seed, "
+        "compare several seeds. The best of many runs is partly best by chance."
     )
     block = {
         "kind": "versus",
         "name": "versus",
         "units": units,
-        "pairs": {
-            f"{a},{b}": {
-                "value": round(pair.value, 5),
-                "low": round(pair.low, 5),
-                "high": round(pair.high, 5),
-                "images": pair.images,
-            }
-            for (a, b), pair in pairs.items()
-        },
-        "keys": keys,
-        "scores": [{"key": key, "label": label} for key, label in scores.items()],
+        "pairs": {f"{a},{b}": _pair_values(pair) for (a, b), pair in pairs.items()},
+        "keys": settings,
+        "scores": [_score_row(key) for key in scores],
     }
-    return page.section("Two runs", note, block)
+    return page.section("Compare two runs", note, block)
+
+
+def _pair_values(pair: Difference) -> dict[str, float]:
+    return {
+        "value": round(pair.value, 5),
+        "low": round(pair.low, 5),
+        "high": round(pair.high, 5),
+        "images": pair.images,
+    }
+
+
+def _score_row(key: str) -> dict[str, Any]:
+    metric = next(metric for metric in metrics_shown("report") if keys_of(metric, [key]))
+    return {"key": key, "label": metric.title(key), "digits": metric.digits}
 
 
 def _settings(run: Run, keys: Sequence[str]) -> dict[str, Any]:
-    return {key: cell(run.config[key]) for key in keys if key in run.config}
+    return {key: cell(run.compared[key]) for key in keys if key in run.compared}
 
 
-def _chosen(run: Run, scores: dict[str, str]) -> dict[str, float]:
-    return {key: round(run.figures[key], 4) for key in scores if key in run.figures}
+def _scores_of(run: Run, keys: Sequence[str] | dict[str, Any]) -> dict[str, float]:
+    return {key: round(run.metrics[key], 4) for key in keys if key in run.metrics}
 
 
-def _mean_figures(group: Group, scores: dict[str, str]) -> dict[str, float]:
-    every = [_chosen(run, scores) for run in group.runs]
-    return {key: float(np.mean([own[key] for own in every])) for key in scores if all(key in own for own in every)}
+def _mean_scores(group: Group, keys: dict[str, Any]) -> dict[str, float]:
+    """Mean over the runs of a group, of the metrics that all of them have."""
+    scores = [_scores_of(run, keys) for run in group.runs]
+    return {key: float(np.mean([of_run[key] for of_run in scores])) for key in keys if all(key in s for s in scores)}
 
 
-def _scores(runs: Sequence[Run]) -> dict[str, str]:
-    """Keys of metrics.json that are an RMSE, and what they are called: all rows first, then sources, then points."""
-    told = dict.fromkeys(
-        key for run in runs for key in run.figures if key.startswith("rmse/") and key != "rmse/trimmed"
-    )
-    names = {"rmse": "all", "rmse/trimmed": "without worst 1 %"}
-    return {**names, **{key: key.removeprefix("rmse/").replace("_", " ") for key in told}}
+# RMSE of sources and keypoints, and curves
 
 
-def _by_point(runs: Sequence[Run]) -> Section:
-    scores = _scores(runs)
+def _rmse_keys(runs: Sequence[Run]) -> dict[str, str]:
+    """Keys of the RMSE in metrics.json, with short titles: all rows, then sources, then keypoints."""
+    schemes = [Keypoints.from_dict(run.config["keypoints"]) for run in runs]
+    sources = dict.fromkeys(source for scheme in schemes for source in scheme.sources)
+    names = dict.fromkeys(name for scheme in schemes for name in scheme.names)
+    parts = {f"{MAIN}/{part}": part.replace("_", " ") for part in [*sources, *names]}
+    measured = {key for run in runs for key in run.metrics}
+    return {MAIN: "all", **{key: title for key, title in parts.items() if key in measured}}
+
+
+def _keypoints_section(runs: Sequence[Run]) -> Section:
+    keys = _rmse_keys(runs)
     columns = [
         page.column("name", "run"),
-        *(page.column(key, label, 3 if key == "rmse" else 2, shade=True) for key, label in scores.items()),
+        *(page.column(key, title, 3 if key == MAIN else 2, shade=True) for key, title in keys.items()),
     ]
-    rows = [{"name": run.name, **_chosen(run, scores)} for run in runs]
-    face = {key: value for key, value in runs[0].figures["mean_face"].items() if key in scores}
-    rows.append({"name": "mean face", **face, "apart": True})
+    rows: list[dict[str, Any]] = [{"name": run.name, **_scores_of(run, keys)} for run in runs]
+    baseline = {key: value for key, value in runs[0].metrics["mean_face"].items() if key in keys}
+    rows.append({"name": "mean face", **baseline, "apart": True})
     return page.section(
-        "By source and keypoint",
-        "RMSE in pixels; darker is worse within a column. The mean face is that of the best run's fold.",
+        "RMSE by source and keypoint",
+        "In pixels; the darkest cell of a column is the worst. The mean face is that of the best run's fold.",
         page.table("points", columns, rows),
     )
+
+
+def _curve_sections(runs: Sequence[Run]) -> list[Section]:
+    """A section for each metric that is a curve."""
+    notes = {"curve": ("Cumulative error", "Fraction of labelled points closer to their label than a distance.")}
+    sections = []
+    for name, drawn in figures.metric_curves(runs).items():
+        metric = METRICS[name]
+        title, note = notes.get(name, (metric.label, metric.title(name)))
+        better = f" {metric.better.capitalize()} is better." if metric.better else ""
+        block = page.figure(f"{name.replace('/', '-')}-figure", drawn, pick=figures.SHOWN)
+        sections.append(page.section(title, note.removesuffix(".") + "." + better, block))
+    return sections

@@ -74,7 +74,7 @@ function rowOf(row, columns, shades) {
   const line = make("tr", row.apart ? { class: "apart" } : {});
   columns.forEach((column, i) => {
     const value = row[column.key];
-    const cell = make("td", {}, shown(value, column.digits));
+    const cell = make("td", {}, shown(value, column.digits === null ? null : row.digits ?? column.digits));
     if (column.digits !== null) cell.classList.add("number");
     if (column.shade) cell.classList.add("shaded");
     if (i === 0) cell.title = shown(value, column.digits);
@@ -88,18 +88,18 @@ function rowOf(row, columns, shades) {
 
 function figureOf({ name, figure, pick }) {
   const bar = make("div", { class: "bar" });
-  const place = make("div", { id: name });
+  const target = make("div", { id: name });
   for (const [axis, options] of Object.entries(figure.choices ?? {})) {
     const titles = Object.keys(options);
     if (titles.length < 2) continue;
-    bar.append(make("span", {}, axis === "x" ? "across:" : "up:"));
+    bar.append(make("span", {}, `${axis} axis:`));
     bar.append(buttons(axis, titles, figure.layout[`${axis}axis`].title.text, (title) => {
-      Plotly.update(place, { [axis]: options[title] }, { [`${axis}axis.title.text`]: title, [`${axis}axis.autorange`]: true });
+      Plotly.update(target, { [axis]: options[title] }, { [`${axis}axis.title.text`]: title, [`${axis}axis.autorange`]: true });
     }));
   }
   if (figure.choices) {
     bar.append(buttons("scale", ["logarithmic", "linear"], "logarithmic", (scale) => {
-      Plotly.relayout(place, { "yaxis.type": scale === "linear" ? "linear" : "log", "yaxis.autorange": true });
+      Plotly.relayout(target, { "yaxis.type": scale === "linear" ? "linear" : "log", "yaxis.autorange": true });
     }));
   }
   if (pick && figure.data.length > 1) {
@@ -107,14 +107,14 @@ function figureOf({ name, figure, pick }) {
     for (const [label, test] of [["all", () => true], [`first ${pick}`, (i) => i < pick], ["none", () => false]]) {
       const button = make("button", { type: "button" }, label);
       button.addEventListener("click", () => {
-        Plotly.restyle(place, { visible: figure.data.map((_, i) => (test(i) ? true : "legendonly")) });
+        Plotly.restyle(target, { visible: figure.data.map((_, i) => (test(i) ? true : "legendonly")) });
       });
       bar.append(button);
     }
   }
   const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-  later.push(() => Plotly.newPlot(place, figure.data, figure.layout, settings));
-  const scroll = make("div", { class: figure.layout.height > 640 ? "scroll wide" : "" }, place);
+  later.push(() => Plotly.newPlot(target, figure.data, figure.layout, settings));
+  const scroll = make("div", { class: figure.layout.height > 640 ? "scroll wide" : "" }, target);
   return make("div", {}, bar, scroll);
 }
 
@@ -129,15 +129,15 @@ function faceOf(face) {
     const mark = draw("g"), name = draw("title");
     name.textContent = point.name;
     mark.append(name);
-    if (point.true && point.found) {
-      const [[x1, y1], [x2, y2]] = [point.true, point.found];
+    if (point.ring && point.dot) {
+      const [[x1, y1], [x2, y2]] = [point.ring, point.dot];
       mark.append(draw("line", { class: "error", x1, y1, x2, y2, "stroke-width": 0.7 * unit }));
     }
-    if (point.true) {
-      const [cx, cy] = point.true;
-      mark.append(draw("circle", { class: "true", cx, cy, r: 1.9 * unit, "stroke-width": 0.8 * unit }));
+    if (point.ring) {
+      const [cx, cy] = point.ring;
+      mark.append(draw("circle", { class: "ring", cx, cy, r: 1.9 * unit, "stroke-width": 0.8 * unit }));
     }
-    if (point.found) mark.append(draw("circle", { class: "found", cx: point.found[0], cy: point.found[1], r: 1.1 * unit }));
+    if (point.dot) mark.append(draw("circle", { class: "dot", cx: point.dot[0], cy: point.dot[1], r: 1.1 * unit }));
     picture.append(mark);
   }
   const caption = make("figcaption", {}, face.caption, make("small", {}, face.note));
@@ -145,71 +145,71 @@ function faceOf(face) {
 }
 
 function facesOf({ name, choices }) {
-  const place = make("div", { id: name });
-  const show = (choice) => place.replaceChildren(...choice.groups.flatMap((group) => [
+  const target = make("div", { id: name });
+  const show = (choice) => target.replaceChildren(...choice.groups.flatMap((group) => [
     make("h3", {}, group.label), make("div", { class: "faces" }, ...group.faces.map(faceOf)),
   ]));
   show(choices[0]);
-  if (choices.length === 1) return place;
+  if (choices.length === 1) return target;
   const select = selectOf(choices, 0, `${name}-run`);
   select.addEventListener("change", () => show(choices[select.selectedIndex]));
-  return make("div", {}, make("div", { class: "bar" }, make("span", {}, "run:"), select), place);
+  return make("div", {}, make("div", { class: "bar" }, make("span", {}, "run:"), select), target);
 }
 
 function selectOf(named, chosen, id) {
-  const select = make("select", { id }, ...named.map((one) => make("option", {}, one.name)));
+  const select = make("select", { id }, ...named.map(({ name }) => make("option", {}, name)));
   select.selectedIndex = chosen;
   return select;
 }
 
-// Two runs against each other
+// Comparing two runs
 
 function versusOf({ name, units, pairs, keys, scores }) {
   const selects = [0, 1].map((i) => selectOf(units, i, `${name}-${"ab"[i]}`));
-  const place = make("div", { id: name });
+  const target = make("div", { id: name });
   const show = () => {
     const [a, b] = selects.map((select) => select.selectedIndex);
     const tables = make("div", { class: "beside" }, scoresOf(a, b, units, scores), settingsOf(a, b, units, keys));
-    place.replaceChildren(make("p", { class: "verdict" }, verdict(a, b, pairs)), tables);
+    target.replaceChildren(make("p", { class: "verdict" }, verdict(a, b, pairs)), tables);
   };
   for (const select of selects) select.addEventListener("change", show);
   show();
   const bar = make("div", { class: "bar" }, make("span", {}, "A:"), selects[0], make("span", {}, "B:"), selects[1]);
-  return make("div", {}, bar, place);
+  return make("div", {}, bar, target);
 }
 
 function verdict(a, b, pairs) {
   if (a === b) return "A and B are the same.";
-  const found = pairs[`${Math.min(a, b)},${Math.max(a, b)}`];
-  if (!found) return "A and B predicted no images in common, so they can't be paired. Compare them over several folds.";
-  const turn = a < b ? 1 : -1;
-  const [low, high] = [found.low * turn, found.high * turn].sort((x, y) => x - y);
+  const pair = pairs[`${Math.min(a, b)},${Math.max(a, b)}`];
+  if (!pair) return "A and B have no images in common, so the difference can't be tested. Compare groups of runs over all folds.";
+  const sign = a < b ? 1 : -1;
+  const [low, high] = [pair.low * sign, pair.high * sign].sort((x, y) => x - y);
   const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
-  const say = low > 0 ? "B is better." : high < 0 ? "A is better." : "Not told apart: the interval holds 0.";
-  const span = `${signed(found.value * turn)} px, 95 % interval ${signed(low)} … ${signed(high)}`;
-  return `${say} RMSE of A − RMSE of B = ${span}, on ${found.images} images that both predicted.`;
+  const result = low > 0 ? "B is better." : high < 0 ? "A is better." : "No significant difference: the interval contains 0.";
+  const interval = `95 % interval ${signed(low)} to ${signed(high)}`;
+  return `${result} RMSE of A − RMSE of B = ${signed(pair.value * sign)} px, ${interval}, on ${pair.images} images in common.`;
 }
 
 function scoresOf(a, b, units, scores) {
-  const rows = scores.map(({ key, label }) => {
-    const [one, other] = [a, b].map((i) => units[i].figures[key] ?? null);
-    return { label, one, other, change: one === null || other === null ? null : one - other };
+  const rows = scores.map(({ key, label, digits }) => {
+    const [first, second] = [a, b].map((i) => units[i].metrics[key] ?? null);
+    return { label, digits, first, second, change: first === null || second === null ? null : first - second };
   });
-  const columns = [["label", "RMSE, px", null], ["one", "A", 3], ["other", "B", 3], ["change", "A − B", 3]];
+  const columns = [["label", "metric", null], ["first", "A", 3], ["second", "B", 3], ["change", "A − B", 3]];
   return tableOf({ name: "versus-scores", rows, columns: columns.map(([key, label, digits]) => ({ key, label, digits })) });
 }
 
 function settingsOf(a, b, units, keys) {
-  const rows = keys.map((key) => ({ key, one: units[a].config[key], other: units[b].config[key] }));
-  const differ = rows.filter((row) => row.one !== row.other);
-  if (!differ.length) return make("p", { class: "note" }, "No setting differs.");
-  const columns = [["key", "setting that differs"], ["one", "A"], ["other", "B"]];
+  const rows = keys.map((key) => ({ key, first: units[a].config[key], second: units[b].config[key] }));
+  const differ = rows.filter((row) => row.first !== row.second);
+  if (!differ.length) return make("p", { class: "note" }, "All settings are equal.");
+  const columns = [["key", "setting that differs"], ["first", "A"], ["second", "B"]];
   return tableOf({ name: "versus-settings", rows: differ, columns: columns.map(([key, label]) => ({ key, label, digits: null })) });
 }
 
 // The page
 
-const later = []; // figures are drawn when their place is in the page and has a width
+const later = []; // plotly draws a figure once its element is part of the page and has a width
 const kinds = {
   text: ({ lines }) => make("div", {}, ...lines.map((line) => make("p", {}, line))),
   table: tableOf,
@@ -218,13 +218,13 @@ const kinds = {
   versus: versusOf,
 };
 document.body.append(make("h1", {}, content.title));
-const ways = make("nav");
-document.body.append(ways);
+const links = make("nav");
+document.body.append(links);
 content.sections.forEach((section, i) => {
-  const part = make("section", { id: `section-${i}`, class: i === 0 ? "answer" : "" });
+  const part = make("section", { id: `section-${i}`, class: i === 0 ? "summary" : "" });
   if (i > 0) {
     part.append(make("h2", {}, section.title));
-    ways.append(make("a", { href: `#section-${i}` }, section.title));
+    links.append(make("a", { href: `#section-${i}` }, section.title));
   }
   if (section.note) part.append(make("p", { class: "note" }, section.note));
   part.append(...section.blocks.map((block) => kinds[block.kind](block)));

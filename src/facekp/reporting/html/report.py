@@ -1,63 +1,56 @@
-"""`python -m facekp.report outputs/…`: one HTML page that compares runs; `what=data`: one that shows the data.
-
-Paths stand as plain arguments, settings as key=value; behind ``--`` everything is a path.
-"""
+"""Writes the report: settings and folders of runs come in, one HTML page goes out."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from facekp.core.errors import UserError
-from facekp.core.keypoints import Keypoints
-from facekp.data.readers.registry import read_table
+from facekp.data.readers.read import read_table
 from facekp.reporting.html.collect import read_runs
+from facekp.reporting.html.faces import ImageStore
 from facekp.reporting.html.labels import data_page
 from facekp.reporting.html.overview import runs_page
-from facekp.reporting.html.page import write_page
+from facekp.reporting.html.page import Section, write_page
+from facekp.reporting.settings import ReportSettings
 
 log = logging.getLogger(__name__)
-RUNS = Path("outputs")  # where runs are looked for if no path is given
-
+RUNS = Path("outputs")  # searched for runs if no path is given
 MEGABYTE = 1e6
 
+Page = tuple[str, list[Section], ImageStore]  # title, sections, images
 
-def report(config: dict[str, Any], paths: Sequence[Path]) -> Path:
-    """Write the page.
+
+def write_report(settings: ReportSettings, paths: Sequence[Path]) -> Path:
+    """Write the page that ``settings.what`` names.
 
     Args:
-        config: as conf/report.yaml composes it.
-        paths: folders of runs, or above them.
+        settings: of the command.
+        paths: folders of runs, or folders above them.
 
     Returns:
-        where it is.
+        The path of the page.
 
     Raises:
-        UserError: no run is there, or the data can't be read.
+        UserError: there are no runs, or the data can't be read.
     """
-    if config["what"] not in PAGES:
-        raise UserError(f"what={config['what']}: choose one of {', '.join(PAGES)}")
-    out = Path(config["out"])
-    title, sections, images = PAGES[config["what"]](config, paths)
-    write_page(out, title, sections, images)
-    log.info("written: %s (%.1f MB); open it in a browser", out, out.stat().st_size / MEGABYTE)
+    page = _page_of_runs if settings.what == "runs" else _page_of_data
+    title, sections, store = page(settings, paths)
+    out = Path(settings.out)
+    write_page(out, title, sections, store.images)
+    log.info("report: %s (%.1f MB); open it in a browser", out, out.stat().st_size / MEGABYTE)
     return out
 
 
-def _of_runs(config: dict[str, Any], paths: Sequence[Path]) -> tuple[str, list[dict[str, Any]], dict[str, str]]:
-    runs, left_out = read_runs(paths or [RUNS])
-    sections, album = runs_page(runs, left_out, config["faces"], config["resamples"])
-    log.info("%d runs, %d folders left out", len(runs), len(left_out))
-    return f"facekp: {len(runs)} run{'s' * (len(runs) > 1)}", sections, album.images
+def _page_of_runs(settings: ReportSettings, paths: Sequence[Path]) -> Page:
+    runs, skipped = read_runs(paths or [RUNS])
+    log.info("%d runs, %d folders skipped", len(runs), len(skipped))
+    sections, store = runs_page(runs, skipped, settings.faces, settings.resamples)
+    return f"facekp: {len(runs)} run{'s' * (len(runs) > 1)}", sections, store
 
 
-def _of_data(config: dict[str, Any], paths: Sequence[Path]) -> tuple[str, list[dict[str, Any]], dict[str, str]]:
+def _page_of_data(settings: ReportSettings, paths: Sequence[Path]) -> Page:
     runs = read_runs(paths)[0] if paths else []
-    table = read_table(config["data"], Keypoints.from_dict(config["keypoints"]))
-    sections, album = data_page(table, config["data"], runs, config["faces"])
-    return f"facekp: the labels of {len(table)} faces", sections, album.images
-
-
-PAGES = {"runs": _of_runs, "data": _of_data}
+    table = read_table(settings.data, settings.keypoints)
+    sections, store = data_page(table, settings.data, runs, settings.faces)
+    return f"facekp: the labels of {len(table)} faces", sections, store

@@ -1,0 +1,68 @@
+"""Settings of the commands ``facekp.report`` and ``facekp.bench``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from facekp.config.command import CommandSettings
+from facekp.core.keypoints import KeypointsField
+from facekp.core.settings import FilePath, FilePaths, NewPath, PositiveCount
+from facekp.data.augment import Augmentation
+from facekp.data.readers.base import READERS, DataSettings
+from facekp.data.readers.kaggle import KaggleSettings
+from facekp.functional.losses import LOSSES, LossSettings
+from facekp.models.settings import DecoderSettings, ModelSettings
+
+
+class ReportSettings(CommandSettings):
+    """Settings of ``facekp.report``.
+
+    Attributes:
+        what: ``runs`` compares runs, ``data`` shows the labels of a dataset.
+        out: the page, an HTML file.
+        faces: worst faces, and best faces, of each run; pictures of duplicates and of suspicious labels; 0: no faces.
+        resamples: of the images, in the bootstrap that tests whether two runs differ.
+        data: the dataset of ``what=data``. The faces of a run are read as its own config.yaml says.
+        keypoints: landmark scheme of ``data``.
+    """
+
+    what: Literal["runs", "data"]
+    out: NewPath
+    faces: Annotated[int, Field(ge=0, le=100)]
+    resamples: Annotated[int, Field(ge=100)]
+    data: Annotated[DataSettings, READERS.validator]
+    keypoints: KeypointsField
+
+
+class BenchSettings(CommandSettings):
+    """Settings of ``facekp.bench``.
+
+    Attributes:
+        ckpt: a checkpoint, an exported file, or a list of both, whose time per face is compared.
+        rounds: how often both sides of a ratio are measured; medians are compared.
+        steps: training steps per round.
+        threads: of torch.
+        row_by_row: rows on which the reader of the starting system is timed; its time grows linearly.
+        data: the competition's data. If its files are missing, drawn faces are read instead.
+        keypoints: landmark scheme of the data.
+        model, loss, augment, decoder: of the training step that is measured.
+    """
+
+    ckpt: FilePaths
+    rounds: PositiveCount
+    steps: PositiveCount
+    threads: PositiveCount
+    row_by_row: PositiveCount
+    data: KaggleSettings
+    keypoints: KeypointsField
+    model: ModelSettings
+    loss: Annotated[LossSettings, LOSSES.validator]
+    augment: Augmentation
+    decoder: DecoderSettings
+
+    @property
+    def checkpoints(self) -> list[FilePath]:
+        """``ckpt`` as a list."""
+        return self.ckpt if isinstance(self.ckpt, list) else [self.ckpt]
