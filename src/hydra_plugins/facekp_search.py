@@ -1,6 +1,6 @@
-"""The sweeper behind `hparams_search=optuna`, at the place where alone Hydra takes plugins from.
+"""The sweeper of `hparams_search=optuna`. Hydra finds plug-ins only in the package hydra_plugins.
 
-Every start of every Hydra program imports this module, so that what it does stands in `facekp.runs.search`.
+Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.search`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 
 class OptunaSweeper(Sweeper):
-    """Has a launcher run the trials of an Optuna study."""
+    """Lets a launcher run the trials of an Optuna study."""
 
     config: DictConfig
     hydra_context: HydraContext

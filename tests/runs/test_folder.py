@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from facekp.config.migration import migrate
 from facekp.core.errors import UserError
 from facekp.runs.folder import JobStatus, RunFolder, find_runs
 from facekp.runs.frames import predictions_frame, split_frame
@@ -51,7 +52,8 @@ def test_what_is_written_is_read_back(tmp_path, faces):
     run = RunFolder(tmp_path / "new")
     config = {"data": {"name": "synthetic"}, "model": {}, "keypoints": {}}
     run.write_start(config, split(faces))
-    assert run.read_config() == config
+    assert yaml.safe_load(run.config.read_text()) == config
+    assert run.read_config() == migrate(config)
     assert run.read_overrides() == []
     pd.testing.assert_frame_equal(run.read_split(), split(faces).astype({"set": str}))
     curves = pd.DataFrame({"epoch": [0, 1], "minutes": [1.5, 2.5]})

@@ -1,10 +1,11 @@
-"""A chain of runs: what is finished is kept, what was stopped goes on, what fails ends it."""
+"""A sequence of runs: finished ones are kept, stopped ones are resumed, and a failure ends it."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from facekp.runs import sequence as chain
+from facekp.runs import sequence
+from facekp.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -17,26 +18,32 @@ def called(monkeypatch):
         commands.append(command[1:])
         return SimpleNamespace(returncode=next(codes, 0))
 
-    monkeypatch.setattr(chain.subprocess, "run", start)
+    monkeypatch.setattr(sequence.subprocess, "run", start)
     return commands
 
 
-def test_a_failed_run_ends_the_chain_with_its_exit_code(called, tmp_path):
+def test_a_failed_run_ends_the_sequence_with_its_exit_code(called, tmp_path):
     with pytest.raises(SystemExit) as stop:
-        chain.run_unless_finished("train", ["lr=1", f"out={tmp_path}"], tmp_path)
+        sequence.run_unless_finished("train", ["lr=1", f"out={tmp_path}"], RunFolder(tmp_path))
     assert stop.value.code == 3
     assert called == [["-m", "facekp.train", "lr=1", f"out={tmp_path}"]]
 
 
-def test_a_stopped_run_is_gone_on_with_and_a_finished_one_kept(called, tmp_path):
+def test_a_stopped_run_is_resumed_and_a_finished_one_kept(called, tmp_path):
+    folder, overrides = RunFolder(tmp_path), ["lr=1", f"out={tmp_path}"]
     (tmp_path / "config.yaml").touch()
     with pytest.raises(SystemExit):
-        chain.run_unless_finished("train", ["lr=1", f"out={tmp_path}"], tmp_path)
+        sequence.run_unless_finished("train", overrides, folder)
     assert called == [["-m", "facekp.train", f"resume={tmp_path}"]]
     (tmp_path / "metrics.json").write_text('{"rmse": 2.0, "finished": false}')  # of a run killed after an epoch
-    chain.run_unless_finished("train", ["lr=1", f"out={tmp_path}"], tmp_path)
+    sequence.run_unless_finished("train", overrides, folder)
     assert called[1:] == [["-m", "facekp.train", f"resume={tmp_path}"]]
-    for figures in ('{"rmse": 2.0, "finished": true}', '{"rmse": 2.0}'):  # of a training, of a scoring
-        (tmp_path / "metrics.json").write_text(figures)
-        chain.run_unless_finished("train", ["lr=1", f"out={tmp_path}"], tmp_path)
+    for metrics in ('{"rmse": 2.0, "finished": true}', '{"rmse": 2.0}'):  # of a training, of an evaluation
+        (tmp_path / "metrics.json").write_text(metrics)
+        sequence.run_unless_finished("train", overrides, folder)
         assert len(called) == 2
+
+
+def test_plugins_are_given_again_to_a_resumed_run():
+    overrides = ["plugins=[mine]", "loss=mine", "out=x"]
+    assert sequence.resume_arguments(RunFolder("x"), overrides) == ["plugins=[mine]", "resume=x"]

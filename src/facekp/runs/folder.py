@@ -35,6 +35,7 @@ import yaml
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
+from facekp.config.migration import migrate
 from facekp.core.errors import UserError
 from facekp.core.files import write_csv, write_json, write_text, write_yaml
 from facekp.core.settings import NewPath, Settings, parse
@@ -202,7 +203,7 @@ class RunFolder:
         missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
         if missing:
             raise UserError(f"{self.config} lacks {missing[0]}; a training did not write it")
-        return dict(config)
+        return migrate(config)
 
     def read_overrides(self) -> list[str]:
         """The command line's overrides.

@@ -1,38 +1,44 @@
-"""Runs one after another, each a command as its user would call it: a chain can be killed and called again."""
+"""Runs one after another, each as a command of its own, so that a sequence can be killed and started again."""
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+
+from facekp.config.command import key_of
+from facekp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
-BEST = "checkpoints/best.ckpt"  # of a training, in its folder
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a run left its last figures: those of a stopped one say that it isn't finished."""
-    path = folder / "metrics.json"
-    return path.is_file() and json.loads(path.read_text()).get("finished", True)
-
-
-def run_unless_finished(command: str, overrides: list[str], folder: Path) -> None:
-    """Run a command unless its folder is finished; a training that was stopped is gone on with.
+def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolder) -> None:
+    """Run a command unless its folder holds a finished run; a training that was stopped is resumed.
 
     Args:
         command: ``train`` or ``evaluate``.
-        overrides: what it is called with anew, ``out=`` its folder among them.
-        folder: that folder.
+        overrides: of a new run, ``out=`` among them.
+        folder: of the run.
 
-    A failed command ends the chain with the same exit code.
+    Raises:
+        SystemExit: the command failed; the exit code is the same.
     """
-    if is_finished(folder):
-        log.info("kept: %s, finished before; remove the folder to run it anew", folder)
+    if folder.is_finished():
+        log.info("kept: %s is finished; remove the folder to run it again", folder)
         return
-    arguments = [f"resume={folder}"] if (folder / "config.yaml").is_file() else overrides
+    arguments = resume_arguments(folder, overrides) if folder.has_begun() else list(overrides)
     log.info("python -m facekp.%s %s", command, " ".join(arguments))
     code = subprocess.run([sys.executable, "-m", f"facekp.{command}", *arguments], check=False).returncode
     if code:
         sys.exit(code)
+
+
+def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
+    """Arguments of a training that continues a stopped one; plug-ins are given again, as no file names code to import.
+
+    Args:
+        folder: of the stopped training.
+        overrides: that it was started with.
+    """
+    return [*(override for override in overrides if key_of(override) == "plugins"), f"resume={folder}"]

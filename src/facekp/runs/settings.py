@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from facekp.core.settings import Count, NewPath, PositiveCount, Settings, Text
+from facekp.core.errors import UserError
+from facekp.core.settings import Count, NewPath, PositiveCount, Settings, Text, parse
 
 
 class SweepSettings(Settings):
@@ -63,9 +64,22 @@ def _none_or_search(values: Any) -> Any:
         return values
     keys = [key for key in values if key != "name"]
     if keys:
-        raise ValueError(f"hparams_search=none has no key {keys[0]}; choose hparams_search=optuna")
+        raise UserError(f"{keys[0]}: not a key of hparams_search=none; choose hparams_search=optuna")
     return None
 
 
 # The type of the field `hparams_search`; None: a sweep trains every combination of its values.
 SearchChoice = Annotated[SearchSettings | None, BeforeValidator(_none_or_search)]
+
+
+def parse_search(values: Any) -> SearchSettings | None:
+    """Check the plain values of ``hparams_search``.
+
+    Returns:
+        None for ``hparams_search=none``.
+
+    Raises:
+        UserError: a value is not valid.
+    """
+    search = _none_or_search(values)
+    return None if search is None else parse(SearchSettings, search, "hparams_search")

@@ -1,0 +1,114 @@
+"""One job of a sweep: trained by one process at a time, with its status in status.json.
+
+A job that fails ends no other job. A job that was interrupted is resumed, and a finished one is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from facekp.config.command import one_line
+from facekp.core.errors import UserError
+from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.job_names import job_settings
+from facekp.runs.sequence import resume_arguments
+from facekp.runs.sweep_arguments import RESUME
+
+log = logging.getLogger(__name__)
+SUCCESSFUL = ("ok", "pruned")
+LINES_KEPT = 100  # of the output of a job's own process, for traceback.txt
+
+
+class Pruned(Exception):
+    """A search ended a job early. The message says why."""
+
+
+def run_job(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:
+    """Train a job, and keep its status.
+
+    Args:
+        folder: of the job.
+        cfg: the job's config.
+        train: trains the job and returns its metrics; its argument says whether the job is resumed.
+
+    Returns:
+        the metrics; None if the job failed or was pruned just now.
+    """
+    with folder.locked():
+        if folder.read_status().status in SUCCESSFUL:
+            log.info("kept: %s is finished", folder)
+            return folder.read_metrics()
+        return _train(folder, cfg, train)
+
+
+def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:
+    settings = job_settings(HydraConfig.get(), cfg)
+
+    def set_status(status: str, message: str = "") -> None:
+        folder.write_status(JobStatus(status, message, settings))
+
+    set_status("running")
+    folder.remove_traceback()
+    try:
+        metrics = train(folder.has_begun())
+    except (KeyboardInterrupt, SystemExit):
+        set_status("interrupted")
+        log.warning("sweep stopped; continue with %s%s", RESUME, folder.path.parent)
+        sys.exit(130)
+    except Pruned as reason:
+        set_status("pruned", str(reason))
+        return None
+    except Exception as error:  # also of a plug-in
+        text = "".join(traceback.format_exception(error))
+        folder.write_traceback(text)
+        set_status("failed", one_line(error))
+        if cfg.debug is True:
+            sys.stderr.write(text)
+        print(f"facekp: error: {folder.path.name}: {one_line(error)}", file=sys.stderr)
+        return None
+    set_status("ok")
+    return metrics
+
+
+def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bool) -> dict[str, Any]:
+    """Train a job by a command of its own, which distributed training can start again for every device.
+
+    Args:
+        folder: of the job.
+        overrides: of the job.
+        resume: whether to continue the training in the folder.
+
+    Returns:
+        the metrics.
+
+    Raises:
+        UserError: the command failed. Its last output is a note of the error.
+    """
+    arguments = resume_arguments(folder, overrides) if resume else [*overrides, f"out={folder}"]
+    command = [sys.executable, "-m", "facekp.train", *config_dir_options(HydraConfig.get()), *arguments]
+    printed: deque[str] = deque(maxlen=LINES_KEPT)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+            printed.append(line)
+    if process.returncode:
+        last = printed[-1].strip().removeprefix("facekp: error: ") if printed else "nothing was printed"
+        error = UserError(f"{last} (exit code {process.returncode})")
+        error.add_note("".join(printed))
+        raise error
+    return folder.read_metrics()
+
+
+def config_dir_options(hydra: Any) -> list[str]:
+    """The ``--config-dir`` of the command line, by Hydra's part of the config; empty where there is none."""
+    sources = hydra.runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]

@@ -1,0 +1,64 @@
+"""The part of a search that runs inside a job: it reports every epoch's RMSE, and ends a job that falls behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from facekp.runs.folder import RunFolder
+from facekp.runs.study import FOLDER, open_study
+from facekp.runs.sweep_folder import SweepFolder
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+
+class PruningCallback(Checkpoint):
+    """Reports a trial's RMSE after every epoch, and stops its training when the study says so.
+
+    A `Checkpoint`, so that Lightning calls it after the callback that writes last.ckpt: no epoch is reported twice.
+
+    Args:
+        trial: of the job.
+        percentile: ``hparams_search.prune.percentile``, for the message.
+
+    Attributes:
+        message: why the trial was ended; empty if it was not.
+    """
+
+    def __init__(self, trial: Trial, percentile: float | None) -> None:
+        self.trial, self.percentile = trial, percentile
+        self.message = ""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rmse, epochs = trainer.callback_metrics["val/rmse"].item(), trainer.current_epoch + 1
+        self.trial.report(rmse, epochs)
+        if epochs != trainer.max_epochs and self.trial.should_prune():
+            self.message = (
+                f"after epoch {epochs} its RMSE was above percentile {self.percentile:g} of the finished trials"
+            )
+            trainer.should_stop = True
+
+
+def pruning_callback(folder: RunFolder) -> PruningCallback | None:
+    """The callback of a job's training; None if the job belongs to no search, or its trial has ended.
+
+    Args:
+        folder: of the job.
+
+    Raises:
+        UserError: Optuna is not installed, or the study can't be opened.
+    """
+    sweep = SweepFolder(folder.path.parent)
+    settings = sweep.read_search()
+    if settings is None:
+        return None
+    study = open_study(sweep, settings)
+    from optuna.trial import Trial, TrialState  # imported after open_study, which says how to install it
+
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get(FOLDER) == folder.path.name:
+            return PruningCallback(Trial(study, trial._trial_id), settings.prune.percentile)
+    return None

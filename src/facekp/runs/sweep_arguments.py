@@ -1,0 +1,62 @@
+"""``sweep.resume=DIR`` on a command line: the stopped sweep's own arguments take its place.
+
+Every training reads its command line through this module, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from facekp.config.command import key_of
+from facekp.config.plugins import named_plugins
+from facekp.core.errors import UserError
+from facekp.core.settings import parse
+from facekp.runs.settings import SweepSettings
+from facekp.runs.sweep_folder import SweepFolder
+
+RESUME = "sweep.resume="
+BUDGET = "hparams_search.trials"  # a resumed search may have more trials
+MAY_CHANGE = ("debug", "plugins", BUDGET)  # keys that may be given with sweep.resume=
+CONFIG_DIR = ("--config-dir", "-cd")  # options of Hydra whose value may be an argument of its own
+
+
+def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
+    """Replace ``sweep.resume=DIR`` by the arguments the sweep was started with.
+
+    Args:
+        arguments: of the command line; without ``sweep.resume=`` they are returned unchanged.
+
+    Raises:
+        UserError: there is no sweep, a given key can't be changed, or a plug-in of the sweep is not given again.
+    """
+    folders = [argument.removeprefix(RESUME) for argument in arguments if argument.startswith(RESUME)]
+    if not folders or folders[-1] == "null":
+        return list(arguments)
+    folder = SweepFolder(str(parse(SweepSettings, {"resume": folders[-1]}, "sweep").resume))
+    given = [argument for argument in arguments if not argument.startswith(RESUME)]
+    given = [argument for argument in given if argument not in ("-m", "--multirun")]
+    _check_given(folder, given)
+    try:
+        stored = folder.read_overrides()
+    except UserError as error:
+        raise UserError(f"{RESUME}{folder}: {error}") from error
+    _check_plugins(folder, named_plugins(stored), named_plugins(given))
+    given_keys = {key_of(argument) for argument in given}
+    kept = [override for override in stored if key_of(override) not in given_keys]
+    return ["-m", *given, *kept, f"hydra.sweep.dir={folder}"]
+
+
+def _check_given(folder: SweepFolder, given: Sequence[str]) -> None:
+    for before, argument in zip(["", *given], given, strict=False):
+        is_option = argument.startswith("-") or before in CONFIG_DIR
+        if not is_option and key_of(argument) not in MAY_CHANGE:
+            raise UserError(f"{RESUME}{folder}: {argument} can't be changed now; leave it out or start a new sweep")
+
+
+def _check_plugins(folder: SweepFolder, needed: Sequence[str], given: Sequence[str]) -> None:
+    """Code that a file names is never imported by itself."""
+    if set(needed) - set(given):
+        raise UserError(
+            f"{RESUME}{folder}: the sweep needs plugins=[{','.join(needed)}]; plug-ins that a file names are not "
+            "imported, so add this to the command line"
+        )

@@ -1,0 +1,69 @@
+"""The jobs of a sweep as a table: sweep.csv, and what the terminal shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from facekp.functional.metrics import MAIN, keys_of, metric_of, metrics_shown
+from facekp.runs.sweep_folder import SweepFolder
+
+STATUS_ORDER = {"ok": 0, "pruned": 1}  # all others come last
+
+
+def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
+    """A row per job: finished jobs first, then pruned, then failed ones; each by increasing RMSE.
+
+    Args:
+        folder: of the sweep.
+        sources: names of the labelling conventions.
+
+    Returns:
+        the settings that differ; ``rmse`` and that of each source in pixels; other metrics shown in sweeps;
+        ``minutes``, ``status``, ``message``, ``folder``. Metrics of a stopped job are those of its best epoch. NaN
+        where a job has no value.
+    """
+    jobs = folder.jobs()
+    metrics = [job.read_metrics() if job.metrics.is_file() else {} for job in jobs]
+    columns = [*_metric_columns(metrics, sources), "minutes"]
+    rows = []
+    for job, found in zip(jobs, metrics, strict=True):
+        status = job.read_status()
+        row = {**status.differs, **{name: found.get(name) for name in columns}}
+        rows.append({**row, "status": status.status, "message": status.message, "folder": job.path.name})
+    ranked = pd.DataFrame(rows).sort_values(MAIN, na_position="last", kind="stable")
+    return ranked.sort_values("status", key=lambda s: s.map(STATUS_ORDER).fillna(2), kind="stable", ignore_index=True)
+
+
+def _metric_columns(metrics: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> list[str]:
+    """Keys of metrics.json that are shown: the RMSE of all and of each source, and all parts of other metrics."""
+    numbers = dict.fromkeys(key for found in metrics for key, value in found.items() if isinstance(value, (int, float)))
+    others = [key for declared in metrics_shown("sweep") if declared.name != MAIN for key in keys_of(declared, numbers)]
+    return [MAIN, *(f"{MAIN}/{source}" for source in sources), *others]
+
+
+def sweep_table(jobs: pd.DataFrame, title: str) -> Table:
+    """The jobs of `read_jobs` without their long cells, for the terminal."""
+    table = Table(title=f"validation RMSE in pixels, {title}")
+    shown = jobs.drop(columns=["message", "folder"])
+    for name in shown.columns:
+        table.add_column(name.removeprefix(f"{MAIN}/"), justify="right" if _is_number(name) else "left")
+    for _, job in shown.iterrows():
+        table.add_row(*(_cell(str(name), value) for name, value in job.items()))
+    return table
+
+
+def _is_number(column: str) -> bool:
+    return column == "minutes" or metric_of(column) is not None
+
+
+def _cell(column: str, value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    metric = metric_of(column)
+    if metric is not None:
+        return metric.text(value)
+    return f"{value:.3f}" if column == "minutes" else str(value)

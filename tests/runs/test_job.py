@@ -1,0 +1,113 @@
+"""A job of a sweep: its status, its failure, resuming it, and one process at a time."""
+
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.runs import job as jobs
+from facekp.runs.folder import RunFolder
+from facekp.runs.job import Pruned, run_job, train_in_new_process
+
+
+def test_a_crash_is_written_down_and_ends_nothing(job, tmp_path, capsys):
+    def crash(resume):
+        raise RuntimeError("broken\nin two lines")
+
+    folder = RunFolder(tmp_path / "lr-1")
+    assert run_job(folder, job("lr=1"), crash) is None
+    status = json.loads(folder.status.read_text())
+    assert status == {"status": "failed", "message": "broken in two lines", "differs": {"lr": "1"}}
+    assert "RuntimeError: broken" in folder.traceback.read_text()
+    assert "facekp: error: lr-1: broken in two lines" in capsys.readouterr().err
+
+
+def test_a_job_is_running_while_it_runs_and_a_second_try_forgets_the_failure(job, tmp_path):
+    folder, cfg = RunFolder(tmp_path / "lr-1"), job("lr=1")
+    run_job(folder, cfg, lambda resume: 1 / 0)
+
+    def succeed(resume):
+        assert not resume
+        assert folder.read_status().status == "running"
+        assert not folder.traceback.exists()
+        return {"rmse": 2.0}
+
+    assert run_job(folder, cfg, succeed) == {"rmse": 2.0}
+    assert folder.read_status().status == "ok"
+
+
+def test_a_job_that_has_begun_is_resumed_and_a_finished_one_is_kept(job, tmp_path):
+    cfg, resumed, folder = job("lr=1"), [], RunFolder(tmp_path)
+    folder.config.write_text("")
+    folder.metrics.write_text('{"rmse": 3.0}')
+    for _ in range(2):
+        assert run_job(folder, cfg, lambda resume: resumed.append(resume) or {"rmse": 3.0}) == {"rmse": 3.0}
+    assert resumed == [True]
+
+
+def test_a_pruned_job_is_no_failure_and_is_not_run_again(job, tmp_path, capsys):
+    folder = RunFolder(tmp_path)
+
+    def prune(resume):
+        folder.metrics.write_text('{"rmse": 3.0}')
+        raise Pruned("after epoch 1")
+
+    assert run_job(folder, job("lr=1"), prune) is None
+    status = folder.read_status()
+    assert (status.status, status.message, status.differs) == ("pruned", "after epoch 1", {"lr": "1"})
+    assert run_job(folder, job("lr=1"), lambda resume: 1 / 0) == {"rmse": 3.0}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_job_is_trained_by_one_process_at_a_time(job, tmp_path, caplog):
+    code = "import sys, time; from filelock import FileLock; l = FileLock(sys.argv[1]); l.acquire(); print(flush=True)"
+    command = [sys.executable, "-c", f"{code}; time.sleep(600)", str(tmp_path / ".lock")]
+    cfg = job("lr=1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        threading.Timer(0.5, other.kill).start()
+        assert run_job(RunFolder(tmp_path), cfg, lambda resume: {"rmse": 1.0}) == {"rmse": 1.0}
+    assert "another process trains this run" in caplog.text
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_ends_the_sweep_with_130(job, tmp_path, stop):
+    def interrupted(resume):
+        raise stop
+
+    with pytest.raises(SystemExit) as end:
+        run_job(RunFolder(tmp_path), job("lr=1"), interrupted)
+    assert end.value.code == 130
+    assert RunFolder(tmp_path).read_status().status == "interrupted"
+
+
+@pytest.fixture
+def started(job, monkeypatch):
+    """Commands that would have been started; each prints two lines and fails."""
+    commands = []
+
+    class Failed(subprocess.Popen):
+        def __init__(self, command, **options):
+            commands.append(command[2:])
+            code = "import sys; print('one', 'facekp: error: two', sep=chr(10), file=sys.stderr); sys.exit(2)"
+            super().__init__([sys.executable, "-c", code], **options)
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", Failed)
+    return commands
+
+
+def test_a_process_of_its_own_gets_the_overrides_and_its_last_lines_are_kept(job, started, tmp_path):
+    job("lr=1")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(UserError, match=r"^two \(exit code 2\)") as error:
+        train_in_new_process(folder, ["plugins=[mine]", "lr=1"], resume=False)
+    assert error.value.__notes__ == ["one\nfacekp: error: two\n"]
+    with pytest.raises(UserError):
+        train_in_new_process(folder, ["plugins=[mine]", "lr=1"], resume=True)
+    assert started == [
+        ["facekp.train", "plugins=[mine]", "lr=1", f"out={tmp_path}"],
+        ["facekp.train", "plugins=[mine]", f"resume={tmp_path}"],
+    ]

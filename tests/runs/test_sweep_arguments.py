@@ -1,0 +1,94 @@
+"""``sweep.resume=DIR`` stands for the command line of the sweep in that folder."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from facekp.config import command as cli
+from facekp.core.errors import UserError
+from facekp.runs.sweep import begin_sweep
+from facekp.runs.sweep_arguments import rewrite_arguments
+from tests.runs.conftest import begin_job
+
+
+def test_the_arguments_of_a_sweep_are_read_from_its_folder(multirun, tmp_path):
+    begin_sweep(multirun(tmp_path, "lr=1,2", "+x='a b'"))
+    again = ["-m", "lr=1,2", "+x='a b'", f"hydra.sweep.dir={tmp_path}"]
+    assert rewrite_arguments([f"sweep.resume={tmp_path}"]) == again
+    assert rewrite_arguments(["-m", f"sweep.resume={tmp_path}"]) == again
+    assert rewrite_arguments(["debug=true", f"sweep.resume={tmp_path}"]) == ["-m", "debug=true", *again[1:]]
+    assert rewrite_arguments(["lr=1"]) == ["lr=1"]
+    assert rewrite_arguments(["sweep.resume=null", "lr=1"]) == ["sweep.resume=null", "lr=1"]
+
+
+@pytest.mark.parametrize("option", [["--config-dir=mine"], ["--config-dir", "mine"], ["-cd", "mine"]])
+def test_options_of_hydra_are_kept(multirun, tmp_path, option):
+    begin_sweep(multirun(tmp_path, "lr=1,2"))
+    again = ["-m", *option, "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    assert rewrite_arguments([*option, f"sweep.resume={tmp_path}"]) == again
+
+
+def test_the_budget_of_a_search_may_grow(multirun, tmp_path):
+    begin_sweep(multirun(tmp_path, "hparams_search.trials=4", "lr=1,2"))
+    begin_job(tmp_path / "lr-1")
+    again = rewrite_arguments([f"sweep.resume={tmp_path}", "hparams_search.trials=9"])
+    assert again == ["-m", "hparams_search.trials=9", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    begin_sweep(multirun(tmp_path, *again[1:3]))
+    assert yaml.safe_load((tmp_path / "sweep.yaml").read_text())["overrides"] == again[1:3]
+
+
+def test_plugins_must_be_given_again_as_no_file_names_code_to_import(multirun, tmp_path):
+    begin_sweep(multirun(tmp_path, "plugins=[mine,yours]", "lr=1,2"))
+    for given in ([], ["plugins=[mine]"]):
+        with pytest.raises(UserError, match=r"the sweep needs plugins=\[mine,yours\]; .* add this to the command line"):
+            rewrite_arguments([f"sweep.resume={tmp_path}", *given])
+    begin_job(tmp_path / "lr-1")
+    again = rewrite_arguments([f"sweep.resume={tmp_path}", "plugins=[yours,mine]"])
+    assert again == ["-m", "plugins=[yours,mine]", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    begin_sweep(multirun(tmp_path, *again[1:3]))
+
+
+MISTAKES = {
+    "no folder": ([], None, "nowhere/sweep.yaml does not exist; name the folder of a sweep"),
+    "another key": (["lr=1"], "overrides: [lr=2]", "lr=1 can't be changed"),
+    "a word": (["lr"], "overrides: [lr=2]", "lr can't be changed"),
+    "invalid YAML": ([], "{", "a sweep did not write it"),
+    "other YAML": ([], "- a", "a sweep did not write it"),
+    "overrides that are a number": ([], "overrides: 1", "a sweep did not write it"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_sweep_that_can_t_be_resumed(case, tmp_path):
+    more, content, message = MISTAKES[case]
+    folder = tmp_path / "nowhere"
+    if content is not None:
+        folder.mkdir()
+        (folder / "sweep.yaml").write_text(content)
+    with pytest.raises(UserError, match=rf"^sweep.resume={folder}: .*{message}"):
+        rewrite_arguments([f"sweep.resume={folder}", *more])
+
+
+def test_a_path_that_would_have_to_be_quoted_is_refused():
+    with pytest.raises(UserError, match=r"sweep\.resume=a b: must be a path of letters"):
+        rewrite_arguments(["sweep.resume=a b"])
+
+
+def test_a_missing_sweep_ends_the_command_with_2_in_one_line(monkeypatch, tmp_path, capsys):
+    from facekp.train import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "sweep.resume=nowhere"])
+    with pytest.raises(SystemExit) as end:
+        cli.run_command("train", main, rewrite_arguments)
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err == "facekp: error: sweep.resume=nowhere: nowhere/sweep.yaml does not exist; name the folder of a sweep\n"
+
+
+def test_importing_it_takes_no_heavy_package():
+    code = "import sys, facekp.runs.sweep, facekp.runs.sweep_arguments; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "pytorch_lightning", "pandas", "numpy", "optuna", "matplotlib"} & set(modules)

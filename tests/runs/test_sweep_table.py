@@ -1,0 +1,47 @@
+"""The table of a sweep: RMSE of all and of each source, other metrics where they are declared, empty cells."""
+
+import json
+
+import pytest
+
+from facekp.functional.metrics import METRICS, metric
+from facekp.runs.sweep_folder import SweepFolder
+from facekp.runs.sweep_table import read_jobs, sweep_table
+
+
+def leave(folder, name, status, metrics):
+    (folder / name).mkdir()
+    text = {"status": status, "message": "", "differs": {"lr": name}}
+    (folder / name / "status.json").write_text(json.dumps(text))
+    if metrics is not None:
+        (folder / name / "metrics.json").write_text(json.dumps(metrics))
+
+
+@pytest.fixture
+def failures():
+    """A metric that a plug-in declares."""
+
+    @metric("failures", label="faces off by more than 5 px", unit="fraction", digits=1, better="lower")
+    def failures(scored):
+        return 0.25
+
+    yield
+    del METRICS.entries["failures"]
+
+
+def test_a_metric_of_a_plug_in_has_its_column_and_digits(tmp_path, failures):
+    parts = {"rmse/nose_tip": 1.0, "rmse/trimmed": 1.1, "labelled_values": 9, "curve": {"pixels": [0.1]}}
+    leave(tmp_path, "a", "ok", {"rmse": 1.5, "rmse/dense": 1.25, **parts, "failures": 0.25, "minutes": 2})
+    leave(tmp_path, "b", "failed", None)
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"])
+    assert list(jobs) == ["lr", "rmse", "rmse/dense", "failures", "minutes", "status", "message", "folder"]
+    table = sweep_table(jobs, "s")
+    assert [column.header for column in table.columns] == ["lr", "rmse", "dense", "failures", "minutes", "status"]
+    assert [list(column.cells) for column in table.columns] == [
+        ["a", "b"],
+        ["1.500", ""],
+        ["1.250", ""],
+        ["0.2", ""],
+        ["2.000", ""],
+        ["ok", "failed"],
+    ]
