@@ -1,25 +1,52 @@
-"""Optimisers and schedules by name."""
+"""Optimisers and schedules by name, and those of plug-ins."""
 
 import pytest
 import torch
 from torch import nn
 
 from facekp.core.errors import UserError
-from facekp.training.optim import OPTIMIZERS, build_optimizer, build_scheduler
+from facekp.core.settings import Fraction
+from facekp.training.optim import OPTIMIZERS, SCHEDULES, Muon, build_optimizer, build_scheduler
 from tests.conftest import config_of
 
+CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_choice_builds_with_its_config_and_the_rate_asked_for(name):
-    settings = config_of(f"optimizer={name}", "lr=5e-4")
-    optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], settings["lr"], settings["optimizer"])
-    assert type(optimizer) is OPTIMIZERS[name]
-    assert optimizer.param_groups[0]["lr"] == 5e-4
+
+def optimizer_settings(*overrides):
+    return OPTIMIZERS.parse(config_of(*overrides)["optimizer"])
+
+
+def parameter():
+    return nn.Parameter(torch.zeros(1))
+
+
+@pytest.fixture
+def plug_ins(monkeypatch):
+    """Registries that forget what a test registers."""
+    for registry in (OPTIMIZERS, SCHEDULES):
+        monkeypatch.setattr(registry, "entries", dict(registry.entries))
+        monkeypatch.setattr(registry, "own_settings", dict(registry.own_settings))
+
+
+def test_every_built_in_name_has_a_test_here():
+    assert set(OPTIMIZERS) == set(CLASSES)
+    assert set(SCHEDULES) == {"constant", "onecycle", "cosine"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_choice_builds_its_class_with_its_config_and_the_given_rate(name):
+    config = config_of(f"optimizer={name}")["optimizer"]
+    optimizer = build_optimizer([parameter()], 5e-4, OPTIMIZERS.parse(config))
+    assert type(optimizer) is CLASSES[name]
+    group = optimizer.param_groups[0]
+    assert group["lr"] == 5e-4
+    for key in config.keys() - {"name"}:
+        assert (list(group[key]) if key == "betas" else group[key]) == config[key]
 
 
 def rates(name, steps=20, lr=0.1):
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    schedule = build_scheduler(optimizer, steps, config_of(f"scheduler={name}")["scheduler"])
+    optimizer = torch.optim.SGD([parameter()], lr=lr)
+    schedule = build_scheduler(optimizer, steps, SCHEDULES.parse(config_of(f"scheduler={name}")["scheduler"]))
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -32,15 +59,15 @@ def test_constant_stays():
     assert rates("constant") == [0.1] * 21
 
 
-def test_onecycle_warms_up_to_the_rate_and_ends_near_nothing():
+def test_onecycle_warms_up_to_the_rate_and_ends_near_zero():
     seen = rates("onecycle")
     assert seen[0] == pytest.approx(0.1 * 0.04)
-    assert seen[2] == pytest.approx(0.1)  # a tenth of the way
+    assert seen[2] == pytest.approx(0.1)  # after a tenth of the steps
     assert seen[2:] == sorted(seen[2:], reverse=True)
     assert seen[-1] == pytest.approx(0.1 * 1e-3)
 
 
-def test_cosine_is_half_way_down_half_way_through():
+def test_cosine_is_half_way_down_after_half_the_steps():
     seen = rates("cosine")
     assert seen[0] == pytest.approx(0.1)
     assert seen[10] == pytest.approx(0.1 * (1 + 1e-3) / 2)
@@ -48,17 +75,65 @@ def test_cosine_is_half_way_down_half_way_through():
 
 
 @pytest.mark.parametrize(
-    ("lr", "settings", "told"),
+    ("values", "message"),
     [
-        (-1, {"name": "adam"}, "lr=-1"),
-        ("fast", {"name": "adam"}, "lr=fast"),
-        (1e-3, {"name": "lion"}, "choose one of sgd, adam, adamw"),
-        (1e-3, {"name": "sgd", "beta": 1}, "optimizer=sgd"),
+        ({"name": "lion"}, r"optimizer: there is no optimizer 'lion'; choose one of sgd, adam, adamw, muon"),
+        ({"name": "sgd", "momentum": 0.9, "weight_decay": 0.0, "beta": 1}, r"optimizer\.beta: unknown key"),
+        ({"name": "sgd", "momentum": 1.0, "weight_decay": 0.0}, r"optimizer\.momentum=1\.0: must be less than 1"),
+        ({"name": "adam", "betas": [0.9], "weight_decay": 0.0}, r"optimizer\.betas=\[0\.9\]: must have at least 2"),
+        ({"name": "adam", "betas": [0.9, "b"], "weight_decay": 0.0}, r"optimizer\.betas\.1=b: must be a number"),
+        ({"name": "adamw", "betas": [0.9, 0.99], "weight_decay": -1.0}, r"optimizer\.weight_decay=-1\.0: must be at"),
     ],
 )
-def test_a_bad_setting_is_named(lr, settings, told):
-    with pytest.raises(UserError, match=told):
-        build_optimizer([nn.Parameter(torch.zeros(1))], lr, settings)
+def test_a_bad_setting_is_named(values, message):
+    with pytest.raises(UserError, match=message):
+        OPTIMIZERS.parse(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "step"}, "scheduler: there is no schedule 'step'; choose one of constant, onecycle, cosine"),
+        ({"name": "cosine", "end": 2.0}, r"scheduler\.end=2\.0: must be at most 1"),
+        ({"name": "onecycle", "warmup": 1.0, "start": 0.0, "end": 0.0}, r"scheduler\.warmup=1\.0: must be less than 1"),
+        ({"name": "constant", "end": 0.0}, r"scheduler\.end: unknown key"),
+    ],
+)
+def test_a_bad_setting_of_a_schedule_is_named(values, message):
+    with pytest.raises(UserError, match=message):
+        SCHEDULES.parse(values)
+
+
+@pytest.mark.usefixtures("plug_ins")
+def test_a_plug_in_adds_an_optimiser_and_a_schedule_with_settings_of_their_own():
+    @OPTIMIZERS.register("signed")
+    class Signed(torch.optim.SGD):
+        def __init__(self, params, lr, damping: Fraction = 0.5) -> None:
+            super().__init__(params, lr=lr * damping)
+
+    @SCHEDULES.register("linear")
+    def linear(fraction, end: Fraction = 0.0) -> float:
+        return 1 + (end - 1) * fraction
+
+    optimizer = build_optimizer([parameter()], 1.0, OPTIMIZERS.parse({"name": "signed", "damping": 0.25}))
+    assert type(optimizer) is Signed
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    schedule = build_scheduler(optimizer, 4, SCHEDULES.parse({"name": "linear"}))
+    optimizer.step()
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25 * 0.75)
+    with pytest.raises(UserError, match=r"optimizer\.damping=2\.0: must be at most 1"):
+        OPTIMIZERS.parse({"name": "signed", "damping": 2.0})
+
+
+@pytest.mark.usefixtures("plug_ins")
+def test_what_a_plug_in_s_optimiser_refuses_is_one_line():
+    @OPTIMIZERS.register("picky")
+    def picky(params, lr):
+        raise ValueError("no such thing")
+
+    with pytest.raises(UserError, match="optimizer=picky: no such thing"):
+        build_optimizer([parameter()], 1.0, OPTIMIZERS.parse({"name": "picky"}))
 
 
 def quadratic(shape):
@@ -66,14 +141,14 @@ def quadratic(shape):
     return nn.Parameter(torch.randn(shape)), torch.randn(shape)
 
 
-def muon(parameters, **changed):
-    return build_optimizer(parameters, **{"lr": 0.02, "settings": config_of("optimizer=muon")["optimizer"]} | changed)
+def muon(parameters, *overrides):
+    return build_optimizer(parameters, 0.02, optimizer_settings("optimizer=muon", *overrides))
 
 
 def test_muon_s_first_step_of_a_matrix_is_orthogonal_and_of_adamw_s_size():
     weight, _ = quadratic((8, 4, 3, 3))
     before = weight.detach().clone()
-    optimizer = muon([weight], settings={**config_of("optimizer=muon")["optimizer"], "weight_decay": 0.0})
+    optimizer = muon([weight], "optimizer.weight_decay=0")
     weight.grad = torch.randn_like(weight)
     optimizer.step()
     step = (before - weight.detach()).flatten(1) / (0.02 * 0.2 * 6)  # 6: root of the matrix's longer side
@@ -84,14 +159,14 @@ def test_muon_s_first_step_of_a_matrix_is_orthogonal_and_of_adamw_s_size():
 
 
 def test_muon_moves_vectors_as_adamw_does():
-    (ours, goal), (theirs, _) = quadratic((5,)), quadratic((5,))
-    optimizers = muon([ours]), torch.optim.AdamW([theirs], lr=0.02, weight_decay=0.02)
+    (weight, goal), (expected, _) = quadratic((5,)), quadratic((5,))
+    optimizers = muon([weight]), torch.optim.AdamW([expected], lr=0.02, weight_decay=0.02)
     for _ in range(4):
-        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+        for vector, optimizer in zip((weight, expected), optimizers, strict=True):
             optimizer.zero_grad()
-            (parameter - goal).square().sum().backward()
+            (vector - goal).square().sum().backward()
             optimizer.step()
-    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(weight, expected)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -110,7 +185,7 @@ def test_muon_finds_a_minimum_in_any_memory_format(channels_last):
     assert (weight - goal).square().sum().item() < 1e-2 * start
 
 
-def test_muon_goes_on_from_its_saved_state():
+def test_muon_continues_from_its_saved_state():
     def advance(weight, goal, optimizer, steps):
         for _ in range(steps):
             optimizer.zero_grad()

@@ -1,0 +1,49 @@
+"""The training step: accumulated batches equal one large batch; a diverging training ends with one line."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from facekp.core.errors import UserError
+from facekp.runs.folder import RunFolder
+from facekp.training.setup import train
+from tests.conftest import TINY, settings_of
+
+FEW_STEPS = [*TINY, "data.rows=80", "augment=none", "optimizer=sgd", "lr=0.05", "trainer.max_epochs=2"]
+
+
+class FrozenBatchNorm(pl.Callback):
+    """Batch normalisation in evaluation mode: statistics of a batch would depend on its size."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        for module in pl_module.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+def trained_weights(folder, *overrides):
+    train(settings_of(*FEW_STEPS, *overrides), folder, callbacks=[FrozenBatchNorm()])
+    return torch.load(RunFolder(folder).last_checkpoint, weights_only=True)
+
+
+def largest_difference(first, second):
+    return max((first["state_dict"][key] - second["state_dict"][key]).abs().max().item() for key in first["state_dict"])
+
+
+@pytest.mark.parametrize("with_teacher", [False, True])
+def test_two_accumulated_batches_of_16_equal_one_of_32(tmp_path, tiny_run, with_teacher):
+    teacher = ["teacher=self", f"teacher.ckpt={RunFolder(tiny_run).best_checkpoint}", "teacher.unlabelled=false"]
+    more = [*teacher, "teacher.seen=true", "teacher.drop=12"] if with_teacher else []
+    whole = trained_weights(tmp_path / "whole", "data.batch_size=32", *more)
+    halves = trained_weights(tmp_path / "halves", "data.batch_size=16", "trainer.accumulate_grad_batches=2", *more)
+    small = trained_weights(tmp_path / "small", "data.batch_size=16", *more)
+    assert whole["global_step"] == halves["global_step"] == 4
+    assert largest_difference(whole, halves) < 1e-5
+    assert largest_difference(whole, small) > 1e-3
+
+
+def test_a_training_that_diverges_is_reported_and_not_finished(tmp_path):
+    with pytest.raises(UserError, match=r"training diverged.*lower lr"):
+        train(settings_of(*TINY, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
+    assert not RunFolder(tmp_path / "run").is_finished()

@@ -1,0 +1,131 @@
+"""Options of Lightning's Trainer: each works in a tiny training, or is refused in one line."""
+
+import math
+
+import pytest
+import torch
+
+from facekp.core.errors import UserError
+from facekp.models.checkpoint import load_checkpoint
+from facekp.runs.folder import RunFolder
+from facekp.training.setup import train
+from tests.conftest import TINY, settings_of
+
+
+def run(folder, *overrides):
+    return train(settings_of(*TINY, *overrides), folder), RunFolder(folder)
+
+
+def test_epochs_without_validation_have_a_row_and_a_last_checkpoint(tmp_path):
+    metrics, folder = run(tmp_path / "run", "+trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
+    curves = folder.read_curves()
+    assert curves["epoch"].tolist() == [0, 1, 2]
+    assert curves["train/loss"].notna().all()
+    assert curves["val/rmse"].notna().tolist() == [False, True, False]
+    best, last = (
+        torch.load(path, weights_only=True)["epoch"] for path in (folder.best_checkpoint, folder.last_checkpoint)
+    )
+    assert (best, last) == (1, 2)
+    assert metrics["rmse"] == pytest.approx(curves["val/rmse"][1], rel=1e-4)
+
+
+def test_more_epochs_between_validations_than_epochs_are_refused():
+    with pytest.raises(UserError, match=r"trainer\.check_val_every_n_epoch=3: no epoch would be validated"):
+        settings_of(*TINY, "trainer.check_val_every_n_epoch=3")
+
+
+def test_fast_dev_run_trains_and_validates_one_batch(tmp_path):
+    metrics, folder = run(tmp_path / "run", "trainer.fast_dev_run=true", "trainer.max_epochs=5", "data.batch_size=8")
+    assert metrics["steps"] == 1
+    assert math.isfinite(metrics["rmse"])
+    assert len(folder.read_curves()) == 1
+
+
+def test_limits_shorten_an_epoch(tmp_path):
+    metrics, folder = run(
+        tmp_path / "run", "data.batch_size=8", "trainer.limit_train_batches=0.5", "trainer.limit_val_batches=1"
+    )
+    assert metrics["steps"] == 2 * 3  # 48 rows: 6 batches, of which half
+    assert folder.read_curves()["val/rmse"].notna().all()
+
+
+def test_accumulated_batches_are_one_step(tmp_path):
+    metrics, _ = run(tmp_path / "run", "data.batch_size=8", "+trainer.accumulate_grad_batches=4")
+    assert metrics["steps"] == 2 * 2  # 6 batches: one step of 4 and one of 2
+
+
+def test_bfloat16_trains_on_the_cpu_and_keeps_float32_weights(tmp_path):
+    metrics, folder = run(tmp_path / "run", "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
+    assert math.isfinite(metrics["rmse"])
+    weights = load_checkpoint(folder.best_checkpoint).model.state_dict()
+    assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-mixed"])
+def test_precisions_that_do_not_work_here_are_refused(precision):
+    with pytest.raises(UserError, match=rf"trainer\.precision={precision}.*(32-true)?"):
+        settings_of(*TINY, f"trainer.precision={precision}")
+
+
+def test_a_compiled_network_trains_alike_and_its_checkpoint_names_the_same_tensors(tmp_path):
+    small = ["trainer.max_epochs=1", "trainer.fast_cpu=false", "augment=none"]
+    compiled, compiled_run = run(tmp_path / "compiled", "trainer.compile=true", "callbacks.ema=0.5", *small)
+    plain, plain_run = run(tmp_path / "plain", "callbacks.ema=0.5", *small)
+    assert compiled["rmse"] == pytest.approx(plain["rmse"], rel=0.05)
+    names = [
+        list(torch.load(folder.last_checkpoint, weights_only=True)["state_dict"])
+        for folder in (compiled_run, plain_run)
+    ]
+    assert names[0] == names[1]
+
+
+def test_clipped_gradients_move_the_weights_no_further_than_allowed(tmp_path):
+    def weights(name, *more):
+        _, folder = run(tmp_path / name, "trainer.max_epochs=1", "optimizer=sgd", "optimizer.momentum=0", *more)
+        return torch.load(folder.last_checkpoint, weights_only=True)["state_dict"]
+
+    start, free = weights("start", "lr=1e-12"), weights("free", "lr=0.1")
+    by_norm = weights("norm", "lr=0.1", "trainer.gradient_clip_val=1e-3")
+    by_value = weights("value", "lr=0.1", "trainer.gradient_clip_val=1e-5", "trainer.gradient_clip_algorithm=value")
+    names = [key for key in start if key.endswith("weight")]
+
+    def distance(end):
+        return sum((end[key] - start[key]).square().sum() for key in names).sqrt().item()
+
+    assert distance(by_norm) < 1e-4 * 1.01 < distance(free)
+    assert max((by_value[key] - start[key]).abs().max().item() for key in names) < 1e-6 * 1.2
+
+
+def test_deterministic_algorithms_and_a_profile(tmp_path, capsys):
+    run(tmp_path / "run", "trainer.deterministic=true", "trainer.profiler=simple", "trainer.max_epochs=1")
+    torch.use_deterministic_algorithms(False)
+
+
+def test_early_stopping_waits_for_the_least_number_of_epochs(tmp_path):
+    stops = ["lr=1e-12", "callbacks.patience=1", "trainer.max_epochs=6"]
+    early, _ = run(tmp_path / "early", *stops)
+    later, _ = run(tmp_path / "later", *stops, "trainer.min_epochs=5")
+    assert early["epochs"] < later["epochs"] == 5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer.strategy=fsdp"], "trainer: .*FSDP"),
+        (["trainer.strategy=fast"], "trainer: .*fast"),
+        (["trainer.accelerator=abacus"], "trainer: .*abacus"),
+        (["trainer.sync_batchnorm=true", "trainer.strategy=fsdp"], "trainer: "),
+    ],
+)
+def test_what_lightning_can_t_do_here_is_one_line(tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message) as error:
+        run(tmp_path / "run", *overrides)
+    assert "\n" not in str(error.value)
+    assert not RunFolder(tmp_path / "run").has_begun()
+
+
+def test_no_gpu_is_one_line(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match=r"trainer: .*gpu"):
+        run(tmp_path / "run", "trainer=gpu")
