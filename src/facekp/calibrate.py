@@ -1,71 +1,83 @@
-"""`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that knows how far off its points are.
+"""`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that predicts the error of each point as well.
 
-Of the rows that trained none of it one half is fitted on and the other checked on; near-duplicates and one photo's
-faces stay together. Where it was trained on all rows, its twin, the same recipe without one fold, is measured in its
-place (``twin=FILE``). What is fitted is told in `facekp.models.calibration`.
+Rows that trained the checkpoint are left out. One half of the others is fitted on, the other half checked on;
+near-duplicates and faces of one photo stay in the same half. If a checkpoint was trained on all rows, give its twin
+(``twin=FILE``), which is measured instead: the same recipe, trained without one fold.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-from rich.table import Table
+from facekp.config.command import read_settings, run_command
 
-from facekp.config.command import plain, run_command
-from facekp.core.console import show
-from facekp.core.errors import UserError
-from facekp.core.files import atomic, write_json
-from facekp.data.readers.registry import read_table
-from facekp.models.calibrating import calibrate, load_twin, read_own, write
-from facekp.models.calibration import GOAL, RELIABILITY, Calibration
-from facekp.models.checkpoint import load_checkpoint
-from facekp.models.scoring import unseen_rows
-from facekp.reporting.pictures import draw_reliability
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from facekp.models.calibration import Calibration
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Calibration:
-    """Hydra's task: fit, check, write and tell."""
-    config = plain(cfg)
-    if not isinstance(config["ckpt"], str):
-        raise UserError(f"ckpt={config['ckpt']}: a calibration is one checkpoint's; name one file")
-    trained = load_checkpoint(config["ckpt"])
-    read_own(trained.path)  # refused before anything is measured
-    measured = trained if config["twin"] is None else load_twin(trained, config["twin"])
-    table = read_table(config["data"], trained.model.keypoints)
-    fitted = calibrate(measured, table.take(unseen_rows([measured], table)), config["data"]["split_seed"])
-    target = Path(config["out"])
-    write(trained.path, target, fitted)
-    _tell(fitted.reliability)
-    log.info("ckpt: %s (%.1f MB)", target, target.stat().st_size / 1e6)
-    if config["reliability"] is not None:
-        picture = Path(config["reliability"])
-        with atomic(picture) as draft:
-            draw_reliability(fitted.reliability).savefig(draft, dpi=110, format="png")
-        write_json(picture.with_suffix(".json"), fitted.reliability)
-        log.info("written: %s", picture)
-    folder = trained.path.parent.parent
-    if (folder / "metrics.json").is_file():  # a run's: the page of facekp.report shows it
-        write_json(folder / RELIABILITY, fitted.reliability)
+    """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibration."""
+    # imported here: --help and mistakes in a key must answer within a second
+    from facekp.data.readers.read import read_table
+    from facekp.models.calibration_fit import calibrate, load_twin, read_calibratable, write_calibration
+    from facekp.models.checkpoint import load_checkpoint
+    from facekp.models.command_settings import CalibrateSettings
+    from facekp.models.scoring import unseen_rows
+    from facekp.runs.folder import RunFolder
+
+    settings = read_settings(cfg, CalibrateSettings)
+    loaded = load_checkpoint(settings.ckpt)
+    read_calibratable(loaded.path)  # refused before anything is measured
+    measured = loaded if settings.twin is None else load_twin(loaded, settings.twin)
+    table = read_table(settings.data, loaded.model.keypoints)
+    fitted = calibrate(measured, table.take(unseen_rows([measured], table)), settings.data.split_seed)
+
+    out = Path(settings.out)
+    write_calibration(loaded.path, out, fitted)
+    _show(fitted.reliability)
+    log.info("ckpt: %s (%.1f MB)", out, out.stat().st_size / 1e6)
+    if settings.reliability is not None:
+        _write_picture(Path(settings.reliability), fitted.reliability)
+    if (folder := RunFolder.of_checkpoint(loaded.path)) is not None:
+        folder.write_reliability(fitted.reliability)  # facekp.report shows it
     return fitted
 
 
-def _tell(figures: dict[str, Any]) -> None:
-    table = Table(title=f"{figures['points']} points of faces that were not fitted on, by expected error")
+def _write_picture(path: Path, reliability: dict[str, Any]) -> None:
+    """The picture, and its values beside it as JSON."""
+    from facekp.core.files import atomic, write_json
+    from facekp.reporting.pictures import draw_reliability
+
+    with atomic(path) as draft:
+        draw_reliability(reliability).savefig(draft, dpi=110, format="png")
+    write_json(path.with_suffix(".json"), reliability)
+    log.info("written: %s", path)
+
+
+def _show(reliability: dict[str, Any]) -> None:
+    """Print expected and measured errors, and warn where they differ."""
+    from rich.table import Table
+
+    from facekp.core.console import show
+    from facekp.models.calibration import GOAL
+
+    table = Table(title=f"{reliability['points']} points of faces that were not fitted on, by expected error")
     for heading in ("tenth", "expected, px", "measured, px", "ratio"):
         table.add_column(heading, justify="right")
-    pairs = list(zip(figures["expected"], figures["measured"], strict=True))
+    pairs = list(zip(reliability["expected"], reliability["measured"], strict=True))
     for i, (expected, measured) in enumerate(pairs, start=1):
         table.add_row(str(i), f"{expected:.2f}", f"{measured:.2f}", f"{measured / expected:.2f}")
     show(table)
     off = sum(abs(measured / expected - 1) > GOAL for expected, measured in pairs)
     if off:
         log.warning(
-            "%d of %d tenths are off by more than %.0f %%: more faces would tell better", off, len(pairs), 100 * GOAL
+            "%d of %d tenths differ by more than %.0f %%; calibrate with more faces", off, len(pairs), 100 * GOAL
         )
 
 

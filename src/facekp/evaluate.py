@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from omegaconf import DictConfig
+from facekp.config.command import read_settings, run_command
 
-from facekp.config.command import plain, run_command
-from facekp.core.console import show
-from facekp.core.errors import UserError
-from facekp.core.files import write_csv, write_json
-from facekp.data.readers.registry import read_table
-from facekp.models.ensemble import load_models
-from facekp.models.scoring import score, unseen_rows
-from facekp.reporting.console_tables import metrics_table
-from facekp.runs.folder import RunFolder
-from facekp.runs.frames import predictions_frame
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Hydra's task: score, show, and write where a folder was named."""
-    config = plain(cfg)
-    trained = load_models(config["ckpt"], config["decoder"])
-    table = read_table(config["data"], trained[0].model.keypoints)
+    """Score, print the metrics, and write them if a folder was named; the metrics."""
+    import numpy as np  # imported here: --help and mistakes in a key must answer within a second
+
+    from facekp.core.console import show
+    from facekp.core.errors import UserError
+    from facekp.data.readers.read import read_table
+    from facekp.models.command_settings import EvaluateSettings
+    from facekp.models.ensemble import load_models
+    from facekp.models.scoring import score_models, unseen_rows
+    from facekp.reporting.console_tables import metrics_table
+    from facekp.runs.folder import RunFolder
+    from facekp.runs.frames import predictions_frame
+
+    settings = read_settings(cfg, EvaluateSettings)
+    models = load_models(settings.ckpt, settings.decoder)
+    table = read_table(settings.data, models[0].model.keypoints)
     if np.isnan(table.points).all():
-        raise UserError("data: the table holds no labelled point; nothing can be scored")
-    rows = unseen_rows(trained, table)
+        raise UserError("data: no point is labelled, so nothing can be scored")
+    rows = unseen_rows(models, table)
     held_out, others = table.take(rows), table.without(rows)
-    figures, points, confidence = score(trained, held_out, others if others.mask.any() else held_out)
-    show(metrics_table(figures, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
-    if config["out"] is not None:
-        folder = Path(config["out"])
-        RunFolder(folder).write_origin()
-        write_csv(folder / "predictions.csv", predictions_frame(held_out, "unseen", points, confidence))
-        write_json(folder / "metrics.json", figures)
+    metrics, prediction = score_models(models, held_out, others if others.mask.any() else held_out)
+    show(metrics_table(metrics, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
+    if settings.out is not None:
+        folder = RunFolder(settings.out)
+        folder.write_origin()
+        folder.write_predictions(predictions_frame(held_out, "unseen", prediction.points, prediction.confidence))
+        folder.write_metrics(metrics)
         log.info("written: %s", folder)
-    return figures
+    return metrics
 
 
 if __name__ == "__main__":

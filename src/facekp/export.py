@@ -1,31 +1,35 @@
-"""`python -m facekp.export ckpt=FILE out=FILE.onnx`: one graph from grey pixels to points, checked at once.
+"""`python -m facekp.export ckpt=FILE out=FILE.onnx`: one graph from grey pixels to points, checked before it is kept.
 
 Inputs: ``images`` (N, 1, H, W), any N, grey levels 0..255; with ``source=all`` also ``source`` int64 (N,), an index
-into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (N, K, 2) in pixels, ``confidence`` (N, K)
-and, of a calibrated checkpoint, ``expected_error`` float32 (N, K) in pixels. Normalisation, views, mirror images and
-decoding lie inside. Metadata: JSON under ``facekp`` (`describe`).
+into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (N, K, 2) in pixels, ``confidence`` (N, K) and,
+of a calibrated checkpoint, ``expected_error`` float32 (N, K) in pixels. Normalisation, views, mirror images and
+decoding are part of the graph. Metadata: JSON under ``facekp``.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from facekp.config.command import read_settings, run_command
 
-from facekp.config.command import plain, run_command
-from facekp.models.export import export
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Hydra's task: export and tell."""
-    config = plain(cfg)
-    figures = export(config)
-    log.info("written: %s (%.1f MB)", config["out"], Path(config["out"]).stat().st_size / 1e6)
-    return figures
+    """Write the graph; its differences from the checkpoint."""
+    # imported here: --help and mistakes in a key must answer within a second
+    from facekp.models.command_settings import ExportSettings
+    from facekp.models.export import export
+
+    settings = read_settings(cfg, ExportSettings)
+    check = export(settings)
+    log.info("written: %s (%.1f MB)", settings.out, Path(settings.out).stat().st_size / 1e6)
+    return check
 
 
 if __name__ == "__main__":

@@ -1,28 +1,33 @@
 """`python -m facekp.pack ckpt=FILE out=FILE`: a checkpoint without what only training needs, a third of the size.
 
-With ``half=true`` the networks' kernels are kept in 16 bits, which halves it again; they are read back as float32.
+With ``half=true`` convolution kernels are kept in 16 bits, which halves it again; they are read back as float32.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from facekp.config.command import read_settings, run_command
 
-from facekp.config.command import plain, run_command
-from facekp.models.packing import pack
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Path:
-    """Hydra's task: pack and tell."""
-    config = plain(cfg)
-    target = Path(config["out"])
-    pack(config["ckpt"], target, config["half"], config["decoder"], config["offsets"])
-    log.info("ckpt: %s (%.1f MB)", target, target.stat().st_size / 1e6)
-    return target
+    """Write the packed checkpoint; its path."""
+    # imported here: --help and mistakes in a key must answer within a second
+    from facekp.models.command_settings import PackSettings
+    from facekp.models.packing import pack
+
+    settings = read_settings(cfg, PackSettings)
+    out = Path(settings.out)
+    pack(settings.ckpt, out, settings.half, settings.decoder, settings.offsets)
+    log.info("ckpt: %s (%.1f MB)", out, out.stat().st_size / 1e6)
+    return out
 
 
 if __name__ == "__main__":

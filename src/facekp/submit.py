@@ -1,31 +1,32 @@
-"""`python -m facekp.submit ckpt=FILE data.dir=DIR out=FILE.csv`: answers test.csv as IdLookupTable.csv asks."""
+"""`python -m facekp.submit ckpt=FILE data.dir=DIR out=FILE.csv`: predicts test.csv in the competition's format."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from facekp.config.command import read_settings, run_command
 
-from facekp.config.command import plain, run_command
-from facekp.core.errors import UserError
-from facekp.data.readers.competition import write_submission
-from facekp.data.readers.registry import read_test
-from facekp.models.ensemble import load_models, predict_points
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Path:
-    """Hydra's task: read, answer, write."""
-    config = plain(cfg)
-    trained = load_models(config["ckpt"], config["decoder"])
-    if "dir" not in config["data"]:
-        raise UserError("submit answers files: take data=kaggle data.dir=DIR")
-    table, lookup = read_test(config["data"], trained[0].model.keypoints)
-    points, _ = predict_points(trained, table)
-    out = Path(config["out"])
-    write_submission(out, table, points, lookup)
+    """Read the test images, predict, and write the file; its path."""
+    # imported here: --help and mistakes in a key must answer within a second
+    from facekp.data.readers.competition import write_submission
+    from facekp.data.readers.read import read_test
+    from facekp.models.command_settings import SubmitSettings
+    from facekp.models.ensemble import load_models, predict_table
+
+    settings = read_settings(cfg, SubmitSettings)
+    models = load_models(settings.ckpt, settings.decoder)
+    table, lookup = read_test(settings.data, models[0].model.keypoints)
+    out = Path(settings.out)
+    write_submission(out, table, predict_table(models, table).points, lookup)
     log.info("written: %s (%d values of %d images)", out, len(lookup), len(table))
     return out
 

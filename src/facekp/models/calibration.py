@@ -2,14 +2,14 @@
 
 `facekp.models.calibration_fit` fits it on labelled faces. Axes: N faces, K points, S sources, B knots of the curve.
 
-The *deviation* of a heatmap (`facekp.functional.heatmap.HeatmapCodec.deviation`) predicts the error better than its peak
-does. On 1241 validation faces of the shipped checkpoint, the rank correlation with the error is 0.57 for the deviation,
-0.57 for the entropy, 0.50 for the peak, 0.45 for the distance to the mirrored image's prediction, and 0.41 for the
-disagreement of the views.
+The *deviation* of a heatmap (`facekp.functional.heatmap.HeatmapCodec.deviation`) predicts the error better than its
+peak does. On 1241 validation faces of the shipped checkpoint, the rank correlation with the error is 0.57 for the
+deviation, 0.57 for the entropy, 0.50 for the peak, 0.45 for the distance to the mirrored image's prediction, and 0.41
+for the disagreement of the views.
 
 The *expected error* is the mean distance between point and label in pixels, without the worst hundredth of the points.
-It includes the noise of the labels. The worst hundredth are mostly wrong labels, and a few of them decide a mean: fitted
-on all points, no curve predicted the errors of other faces within 15 %.
+It includes the noise of the labels. The worst hundredth are mostly wrong labels, and a few of them decide a mean:
+fitted on all points, no curve predicted the errors of other faces within 15 %.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from torch import Tensor
 from facekp.config.location import CONF_DIR
 from facekp.config.migration import migrate
 from facekp.core.errors import UserError
+from facekp.core.registry import Registry
 from facekp.functional.decoders import DECODERS
 from facekp.models.keypoint_model import KeypointModel
 from facekp.networks.base import NETWORKS
@@ -72,9 +73,13 @@ def describe(model: KeypointModel, trained_on: np.ndarray | None, config: dict[s
 
 def used_plugins(model: KeypointModel) -> list[dict[str, str]]:
     """The plug-ins that loading the model needs: ``kind``, ``name``, ``module`` and, where installed, ``package``."""
-    used = [(NETWORKS, model.settings.network.name), (DECODERS, model.decoder.rule)]
+    used = _registered_names(model.settings.network.name, model.decoder.rule)
     origins = [(registry.kind, registry.origin(name)) for registry, name in used]
     return [{"kind": kind, **origin} for kind, origin in origins if origin is not None]
+
+
+def _registered_names(network: str, rule: str) -> list[tuple[Registry[Any], str]]:
+    return [(NETWORKS, network), (DECODERS, rule)]
 
 
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
@@ -213,7 +218,7 @@ def _check_installed(entry: Entry) -> None:
     Raises:
         UserError: the network or the decoder rule is not installed; the message says which plug-in brings it.
     """
-    for registry, name in ((NETWORKS, entry["model"]["network"]["name"]), (DECODERS, entry["decoder"]["rule"])):
+    for registry, name in _registered_names(entry["model"]["network"]["name"], entry["decoder"]["rule"]):
         if name in registry:
             continue
         origin = next((p for p in entry["plugins"] if (p["kind"], p["name"]) == (registry.kind, name)), None)

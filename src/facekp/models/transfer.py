@@ -44,9 +44,9 @@ class TransferReport:
             >>> str(TransferReport(taken=["a", "b"], left=["head"]))
             '2 tensors taken, 0 partly taken, 1 left as initialised (head)'
         """
-        parts = ((self.taken, "tensors taken", False), (self.partly, "partly taken", True))
-        parts += ((self.left, "left as initialised", True),)
-        return ", ".join(f"{len(names)} {what}{_listed(names) if listed else ''}" for names, what, listed in parts)
+        partly = f"{len(self.partly)} partly taken{_listed(self.partly)}"
+        left = f"{len(self.left)} left as initialised{_listed(self.left)}"
+        return f"{len(self.taken)} tensors taken, {partly}, {left}"
 
 
 def _listed(names: list[str]) -> str:
