@@ -159,6 +159,21 @@ def test_a_group_that_is_no_group_is_one_line():
     assert refused([1]) == "must be a group of settings"
 
 
+def test_an_entry_of_a_list_is_called_by_its_name():
+    class Row(Settings):
+        name: str
+        seed: PositiveCount
+
+    class Rows(Settings):
+        rows: list[Row]
+
+    rows = [{"name": "base", "seed": 1}, {"name": "wide", "seed": 0}]
+    with pytest.raises(UserError, match=r"^rows\.wide\.seed=0: must be at least 1$"):
+        parse(Rows, {"rows": rows})
+    with pytest.raises(UserError, match=r"^rows\.1\.name=7: must be a text"):
+        parse(Rows, {"rows": [rows[0], {"name": 7, "seed": 1}]})
+
+
 def test_a_missing_value_says_how_to_give_it():
     class Needed(Settings):
         out: NewPath

@@ -111,12 +111,12 @@ def parse(model: type[S], values: Any, prefix: str = "") -> S:
     try:
         return model.model_validate(dict(values) if isinstance(values, Mapping) else values)
     except ValidationError as error:
-        raise UserError(first_problem(error, prefix)) from error
+        raise UserError(first_problem(error, values, prefix)) from error
 
 
-def first_problem(error: ValidationError, prefix: str = "") -> str:
+def first_problem(error: ValidationError, values: Any, prefix: str = "") -> str:
     """The first thing that is wrong, in one line: ``key=value: what is allowed``."""
-    details = [(_path(detail), detail) for detail in error.errors(include_url=False)]
+    details = [(_path(detail, values), detail) for detail in error.errors(include_url=False)]
     first = details[0][0]
     # Every member of a union reports an error; the deepest one is about the type that was meant.
     same = [(path, detail) for path, detail in details if path[: len(first)] == first]
@@ -145,9 +145,19 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
-def _path(detail: ErrorDetails) -> list[str]:
-    """Where the error is: keys and positions, without the names of a union's members."""
-    return [str(part) for part in detail["loc"] if not _is_union_tag(part)]
+def _path(detail: ErrorDetails, values: Any) -> list[str]:
+    """Where the error is: keys, and names or positions of a list's entries, without the names of a union's members."""
+    path = []
+    for part in detail["loc"]:
+        if _is_union_tag(part):
+            continue
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+        name = values.get("name") if isinstance(part, int) and isinstance(values, Mapping) else None
+        path.append(name if isinstance(name, str) and name else str(part))
+    return path
 
 
 def _is_union_tag(part: Any) -> bool:
