@@ -19,7 +19,17 @@ from facekp.training.callbacks.validation_results import ValidationResults
 from facekp.training.logger_settings import LoggerSettings
 from facekp.training.loggers.lightning import LightningLogs, NoLogger
 from facekp.training.loggers.wandb_callback import WandbCallback
-from facekp.training.targets import build_targets
+from facekp.training.targets import build_targets, find_targets
+
+
+def check_observers(callbacks: CallbackSettings, loggers: LoggerSettings) -> None:
+    """Check the classes that the settings name, before data are read.
+
+    Raises:
+        UserError: a class does not exist, or is not a Lightning callback or logger.
+    """
+    find_targets(callbacks, "callbacks", Callback)
+    find_targets(loggers, "logger", Logger)  # type: ignore[type-abstract]
 
 
 def build_callbacks(

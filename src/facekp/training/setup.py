@@ -26,7 +26,7 @@ from facekp.training.dataset import build_data
 from facekp.training.initial import build_estimator
 from facekp.training.learning_rate import find_learning_rate
 from facekp.training.loggers.base import RunLogger
-from facekp.training.observers import build_callbacks, build_loggers
+from facekp.training.observers import build_callbacks, build_loggers, check_observers
 from facekp.training.settings import FIND, TrainSettings
 from facekp.training.trainer import build_trainer, trainer_errors
 
@@ -54,6 +54,7 @@ def train(
     """
     started = time.monotonic()
     run = RunFolder(folder)
+    check_observers(settings.callbacks, settings.logger)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
 
     # data and model

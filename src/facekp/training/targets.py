@@ -102,8 +102,13 @@ def build_targets(settings: SettingsWithTargets, group: str, base: type[T]) -> l
         UserError: a class does not exist, does not derive from ``base``, or refuses its arguments. A class that does
             not derive from ``base`` is not called.
     """
-    classes = {name: _find_class(f"{group}.{name}.{TARGET}", entry, base) for name, entry in settings.targets.items()}
+    classes = find_targets(settings, group, base)
     return [_call(f"{group}.{name}", found, settings.targets[name]) for name, found in classes.items()]
+
+
+def find_targets(settings: SettingsWithTargets, group: str, base: type[T]) -> dict[str, type[T]]:
+    """The checked classes of the added entries by name, not called; arguments and errors as for `build_targets`."""
+    return {name: _find_class(f"{group}.{name}.{TARGET}", entry, base) for name, entry in settings.targets.items()}
 
 
 def _find_class(key: str, entry: Mapping[str, Any], base: type[T]) -> type[T]:

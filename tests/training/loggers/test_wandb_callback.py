@@ -1,6 +1,5 @@
-"""W&B: what a run tells, read back with the client's own reader; and that nothing there can harm a training."""
+"""W&B: what a run logs, read back with the client's own reader, and that W&B never harms a training."""
 
-import http.server
 import json
 import logging
 import os
@@ -20,11 +19,12 @@ from pytorch_lightning import Callback
 from wandb.sdk import wandb_setup
 
 from facekp.models.checkpoint import load_checkpoint
-from facekp.training import setup as module
-from facekp.training import wandb_run
-from tests.conftest import TINY, config_of
+from facekp.training.loggers import wandb_callback, wandb_client
+from facekp.training.setup import train
+from tests.conftest import TINY, settings_of
 
 WANDB = [*TINY, "logger=wandb", "logger.faces=2", "logger.tags=[first,drawn]", "data.seed=3", "logger.patience=600"]
+SUBDIR = "hydra.sweep.subdir=${hydra.job.num}"
 
 
 def parts(folder):
@@ -48,37 +48,44 @@ def summary(part):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def runs(tmp_path_factory):
     """Run folders of a sweep of two and of a single run, all of one seed, made by two processes at the same time.
 
-    The single run speaks through this process's client, as runs started by a program that uses W&B itself do.
+    The single run uses this process's client, as runs do that are started by a program which uses W&B itself.
     """
     root = tmp_path_factory.mktemp("wandb")
     wandb_setup.singleton().ensure_service()
     alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     assert len(alone) < len(os.environ)
-    train = [sys.executable, "-m", "facekp.train"]
+    command = [sys.executable, "-m", "facekp.train"]
     commands = [
-        [*train, "-m", *WANDB, "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", "hydra.sweep.subdir=${hydra.job.num}"],
-        [*train, *WANDB, "lr=5e-4", f"out={root}/single"],
+        [
+            *command,
+            "-m",
+            *WANDB,
+            "lr=1e-3,2e-3",
+            f"hydra.sweep.dir={root}/sweep",
+            "hydra.sweep.subdir=${hydra.job.num}",
+        ],
+        [*command, *WANDB, "lr=5e-4", f"out={root}/single"],
     ]
     processes = [
         subprocess.Popen(c, cwd=root, env=env, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
         for c, env in zip(commands, (alone, os.environ), strict=True)
     ]
-    told = [process.communicate(timeout=900)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
-    assert all("wandb sync " in text for text in told)
-    assert f"wandb sync {parts(root / 'single')[0].relative_to(root)}" in told[1]
+    printed = [process.communicate(timeout=900)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    assert all("wandb sync " in text for text in printed)
+    assert f"wandb sync {parts(root / 'single')[0].relative_to(root)}" in printed[1]
     return [root / "sweep" / "0", root / "sweep" / "1", root / "single"]
 
 
-def test_parallel_offline_runs_keep_their_config_name_group_and_tags(told):
-    seen = [records(parts(folder)[0])["run"][0] for folder in told]
-    assert len({run["run_id"] for run in seen}) == 3
-    assert [run.get("run_group") for run in seen] == ["sweep", "sweep", None]
-    assert [run["config"]["update"]["lr"] for run in seen] == [1e-3, 2e-3, 5e-4]
-    for folder, run in zip(told, seen, strict=True):
+def test_parallel_offline_runs_keep_their_config_name_group_and_tags(runs):
+    started = [records(parts(folder)[0])["run"][0] for folder in runs]
+    assert len({run["run_id"] for run in started}) == 3
+    assert [run.get("run_group") for run in started] == ["sweep", "sweep", None]
+    assert [run["config"]["update"]["lr"] for run in started] == [1e-3, 2e-3, 5e-4]
+    for folder, run in zip(runs, started, strict=True):
         config = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
         revision = config.pop("git_revision")
         assert config == yaml.safe_load((folder / "config.yaml").read_text())
@@ -90,8 +97,8 @@ def test_parallel_offline_runs_keep_their_config_name_group_and_tags(told):
         )
 
 
-def test_every_curve_is_history_and_every_figure_summary(told):
-    for folder in told:
+def test_every_curve_is_history_and_every_figure_summary(runs):
+    for folder in runs:
         curves = pd.read_csv(folder / "metrics.csv")
         found = records(parts(folder)[0])
         history = pd.DataFrame([one["item"] for one in found["history"]])
@@ -107,9 +114,9 @@ def test_every_curve_is_history_and_every_figure_summary(told):
         assert found["stats"][0]["item"]["memory_percent"] > 0  # the machine's own figures
 
 
-def test_the_table_of_faces_and_its_pictures_lie_in_the_run_s_folder(told):
+def test_the_table_of_faces_and_its_pictures_lie_in_the_run_s_folder(runs):
     image = pytest.importorskip("PIL.Image")
-    for folder in told:
+    for folder in runs:
         part = parts(folder)[0]
         found = summary(part)["summary"]["faces"]
         assert (found["_type"], found["nrows"]) == ("table-file", 2)
@@ -125,10 +132,10 @@ def test_the_table_of_faces_and_its_pictures_lie_in_the_run_s_folder(told):
                 assert image.open(files[cell["path"]]).size == (cell["width"], cell["height"])
 
 
-def test_a_resumed_run_is_the_same_one_and_its_newest_part_tells_all(tmp_path):
+def test_a_resumed_run_is_the_same_one_and_its_newest_part_has_all_epochs(tmp_path):
     folder = tmp_path / "run"
-    module.train(config_of(*WANDB), folder)
-    module.train(config_of(*WANDB, "trainer.max_epochs=3"), folder, resume=True)
+    train(settings_of(*WANDB), folder)
+    train(settings_of(*WANDB, "trainer.max_epochs=3"), folder, resume=True)
     first, second = parts(folder)
     runs = [records(part)["run"][0] for part in (first, second)]
     assert runs[0]["run_id"] == runs[1]["run_id"] == yaml.safe_load((folder / "wandb.yaml").read_text())["id"]
@@ -145,7 +152,7 @@ class At(Callback):
         self.do = do
 
     def on_train_epoch_start(self, trainer, pl_module):
-        (run,) = (callback for callback in trainer.callbacks if isinstance(callback, wandb_run.WandbCallback))
+        (run,) = (callback for callback in trainer.callbacks if isinstance(callback, wandb_callback.WandbCallback))
         if trainer.current_epoch == 1:
             deadline = time.monotonic() + 200
             while run.run is None:
@@ -159,14 +166,13 @@ def service():
 
 
 @pytest.fixture
-def train_and(monkeypatch, tmp_path, caplog):
+def train_and(tmp_path, caplog):
     """Train, doing something in the second epoch; give back figures and warnings."""
 
     def run(*overrides, do=lambda: None):
-        original = module.build_callbacks
-        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="facekp"):
-            patch.setattr(module, "build_callbacks", lambda *a: [*original(*a), At(do)])
-            figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", *overrides), tmp_path / "run")
+        settings = settings_of(*WANDB, "trainer.max_epochs=3", *overrides)
+        with caplog.at_level(logging.WARNING, logger="facekp"):
+            figures = train(settings, tmp_path / "run", callbacks=[At(do)])
         return figures, [record.message for record in caplog.records if record.message.startswith("W&B")]
 
     return run
@@ -176,7 +182,7 @@ def train_and(monkeypatch, tmp_path, caplog):
 def alone(tmp_path_factory):
     """Figures of the same training without W&B."""
     plain = [one for one in WANDB if not one.startswith("logger")]
-    return module.train(config_of(*plain, "trainer.max_epochs=3"), tmp_path_factory.mktemp("alone") / "run")
+    return train(settings_of(*plain, "trainer.max_epochs=3"), tmp_path_factory.mktemp("alone") / "run")
 
 
 def same(figures, others):
@@ -192,9 +198,9 @@ def test_the_client_s_process_killed_costs_one_warning(train_and, alone, tmp_pat
     figures, warnings = train_and(do=kill)
     assert same(figures, alone)
     assert len(warnings) == 1
-    assert "goes on without it" in warnings[0]
+    assert "continues without it" in warnings[0]
     assert wandb_setup._singleton is None  # so the next run of this process starts anew
-    module.train(config_of(*WANDB), tmp_path / "next")
+    train(settings_of(*WANDB), tmp_path / "next")
     assert summary(parts(tmp_path / "next")[0])["state"] == "finished"
 
 
@@ -250,7 +256,7 @@ def online(monkeypatch):
     """A client that reaches its server."""
 
     def put(fake):
-        monkeypatch.setattr(wandb_run, "why_offline", lambda settings: None)
+        monkeypatch.setattr(wandb_client, "why_offline", lambda settings: None)
         monkeypatch.setattr(wandb, "init", fake.init)
         monkeypatch.setattr(wandb, "teardown", lambda: None)
         return fake
@@ -261,21 +267,21 @@ def online(monkeypatch):
 @pytest.mark.parametrize("broken", ["init", "log", "log_artifact", "finish"])
 def test_a_client_that_raises_costs_one_warning(broken, online, alone, tmp_path, caplog):
     online(Fake(broken))
-    figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", "logger.faces=0"), tmp_path / "run")
+    figures = train(settings_of(*WANDB, "trainer.max_epochs=3", "logger.faces=0"), tmp_path / "run")
     assert same(figures, alone)
     warnings = [
         record.message for record in caplog.records if record.levelno >= logging.WARNING and "W&B" in record.message
     ]
-    assert warnings == [f"W&B: {broken} is down; the run goes on without it"]
+    assert warnings == [f"W&B: {broken} is down; the training continues without it"]
 
 
 def test_a_client_that_never_answers_is_left_behind(monkeypatch, alone, tmp_path, caplog):
     answer = threading.Event()
-    monkeypatch.setattr(wandb_run, "why_offline", lambda settings: answer.wait(100))
-    monkeypatch.setattr(wandb_run, "KILLED", 0.1)
-    monkeypatch.setattr(wandb_run, "_kill_service", lambda: None)
+    monkeypatch.setattr(wandb_client, "why_offline", lambda settings: answer.wait(100))
+    monkeypatch.setattr(wandb_callback, "KILL_TIMEOUT", 0.1)
+    monkeypatch.setattr(wandb_client, "kill_service", lambda: None)
     started = time.monotonic()
-    figures = module.train(config_of(*WANDB, "trainer.max_epochs=3", "logger.patience=0.5"), tmp_path / "run")
+    figures = train(settings_of(*WANDB, "trainer.max_epochs=3", "logger.patience=0.5"), tmp_path / "run")
     assert time.monotonic() - started < 100
     answer.set()
     assert same(figures, alone)
@@ -285,7 +291,7 @@ def test_a_client_that_never_answers_is_left_behind(monkeypatch, alone, tmp_path
 def test_online_the_best_checkpoint_is_an_artifact_and_a_resumed_run_repeats_no_epoch(online, tmp_path):
     fake = online(Fake())
     small = [*WANDB, "logger.faces=0"]
-    module.train(config_of(*small), tmp_path / "run")
+    train(settings_of(*small), tmp_path / "run")
     assert fake.arguments["resume"] == "allow"
     assert fake.logged == [0, 1]
     assert fake.ended == [0]
@@ -294,7 +300,7 @@ def test_online_the_best_checkpoint_is_an_artifact_and_a_resumed_run_repeats_no_
     kept = Path(artifact.manifest.entries["best.ckpt"].local_path)
     assert load_checkpoint(kept).trained_on is not None
     again = online(Fake(starting_step=2))
-    module.train(config_of(*small, "trainer.max_epochs=4"), tmp_path / "run", resume=True)
+    train(settings_of(*small, "trainer.max_epochs=4"), tmp_path / "run", resume=True)
     assert again.arguments["id"] == fake.arguments["id"]
     assert again.logged == [2, 3]
 
@@ -311,7 +317,7 @@ def test_a_server_that_refuses_leaves_the_run_on_disk(online, tmp_path, caplog):
 
     wandb.init = init  # put back by the fixture
     with caplog.at_level(logging.INFO, logger="facekp"):
-        module.train(config_of(*WANDB, "logger.faces=0"), tmp_path / "run")
+        train(settings_of(*WANDB, "logger.faces=0"), tmp_path / "run")
     assert modes == ["online", "offline"]
     assert not fake.artifacts
     assert "on disk (no run online: no such key); send it with: wandb sync /somewhere" in caplog.text
@@ -322,61 +328,5 @@ def test_a_stopped_training_ends_its_run_as_failed(online, tmp_path):
 
     fake = online(Fake())
     with pytest.raises(UserError, match="broke down"):
-        module.train(config_of(*WANDB, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
+        train(settings_of(*WANDB, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
     assert fake.ended == [1]
-
-
-@pytest.fixture
-def client(monkeypatch, tmp_path):
-    """The client's settings, with a key and without a network unless an address is given."""
-
-    def put(base_url="http://127.0.0.1:9", key="a" * 40):
-        monkeypatch.delenv("WANDB_MODE")
-        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-        settings = SimpleNamespace(base_url=base_url, api_key=key)
-        monkeypatch.setattr(wandb, "setup", lambda: SimpleNamespace(settings=settings))
-
-    return put
-
-
-ON = {"offline": False}
-
-
-def test_a_run_goes_online_only_with_a_key_and_a_server_that_answers(client, tmp_path):
-    class Refuses(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    assert wandb_run.why_offline(ON) == "WANDB_MODE=offline"
-    assert wandb_run.why_offline({"offline": True}) == "logger.offline=true"
-    client()
-    assert "127.0.0.1:9 can't be reached" in wandb_run.why_offline(ON)
-    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        here = f"http://127.0.0.1:{server.server_port}"
-        client_again = SimpleNamespace(settings=SimpleNamespace(base_url=here, api_key=None))
-        wandb.setup = lambda: client_again  # put back by the fixture
-        assert "no API key" in wandb_run.why_offline(ON)
-        (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{server.server_port} login user password {'a' * 40}\n")
-        assert wandb_run.why_offline(ON) is None
-        server.shutdown()
-
-
-def test_a_server_that_says_nothing_is_waited_for_a_moment(client, monkeypatch):
-    import socket
-
-    monkeypatch.setattr(wandb_run, "REACH", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "timed out" in wandb_run.why_offline(ON)
-
-
-def test_what_a_run_changes_is_its_name(tmp_path):
-    overrides = ["lr=5e-4", "+optimizer.beta=1", "out=x", "logger=wandb", "logger.tags=[a]", "callbacks.progress=false"]
-    (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(overrides))
-    assert wandb_run.name_of(tmp_path) == "lr=5e-4 +optimizer.beta=1"
-    (tmp_path / "overrides.yaml").write_text("[]\n")
-    assert wandb_run.name_of(tmp_path) == tmp_path.name

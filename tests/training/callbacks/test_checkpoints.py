@@ -1,0 +1,49 @@
+"""best.ckpt and last.ckpt: when each is saved, and that a failed write leaves the old file."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from facekp.runs.folder import RunFolder
+from facekp.training.callbacks.checkpoints import AtomicCheckpointIO, BestAndLastCheckpoints
+
+
+def epoch(callback, rmse=None):
+    """The files that are saved at the end of an epoch, by name; without ``rmse`` it is not validated."""
+    saved = []
+    trainer = SimpleNamespace(
+        callback_metrics={} if rmse is None else {"val/rmse": torch.tensor(rmse)},
+        save_checkpoint=lambda path: saved.append(path.name),
+    )
+    callback.on_train_epoch_start(trainer, None)
+    if rmse is not None:
+        callback.on_validation_end(trainer, None)
+    callback.on_train_epoch_end(trainer, None)
+    return saved
+
+
+def test_the_best_one_is_saved_after_the_lowest_rmse_and_the_last_one_after_every_epoch(tmp_path):
+    callback = BestAndLastCheckpoints(RunFolder(tmp_path))
+    assert epoch(callback) == ["last.ckpt"]
+    assert epoch(callback, 3.0) == ["best.ckpt", "last.ckpt"]
+    assert epoch(callback, 3.5) == ["last.ckpt"]
+    assert epoch(callback) == ["last.ckpt"]
+    assert epoch(callback, 2.0) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_resumed_run_remembers_its_best_rmse(tmp_path):
+    first, second = (BestAndLastCheckpoints(RunFolder(tmp_path)) for _ in range(2))
+    epoch(first, 2.0)
+    second.load_state_dict(first.state_dict())
+    assert epoch(second, 2.5) == ["last.ckpt"]
+    assert first.state_key == "Checkpoints"  # of files that 0.1 wrote
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    with pytest.raises(Exception, match="pickle"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": lambda: 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
