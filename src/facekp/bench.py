@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 def main(cfg: DictConfig) -> list[Measurement]:
     """Measure, and show the results as a table."""
-    from facekp.core.console import show  # imported here: --help must answer within a second
-    from facekp.reporting.benchmark import bench, benchmark_table
-    from facekp.reporting.settings import BenchSettings
+    from facekp.reporting.bench_settings import BenchSettings  # imported here: --help must answer within a second
 
     settings = read_settings(cfg, BenchSettings)
+    from facekp.core.console import show
+    from facekp.reporting.benchmark import bench, benchmark_table
+
     measurements = bench(settings)
     show(benchmark_table(measurements, settings.threads))
     return measurements

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 def main(cfg: DictConfig, paths: Sequence[Path]) -> Path:
     """Write the page; its path."""
-    from facekp.reporting.html.report import write_report  # imported here: --help must answer within a second
-    from facekp.reporting.settings import ReportSettings
+    from facekp.reporting.settings import ReportSettings  # imported here: --help must answer within a second
 
-    return write_report(read_settings(cfg, ReportSettings), paths)
+    settings = read_settings(cfg, ReportSettings)
+    from facekp.reporting.html.report import write_report  # takes seconds, so mistakes in a setting show before it
+
+    return write_report(settings, paths)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,9 @@ from facekp.models.keypoint_model import KeypointModel
 from facekp.models.scoring import compute_metrics
 from facekp.networks.base import NETWORKS, build_network
 from facekp.networks.cpu import optimize_for_cpu
+from facekp.reporting.bench_settings import BenchSettings
 from facekp.reporting.html.report import write_report
-from facekp.reporting.settings import BenchSettings, ReportSettings
+from facekp.reporting.settings import ReportSettings
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 

@@ -1,4 +1,4 @@
-"""Settings of the commands ``facekp.report`` and ``facekp.bench``."""
+"""Settings of the command ``facekp.report``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from pydantic import Field
 
 from facekp.config.command import CommandSettings
 from facekp.core.keypoints import KeypointsField
-from facekp.core.settings import FilePath, FilePaths, NewPath, PositiveCount
-from facekp.data.augment import Augmentation
+from facekp.core.settings import NewPath
 from facekp.data.readers.base import READERS, DataSettings
-from facekp.data.readers.kaggle import KaggleSettings
-from facekp.functional.losses import LOSSES, LossSettings
-from facekp.models.settings import DecoderSettings, ModelSettings
 
 
 class ReportSettings(CommandSettings):
@@ -34,35 +30,3 @@ class ReportSettings(CommandSettings):
     resamples: Annotated[int, Field(ge=100)]
     data: Annotated[DataSettings, READERS.validator]
     keypoints: KeypointsField
-
-
-class BenchSettings(CommandSettings):
-    """Settings of ``facekp.bench``.
-
-    Attributes:
-        ckpt: a checkpoint, an exported file, or a list of both, whose time per face is compared.
-        rounds: how often both sides of a ratio are measured; medians are compared.
-        steps: training steps per round.
-        threads: of torch.
-        row_by_row: rows on which the reader of the starting system is timed; its time grows linearly.
-        data: the competition's data. If its files are missing, drawn faces are read instead.
-        keypoints: landmark scheme of the data.
-        model, loss, augment, decoder: of the training step that is measured.
-    """
-
-    ckpt: FilePaths
-    rounds: PositiveCount
-    steps: PositiveCount
-    threads: PositiveCount
-    row_by_row: PositiveCount
-    data: KaggleSettings
-    keypoints: KeypointsField
-    model: ModelSettings
-    loss: Annotated[LossSettings, LOSSES.validator]
-    augment: Augmentation
-    decoder: DecoderSettings
-
-    @property
-    def checkpoints(self) -> list[FilePath]:
-        """``ckpt`` as a list."""
-        return self.ckpt if isinstance(self.ckpt, list) else [self.ckpt]

@@ -135,11 +135,11 @@ def summary(report: DataReport) -> list[str]:
     ]
     if report.floor:
         errors = ", ".join(f"{name} {value:.2f}" for name, value in report.floor.items())
-        lines.append(f"Noise floor: the RMSE of a single label, estimated from duplicates, in px: {errors}.")
+        lines.append(f"Noise floor, the RMSE of a single label in px, estimated from duplicates: {errors}.")
     else:
         lines.append("Noise floor: unknown, as no two rows show the same image with the same points labelled.")
     errors = ", ".join(f"{name} {by_source['all']:.2f}" for name, by_source in report.baselines.items())
-    lines.append(f"Baselines: RMSE in px: {errors}.")
+    lines.append(f"Baselines, RMSE in px: {errors}.")
     return lines
 
 
@@ -215,7 +215,7 @@ def _patterns(table: FaceTable) -> Block | None:
 
 def _duplicates_section(report: DataReport) -> Section:
     sizes = Counter(np.unique(report.groups, return_counts=True)[1].tolist())
-    groups = ", ".join(f"{count} of {size} faces" for size, count in sorted(sizes.items()) if size > 1) or "none"
+    groups = ", ".join(f"{count} with {size} faces" for size, count in sorted(sizes.items()) if size > 1) or "none"
     columns = [
         page.column("source", "source"),
         page.column("kind", "images"),
