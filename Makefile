@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types bench ladder ablation clean
+.PHONY: help run test lint format types docs bench ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -28,6 +28,9 @@ format: $(STAMP)  ## let ruff put the code in order
 
 types: $(STAMP)  ## the type checker alone
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## the documentation in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 bench: $(STAMP)  ## speed and memory, as ratios in one run
 	$(BIN)/python -m facekp.bench
