@@ -1,0 +1,38 @@
+"""Drawing: points, lines and crops appear where they are, in their colours."""
+
+import numpy as np
+
+from facekp.core.crop import Crop
+from facekp.core.keypoints import Keypoints
+from facekp.photos.drawing import BOX, LINE, POINT, draw
+from facekp.photos.pipeline import Face
+from facekp.photos.reading import Photo
+
+SCHEME = Keypoints.from_dict({"name": "two", "names": ["a", "b"], "lines": [["a", "b"]]})
+
+
+def test_points_lines_and_crops_are_drawn_on_a_copy():
+    photo = Photo("a", np.full((200, 200, 3), 90, np.uint8))
+    face = Face(Crop(40, 50, 120, 100, (96, 96)), np.array([[60.0, 100.0], [140.0, 100.0]]), np.ones(2), None)
+    drawn = draw(photo, [face], SCHEME)
+    assert (photo.image == 90).all()
+    assert (tuple(drawn[100, 60]), tuple(drawn[100, 140])) == (POINT, POINT)  # [y, x]
+    assert np.abs(drawn[100, 100].astype(int) - LINE).max() < 30  # antialiased
+    assert tuple(drawn[50, 100]) != (90, 90, 90)  # the upper edge of the crop, 49.5, lies between two rows
+    assert np.abs(drawn[50, 100].astype(int) - BOX).max() < 130
+    assert (drawn[:45] == 90).all()
+
+
+def test_faces_beyond_the_edge_and_no_faces_are_fine():
+    photo = Photo("a", np.full((50, 50, 3), 90, np.uint8))
+    far = Face(Crop(-900, 40, 1000, 1000, (96, 96)), np.array([[-1e9, 20.0], [1e9, 1e9]]), np.ones(2), None)
+    assert draw(photo, [far], SCHEME).shape == (50, 50, 3)
+    assert (draw(photo, [], SCHEME) == 90).all()
+
+
+def test_strokes_grow_with_the_face():
+    photo = Photo("a", np.full((900, 900, 3), 90, np.uint8))
+    points = np.array([[300.0, 450.0], [600.0, 450.0]])
+    small, large = (Face(Crop(0, 0, side, side, (96, 96)), points, np.ones(2), None) for side in (90, 900))
+    areas = [(draw(photo, [face], SCHEME) == POINT).all(axis=2).sum() for face in (small, large)]
+    assert areas[1] > 20 * areas[0]

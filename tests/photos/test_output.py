@@ -1,0 +1,95 @@
+"""Output: tables, pictures and videos, complete or absent."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from facekp.core.crop import Crop
+from facekp.photos.output import COLUMNS, PredictionWriter
+from facekp.photos.pipeline import Face
+from facekp.photos.reading import Photo
+
+PHOTO = Photo("dir/a b.png", np.full((100, 120, 3), 90, np.uint8))
+
+
+@pytest.fixture
+def face(scheme):
+    points = np.stack([np.linspace(20, 60, 15), np.linspace(30, 70, 15)], axis=1) + 0.12345
+    return Face(Crop(10, 20, 60, 60, (96, 96)), points, np.linspace(0, 1, 15), None)
+
+
+def frame(number, file="clip.mp4"):
+    return Photo(file, PHOTO.image, number, 25.0, 0.5)
+
+
+def rows_of(out):
+    with (out / "points.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_both_tables_hold_every_point_in_pixels_of_the_photo(tmp_path, scheme, face):
+    with PredictionWriter(tmp_path, scheme, pictures=False) as writer:
+        writer.write(PHOTO, [face, face])
+        writer.write(frame(0), [])
+    assert (writer.photos, writer.faces, writer.without) == (2, 2, 1)
+    rows = rows_of(tmp_path)
+    assert list(rows[0]) == COLUMNS
+    assert [row["keypoint"] for row in rows] == [*scheme.names] * 2
+    assert [row["face"] for row in rows] == ["0"] * 15 + ["1"] * 15
+    assert rows[0] == {
+        "file": "dir/a b.png", "frame": "", "face": "0",
+        "left": "9.5", "top": "19.5", "right": "69.5", "bottom": "79.5",
+        "keypoint": scheme.names[0], "x": "20.123", "y": "30.123", "confidence": "0.0", "expected_error": "",
+    }  # fmt: skip
+    photo, empty = json.loads((tmp_path / "points.json").read_text())
+    assert (photo["width"], photo["height"], photo["frame"]) == (120, 100, None)
+    assert photo["faces"][0]["box"] == [9.5, 19.5, 69.5, 79.5]
+    assert photo["faces"][0]["points"][14] == {
+        "keypoint": scheme.names[14], "x": 60.123, "y": 70.123, "confidence": 1.0, "expected_error": None,
+    }  # fmt: skip
+    assert (empty["frame"], empty["faces"]) == (0, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["points.csv", "points.json"]
+
+
+def test_expected_errors_are_written_where_they_are_known(tmp_path, scheme, face):
+    with PredictionWriter(tmp_path, scheme, pictures=False) as writer:
+        writer.write(PHOTO, [Face(face.crop, face.points, face.confidence, np.full(15, 1.2345))])
+    assert {row["expected_error"] for row in rows_of(tmp_path)} == {"1.234"}
+
+
+def test_photos_and_videos_are_drawn_under_portable_names(tmp_path, scheme, face):
+    with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+        writer.write(PHOTO, [face])
+        for number in range(3):
+            writer.write(frame(number), [face])
+        for number in range(2):
+            writer.write(frame(number, "Ä:2.mp4"), [])
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == ["0001_a_b.jpg", "0002_clip.mp4", "0003__2.mp4"]
+    assert cv2.imread(str(tmp_path / "pictures" / pictures[0])).shape == (100, 120, 3)
+    frames = [cv2.VideoCapture(str(tmp_path / "pictures" / name)).get(cv2.CAP_PROP_FRAME_COUNT) for name in pictures]
+    assert frames[1:] == [3, 2]
+
+
+def test_an_error_leaves_the_results_of_the_run_before(tmp_path, scheme, face):
+    def run(fail):
+        with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+            writer.write(frame(0), [face])
+            if fail:
+                raise RuntimeError("broken")
+
+    run(fail=False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RuntimeError, match="broken"):
+        run(fail=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_without_any_photo_the_tables_are_empty_and_valid(tmp_path, scheme):
+    with PredictionWriter(tmp_path, scheme, pictures=True):
+        pass
+    assert json.loads((tmp_path / "points.json").read_text()) == []
+    assert rows_of(tmp_path) == []

@@ -1,0 +1,141 @@
+"""Reading: which files arguments mean, photos of all kinds, videos and the webcam."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from facekp.core.errors import UserError
+from facekp.data.images import UnreadableImage, read_image
+from facekp.photos.reading import FFMPEG_LEVEL, list_files, quiet_opencv, read_photos
+from tests.photos.conftest import colour, write_video
+
+
+def test_every_kind_of_photo_shows_the_same_pixels(tmp_path, faces):
+    grey = faces.images[0]
+    kinds = {
+        "grey.png": Image.fromarray(grey),
+        "colour.png": Image.fromarray(colour(grey)),
+        "palette.gif": Image.fromarray(grey).convert("P"),
+        "alpha.png": Image.fromarray(np.dstack([colour(grey), np.full_like(grey, 255)])),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        "deep.tif": Image.fromarray(grey.astype(np.uint16) * 257),
+        "cmyk.tif": Image.fromarray(colour(grey)).convert("CMYK"),
+        "binary.tif": Image.fromarray(grey.astype(np.float32)),
+    }
+    for name, image in kinds.items():
+        image.save(tmp_path / name)
+        (photo,) = read_photos(str(tmp_path / name))
+        assert photo.image.dtype == np.uint8
+        assert np.abs(photo.image.astype(int) - colour(grey)).max() <= 2, name
+
+
+def test_transparent_pixels_are_grey_and_photos_are_upright(tmp_path, faces):
+    clear = np.zeros((20, 30, 4), np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    (photo,) = read_photos(str(tmp_path / "clear.png"))
+    assert (photo.image == 127).all()
+    assert (photo.grey == 127).all()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    Image.fromarray(np.rot90(faces.images[0][:, :80])).save(tmp_path / "turned.png", exif=exif)
+    (photo,) = read_photos(str(tmp_path / "turned.png"))
+    assert np.array_equal(photo.grey, faces.images[0][:, :80])
+
+
+def test_a_file_that_is_no_photo_says_why(tmp_path, faces):
+    Image.fromarray(faces.images[0]).save(tmp_path / "whole.jpg")
+    half = (tmp_path / "whole.jpg").read_bytes()[:1000]
+    for name, content in (("half.jpg", half), ("text.jpg", b"hello"), ("empty.png", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UnreadableImage):
+            list(read_photos(str(tmp_path / name)))
+    with pytest.raises(UnreadableImage, match=r"96 x 96 pixels; at most 0\.001 million"):
+        read_image(str(tmp_path / "whole.jpg"), most_pixels=1000)
+
+
+def test_files_folders_and_patterns_mean_photos_whatever_their_names(tmp_path, monkeypatch, faces):
+    monkeypatch.chdir(tmp_path)
+    names = ["a=b.png", "[x] *?.png", "Ä ö\n'\".png", "-dash.png", "deep/er/%02d.png", "clip:1.mp4", "out/old.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces.images[0]).save(tmp_path / name, format="png")
+    (tmp_path / "notes.txt").write_text("x")
+    assert set(list_files(["."], exclude=tmp_path / "out")) == set(names) - {"out/old.png"}
+    assert list_files(["[x] *?.png", "a*.png", "webcam"]) == ["[x] *?.png", "a=b.png", "webcam"]
+    assert list_files(["de*"]) == ["deep/er/%02d.png"]
+
+
+def test_an_argument_that_matches_nothing_is_a_mistake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for wrong in ("none.png", "zz*", ""):
+        with pytest.raises(UserError, match="no such file or folder, and as a pattern it matches no file"):
+            list_files([wrong])
+    with pytest.raises(UserError, match="empty: no photo or video in this folder"):
+        list_files(["empty"])
+    with pytest.raises(UserError, match="no photo given; name files"):
+        list_files([])
+
+
+def test_frames_of_a_video_are_counted_and_limited(tmp_path, faces):
+    write_video(tmp_path / "clip:1 %02d.mp4", faces.images[0], 4)
+    frames = list(read_photos(str(tmp_path / "clip:1 %02d.mp4")))
+    assert [photo.frame for photo in frames] == [0, 1, 2, 3]
+    assert [photo.progress for photo in frames] == [0.25, 0.5, 0.75, 1]
+    assert {photo.rate for photo in frames} == {25}
+    assert {photo.file for photo in frames} == {str(tmp_path / "clip:1 %02d.mp4")}
+    few = list(read_photos(str(tmp_path / "clip:1 %02d.mp4"), frames=2))
+    assert [photo.progress for photo in few] == [0.5, 1]
+
+
+def test_the_webcam_is_read_like_a_video_and_may_be_missing(tmp_path, monkeypatch, faces):
+    write_video(tmp_path / "camera.mp4", faces.images[0], 5)
+    opened = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: opened(str(tmp_path / "camera.mp4")))
+    assert [photo.frame for photo in read_photos("webcam", 3)] == [0, 1, 2]
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: opened(str(tmp_path / "none.mp4")))
+    with pytest.raises(UserError, match="webcam: no camera was found"):
+        list(read_photos("webcam"))
+
+
+@pytest.mark.parametrize("given", [None, "16"])
+def test_reading_leaves_the_process_as_it_was(tmp_path, monkeypatch, given):
+    monkeypatch.delenv(FFMPEG_LEVEL, raising=False)
+    if given is not None:
+        monkeypatch.setenv(FFMPEG_LEVEL, given)
+    level = cv2.utils.logging.getLogLevel()
+    with quiet_opencv():
+        assert os.environ[FFMPEG_LEVEL] == (given or "-8")
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+    (tmp_path / "text.mp4").write_bytes(b"hello")
+    with pytest.raises(UnreadableImage):
+        list(read_photos(str(tmp_path / "text.mp4")))
+    assert os.environ.get(FFMPEG_LEVEL) == given
+    assert cv2.utils.logging.getLogLevel() == level
+
+
+def test_a_broken_video_prints_no_lines_of_ffmpeg(tmp_path, faces, capfd):
+    write_video(tmp_path / "whole.mp4", faces.images[0], 20)
+    content = bytearray((tmp_path / "whole.mp4").read_bytes())
+    content[200:2000] = bytes(1800)  # the frames, not the index at the end
+    (tmp_path / "broken.mp4").write_bytes(content)
+    (tmp_path / "half.mp4").write_bytes(content[:1500])
+    for name in ("broken.mp4", "half.mp4"):
+        with contextlib.suppress(UnreadableImage):
+            list(read_photos(str(tmp_path / name)))
+    assert capfd.readouterr().err == ""
+
+
+def test_importing_changes_neither_environment_nor_log_level():
+    code = (
+        "import os, cv2; before = dict(os.environ), cv2.utils.logging.getLogLevel()\n"
+        "import facekp.photos.run, facekp.photos.web_app, facekp.photos.detection_benchmark\n"
+        "assert before == (dict(os.environ), cv2.utils.logging.getLogLevel())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

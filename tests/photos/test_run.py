@@ -1,0 +1,88 @@
+"""A whole run of `predict`: files in, points in pixels of the photos out."""
+
+import csv
+import json
+import logging
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from facekp.core.errors import UserError
+from facekp.photos import run
+from tests.photos.conftest import predict_settings, write_video
+
+
+def settings(out, ckpt, *more):
+    return predict_settings(f"out={out}", f"ckpt={ckpt}", "detector=none", *more)
+
+
+def test_points_are_written_in_pixels_of_the_photo(tmp_path, faces, small_checkpoint, small_predictor):
+    image = faces.images[0].repeat(2, axis=0).repeat(2, axis=1)  # halving it gives the image back
+    Image.fromarray(image).save(tmp_path / "a b.png")
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "refine=false"), [str(tmp_path / "a b.png")])
+    assert (outcome.photos, outcome.faces, outcome.without, outcome.unreadable) == (1, 1, 0, [])
+    points, confidence = small_predictor(faces.images[:1])
+    rows = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))
+    assert [row["keypoint"] for row in rows] == list(faces.keypoints.names)
+    written = np.array([[float(row["x"]), float(row["y"])] for row in rows])
+    assert np.allclose(written, 2 * (points[0] + 0.5) - 0.5, atol=0.02)
+    (entry,) = json.loads((tmp_path / "out" / "points.json").read_text())
+    assert (entry["width"], entry["height"], entry["frame"]) == (192, 192, None)
+    assert entry["faces"][0]["box"] == [-0.5, -0.5, 191.5, 191.5]
+    assert entry["faces"][0]["points"][3]["confidence"] == pytest.approx(confidence[0, 3], abs=1e-3)
+    drawn = cv2.imread(str(tmp_path / "out" / "pictures" / "0001_a_b.jpg"))
+    assert drawn.shape == (192, 192, 3)
+    assert np.ptp(drawn.astype(int), axis=2).max() > 100  # the points are coloured
+
+
+def test_a_video_is_predicted_frame_by_frame_and_drawn_as_a_video(tmp_path, faces, small_checkpoint):
+    write_video(tmp_path / "clip:1 %02d.mp4", faces.images[0], 6)
+    run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "clip:1 %02d.mp4")])
+    entries = json.loads((tmp_path / "out" / "points.json").read_text())
+    assert [entry["frame"] for entry in entries] == list(range(6))
+    (drawn,) = (tmp_path / "out" / "pictures").iterdir()
+    assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    run.predict(settings(tmp_path / "few", small_checkpoint, "frames=2"), [str(tmp_path / "clip:1 %02d.mp4")])
+    assert len(json.loads((tmp_path / "few" / "points.json").read_text())) == 2
+
+
+def test_draw_false_writes_tables_only(tmp_path, faces, small_checkpoint):
+    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+    run.predict(settings(tmp_path / "out", small_checkpoint, "draw=false"), [str(tmp_path / "a.png")])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["points.csv", "points.json"]
+
+
+def test_files_that_cannot_be_read_are_skipped_and_listed(tmp_path, faces, small_checkpoint, capsys):
+    Image.fromarray(faces.images[0]).save(tmp_path / "good.png")
+    (tmp_path / "broken [red].jpg").write_bytes(b"abc")
+    names = [str(tmp_path / "broken [red].jpg"), str(tmp_path / "good.png")]
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint), names)
+    assert (outcome.photos, outcome.unreadable) == (1, names[:1])
+    assert f"facekp: skipped: {names[0]}: is neither a photo nor a video" in capsys.readouterr().err
+
+
+def test_an_interrupt_keeps_the_predictions_so_far(tmp_path, faces, small_checkpoint, monkeypatch, caplog):
+    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+    read = run.read_photos
+
+    def interrupted(name, frames):
+        yield from read(name, frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "read_photos", interrupted)
+    with caplog.at_level(logging.WARNING):
+        outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "batch=1"), [str(tmp_path / "a.png")])
+    assert outcome.photos == 1
+    assert "interrupted; the predictions so far are kept" in caplog.messages
+    assert len(json.loads((tmp_path / "out" / "points.json").read_text())) == 1
+
+
+def test_earlier_output_is_not_read_as_input(tmp_path, faces, small_checkpoint):
+    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+    for _ in range(2):
+        outcome = run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path)])
+    assert outcome.photos == 1
+    with pytest.raises(UserError, match="no photo or video in this folder"):
+        run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "out")])
