@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from facekp.config import command as cli
-from facekp.config.command import plain_values
+from facekp.config.command import add_or_set, plain_values
 from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
@@ -100,7 +100,7 @@ def seed_weights() -> Path:
 def composed(*overrides: str, name: str = "train") -> DictConfig:
     """What Hydra composes of a command line, without Hydra's own part."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
+        return compose(name, overrides=add_or_set(overrides))
 
 
 def config_of(*overrides: str, name: str = "train") -> dict[str, Any]:

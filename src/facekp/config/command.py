@@ -34,7 +34,7 @@ S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
 HELP = ("--help", "-h")
-ADDED_KEY = re.compile(r"(callbacks|logger)\.\w+\.")  # callbacks.NAME._target_=CLASS; Hydra adds keys only with ++
+ADDED_KEY = re.compile(r"\+?(callbacks|logger)\.\w+\.|\+\w+\.")  # callbacks.NAME._target_=CLASS, +trainer.KEY=VALUE
 
 
 class CommandSettings(Settings):
@@ -66,7 +66,7 @@ def run_command(
         if any(argument in HELP for argument in _options(sys.argv[1:])):
             print(help_text(config_name, sys.argv[1:]))
             return
-        sys.argv[1:] = [f"++{word}" if ADDED_KEY.match(word) else word for word in rewrite(sys.argv[1:])]
+        sys.argv[1:] = add_or_set(rewrite(sys.argv[1:]))
         catalog = _load_plugins(config_name, sys.argv[1:], folders)
         _check_choices(catalog, sys.argv[1:])
         OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
@@ -149,6 +149,18 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     settings = [one for one in arguments[:end] if "=" in one or one.startswith("-")]
     plain = [one for one in arguments[:end] if one not in settings]
     return [*plain, *arguments[end + 1 :]], settings
+
+
+def add_or_set(arguments: Sequence[str]) -> list[str]:
+    """Write arguments that may add a key with ``++``: Hydra's ``+`` refuses keys that exist.
+
+    Keys without a dot stay as they are, because ``+experiment=NAME`` adds to the defaults list.
+
+    Example:
+        >>> add_or_set(["+trainer.devices=2", "callbacks.mine._target_=Mine", "+experiment=cpu", "lr=1"])
+        ['++trainer.devices=2', '++callbacks.mine._target_=Mine', '+experiment=cpu', 'lr=1']
+    """
+    return [f"++{text.lstrip('+')}" if ADDED_KEY.match(text) else text for text in arguments]
 
 
 def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
