@@ -1,4 +1,4 @@
-"""`KeypointPredictor`: arrays or tensors in, the same out; what is no crop of grey levels is told."""
+"""`KeypointPredictor`: arrays or tensors in, the same out; what is not a crop of grey levels is refused."""
 
 import subprocess
 import sys
@@ -11,12 +11,7 @@ import facekp
 from facekp import KeypointPredictor
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.ensemble import predict_points
-
-
-@pytest.fixture(scope="module")
-def ckpt(tiny_run):
-    return tiny_run / "checkpoints" / "best.ckpt"
+from facekp.models.ensemble import predict_table
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +19,18 @@ def predictor(ckpt):
     return KeypointPredictor.from_checkpoint(ckpt, batch_size=7)
 
 
-def test_it_answers_as_evaluate_and_submit_do(predictor, ckpt, faces):
-    expected, sure = predict_points([load_checkpoint(ckpt)], faces)
+def test_it_predicts_as_evaluate_and_submit_do(predictor, ckpt, faces):
+    expected, sure, *_ = predict_table([load_checkpoint(ckpt)], faces)
     for source, name in enumerate(predictor.source_names):
-        own = faces.source == source
-        points, confidence = predictor(faces.images[own], source=name)
-        np.testing.assert_allclose(points, expected[own], atol=1e-3)
-        np.testing.assert_allclose(confidence, sure[own], atol=1e-5)
+        rows = faces.source == source
+        points, confidence = predictor(faces.images[rows], source=name)
+        np.testing.assert_allclose(points, expected[rows], atol=1e-3)
+        np.testing.assert_allclose(confidence, sure[rows], atol=1e-5)
     assert predictor.size == (96, 96)
     assert predictor.keypoints == faces.keypoints
 
 
-def test_arrays_and_tensors_of_every_shape_and_type_answer_alike(predictor, faces):
+def test_arrays_and_tensors_of_every_shape_and_type_give_the_same(predictor, faces):
     images = faces.images[:3]
     points, confidence = predictor(images)
     assert points.shape == (3, 15, 2)
@@ -51,7 +46,16 @@ def test_arrays_and_tensors_of_every_shape_and_type_answer_alike(predictor, face
     assert sure.shape == (15,)
     np.testing.assert_allclose(single, points[1], atol=1e-3)
     assert predictor(images[:0])[0].shape == (0, 15, 2)
-    assert predictor.answers(images).expected_error is None  # nobody calibrated it
+    prediction = predictor.predict(images)
+    np.testing.assert_array_equal(prediction.points, points)
+    assert prediction.deviation.shape == (3, 15)
+    assert prediction.expected_error is None  # the checkpoint is not calibrated
+
+
+def test_answers_is_the_deprecated_name_of_predict(predictor, faces):
+    with pytest.warns(DeprecationWarning, match="predict"):
+        former = predictor.answers(faces.images[:2])
+    np.testing.assert_array_equal(former.points, predictor.predict(faces.images[:2]).points)
 
 
 @pytest.mark.parametrize(
@@ -63,16 +67,16 @@ def test_arrays_and_tensors_of_every_shape_and_type_answer_alike(predictor, face
         (np.zeros(96), r"\(96,\)"),
         (np.full((1, 96, 96), np.nan), "NaN"),
         (np.full((1, 96, 96), 256), "16-bit"),
-        (np.full((1, 96, 96), -1), "beyond"),
+        (np.full((1, 96, 96), -1), "outside"),
         (np.full((1, 96, 96), "a"), "numbers"),
     ],
 )
-def test_what_is_no_grey_crop_is_told(predictor, images, message):
+def test_what_is_not_a_grey_crop_is_refused(predictor, images, message):
     with pytest.raises(ValueError, match=message):
         predictor(images)
 
 
-def test_an_unknown_source_is_told_with_the_choices(predictor, ckpt, faces):
+def test_an_unknown_source_is_refused_with_the_choices(predictor, ckpt, faces):
     with pytest.raises(UserError, match="dense, sparse"):
         predictor(faces.images[:1], source="other")
     with pytest.raises(UserError, match="dense, sparse"):
@@ -81,14 +85,14 @@ def test_an_unknown_source_is_told_with_the_choices(predictor, ckpt, faces):
 
 def test_heatmaps_are_those_of_the_source_asked_for(predictor, faces):
     images = torch.from_numpy(faces.images[:2])
-    model = predictor.trained[0].model
+    model = predictor.models[0].model
     with torch.inference_mode():
         every = model.heatmaps(images[:, None])
     torch.testing.assert_close(predictor.heatmaps(images, "sparse"), every[:, model.channels[1]])
     assert predictor.heatmaps(faces.images[0]).shape == (15, 24, 24)
 
 
-def test_several_checkpoints_answer_with_their_mean(ckpt, predictor, faces):
+def test_several_checkpoints_predict_their_mean(ckpt, predictor, faces):
     both = KeypointPredictor.from_checkpoint([ckpt, "shipped"])
     shipped = KeypointPredictor.from_checkpoint()
     mean = (predictor(faces.images[:2])[0] + shipped(faces.images[:2])[0]) / 2
@@ -99,9 +103,17 @@ def test_several_checkpoints_answer_with_their_mean(ckpt, predictor, faces):
         KeypointPredictor.from_checkpoint([])
 
 
+def test_a_decoder_given_replaces_the_checkpoint_s(ckpt, predictor, faces):
+    plain = KeypointPredictor.from_checkpoint(ckpt, decoder={"rule": "argmax"})
+    assert plain.models[0].model.decoder.rule == "argmax"
+    assert (plain(faces.images[:4])[0] != predictor(faces.images[:4])[0]).any()
+    with pytest.raises(UserError, match="did you mean flip"):
+        KeypointPredictor.from_checkpoint(ckpt, decoder={"filp": True})
+
+
 def test_the_shipped_checkpoint_finds_drawn_faces_and_knows_how_well(faces):
     dense = faces.take(np.flatnonzero(faces.mask.all(axis=1))[:8])
-    found = KeypointPredictor.from_checkpoint().answers(dense.images)
+    found = KeypointPredictor.from_checkpoint().predict(dense.images)
     error = np.linalg.norm(found.points - dense.points, axis=-1)
     assert np.median(error) < 4  # it never saw a drawn one; the middle of the image is off by 25 px
     assert found.expected_error.shape == (8, 15)

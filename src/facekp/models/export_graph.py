@@ -53,13 +53,16 @@ class KeypointGraph(nn.Module):
         points, peak = model.codec.decode(heatmaps, model.decoder.rule)  # (N, K, V, 2), (N, K, V)
         points = to_image(points, self.factor, self.offset)
         shown = self._shown(points[:, :, :1])
+        counted = shown[
+            ..., None
+        ]  # the views stay on axis 2 of 4; onnxruntime rounds sums over a last axis differently
         mean_points = mean_over_views(points, (shown & ~points.isnan().any(dim=-1))[..., None], dim=2)
-        confidence = mean_over_views(peak / model.certain_peak, shown, dim=2)
+        confidence = mean_over_views((peak / model.certain_peak)[..., None], counted, dim=2)[..., 0]
         labelled = model.finish(mean_points, confidence, source)
         if calibration is None:
             return labelled, confidence
-        variance = (model.codec.deviation(heatmaps)[..., None] / self.factor)[..., 0] ** 2
-        deviation = mean_over_views(variance, shown & ~variance.isnan(), dim=2).sqrt()
+        variance = (model.codec.deviation(heatmaps)[..., None] / self.factor) ** 2  # (N, K, V, 1)
+        deviation = mean_over_views(variance, counted & ~variance.isnan(), dim=2)[..., 0].sqrt()
         return labelled, confidence, calibration.expected(deviation, source)
 
     def _raw(self, views: Tensor, source: Tensor) -> Tensor:
