@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven over its DevTools protocol: opens a page, clicks as a user, tells what it logs."""
+"""A headless Chromium, controlled over its DevTools protocol: opens pages, clicks, and collects console messages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ import aiohttp
 import pytest
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-PATIENCE = 120  # seconds; a busy machine takes its time
+TIMEOUT = 120  # seconds; long, for busy machines
 
 
 class Browser:
-    """One page. ``complaints``: errors and warnings of its console; ``requests``: addresses it asked for."""
+    """A page of the browser.
+
+    Attributes:
+        complaints: errors and warnings of the page's console.
+        requests: URLs that the page requested.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.loop, self.socket, self.calls = loop, socket, 0
@@ -28,51 +33,55 @@ class Browser:
         self.requests: list[str] = []
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the DevTools protocol, e.g. ``Page.navigate``, and return its result."""
         return self._wait(self._call(method, parameters))
 
     def _wait(self, task: Awaitable[Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(task, PATIENCE))
+        return self.loop.run_until_complete(asyncio.wait_for(task, TIMEOUT))
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self.calls += 1
         await self.socket.send_json({"id": self.calls, "method": method, "params": parameters})
         while True:
-            answer = json.loads((await self.socket.receive()).data)
-            if answer.get("id") == self.calls:
-                assert "error" not in answer, answer
-                return dict(answer["result"])
-            self._note(answer.get("method"), answer.get("params", {}))
+            message = json.loads((await self.socket.receive()).data)
+            if message.get("id") == self.calls:
+                assert "error" not in message, message
+                return dict(message["result"])
+            self._record(message.get("method"), message.get("params", {}))
 
-    def _note(self, event: str | None, told: dict[str, Any]) -> None:
+    def _record(self, event: str | None, details: dict[str, Any]) -> None:
+        """Keep an event of the page if it is an error, a warning or a request."""
         if event == "Runtime.exceptionThrown" or (
-            event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert")
+            event == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert")
         ):
-            self.complaints.append(json.dumps(told))
-        elif event == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(told["entry"]["text"])
+            self.complaints.append(json.dumps(details))
+        elif event == "Log.entryAdded" and details["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(details["entry"]["text"])
         elif event == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(details["request"]["url"])
 
     def open(self, path: Path) -> None:
+        """Open a page of facekp from a file and wait until its script is ready."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.until("document.body && document.body.dataset.ready === 'true'")
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
+        """The value of a JavaScript expression."""
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
 
     def until(self, expression: str) -> None:
-        end = time.monotonic() + PATIENCE
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + TIMEOUT
         while not self.value(expression):
-            assert time.monotonic() < end, f"never came true: {expression}"
+            assert time.monotonic() < end, f"did not become true: {expression}"
             time.sleep(0.1)
 
     def click(self, selector: str, number: int = 0) -> None:
-        """A mouse click in the middle of an element."""
+        """Click in the middle of an element: of those that match the selector, the one with this number."""
         element = f"document.querySelectorAll({json.dumps(selector)})[{number}]"
         self.value(f"{element}.scrollIntoView({{block: 'center', inline: 'center', behavior: 'instant'}})")
         x, y = self.value(
@@ -84,7 +93,11 @@ class Browser:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """An open browser; the test is skipped where there is none. ``folder`` takes its profile."""
+    """A running browser; the test is skipped if none is installed.
+
+    Args:
+        folder: for the browser's profile; deleted at the end.
+    """
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("needs Chromium: apt-get install chromium")
@@ -92,13 +105,13 @@ def chromium(folder: Path) -> Iterator[Browser]:
     process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     loop = asyncio.new_event_loop()
     try:
-        told = folder / "DevToolsActivePort"
-        end = time.monotonic() + PATIENCE
-        while not told.is_file() or len(told.read_text().splitlines()) < 2:
-            assert process.poll() is None, "the browser didn't start"
-            assert time.monotonic() < end, "the browser told no port"
+        port_file = folder / "DevToolsActivePort"
+        end = time.monotonic() + TIMEOUT
+        while not port_file.is_file() or len(port_file.read_text().splitlines()) < 2:
+            assert process.poll() is None, "the browser did not start"
+            assert time.monotonic() < end, "the browser did not write its port"
             time.sleep(0.1)
-        session, socket = loop.run_until_complete(_connect(int(told.read_text().splitlines()[0])))
+        session, socket = loop.run_until_complete(_connect(int(port_file.read_text().splitlines()[0])))
         try:
             yield Browser(loop, socket)
         finally:
@@ -106,15 +119,15 @@ def chromium(folder: Path) -> Iterator[Browser]:
     finally:
         loop.close()
         process.terminate()
-        process.wait(timeout=PATIENCE)
+        process.wait(timeout=TIMEOUT)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _connect(port: int) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
     session = aiohttp.ClientSession()
     while True:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            pages = [one for one in await answer.json() if one["type"] == "page"]
+        async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
+            pages = [target for target in await response.json() if target["type"] == "page"]
         if pages:
             return session, await session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0)
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Drawn faces in photos: files of several sizes, kinds and formats, and the labels that somebody clicked in them."""
+"""Drawn faces in photos: files of several sizes and formats, with their labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 
-DRAWN = {  # points of the scheme below, and what they are called where they are drawn
+DRAWN = {  # names of the points in the scheme below, and in the scheme of the drawn faces
     "left_eye": "left_eye_center",
     "right_eye": "right_eye_center",
     "nose": "nose_tip",
@@ -31,31 +31,32 @@ FIVE = {
 
 
 def five() -> Keypoints:
+    """A scheme with five points."""
     return Keypoints.from_dict(FIVE)
 
 
 def write_photos(folder: Path, count: int, seed: int = 0, boxes: bool = False) -> pd.DataFrame:
-    """Write photos with a face or two each, and labels.csv beside their folder.
+    """Write photos with one or two faces each to ``folder/photos``, and their labels to ``folder/labels.csv``.
 
     Args:
-        folder: photos are in ``photos`` there.
-        count: faces.
-        seed: of everything.
-        boxes: whether the labels have boxes.
+        folder: where to write; created if missing.
+        count: number of faces.
+        seed: random seed.
+        boxes: also write the boxes of the faces into the labels.
 
     Returns:
-        the labels, as they are in the file.
+        the labels, as in the file.
     """
     kaggle = yaml.safe_load((CONF_DIR / "keypoints" / "kaggle15.yaml").read_text())
     scheme = Keypoints.from_dict({**kaggle, "sources": {"dense": None}})
     faces, random = draw_faces(count, seed, scheme), np.random.default_rng(seed)
-    own = [scheme.names.index(name) for name in DRAWN.values()]
+    labelled = [scheme.names.index(name) for name in DRAWN.values()]
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     rows, face = [], 0
     while face < count:
         photo = random.uniform(0, 255, (4, 4, 3)).astype(np.uint8)
-        several = 1 + int(random.random() < 0.2 and face + 1 < count)
-        factors = random.uniform(0.7, 3, several)
+        in_photo = 1 + int(random.random() < 0.2 and face + 1 < count)  # number of faces in this photo
+        factors = random.uniform(0.7, 3, in_photo)
         sides = np.rint(96 * factors).astype(int)
         room = random.integers(1, 80, 2)
         photo = cv2.resize(photo, (int(sides.sum() + room[0]), int(sides.max() + room[1])))
@@ -64,7 +65,7 @@ def write_photos(folder: Path, count: int, seed: int = 0, boxes: bool = False) -
         for side in sides:
             top = int(random.integers(0, photo.shape[0] - side))
             photo[top : top + side, left : left + side] = cv2.resize(faces.images[face], (side, side))[..., None]
-            points = side / 96 * (faces.points[face, own] + 0.5) - 0.5 + (left, top)
+            points = side / 96 * (faces.points[face, labelled] + 0.5) - 0.5 + (left, top)
             labels = dict(zip([f"{n}_{axis}" for n in DRAWN for axis in "xy"], points.ravel().round(2), strict=True))
             box = dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), (left, top, left + side, top + side), strict=True))
             rows.append({"name": name, **labels, **(box if boxes else {})})

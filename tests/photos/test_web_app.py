@@ -1,4 +1,4 @@
-"""The demo page in a real headless Chromium: upload, wait, look at what is drawn; no file is given out."""
+"""The web page in a headless Chromium: upload a photo, see what is drawn; other files are not served."""
 
 import socket
 import time
@@ -7,19 +7,28 @@ import urllib.request
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from facekp.app import serve
+from facekp.core.errors import UserError
+from facekp.core.settings import parse
 from facekp.models.checkpoint import SHIPPED
-from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import WholePhotoDetector
-from facekp.photos.web_app import PhotoHandler
+from facekp.photos.pipeline import find_points
+from facekp.photos.settings import AppSettings
+from facekp.photos.web_app import PhotoHandler, heatmap_pictures, points_table, serve
 from tests.browser import chromium
-from tests.conftest import config_of
+from tests.conftest import REPOSITORY, config_of
+from tests.photos.conftest import as_photos
 
 pytest.importorskip("gradio", reason="needs pip install 'facekp[app]'")
 STATUS = "document.querySelector('#status')?.innerText ?? ''"
+
+
+def app_settings(*overrides):
+    """The settings that a command line of `app` gives."""
+    return parse(AppSettings, config_of(*overrides, name="app"))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +36,7 @@ def address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = serve(config_of(f"port={port}", "detector=none", "max_megabytes=1", name="app"), block=False)
+    page = serve(app_settings(f"port={port}", "detector=none", "max_megabytes=1"), block=False)
     yield f"http://127.0.0.1:{port}/"
     page.close()
 
@@ -42,7 +51,7 @@ def browser(address, tmp_path_factory):
 
 
 def upload(browser, path):
-    """Give a file as a user does, after taking the last one away."""
+    """Upload a file as a user does, after removing the last one."""
     if browser.value("document.querySelector('#photo button[aria-label=Clear]') !== null"):
         browser.value("document.querySelector('#photo button[aria-label=Clear]').click()")
     browser.until("document.querySelector('#photo input[type=file]') !== null")
@@ -51,7 +60,7 @@ def upload(browser, path):
     browser.call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
 
 
-def test_a_photo_is_answered_with_points_heatmaps_and_a_table(browser, address, tmp_path, faces):
+def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, tmp_path, faces):
     Image.fromarray(faces.images[0]).resize((300, 300)).save(tmp_path / "face.png")
     upload(browser, tmp_path / "face.png")
     browser.until(f"({STATUS}).includes('1 face in')")
@@ -68,8 +77,8 @@ def test_a_photo_is_answered_with_points_heatmaps_and_a_table(browser, address, 
     assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
 
 
-def test_a_broken_photo_is_told_and_the_page_goes_on(browser, tmp_path, faces):
-    (tmp_path / "broken.png").write_bytes(b"no image")
+def test_a_broken_photo_is_reported_and_the_next_one_works(browser, tmp_path, faces):
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     upload(browser, tmp_path / "broken.png")
     browser.until(f"({STATUS}).includes('read')")
     Image.fromarray(faces.images[1]).save(tmp_path / "good.png")
@@ -79,7 +88,7 @@ def test_a_broken_photo_is_told_and_the_page_goes_on(browser, tmp_path, faces):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(SHIPPED), "../../../../etc/passwd", __file__])
-def test_no_file_of_the_machine_is_given_out(address, path):
+def test_no_file_of_the_machine_is_served(address, path):
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(f"{address}gradio_api/file={path}")
     assert error.value.code in (403, 404)
@@ -94,8 +103,64 @@ def test_an_upload_beyond_the_limit_is_refused(address):
         urllib.request.urlopen(request)
 
 
-def test_a_photo_of_too_many_pixels_is_refused_before_it_is_unpacked(tmp_path):
+@pytest.fixture
+def handler(small_predictor):
+    return PhotoHandler({"a": small_predictor}, WholePhotoDetector(), refine=True, max_pixels=10**6)
+
+
+def test_a_photo_that_can_t_be_read_says_why_in_the_status_line(tmp_path, handler):
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
-    answerer = PhotoHandler({"a": KeypointPredictor.from_checkpoint("shipped")}, WholePhotoDetector(), True, 10**6)
-    assert "9000 x 9000 pixels; at most 1 million" in answerer(str(tmp_path / "bomb.png"), "a")[-1]
-    assert answerer(None, "a")[-1] == "Give a photo first."
+    assert "9000 x 9000 pixels; at most 1 million" in handler(str(tmp_path / "bomb.png"), "a").status
+    (tmp_path / "text.png").write_bytes(b"hello")
+    assert handler(str(tmp_path / "text.png"), "a").status == "This photo can't be read: the image format is not known."
+    assert handler(None, "a") == (None, [], None, None, "Upload a photo first.")
+
+
+def test_a_photo_without_a_face_is_shown_as_it_is(tmp_path, handler):
+    handler.detector = type("Blind", (), {"margin": 1.0, "find": lambda self, image: []})()
+    Image.new("RGB", (50, 40), (10, 20, 30)).save(tmp_path / "a.png")
+    content = handler(str(tmp_path / "a.png"), "a")
+    assert content.picture.shape == (40, 50, 3)
+    assert content.status.startswith("No face was found")
+    assert (content.heatmaps, content.table, content.csv) == ([], None, None)
+
+
+def test_the_table_and_its_file_hold_the_points(tmp_path, handler, faces, small_predictor):
+    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+    content = handler(str(tmp_path / "a.png"), "a")
+    points = small_predictor.predict(faces.images[:1]).points[0]
+    assert content.table["keypoint"].tolist() == list(faces.keypoints.names)
+    assert content.status.startswith("1 face in")
+    assert pd.read_csv(content.csv).equals(content.table)
+    ((photo, found),) = find_points(as_photos(faces.images[:1]), small_predictor, WholePhotoDetector(), refine=False)
+    table = points_table(found, faces.keypoints.names)
+    assert np.allclose(table[["x", "y"]], points, atol=0.006)
+    assert list(table) == ["face", "keypoint", "x", "y", "confidence"]
+    pictures = heatmap_pictures(photo, found[0], small_predictor)
+    assert [picture.shape for picture, _ in pictures] == [(192, 192, 3)] * 15
+    assert pictures[0][1].startswith("left eye center  ")
+
+
+def test_calibrated_checkpoints_add_expected_errors():
+    calibrated = str(REPOSITORY / "tests" / "fixtures" / "v0_1" / "calibrated.ckpt")
+    handler = PhotoHandler.from_settings(app_settings(f"ckpt={calibrated}"))
+    predictor = handler.predictors["calibrated"]
+    ((_, found),) = find_points(as_photos(np.zeros((1, 96, 96), np.uint8)), predictor, WholePhotoDetector())
+    assert (points_table(found, predictor.keypoints.names)["expected_error"] > 0).all()
+
+
+def test_checkpoints_of_one_name_are_told_apart_by_their_path():
+    runs = REPOSITORY / "tests" / "fixtures" / "v0_1"
+    paths = [f"{runs}/{run}/checkpoints/best.ckpt" for run in ("run", "run_ema")]
+    handler = PhotoHandler.from_settings(app_settings(f"ckpt=[{','.join(paths)},{runs}/calibrated.ckpt]"))
+    assert list(handler.predictors) == [*paths, "calibrated"]
+    assert handler.max_pixels == 40_000_000
+
+
+def test_a_port_in_use_is_a_mistake(small_checkpoint):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port={port}: the page can't be served there"):
+            serve(app_settings(f"port={port}", f"ckpt={small_checkpoint}"), block=False)
