@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types docs bench ladder ablation clean
+.PHONY: help run test lint format types docs lock bench ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -40,6 +40,9 @@ ladder: $(STAMP)  ## the starting system's four published steps; FAST=1: a small
 
 ablation: $(STAMP)  ## docs/accuracy.md: trains all rows of conf/ablation.yaml that are not trained yet, hours on two cores
 	$(BIN)/python -m facekp.ablation
+
+lock: $(STAMP)  ## requirements-cpu.lock, the versions of the Docker image
+	$(BIN)/python tools/lock.py
 
 clean:  ## remove the environment and caches, never outputs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
