@@ -7,7 +7,7 @@ A name comes from one of three places:
 3. a module named by ``plugins=[mymodule]``, which calls the registering decorator.
 
 Settings of an entry are the keyword arguments of the registered function or class. Their annotations give type and
-range, so a plug-in needs no settings class of its own:
+range, so a plug-in does not need a settings class:
 
     >>> from facekp.core.settings import Settings
     >>> class ShapeSettings(Settings):
@@ -53,7 +53,7 @@ class Registry(Generic[T]):
         inputs: how many leading arguments are given by the caller and are no settings; or their names.
         package: package or module of facekp whose modules register the built-in entries; imported at the first use.
         config_group: Hydra group in which a plug-in's name becomes a choice; None: it is named in another way.
-        config: makes the group's values of an entry's own; by default they are the same.
+        config: turns an entry's values into those of its config group; by default they are the same.
     """
 
     def __init__(
@@ -182,9 +182,9 @@ class Registry(Generic[T]):
         return BeforeValidator(validate)
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
-        """The entry's own settings, without those of the base, as keyword arguments."""
-        own = type(settings).model_fields.keys() - self.base.model_fields.keys()
-        return {name: getattr(settings, name) for name in type(settings).model_fields if name in own}
+        """The settings that the entry adds to those of the base, as keyword arguments."""
+        names = [name for name in type(settings).model_fields if name not in self.base.model_fields]
+        return {name: getattr(settings, name) for name in names}
 
     def partial(self, settings: Any) -> Callable[..., Any]:
         """The registered function with its settings filled in."""

@@ -77,7 +77,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read_as_yaml(cls, value: Any, info: ValidationInfo) -> Any:
-        """Make a tuple of a YAML list; refuse 2.0 and true where ``Literal[1, 2]`` stands, which equal 2 and 1."""
+        """Turn YAML lists into tuples; refuse 2.0 and true for ``Literal[1, 2]``, which pydantic takes for 2 and 1."""
         members = _members(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, list) and any(tuple in (member, get_origin(member)) for member in members):
             return tuple(value)
@@ -130,7 +130,7 @@ def first_problem(error: ValidationError, values: Any, prefix: str = "") -> str:
         return f"{list_key}={_shown(list(detail['input']))}: entry {detail['loc'][-1] + 1} is missing"
     if detail["type"] == "missing":
         return f"{key}: is missing; give it as {key}=VALUE"
-    allowed = list(dict.fromkeys(_allowed(other) for place, other in same if place == path))
+    allowed = list(dict.fromkeys(_allowed(other) for position, other in same if position == path))
     text = " or ".join([allowed[0], *(words.removeprefix("must be ") for words in allowed[1:])])
     given = "" if isinstance(detail["input"], Mapping) else f"={_shown(detail['input'])}"
     return f"{key}{given}: {text}" if key else text
@@ -172,6 +172,8 @@ def _shown(value: Any) -> str:
     """A value as the command line would have it; quoted where YAML would read a text as something else."""
     if isinstance(value, (bool, NoneType)):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, tuple):  # made of a YAML list
+        value = list(value)
     text = repr(value) if isinstance(value, str) and _looks_like_another_type(value) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -1,7 +1,7 @@
 """Face detectors: a grey photo comes in, the boxes of its faces go out.
 
 `HaarDetector` is OpenCV's cascade; `WholePhotoDetector` takes every photo for one face. To add a detector, write a
-class and register it:
+class and register it::
 
     from facekp.photos.detectors import FACE_DETECTORS, FaceDetector
 
