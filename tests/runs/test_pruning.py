@@ -12,7 +12,7 @@ from tests.runs.conftest import PRUNE, search_settings
 
 
 def curves(folder, *rmse_by_epoch, prune=PRUNE):
-    """Let trials report, one after the other; returns after how many epochs each ended."""
+    """Let trials report, one after the other; returns after how many epochs each ended. None: epoch not validated."""
     folder.mkdir(exist_ok=True)
     study = open_study(SweepFolder(folder), search_settings(prune=prune))
     ended = []
@@ -20,7 +20,10 @@ def curves(folder, *rmse_by_epoch, prune=PRUNE):
         callback = PruningCallback(study.ask(), prune["percentile"])
         trainer = SimpleNamespace(max_epochs=len(rmse), should_stop=False)
         for trainer.current_epoch, value in enumerate(rmse):
-            trainer.callback_metrics = {"val/rmse": torch.tensor(value)}
+            trainer.callback_metrics = {} if value is None else {"val/rmse": torch.tensor(value)}
+            callback.on_train_epoch_start(trainer, None)
+            if value is not None:
+                callback.on_validation_end(trainer, None)
             callback.on_train_epoch_end(trainer, None)
             if trainer.should_stop:
                 break
@@ -36,6 +39,11 @@ def test_trials_that_fall_behind_end_early(tmp_path):
     assert curves(tmp_path, turning, good) == [3, 3]
     assert curves(tmp_path, [9.0, 5.6, 9.0]) == [2]  # the median of 3, 8, 2 and 3 is 3
     assert curves(tmp_path, [9.0, 2.9, 9.0]) == [3]
+
+
+def test_epochs_without_a_validation_are_not_reported(tmp_path):
+    good, bad = [None, 3.0, None, 2.0], [None, 9.0, None, 9.0]
+    assert curves(tmp_path, good, good, bad) == [4, 4, 2]
 
 
 def test_nothing_is_pruned_without_a_percentile_nor_in_the_last_epoch(tmp_path):

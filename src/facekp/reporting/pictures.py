@@ -153,17 +153,20 @@ def draw_learning_curves(curves: pd.DataFrame, sources: list[str], metrics: dict
     left, right = figure.subplots(1, 2)
     for name, ax in (("train/loss", left), ("val/loss", left), ("val/rmse", right)):
         if name in curves:
-            ax.plot(curves["epoch"] + 1, curves[name], marker="o", markersize=3, label=name)
+            known = curves.dropna(subset=name)  # not every epoch is validated
+            ax.plot(known["epoch"] + 1, known[name], marker="o", markersize=3, label=name)
     for name in (f"val/rmse/{source}" for source in sources):
         if name in curves:
-            right.plot(curves["epoch"] + 1, curves[name], linewidth=1, label=name)
+            known = curves.dropna(subset=name)
+            right.plot(known["epoch"] + 1, known[name], linewidth=1, label=name)
     right.axhline(metrics["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel="RMSE, pixels", yscale="log")
     for set_formatter in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
         set_formatter(ScalarFormatter())
     for ax in (left, right):
-        ax.legend(fontsize=7)
+        if ax.lines:
+            ax.legend(fontsize=7)
         ax.grid(alpha=0.3, which="both")
     return figure
 

@@ -10,13 +10,14 @@ from pytorch_lightning.callbacks import Checkpoint
 from facekp.runs.folder import RunFolder
 from facekp.runs.study import FOLDER, open_study
 from facekp.runs.sweep_folder import SweepFolder
+from facekp.runs.validated_epoch import ValidatedEpoch
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
 
-class PruningCallback(Checkpoint):
-    """Reports a trial's RMSE after every epoch, and stops its training when the study says so.
+class PruningCallback(ValidatedEpoch, Checkpoint):
+    """Reports a trial's RMSE after every validated epoch, and stops its training when the study says so.
 
     A `Checkpoint`, so that Lightning calls it after the callback that writes last.ckpt: no epoch is reported twice.
 
@@ -33,6 +34,8 @@ class PruningCallback(Checkpoint):
         self.message = ""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.validated:
+            return
         rmse, epochs = trainer.callback_metrics["val/rmse"].item(), trainer.current_epoch + 1
         self.trial.report(rmse, epochs)
         if epochs != trainer.max_epochs and self.trial.should_prune():

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from facekp.core.files import atomic
 from facekp.runs.folder import RunFolder
-from facekp.training.callbacks.validated_epoch import ValidatedEpoch
+from facekp.runs.validated_epoch import ValidatedEpoch
 
 
 class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):

@@ -9,7 +9,7 @@ import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
 
 from facekp.runs.folder import RunFolder
-from facekp.training.callbacks.validated_epoch import ValidatedEpoch
+from facekp.runs.validated_epoch import ValidatedEpoch
 
 
 class Curves(ValidatedEpoch):

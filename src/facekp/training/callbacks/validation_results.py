@@ -22,7 +22,7 @@ from facekp.functional.metrics import MetricInput, epoch_metrics
 from facekp.models.scoring import score_predictions
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
-from facekp.training.callbacks.validated_epoch import ValidatedEpoch
+from facekp.runs.validated_epoch import ValidatedEpoch
 
 Batches = list[tuple[Tensor, Tensor, Tensor]]  # row numbers (n,), points (n, K, 2) and confidence (n, K) of each batch
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # the same of all N rows

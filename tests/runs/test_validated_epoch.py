@@ -3,7 +3,7 @@
 from pytorch_lightning import Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 
-from facekp.training.callbacks.validated_epoch import ValidatedEpoch
+from facekp.runs.validated_epoch import ValidatedEpoch
 
 
 class Recorder(ValidatedEpoch):
