@@ -82,10 +82,10 @@ def find_learning_rate(estimator: KeypointEstimator, data: FaceData, settings: T
 
 def _build_trainer(settings: TrainerSettings, data: FaceData, folder: str) -> pl.Trainer:
     """A Trainer with the run's settings that only trains, and writes to a temporary folder."""
-    batches = data.steps_per_epoch
-    limit = settings.limit_train_batches
+    limit, accumulate = settings.limit_train_batches, settings.accumulate_grad_batches
+    batches = data.steps_per_epoch * accumulate
     batches = min(limit, batches) if isinstance(limit, int) else max(int(limit * batches), 1)
-    epochs = math.ceil(STEPS / math.ceil(batches / settings.accumulate_grad_batches)) + 1
+    epochs = math.ceil(STEPS / math.ceil(batches / accumulate)) + 1
     overrides = {"max_epochs": epochs, "min_epochs": None, "check_val_every_n_epoch": epochs + 1, "profiler": None}
     return pl.Trainer(
         **{**settings.arguments(), **overrides},
