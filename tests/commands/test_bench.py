@@ -1,19 +1,16 @@
-"""The bench measures what it says, at its smallest."""
+"""``python -m facekp.bench`` as a user calls it."""
 
-import re
-
-from facekp.reporting.benchmark import bench
-from tests.conftest import config_of
+from tests.conftest import facekp
 
 
-def test_every_line_holds_a_measured_figure_and_the_losses_agree(tmp_path, monkeypatch):
-    monkeypatch.setattr("facekp.reporting.benchmark.RUNS", 4)
-    monkeypatch.setattr("facekp.reporting.benchmark.HELD_OUT", 40)
-    small = ["rounds=1", "steps=1", "threads=1", "row_by_row=10", "model.network.channels=8", "model.network.levels=1"]
-    lines = bench(config_of(f"data.dir={tmp_path}", *small, name="bench"))
-    assert len(lines) == 9
-    figures = [float(re.match(r"[\d.e+-]+", measured).group()) for _, measured, _ in lines]
-    assert all(figure >= 0 for figure in figures)
-    assert figures[1] > 5  # 1000 faces are 9 MB
-    assert figures[0] > 1  # row by row takes longer
-    assert figures[-1] <= 1e-4  # the same loss
+def test_a_mistake_is_one_line(tmp_path):
+    done = facekp("bench", "rounds=0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "facekp: error: rounds=0: must be at least 1"
+
+
+def test_help_names_every_key(tmp_path):
+    done = facekp("bench", "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for key in ("ckpt=shipped", "rounds=5", "steps=4", "threads=2", "row_by_row=400", "plugins=[]"):
+        assert key in done.stdout

@@ -1,5 +1,6 @@
-"""Pooled errors against numpy, in uneven batches and in two processes."""
+"""Metrics against numpy; pooled errors in uneven batches and in two processes; metrics of plug-ins."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,22 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from facekp.functional.metrics import KeypointErrors, mean_face
+from facekp.core.errors import UserError
+from facekp.functional.metrics import (
+    METRICS,
+    Curve,
+    KeypointErrors,
+    MetricInput,
+    all_metrics,
+    compute_figures,
+    epoch_metrics,
+    keys_of,
+    mean_face,
+    metric,
+    metric_of,
+    metrics_shown,
+    trimmed_mean,
+)
 
 
 def labelled(scheme, n=37, seed=0):
@@ -102,3 +118,115 @@ def test_two_processes_with_an_odd_number_of_rows_equal_one(scheme, tmp_path):
     for name in ("rmse", "rmse/dense", "rmse/sparse", "rmse/nose_tip", "nme"):
         assert together[name] == pytest.approx(alone[name], rel=1e-6), name
     np.testing.assert_allclose(together["curve"]["share"], alone["curve"]["share"], atol=1e-6)
+
+
+@pytest.fixture
+def scored(scheme):
+    predicted, truth, source = labelled(scheme)
+    confidence = np.linspace(0, 1, predicted.shape[0] * 15, dtype=np.float32).reshape(-1, 15)
+    return MetricInput(predicted.numpy(), truth.numpy(), source.numpy(), scheme, confidence, floor=0.5)
+
+
+def test_facekp_s_own_metrics_equal_numpy(scored, scheme):
+    figures = compute_figures(scored)
+    error = (scored.points - scored.truth).astype(np.float64)
+    values = np.sort((error**2)[~np.isnan(error)])
+    assert figures["rmse"] == pytest.approx(np.sqrt(np.nanmean(error**2)), rel=1e-6)
+    assert figures["rmse/trimmed"] == pytest.approx(np.sqrt(values[: len(values) - len(values) // 100].mean()))
+    for s, name in enumerate(scheme.source_names):
+        assert figures[f"offset/{name}"] == pytest.approx(-np.nanmedian(error[scored.source == s, :, 0]), abs=6e-4)
+    assert figures["below_floor"] == pytest.approx((scored.confidence[scored.labelled] < 0.5).mean(), abs=6e-5)
+    parts = [*scheme.source_names, *scheme.names]
+    assert list(figures) == [
+        "rmse",
+        *(f"rmse/{part}" for part in parts),
+        "nme",
+        "labelled_values",
+        "curve",
+        "rmse/trimmed",
+        *(f"offset/{name}" for name in scheme.source_names),
+        "below_floor",
+    ]
+
+
+def test_a_baseline_has_no_metric_of_the_confidence(scored):
+    assert set(compute_figures(scored)) - set(compute_figures(replace(scored, confidence=None))) == {"below_floor"}
+
+
+def test_without_labels_only_their_number_and_the_curve_are_left(scored):
+    nothing = replace(scored, truth=np.full_like(scored.truth, np.nan), confidence=None)
+    assert set(compute_figures(nothing)) == {"labelled_values", "curve"}
+
+
+def test_the_worst_hundredth_is_trimmed():
+    assert trimmed_mean(np.append(np.ones(99), 1000)) == 1
+    assert trimmed_mean(np.append(np.ones(98), 1000)) > 1  # 99 values are no full hundred
+
+
+def test_a_key_belongs_to_the_longest_matching_metric():
+    assert metric_of("rmse/trimmed") is METRICS["rmse/trimmed"]
+    assert metric_of("rmse/nose_tip") is METRICS["rmse"]
+    assert metric_of("rmsex") is None
+    assert keys_of(METRICS["rmse"], ["minutes", "rmse/trimmed", "rmse", "rmse/dense"]) == ["rmse", "rmse/dense"]
+
+
+def test_titles_and_decimals():
+    assert METRICS["rmse"].title("rmse/nose_tip") == "RMSE nose tip, px"
+    assert METRICS["rmse"].title("rmse/nose_tip", unit=False) == "RMSE nose tip"
+    assert METRICS["nme"].title("nme") == "NME"
+    assert (METRICS["nme"].text(0.12345), METRICS["nme"].text(None)) == ("0.1235", "")
+
+
+@contextmanager
+def declared(name, compute, **details):
+    """A metric of a plug-in, while the context lasts."""
+    try:
+        yield metric(name, label="of a plug-in", **details)(compute)
+    finally:
+        METRICS.entries.pop(name, None)
+
+
+def test_a_metric_is_computed_and_shown_where_it_says(scored):
+    with declared("far", lambda scored: np.float32((scored.distance > 3).mean()), shown=("epoch", "sweep")) as far:
+        assert compute_figures(scored)["far"] == pytest.approx((scored.distance > 3).mean())
+        assert type(compute_figures(scored)["far"]) is float  # JSON knows no numpy
+        assert epoch_metrics() == [far]
+        assert far in metrics_shown("sweep")
+        assert far not in metrics_shown("console")
+    assert epoch_metrics() == []
+    assert "far" not in METRICS
+    assert all(found.name in METRICS for found in all_metrics())
+
+
+def test_parts_and_curves_and_missing_values(scored):
+    with declared("parts", lambda _: {"": 1, "a": 2.5, "b": np.nan}):
+        assert {key: value for key, value in compute_figures(scored).items() if key.startswith("parts")} == {
+            "parts": 1,
+            "parts/a": 2.5,
+        }
+    with declared("line", lambda _: Curve(x=[0.0, 1.0], y=[1.0, 0.5])):
+        assert compute_figures(scored)["line"] == {"x": [0.0, 1.0], "y": [1.0, 0.5]}
+
+
+def test_a_metric_that_fails_is_named(scored):
+    def broken(_):
+        raise ZeroDivisionError("by zero")
+
+    with declared("broken", broken), pytest.raises(UserError, match=r"metric 'broken' .*ZeroDivisionError: by zero"):
+        compute_figures(scored)
+    with (
+        declared("text", lambda _: "3"),
+        pytest.raises(UserError, match=r"metric .text. .*returned str;"),
+    ):
+        compute_figures(scored)
+
+
+@pytest.mark.parametrize("name", ["mean_face", "minutes/a", "two words", "a//b", ""])
+def test_names_that_metrics_json_can_not_hold_are_refused(name):
+    with pytest.raises(UserError, match="not a valid name"):
+        metric(name, label="a")
+
+
+def test_a_name_can_not_be_taken_twice():
+    with pytest.raises(UserError, match=r"'rmse'.*has it already"):
+        metric("rmse", label="mine")(lambda _: 0.0)

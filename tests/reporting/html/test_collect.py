@@ -1,7 +1,8 @@
-"""Runs are found, read, named by what differs, grouped; what can't be read is told and stops nothing."""
+"""Runs are found, read, named by the settings that differ, and grouped; unreadable folders are skipped and logged."""
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,19 +10,19 @@ import pytest
 import yaml
 
 from facekp.core.errors import UserError
-from facekp.reporting.benchmark import leave_runs
+from facekp.reporting.benchmark import write_example_runs
 from facekp.reporting.html.collect import differing, group_runs, read_runs, short_names
-from tests.conftest import config_of
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 @pytest.fixture
-def root(tmp_path, faces):
-    base = config_of("data=synthetic", "data.rows=80", "data.seed=1")
-    leave_runs(tmp_path / "runs", 6, faces, base)
+def root(tmp_path, faces, example_config):
+    write_example_runs(tmp_path / "runs", 6, faces, example_config)
     return tmp_path / "runs"
 
 
-def test_runs_are_found_at_any_depth_once_and_best_first(root, tmp_path):
+def test_runs_are_found_at_any_depth_once_and_best_first(root):
     (root / "sweep" / "deep").mkdir(parents=True)
     shutil.move(root / "run005", root / "sweep" / "deep" / "lr-1,a b=<i>")
     inner = root / "run000" / "wandb" / "offline-run" / "files"  # another program's config.yaml inside a run
@@ -29,25 +30,25 @@ def test_runs_are_found_at_any_depth_once_and_best_first(root, tmp_path):
     (inner / "config.yaml").write_text("wandb: 1\n")
     (root / ".hydra").mkdir()
     (root / ".hydra" / "config.yaml").write_text("lr: 1\n")
-    runs, left_out = read_runs([root, root / "run000", root / "sweep"])
-    assert not left_out
+    runs, skipped = read_runs([root, root / "run000", root / "sweep"])
+    assert not skipped
     assert {run.name for run in runs} == {"run000", "run001", "run002", "run003", "run004", "sweep/deep/lr-1,a b=<i>"}
-    scores = [run.figures["rmse"] for run in runs]
+    scores = [run.metrics["rmse"] for run in runs]
     assert scores == sorted(scores)
-    (one,), _ = read_runs([root / "run003"])
-    assert one.name == "run003"
-    assert len(one.curve) == 30
+    (run,), _ = read_runs([root / "run003"])
+    assert run.name == "run003"
+    assert len(run.curves) == 30
 
 
-def test_squared_errors_of_an_image_give_the_run_s_own_rmse(root):
+def test_squared_errors_by_image_give_the_rmse_of_the_run(root):
     runs, _ = read_runs([root])
     for run in runs:
         pooled = np.sqrt(run.images["squared"].sum() / run.images["values"].sum())
-        assert pooled == pytest.approx(run.figures["rmse"], rel=1e-5)
-        assert run.images["values"].sum() == run.figures["labelled_values"]
+        assert pooled == pytest.approx(run.metrics["rmse"], rel=1e-5)
+        assert run.images["values"].sum() == run.metrics["labelled_values"]
 
 
-def test_broken_and_unfinished_folders_are_told_and_left_out(root, caplog):
+def test_broken_and_unfinished_folders_are_logged_and_skipped(root, caplog):
     (root / "run000" / "metrics.json").unlink()
     (root / "run001" / "metrics.json").write_text('{"rmse": 1.5')
     (root / "run001" / "status.json").write_text("{}")
@@ -55,16 +56,16 @@ def test_broken_and_unfinished_folders_are_told_and_left_out(root, caplog):
     (root / "run003" / "metrics.json").unlink()
     failed = {"status": "failed", "message": "loss is NaN", "differs": {}}
     (root / "run003" / "status.json").write_text(json.dumps(failed))
-    figures = json.loads((root / "run004" / "metrics.json").read_text())
-    (root / "run004" / "metrics.json").write_text(json.dumps({**figures, "finished": False}))
+    metrics = json.loads((root / "run004" / "metrics.json").read_text())
+    (root / "run004" / "metrics.json").write_text(json.dumps({**metrics, "finished": False}))
     (root / "run005" / "predictions.csv").write_text("row,so")
     (root / "run005" / "metrics.csv").write_bytes(b"\xff\xfe\x00")
     shutil.copytree(root / "run004", root / "scored")
     (root / "scored" / "config.yaml").unlink()
     (root / "refused").mkdir()
     (root / "refused" / "status.json").write_text(json.dumps({**failed, "message": "lr=fast: must be a number"}))
-    runs, left_out = read_runs([root])
-    reasons = {one.name: one.reason for one in left_out}
+    runs, skipped = read_runs([root])
+    reasons = {run.name: run.reason for run in skipped}
     assert set(reasons) == {"run000", "run001", "run002", "run003", "scored", "refused"}
     assert "unfinished" in reasons["run000"]
     assert "metrics.json" in reasons["run001"]
@@ -74,12 +75,12 @@ def test_broken_and_unfinished_folders_are_told_and_left_out(root, caplog):
     assert {run.name: run.finished for run in runs} == {"run004": False, "run005": True}
     bare = next(run for run in runs if run.name == "run005")
     assert bare.images.empty
-    assert bare.curve.empty
+    assert bare.curves.empty
     for name in ("run000", "run001", "run002", "run003", "run004", "run005", "scored"):
         assert name in caplog.text
 
 
-def test_no_run_is_a_mistake_that_names_the_place(tmp_path):
+def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         read_runs([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="no run"):
@@ -90,7 +91,18 @@ def test_no_run_is_a_mistake_that_names_the_place(tmp_path):
         read_runs([tmp_path])
 
 
-def test_what_differs_is_named_shortly_and_a_missing_key_differs():
+def test_runs_of_version_0_1_0_differ_only_in_what_they_were_run_with():
+    runs, skipped = read_runs([FIXTURES / "v0_1"])
+    assert not skipped
+    assert sorted(run.name for run in runs) == ["run", "run_ema", "run_older"]
+    by_name = {run.name: run for run in runs}
+    assert all(run.predictions["error"].notna().all() and len(run.curves) == 1 for run in runs)
+    assert differing([by_name["run"].compared, by_name["run_ema"].compared]) == ["callbacks.ema"]
+    differ = differing([by_name["run"].compared, by_name["run_older"].compared])
+    assert all(key.split(".")[0] in ("lr", "optimizer", "scheduler", "data") for key in differ), differ
+
+
+def test_differing_keys_get_short_names_and_a_missing_key_differs():
     configs = [{"lr": 1, "optimizer.name": "sgd", "a.scale": 1, "b.scale": 2, "same": [1]}]
     configs.append({"lr": 1.0, "optimizer.name": "adam", "a.scale": 2, "b.scale": 1, "same": [1], "new": None})
     keys = differing(configs)
@@ -98,7 +110,7 @@ def test_what_differs_is_named_shortly_and_a_missing_key_differs():
     assert list(short_names(keys).values()) == ["optimizer", "a.scale", "b.scale", "new"]
 
 
-def test_runs_that_differ_in_seed_or_fold_only_are_a_group(root):
+def test_runs_that_differ_only_in_seed_or_fold_are_a_group(root):
     runs, _ = read_runs([root])
     groups = group_runs(runs)
     assert sorted(len(group.runs) for group in groups) == [3, 3]

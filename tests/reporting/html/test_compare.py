@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facekp.reporting.html.compare import differences, intervals, draw_resamples
+from facekp.reporting.html.compare import differences, draw_resamples, intervals
 
 
 def unit(squared, first=0, labels=0.0):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from facekp.functional.metrics import MAIN, Metric, keys_of, metrics_shown
 from facekp.models.calibration import GOAL
@@ -23,7 +24,7 @@ COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#bf8700", "#8250df", "#0b7a75", "#c
 DASHES = ("solid", "dash", "dot")  # once all colours are used
 GREY = "#8c959f"
 SHOWN = 8  # traces that are visible at first; a click in the legend shows the others
-LONGEST = 600  # points of a learning curve; longer ones are thinned out evenly
+LONGEST = 600  # epochs that a learning curve shows; longer ones are thinned out evenly
 NEAR = 8.0  # pixels at which the axis of the cumulative error ends
 EPOCHS, MINUTES = "epochs", "minutes of training"
 MAIN_CURVE = "validation RMSE, px"
@@ -124,7 +125,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     drawn = [(rank, run) for rank, run in enumerate(runs) if "val/rmse" in run.curves and len(run.curves)]
     if not drawn:
         return None
-    tables = [run.curves.iloc[:: -(-len(run.curves) // LONGEST)] for _, run in drawn]
+    tables = [_thinned(run.curves) for _, run in drawn]
     x = {EPOCHS: [numbers(table["epoch"] + 1) for table in tables]}
     if any("minutes" in table for table in tables):
         x[MINUTES] = [_column(table, "minutes") for table in tables]
@@ -150,6 +151,11 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     return {"data": data, "layout": look, "choices": {"x": x, "y": y}}
 
 
+def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """At most `LONGEST` rows, spread evenly, the first and the last among them."""
+    return curves.iloc[np.linspace(0, len(curves) - 1, min(len(curves), LONGEST)).round().astype(int)]
+
+
 def _curve_titles(runs: Sequence[Run]) -> dict[str, str]:
     """Columns of metrics.csv that can be chosen, and the titles of their axes: RMSE, losses, sources, other metrics."""
     sources = dict.fromkeys(source for run in runs for source in run.config["keypoints"].get("sources") or {})
@@ -163,7 +169,7 @@ def _curve_titles(runs: Sequence[Run]) -> dict[str, str]:
     return titles
 
 
-def _column(table: Any, key: str) -> list[float | None]:
+def _column(table: pd.DataFrame, key: str) -> list[float | None]:
     return numbers(table[key]) if key in table else []
 
 

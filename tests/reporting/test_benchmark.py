@@ -1,0 +1,55 @@
+"""The benchmark, at its smallest, measures everything that it names."""
+
+import re
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.core.settings import parse
+from facekp.reporting.bench_settings import BenchSettings
+from facekp.reporting.benchmark import Measurement, bench, benchmark_table, write_example_runs
+from facekp.reporting.html.collect import read_runs
+from tests.conftest import config_of
+
+
+def bench_settings(*overrides):
+    return parse(BenchSettings, config_of(*overrides, name="bench"))
+
+
+def test_every_line_holds_a_measured_figure_and_the_losses_agree(tmp_path, monkeypatch):
+    monkeypatch.setattr("facekp.reporting.benchmark.RUNS", 4)
+    monkeypatch.setattr("facekp.reporting.benchmark.HELD_OUT", 40)
+    small = ["rounds=1", "steps=1", "threads=1", "row_by_row=10", "model.network.channels=8", "model.network.levels=1"]
+    lines = bench(bench_settings(f"data.dir={tmp_path}", *small))
+    assert len(lines) == 9
+    figures = [float(re.match(r"[\d.e+-]+", line.measured).group()) for line in lines]
+    assert all(figure >= 0 for figure in figures)
+    assert figures[1] > 5  # 1000 faces are 9 MB
+    assert figures[0] > 1  # row by row takes longer
+    assert figures[-1] <= 1e-4  # the same loss
+
+
+def test_a_table_shows_each_measurement():
+    table = benchmark_table([Measurement("reading", "2.0 s", "at most 3 s")], threads=2)
+    assert table.title == "medians, 2 threads"
+    assert [column._cells for column in table.columns] == [["reading"], ["2.0 s"], ["at most 3 s"]]
+
+
+def test_example_runs_are_runs_that_improve_every_third(tmp_path, faces, example_config):
+    write_example_runs(tmp_path, 4, faces, example_config)
+    runs, skipped = read_runs([tmp_path])
+    assert not skipped
+    assert runs[0].name == "run003"
+    assert [(run.compared["lr"], run.compared["seed"]) for run in sorted(runs, key=lambda run: run.name)] == [
+        (0.001, 0),
+        (0.001, 1),
+        (0.001, 2),
+        (0.002, 0),
+    ]
+
+
+def test_settings_are_checked():
+    with pytest.raises(UserError, match="rounds=0: must be at least 1"):
+        bench_settings("rounds=0")
+    assert bench_settings("ckpt=[a.ckpt,b.onnx]").checkpoints == ["a.ckpt", "b.onnx"]
+    assert bench_settings().checkpoints == ["shipped"]

@@ -1,0 +1,94 @@
+"""Pictures of a run are drawn without a display, and show what they are given."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facekp.core.settings import parse
+from facekp.functional.metrics import METRICS
+from facekp.models.keypoint_model import KeypointModel
+from facekp.models.scoring import score_predictions
+from facekp.models.settings import DecoderSettings, ModelSettings
+from facekp.reporting.pictures import (
+    draw_faces,
+    draw_learning_curves,
+    draw_metric_curve,
+    draw_reliability,
+    draw_run,
+    pixels,
+    spread_out,
+)
+from facekp.runs.folder import RunFolder
+from tests.conftest import config_of
+
+
+@pytest.fixture(scope="module")
+def model(scheme):
+    config = config_of("model.network.channels=8", "model.network.levels=1")
+    settings, decoder = parse(ModelSettings, config["model"]), parse(DecoderSettings, config["decoder"])
+    return KeypointModel(scheme, (96, 96), settings, "softmax", decoder)
+
+
+@pytest.fixture(scope="module")
+def predicted(faces):
+    points = np.nan_to_num(faces.points) + 1
+    return points, score_predictions(points, np.ones(points.shape[:2]), faces, faces, 0.0)
+
+
+def test_a_run_gets_all_pictures(tmp_path, model, faces, predicted):
+    points, metrics = predicted
+    folder = RunFolder(tmp_path)
+    folder.write_curves(pd.DataFrame({"epoch": [0, 1], "val/rmse": [3.0, 2.0], "train/loss": [2.0, 1.0]}))
+    draw_run(folder, model, faces, points, metrics, faces=4)
+    names = {path.name for path in folder.pictures.iterdir()}
+    assert names == {"faces.png", "heatmaps.png", "error_curve.png", "curves.png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.pictures.iterdir())
+
+
+def test_no_faces_means_no_pictures(tmp_path, model, faces, predicted):
+    draw_run(RunFolder(tmp_path), model, faces, *predicted, faces=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_faces_show_labels_and_predictions(faces):
+    rows = faces.take(np.arange(3))
+    image = pixels(draw_faces(rows, np.nan_to_num(rows.points)))
+    red = (image[..., 0] > 200) & (image[..., 1] < 100) & (image[..., 2] < 100)
+    green = (image[..., 1] > 150) & (image[..., 0] < 80)
+    assert image.dtype == np.uint8
+    assert red.any()
+    assert green.any()
+
+
+def test_rows_are_spread_over_table_and_sources():
+    source = np.array([0] * 10 + [1] * 2)
+    assert spread_out(source, 6).tolist() == [0, 4, 9, 10, 11]
+    assert spread_out(source, 1).tolist() == [0]
+
+
+def test_curves_hold_the_values_of_the_metrics(predicted):
+    _, metrics = predicted
+    (axes,) = draw_metric_curve(METRICS["curve"], metrics).axes
+    network, baseline = axes.lines
+    assert list(network.get_ydata()) == metrics["curve"]["share"]
+    assert list(baseline.get_ydata()) == metrics["mean_face"]["curve"]["share"]
+    curves = pd.DataFrame({"epoch": [0, 1], "val/rmse": [3.0, 2.0], "val/rmse/dense": [4.0, 3.0]})
+    _, right = draw_learning_curves(curves, ["dense", "sparse"], metrics).axes
+    assert [line.get_label() for line in right.lines] == ["val/rmse", "val/rmse/dense", "mean face"]
+
+
+def test_reliability_is_drawn_in_its_band():
+    (axes,) = draw_reliability({"points": 90, "expected": [1, 2], "measured": [1.1, 1.5]}).axes
+    assert list(axes.lines[1].get_ydata()) == [1.1, 1.5]
+    assert "90 points" in axes.lines[1].get_label()
+
+
+def test_importing_the_module_leaves_matplotlib_s_backend_alone():
+    code = (
+        "import matplotlib; before = matplotlib.rcParams._get_backend_or_none();"
+        "import facekp.reporting.pictures; assert matplotlib.rcParams._get_backend_or_none() == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
