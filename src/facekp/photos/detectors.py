@@ -182,7 +182,12 @@ class HaarDetector(FaceDetector):
 
 @FACE_DETECTORS.register("none")
 class WholePhotoDetector(FaceDetector):
-    """No search: every photo is one face that is already cropped."""
+    """No search: every photo is one face that is already cropped.
+
+    Example:
+        >>> WholePhotoDetector().find(np.zeros((40, 60), dtype=np.uint8)).tolist()
+        [[-0.5, -0.5, 59.5, 39.5]]
+    """
 
     margin = 1.0
 

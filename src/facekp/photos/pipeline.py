@@ -71,6 +71,14 @@ def find_points(
 
     Raises:
         UserError: the detector does not return boxes.
+
+    Example:
+        >>> from facekp.photos.detectors import WholePhotoDetector
+        >>> photo = Photo("face.png", np.full((200, 200, 3), 90, dtype=np.uint8))
+        >>> predictor = KeypointPredictor.from_checkpoint("shipped")
+        >>> [(photo, faces)] = find_points([photo], predictor, WholePhotoDetector())
+        >>> faces[0].points.shape, faces[0].confidence.shape
+        ((15, 2), (15,))
     """
     waiting: list[_Waiting] = []
     for photo in photos:
