@@ -92,7 +92,7 @@ def face(
     }
 
 
-def mark(name: str, ring: Sequence[float] | None, dot: Sequence[float] | None) -> dict[str, Any]:
+def mark(name: str, ring: Sequence[Any] | np.ndarray | None, dot: Sequence[Any] | np.ndarray | None) -> dict[str, Any]:
     """A point as the page draws it: a ring, a dot, or both and a line between them.
 
     Args:

@@ -161,7 +161,7 @@ def _curve_titles(runs: Sequence[Run]) -> dict[str, str]:
     sources = dict.fromkeys(source for run in runs for source in run.config["keypoints"].get("sources") or {})
     titles = {"val/rmse": MAIN_CURVE, "train/loss": "training loss", "val/loss": "validation loss"}
     titles |= {f"val/rmse/{source}": f"validation RMSE, {source}, px" for source in sources}
-    columns = list(dict.fromkeys(column for run in runs for column in run.curves))
+    columns = list(dict.fromkeys(str(column) for run in runs for column in run.curves))
     for metric in metrics_shown("epoch"):
         if metric.name != MAIN:
             keys = keys_of(metric, (column.removeprefix("val/") for column in columns if column.startswith("val/")))
