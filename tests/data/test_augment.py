@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates
 
-from facekp.config.rules import check
 from facekp.core.errors import UserError
+from facekp.core.settings import parse
 from facekp.data.augment import Augmentation
 from facekp.functional.warp import warp
 
@@ -29,12 +29,12 @@ PARTS = (
     "noise",
     "erase",
 )
-OFF = dict.fromkeys(PARTS, 0.0)
+OFF = {**dict.fromkeys(PARTS, 0.0), "transforms": []}
 MOVES = {**OFF, "flip": 0.5, "rotate": 30.0, "scale": 0.2, "stretch": 0.2, "shear": 0.1, "shift": 8.0}
 
 
 def blobs(points: torch.Tensor) -> torch.Tensor:
-    """One bright Gaussian (standard deviation 3 px) an image, drawn straight from its formula."""
+    """One bright Gaussian (standard deviation 3 px) per image, drawn from its formula."""
     y, x = np.mgrid[:96, :96]
     px, py = points[:, 0, 0].numpy()[:, None, None], points[:, 0, 1].numpy()[:, None, None]
     return torch.from_numpy(200 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 18)).float().unsqueeze(1)
@@ -53,18 +53,18 @@ def test_points_move_with_pixels(seed, x, y):
     assert centroid(images[0, 0].numpy()) == pytest.approx(moved[0, 0].tolist(), abs=0.05)
 
 
-def places(n: int) -> torch.Tensor:
-    """Images (n, 2, 96, 96) whose two greys are the pixel's own x and y: warped, they say where a pixel comes from."""
+def coordinates(n: int) -> torch.Tensor:
+    """Images (n, 2, 96, 96) whose two greys are the pixel's x and y: warped, they show where a pixel comes from."""
     y, x = np.mgrid[:96, :96].astype(np.float32)
     return torch.from_numpy(np.stack([x, y])).repeat(n, 1, 1, 1)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 5))
-def test_what_is_shown_where_a_point_went_is_what_was_there(seed, elastic):
+def test_a_moved_point_shows_the_pixel_that_it_came_from(seed, elastic):
     points = torch.cartesian_prod(torch.linspace(6, 89, 15), torch.linspace(6, 89, 15))[None]
     shake = Augmentation(**{**MOVES, "elastic": elastic})
-    images, moved = shake(places(1), points, torch.arange(225), torch.Generator().manual_seed(seed))
+    images, moved = shake(coordinates(1), points, torch.arange(225), torch.Generator().manual_seed(seed))
     seen = (moved[0] <= 95).all(dim=-1)  # a label may lie beyond the last pixel's centre, where no pixel is
     assert seen.sum() > 100
     at = moved[0, seen].flip(-1).T.numpy()
@@ -74,24 +74,25 @@ def test_what_is_shown_where_a_point_went_is_what_was_there(seed, elastic):
 
 def test_an_elastic_field_is_the_cubic_spline_of_its_knots():
     field = 3 * torch.randn(1, 2, 7, 7, generator=torch.Generator().manual_seed(0))
-    images, _ = warp(places(1), torch.zeros(1, 0, 2), torch.eye(2, 3)[None], field)
+    images, _ = warp(coordinates(1), torch.zeros(1, 0, 2), torch.eye(2, 3)[None], field)
     ticks, pixels = 24.0 * np.arange(-3, 8), np.arange(96)
-    for shown, still, knots in zip(images[0].numpy(), places(1)[0].numpy(), field[0].double().numpy(), strict=True):
+    before = coordinates(1)[0].numpy()
+    for shown, still, knots in zip(images[0].numpy(), before, field[0].double().numpy(), strict=True):
         down = BSpline(ticks, knots, 3)(pixels)  # (96, 7): the columns of knots at every row of pixels
         across = BSpline(ticks, down.T, 3)(pixels).T
         np.testing.assert_allclose(shown, (still + across).clip(0, 95), atol=1e-3)
 
 
 def test_the_strongest_elastic_field_allowed_does_not_fold():
-    with pytest.raises(UserError, match=r"augment\.elastic=5\.1: must be a number from 0 to 5"):
-        check({"augment": {"elastic": 5.1}})
+    with pytest.raises(UserError, match=r"augment\.elastic=5\.1: must be at most 5"):
+        parse(Augmentation, {**OFF, "elastic": 5.1}, "augment")
     signs = torch.randint(0, 2, (64, 2, 7, 7), generator=torch.Generator().manual_seed(0))
-    images, _ = warp(places(64), torch.zeros(64, 0, 2), torch.eye(2, 3).expand(64, 2, 3), 5.0 * (2 * signs - 1))
+    images, _ = warp(coordinates(64), torch.zeros(64, 0, 2), torch.eye(2, 3).expand(64, 2, 3), 5.0 * (2 * signs - 1))
     down, across = np.gradient(images[:, :, 6:-6, 6:-6].numpy(), axis=(-2, -1))  # nothing there is from outside
     assert (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]).min() > 0.3
 
 
-def test_an_elastic_field_bends_every_face_in_its_own_way_and_no_further_than_it_says(faces, scheme):
+def test_an_elastic_field_bends_every_face_differently_and_within_its_limit(faces, scheme):
     images, points = torch.from_numpy(faces.images[:16]).unsqueeze(1).float(), torch.from_numpy(faces.points[:16])
     order = torch.from_numpy(scheme.flip_order())
     _, moved = Augmentation(**{**OFF, "elastic": 4.0})(images, points, order, torch.Generator().manual_seed(0))
@@ -150,11 +151,35 @@ def test_the_same_generator_state_draws_the_same_and_global_state_is_left_alone(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [({"flip": -1}, "augment.flip: -1"), ({"spin": 1}, "augment.spin"), ({"rotate": "x"}, "'x'")]
+    ("change", "message"),
+    [
+        ({"flip": -1}, "augment.flip=-1: must be at least 0"),
+        ({"scale": 0.95}, "augment.scale=0.95: must be at most 0.9"),
+        ({"contrast": 1.5}, "augment.contrast=1.5: must be at most 1"),
+        ({"spin": 1}, "augment.spin: unknown key"),
+        ({"rotate": "x"}, "augment.rotate=x: must be a number"),
+        ({"noise": float("nan")}, "augment.noise=nan: must be a finite number"),
+        ({"transforms": [{"name": "kornja"}]}, "there is no transform 'kornja'; choose one of albumentations, kornia"),
+    ],
 )
-def test_a_bad_setting_is_named(change, told):
-    with pytest.raises(UserError, match=told):
-        Augmentation.from_dict({**OFF, **change})
+def test_an_invalid_setting_is_named(change, message):
+    with pytest.raises(UserError, match=message):
+        parse(Augmentation, {**OFF, **change}, "augment")
+
+
+def test_every_setting_is_required():
+    settings = dict(OFF)
+    del settings["gamma"]
+    with pytest.raises(UserError, match=r"augment\.gamma: is missing"):
+        parse(Augmentation, settings, "augment")
+
+
+def test_points_move_alike_without_the_images(faces, scheme):
+    images, points = torch.from_numpy(faces.images[:16, None]).float(), torch.from_numpy(faces.points[:16])
+    order, shake = torch.from_numpy(scheme.flip_order()), Augmentation(**{**MOVES, "elastic": 2.0, "wild": 0.5})
+    _, expected = shake(images, points, order, torch.Generator().manual_seed(3))
+    movement = shake.draw_movement(points, (96, 96), torch.Generator().manual_seed(3))
+    assert torch.equal(shake.move_points(points, (96, 96), order, movement).nan_to_num(), expected.nan_to_num())
 
 
 def degraded(faces, **parts):
@@ -181,14 +206,14 @@ def test_blur_equals_scipy_s_and_spares_the_rest(faces):
     assert 0 < spared.sum() < 16
 
 
-def test_noise_has_a_standard_deviation_of_its_own_in_every_image(faces):
+def test_noise_differs_in_strength_between_images(faces):
     before, after = degraded(faces, noise=8.0)
     levels = (after - before)[:, 0, :, :].std(axis=(1, 2))
     assert levels.max() < 9
     assert levels.max() > 2 * levels.min()
 
 
-def test_an_erased_rectangle_is_the_image_s_own_grey(faces):
+def test_an_erased_rectangle_has_the_image_s_mean_grey(faces):
     before, after = degraded(faces, erase=1.0)
     for old, new in zip(before[:, 0], after[:, 0], strict=True):
         y, x = np.nonzero(np.abs(old - new) > 1e-2)
@@ -227,7 +252,7 @@ def test_gamma_bends_greys_and_keeps_black_and_white(faces):
     assert middle.std() > 0.1
 
 
-def test_a_wild_share_is_moved_three_times_as_far_and_no_face_vanishes():
+def test_wild_faces_are_moved_three_times_as_far_and_none_vanishes():
     points = torch.full((4000, 1, 2), 47.5)
     order = torch.tensor([0])
     generator = torch.Generator().manual_seed(0)

@@ -1,27 +1,36 @@
-"""From a table to training batches: index batches on the host, everything else in batched tensors on the device.
+"""From a table to training batches: row numbers on the host, everything else in batched tensors on the device.
 
-A `FaceTable` and its folds come in. The loaders yield row numbers; `on_after_batch_transfer` gathers images and labels
-on the device (`HostImages` on the host, whence each batch is moved), augments the training ones and hands on
-dictionaries of tensors:
+A `FaceTable` and its folds come in. The loaders yield row numbers (`Rows`). `on_after_batch_transfer` collects images
+and labels on the device, augments training batches, and returns a dictionary of tensors:
 
-    image   float32 (N, 1, H, W), grey levels 0..255
-    points  float32 (N, K, 2), pixels, NaN where unlabelled
-    source  int64 (N,)
-    row     int64 (N,), the row in the table
-    taught  float32 (N, S, K, 2), pixels, a teacher's points by each source's convention; in training, if there is one
+    image           float32 (N, 1, H, W), grey levels 0..255
+    points          float32 (N, K, 2), pixels, NaN where unlabelled
+    source          int64 (N,)
+    row             int64 (N,), the row in the table
+    teacher_points  float32 (N, S, K, 2), pixels, a teacher's predictions by each source's convention; in training, with
+                    a teacher only
+
+An optimiser step has ``accumulate`` micro-batches. Where it has more than one, a training batch also holds the labels
+of all M rows of the step, over all micro-batches and processes. Losses are weighted by them:
+
+    step_points          float32 (M, K, 2), after augmentation
+    step_source          int64 (M,)
+    step_teacher_points  float32 (M, S, K, 2); with a teacher only
+
+Images stay on the host where they are `HostImages`; each batch is then copied to the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
@@ -33,20 +42,38 @@ SUBSETS = ("full", "complete")
 Batch = dict[str, Tensor]
 
 
+class Rows(NamedTuple):
+    """What a loader yields: the row numbers of a batch.
+
+    Attributes:
+        rows: int64 (N,), the rows of this process; N may be 0.
+        micro_batch: position of the batch in its optimiser step, from 0.
+        step: the rows of all processes in each micro-batch of the step, int64 (M_i,); empty where there is only one.
+    """
+
+    rows: Tensor
+    micro_batch: int = 0
+    step: Sequence[Tensor] = ()
+
+
 class FaceData(LightningDataModule):
     """Training and validation batches of one fold.
 
     Args:
         table: all rows.
         fold_of: int (N,), the fold of each row (`facekp.data.split.assign_folds`); -1: never held out.
-        fold: the fold held out for validation, always with the full mixture of rows.
+        fold: the fold held out for validation, with rows of all kinds.
         subset: training rows: ``full``, or ``complete`` for those with every point labelled.
-        batch_size: rows a step, over all processes together.
+        batch_size: rows in a batch, over all processes together.
         augmentation: of training rows.
-        seed: of shuffling (with the epoch) and augmentation (with the step).
-        taught: a teacher's answers (`facekp.training.distillation.DistillationData.answers`).
-        offsets: pixels by source that its labels lie right of where a mirror image has them
-            (`facekp.core.keypoints.Keypoints.offsets`); None: none.
+        seed: of shuffling (with the epoch) and augmentation (with step, micro-batch and process).
+        teacher_points: a teacher's predictions, float32 (N, S, K, 2), pixels, for each source; None: no teacher.
+        offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source
+            (`facekp.core.keypoints.Keypoints.offsets`); None: no offsets.
+        accumulate: batches in an optimiser step, ``trainer.accumulate_grad_batches``.
+
+    Raises:
+        UserError: there is no such fold or subset, or no row to train on.
     """
 
     def __init__(
@@ -58,85 +85,143 @@ class FaceData(LightningDataModule):
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
-        taught: np.ndarray | None = None,
+        teacher_points: np.ndarray | None = None,
         offsets: Mapping[str, float] | None = None,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         check_split(table, fold_of, fold, subset)
         self.table, self.batch_size, self.augmentation, self.seed = table, batch_size, augmentation, seed
+        self.accumulate = accumulate
         chosen = table.mask.all(axis=1) if subset == "complete" else np.ones(len(table), dtype=bool)
         self.train_rows = np.flatnonzero((fold_of != fold) & chosen)
         self.val_rows = np.flatnonzero(fold_of == fold)
         if not len(self.train_rows):
-            raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; take full, or more data.rows")
-        own = table.points[:, None]
-        self.labels = own if taught is None else np.concatenate((own, taught), axis=1)  # (N, 1 or 1 + S, K, 2)
-        sets, order = self.labels.shape[1], table.keypoints.flip_order()
-        self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())
-        right = table.keypoints.offsets(offsets)  # (S, K, 2)
-        whole = np.concatenate((right[:, None], np.broadcast_to(right, (len(right), *right.shape))), axis=1)
-        self.offset = torch.from_numpy(whole[:, :sets])  # (S, 1 or 1 + S, K, 2), of the labels of a row of each source
+            raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; use full, or more data.rows")
+        labels = table.points[:, None]
+        if teacher_points is not None:
+            labels = np.concatenate((labels, teacher_points), axis=1)
+        self.labels = labels  # (N, L, K, 2); L = 1 or 1 + S sets of points: labels, teacher by source
+        sets, order = labels.shape[1], table.keypoints.flip_order()
+        self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())  # (L K,)
+        by_source = table.keypoints.offsets(offsets)  # (S, K, 2)
+        of_teacher = np.broadcast_to(by_source, (len(by_source), *by_source.shape))
+        offset = np.concatenate((by_source[:, None], of_teacher), axis=1)[:, :sets]
+        self.offset = torch.from_numpy(offset)  # (S, L, K, 2), of the labels of a row of each source
         self._on_device: Batch | None = None
+        self._step: _Step | None = None
 
     @cached_property
     def train_hashes(self) -> np.ndarray:
-        """int64 hashes of the training images, by which checkpoints are kept from being scored on them."""
+        """int64 hashes of the training images, by which checkpoints are not scored on them."""
         return image_hashes(self.table.take(self.train_rows).images)
 
     @property
     def steps_per_epoch(self) -> int:
-        return max(len(self.train_rows) // self.batch_size, 1)
+        """Optimiser steps in an epoch."""
+        return max(len(self.train_rows) // (self.batch_size * self.accumulate), 1)
 
     def train_dataloader(self) -> DataLoader:
-        def shuffled() -> list[np.ndarray]:
+        def shuffled() -> list[list[np.ndarray]]:
             generator = np.random.default_rng([self.seed, self._trainer().current_epoch])
             order = generator.permutation(self.train_rows)
-            return np.array_split(order[: self.steps_per_epoch * self.batch_size], self.steps_per_epoch)
+            order = order[: self.steps_per_epoch * self.batch_size * self.accumulate]
+            return [np.array_split(step, self.accumulate) for step in np.array_split(order, self.steps_per_epoch)]
 
         return self._loader(shuffled)
 
     def val_dataloader(self) -> DataLoader:
         batches = np.array_split(self.val_rows, -(-len(self.val_rows) // self.batch_size))
-        return self._loader(lambda: batches)
+        return self._loader(lambda: [[batch] for batch in batches])
 
     def _trainer(self) -> Any:
         return self.trainer
 
-    def _loader(self, batches: Callable[[], list[np.ndarray]]) -> DataLoader:
-        world = self._trainer().world_size
-        if self.batch_size < world:
-            raise UserError(f"data.batch_size={self.batch_size}: must be at least the number of processes, {world}")
-        sampler = ShardedBatches(batches, self._trainer().global_rank, world)
-        everything = cast("Any", range(len(self.table)))  # a dataset whose items are the row numbers themselves
-        return DataLoader(everything, batch_sampler=sampler, collate_fn=_row_numbers)
+    def _loader(self, steps: Callable[[], list[list[np.ndarray]]]) -> DataLoader:
+        processes = self._trainer().world_size
+        if self.batch_size < processes:
+            raise UserError(f"data.batch_size={self.batch_size}: must be at least the number of processes, {processes}")
+        sampler = ShardedBatches(steps, self._trainer().global_rank, processes)
+        return DataLoader(_Unchanged(), sampler=cast("Any", sampler), batch_size=None)
 
-    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Batch:
-        """Row numbers (n,) to the dictionary of tensors described above."""
-        trainer = self._trainer()
-        address = (self.seed, trainer.global_step, trainer.global_rank)
-        return self.assemble(batch, step_generator(*address) if trainer.training else None)
+    def on_after_batch_transfer(self, batch: Rows, dataloader_idx: int) -> Batch:
+        """The batch of some rows; in training augmented, with numbers drawn for (seed, step, micro-batch, process)."""
+        if not self._trainer().training:
+            return self.assemble(batch.rows, None)
+        if not batch.step:
+            return self.assemble(batch.rows, self._generator(0, self._trainer().global_rank))
+        if batch.micro_batch == 0 or self._step is None:
+            self._step = self._start_step(batch.step)
+        return {**self.assemble(batch.rows, self._step.generators[batch.micro_batch]), **self._step.labels}
 
     def assemble(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
-        """Row numbers (n,) to the dictionary of tensors described above, augmented where a generator is given."""
-        table = self._resident(rows.device)
-        images, labels = self._gather(rows).unsqueeze(1).float(), table["labels"][rows]
+        """The batch of some rows.
+
+        Args:
+            rows: int64 (N,).
+            generator: of the augmentation; None: no augmentation, and no teacher's points.
+        """
+        resident = self._resident(rows.device)
+        images, labels = self._gather(rows).unsqueeze(1).float(), resident["labels"][rows]
         if generator is not None:
-            order = self.flip_order.to(rows.device)
-            offset = self.offset.to(rows.device)[table["source"][rows]]
-            images, moved = self.augmentation(images, (labels - offset).flatten(1, 2), order, generator)
-            labels = moved.view_as(labels) + offset
-        taught = {"taught": labels[:, 1:]} if generator is not None and labels.shape[1] > 1 else {}
-        return {"image": images, "points": labels[:, 0], "source": table["source"][rows], "row": rows, **taught}
+            images, labels = self._augment(rows, images, generator)
+        batch = {"image": images, "points": labels[:, 0], "source": resident["source"][rows], "row": rows}
+        return batch if generator is None or labels.shape[1] == 1 else {**batch, "teacher_points": labels[:, 1:]}
+
+    def _augment(self, rows: Tensor, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augmented images (N, 1, H, W) and labels (N, L, K, 2) of some rows."""
+        points, offset = self._centred_points(rows)
+        images, moved = self.augmentation(images, points.flatten(1, 2), self.flip_order.to(rows.device), generator)
+        return images, moved.view_as(points) + offset
+
+    def _augmented_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The labels that `_augment` gives; without the images where they depend on the movement only."""
+        if self.augmentation.moves_points_by_transforms:
+            return self._augment(rows, self._gather(rows).unsqueeze(1).float(), generator)[1]
+        points, offset = self._centred_points(rows)
+        flat, size = points.flatten(1, 2), self.table.size
+        movement = self.augmentation.draw_movement(flat, size, generator)
+        moved = self.augmentation.move_points(flat, size, self.flip_order.to(rows.device), movement)
+        return moved.view_as(points) + offset
+
+    def _centred_points(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels (N, L, K, 2) without their source's offset, which a mirror image does not reverse, and that offset."""
+        resident = self._resident(rows.device)
+        offset = self.offset.to(rows.device)[resident["source"][rows]]
+        return resident["labels"][rows] - offset, offset
+
+    def _generator(self, micro_batch: int, process: int) -> torch.Generator:
+        return step_generator(self.seed, self._trainer().global_step, process, micro_batch)
+
+    def _start_step(self, micro_batches: Sequence[Tensor]) -> _Step:
+        """What the micro-batches of an optimiser step share.
+
+        Args:
+            micro_batches: the rows of all processes in each of them.
+        """
+        processes = self._trainer().world_size
+        generators, rows, labels = [], [], []
+        for micro_batch, all_rows in enumerate(micro_batches):
+            for process in range(processes):
+                generator = self._generator(micro_batch, process)
+                rows.append(all_rows[process::processes])
+                labels.append(self._augmented_labels(rows[-1], generator.clone_state()))
+                if process == self._trainer().global_rank:
+                    generators.append(generator)
+        points = torch.cat(labels)  # (M, L, K, 2)
+        source = self._resident(points.device)["source"][torch.cat(rows)]
+        shared = {"step_points": points[:, 0], "step_source": source}
+        return _Step(generators, {**shared, "step_teacher_points": points[:, 1:]} if points.shape[1] > 1 else shared)
 
     def _gather(self, rows: Tensor) -> Tensor:
-        """Images uint8 (n, H, W) on the rows' device."""
+        """Images uint8 (N, H, W) on the rows' device."""
         images = self.table.images
         if isinstance(images, HostImages):
             return torch.from_numpy(images[rows.cpu().numpy()]).to(rows.device)
         return self._resident(rows.device)["image"][rows]
 
     def _resident(self, device: torch.device) -> Batch:
-        """What lies on the device, copied once: the table (7049 faces are 65 MB), without `HostImages`."""
+        """The table's tensors on the device, copied once (7049 faces are 65 MB); without `HostImages`."""
         if self._on_device is None or self._on_device["labels"].device != device:
             arrays = {"labels": self.labels, "source": self.table.source}
             if not isinstance(self.table.images, HostImages):
@@ -146,44 +231,69 @@ class FaceData(LightningDataModule):
         return self._on_device
 
 
-def _row_numbers(rows: list[int]) -> Tensor:
-    """int64 (n,); a process's share of a batch may be empty."""
-    return torch.tensor(rows, dtype=torch.long)
+class _Step(NamedTuple):
+    """What the micro-batches of an optimiser step share.
 
-
-class ShardedBatches(Sampler[list[int]]):
-    """Batches of row numbers, each dealt out over the processes, none padded.
-
-    Every process sees the same number of batches, so collective calls match; its share of a batch differs by one row
-    at most.
-
-    Args:
-        batches: called at the start of every epoch, the same in every process.
-        rank: this process.
-        world_size: how many there are.
+    Attributes:
+        generators: of this process's micro-batches, which have drawn nothing yet.
+        labels: ``step_points`` and so on.
     """
 
-    def __init__(self, batches: Callable[[], list[np.ndarray]], rank: int, world_size: int) -> None:
-        self.batches, self.rank, self.world_size = batches, rank, world_size
+    generators: list[torch.Generator]
+    labels: Batch
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.batches():
-            yield batch[self.rank :: self.world_size].tolist()
+
+class ShardedBatches(Sampler[Rows]):
+    """Batches of row numbers; each is split over the processes, without padding.
+
+    Every process gets the same number of batches, so that collective calls match. Its parts of a batch differ by at
+    most one row from those of others.
+
+    Args:
+        steps: called at the start of every epoch, with the same result in every process: the micro-batches of each
+            optimiser step, as row numbers.
+        rank: this process.
+        world_size: number of processes.
+    """
+
+    def __init__(self, steps: Callable[[], list[list[np.ndarray]]], rank: int, world_size: int) -> None:
+        self.steps, self.rank, self.world_size = steps, rank, world_size
+
+    def __iter__(self) -> Iterator[Rows]:
+        for step in self.steps():
+            all_rows = tuple(torch.from_numpy(batch) for batch in step)
+            for micro_batch, rows in enumerate(all_rows):
+                yield Rows(rows[self.rank :: self.world_size], micro_batch, all_rows if len(step) > 1 else ())
 
     def __len__(self) -> int:
-        return len(self.batches())
+        return sum(len(step) for step in self.steps())
 
 
-def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Randomness with an address: the same (seed, step, process) draws the same, whatever ran before."""
-    words = np.random.SeedSequence([seed, step, rank]).generate_state(1, dtype=np.uint64)
+class _Unchanged(Dataset[Rows]):
+    """A dataset whose items are the sampler's items."""
+
+    def __getitem__(self, rows: Any) -> Rows:
+        return rows
+
+
+def step_generator(seed: int, step: int, process: int, micro_batch: int = 0) -> torch.Generator:
+    """The generator of a batch's augmentation: the same address draws the same numbers, whatever ran before.
+
+    Example:
+        >>> first, again = step_generator(0, 7, 0), step_generator(0, 7, 0)
+        >>> bool(torch.rand(1, generator=first) == torch.rand(1, generator=again))
+        True
+    """
+    address = [seed, step, process, micro_batch]  # a last word of 0 gives the numbers of an address without it
+    words = np.random.SeedSequence(address).generate_state(1, dtype=np.uint64)
     return torch.Generator().manual_seed(int(words[0] >> 1))
 
 
 def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -> None:
-    """
+    """Check what a `FaceData` is asked for.
+
     Raises:
-        UserError: no such fold or subset, or nothing is labelled.
+        UserError: there is no such fold or subset, or no point is labelled.
     """
     folds = int(fold_of.max()) + 1
     if fold not in range(folds):
@@ -191,4 +301,4 @@ def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -
     if subset not in SUBSETS:
         raise UserError(f"subset={subset}: choose one of {', '.join(SUBSETS)}")
     if np.isnan(table.points).all():
-        raise UserError("the table holds no labelled point at all; nothing can be learnt from it")
+        raise UserError("the table holds no labelled point at all; there is nothing to train on")

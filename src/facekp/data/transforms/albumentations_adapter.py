@@ -1,0 +1,84 @@
+"""Image-only transforms of albumentations: ``{name: albumentations, transform: MotionBlur, arguments: {p: 0.2}}``.
+
+They run on the CPU, image by image, on whole grey levels. Each call seeds the transform from the batch's generator.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from facekp.core.settings import Text, one_of
+from facekp.data.transforms.base import (
+    AUGMENTATIONS,
+    TransformSettings,
+    draw_seed,
+    missing_library,
+    subclasses,
+    with_tuples,
+)
+
+TRIAL_SIDE = 64  # pixels of the image on which a transform is tried when settings are read
+
+
+class AlbumentationsSettings(TransformSettings):
+    """A transform of albumentations that changes grey levels only.
+
+    Attributes:
+        transform: a subclass of ``ImageOnlyTransform``, e.g. ``MotionBlur``.
+        arguments: of its constructor, e.g. ``{p: 0.2}``; lists become tuples.
+    """
+
+    moves_points: ClassVar[bool] = False
+    transform: Text
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _try(self) -> Self:
+        _find(self.transform)
+        images = torch.full((1, 1, TRIAL_SIDE, TRIAL_SIDE), 127.0)
+        try:
+            apply_albumentations(images, torch.zeros(1, 0, 2), torch.Generator(), self.transform, self.arguments)
+        except Exception as error:  # whatever albumentations raises for arguments and shapes that it does not accept
+            reason = " ".join(str(error).split())
+            raise ValueError(f"albumentations' {self.transform} can't be used on grey images: {reason}") from error
+        return self
+
+
+@AUGMENTATIONS.register("albumentations", AlbumentationsSettings)
+def apply_albumentations(
+    images: Tensor, points: Tensor, generator: torch.Generator, transform: str, arguments: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Apply a transform of albumentations to images (N, 1, H, W) of grey levels 0..255; the points stay."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not valid for transform")  # else unknown arguments are ignored
+        change = _find(transform)(**{key: with_tuples(value) for key, value in arguments.items()})
+    change.set_random_seed(draw_seed(generator))
+    if not len(images):
+        return images, points
+    grey = images.round().to(torch.uint8).cpu().numpy().transpose(0, 2, 3, 1)  # (N, H, W, 1)
+    changed = np.stack([np.asarray(change(image=image)["image"]).reshape(image.shape) for image in grey])
+    return torch.from_numpy(changed.transpose(0, 3, 1, 2)).to(images), points
+
+
+def _find(name: str) -> Any:
+    """The class that albumentations calls by this name.
+
+    Raises:
+        ValueError: albumentations is not installed, or has no such image-only transform.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask a server for a newer version
+    try:
+        import albumentations
+    except ImportError as error:
+        raise ValueError(missing_library("albumentations")) from error
+    transforms = subclasses(albumentations, albumentations.ImageOnlyTransform)
+    if name not in transforms:
+        raise ValueError(f"albumentations has no image-only transform {name!r}; {one_of(transforms, name)}")
+    return transforms[name]

@@ -1,0 +1,92 @@
+"""Further augmentations by name: ``augment.transforms=[{name: NAME, ...}]``, applied after the built-in ones.
+
+A transform is a function of a batch and a random generator. Its keyword arguments are its settings:
+
+    from facekp.data.transforms.base import AUGMENTATIONS
+
+    @AUGMENTATIONS.register("invert")
+    def invert(images, points, generator, probability: Fraction = 0.5):
+        chosen = torch.rand(len(images), generator=generator) < probability
+        return torch.where(chosen.to(images.device)[:, None, None, None], 255 - images, images), points
+
+With ``plugins=[mymodule] augment.transforms=[{name:invert,probability:0.1}]`` every training batch passes through it.
+
+- images: float (N, 1, H, W), grey levels 0..255; points: (N, K, 2) pixels, NaN where unlabelled.
+- generator: on the CPU. All random numbers must come from it, so that a resumed run repeats them.
+- Returns images and points of the same shapes. A point that leaves the image becomes NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from facekp.core.errors import UserError
+from facekp.core.registry import Registry
+from facekp.core.settings import Settings
+
+Transform = Callable[..., tuple[Tensor, Tensor]]
+
+
+class TransformSettings(Settings):
+    """An entry of ``augment.transforms``: the transform's name; each transform adds its settings.
+
+    Attributes:
+        moves_points: whether the transform can change points. False saves time with accumulated batches.
+    """
+
+    moves_points: ClassVar[bool] = True
+    name: str
+
+
+AUGMENTATIONS: Registry[Transform] = Registry(
+    "transform",
+    key="augment.transforms",
+    base=TransformSettings,
+    entry_points="facekp.augmentations",
+    inputs=3,
+    package="facekp.data.transforms",
+)
+
+
+def apply_transform(
+    settings: TransformSettings, images: Tensor, points: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Apply the transform that the settings name.
+
+    Raises:
+        UserError: it returned tensors of other shapes.
+    """
+    before = (images.shape, points.shape)
+    images, points = AUGMENTATIONS.partial(settings)(images, points, generator)
+    if (images.shape, points.shape) != before:
+        raise UserError(
+            f"augment.transforms: {settings.name} returned images and points of shapes {tuple(images.shape)} and "
+            f"{tuple(points.shape)}, not {tuple(before[0])} and {tuple(before[1])}"
+        )
+    return images, points
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """A seed for a library that has its own random state; below 2**32, as NumPy's older generators need."""
+    return int(torch.randint(2**32, (1,), generator=generator))
+
+
+def with_tuples(value: object) -> object:
+    """Lists as tuples, also in lists: YAML has no tuples, and libraries ask for them."""
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
+
+
+def subclasses(module: ModuleType, base: type) -> dict[str, Any]:
+    """The subclasses of a class that a library's module holds, by name."""
+    classes = {name: value for name, value in vars(module).items() if isinstance(value, type)}
+    return {name: value for name, value in classes.items() if issubclass(value, base) and value is not base}
+
+
+def missing_library(name: str) -> str:
+    """The message for a library that is not installed."""
+    return f"needs {name}, which is not installed: pip install 'facekp[augment]', or pip install {name}"
