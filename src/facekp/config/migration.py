@@ -25,6 +25,7 @@ ADDED: dict[str, Any] = {
     "augment.blur": 0.0,
     "augment.noise": 0.0,
     "augment.erase": 0.0,
+    "augment.transforms": [],
     "decoder.floor": 0.0,
     "decoder.shift": 0.0,
     "decoder.scale": 0.0,
