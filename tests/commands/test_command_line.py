@@ -6,11 +6,10 @@ import sys
 import pytest
 import torch
 
-from facekp import submit
+from facekp import evaluate, submit
 from facekp import train as train_module
 from facekp.config import command as cli
-from facekp.data.synthetic import labelling as synthetic
-from facekp.models import scoring as evaluate
+from facekp.data.synthetic import __main__ as synthetic
 from tests.conftest import TINY, facekp
 
 TASKS = {"train": train_module.main, "evaluate": evaluate.main, "submit": submit.main, "synthetic": synthetic.main}
@@ -18,7 +17,7 @@ TASKS = {"train": train_module.main, "evaluate": evaluate.main, "submit": submit
 
 @pytest.fixture
 def call(monkeypatch, run_here):
-    """`run_here` by an entry point's name, without the data that a developer may have."""
+    """`run_here` by a command's name, without the data that a developer may have."""
     monkeypatch.delenv("FACEKP_DATA", raising=False)
     return lambda name, *arguments: run_here(name, TASKS[name], *arguments)
 
@@ -35,12 +34,12 @@ MISTAKES = {
     "no rows": ("train", [*TINY, "data.rows=0"], "data.rows=0"),
     "no such subset": ("train", [*TINY, "subset=half"], "subset=half"),
     "no epochs": ("train", [*TINY, "trainer.max_epochs=0"], "trainer.max_epochs=0"),
-    "stride 3": ("train", [*TINY, "model.network.stride=3"], "network.stride"),
-    "nine stacks": ("train", [*TINY, "model.network.stacks=9"], "network.stacks"),
+    "stride 3": ("train", [*TINY, "model.network.stride=3"], "model.network.stride=3"),
+    "nine stacks": ("train", [*TINY, "model.network.stacks=9"], "model.network.stacks=9"),
     "no GPU here": ("train", [*TINY, "trainer=gpu"], "gpu"),
     "no such decoder rule": ("train", [*TINY, "decoder.rule=median"], "argmax"),
     "blank in the folder's name": ("train", [*TINY, "out='a b'"], "blanks"),
-    "data missing": ("train", [], "Three ways on"),
+    "data missing": ("train", [], "Do one of these"),
     "weights missing": ("train", [*TINY, "init_from=no.ckpt"], "no.ckpt"),
     "resume from nowhere": ("train", ["resume=nowhere"], "nowhere"),
     "checkpoint not named": ("evaluate", ["data=synthetic"], "ckpt"),
@@ -55,6 +54,14 @@ MISTAKES = {
     "brackets in the folder's name": ("train", [*TINY, "out='a[b]'"], "a[b]"),
     "no test rows": ("synthetic", ["out=x", "test_rows=0"], "test_rows=0"),
     "scheme without a flip partner": ("train", [*TINY, "keypoints.pairs=[[a]]"], "keypoints"),
+    "key of another trainer": ("train", [*TINY, "+trainer.max_step=5"], "trainer.max_step: unknown key"),
+    "no validation batch": ("train", [*TINY, "+trainer.limit_val_batches=0"], "trainer.limit_val_batches=0"),
+    "no logger": ("train", [*TINY, "logger=null"], "logger=null"),
+    "no augmentation": ("train", [*TINY, "augment=null"], "did you mean none?"),
+    "group taken out": ("train", [*TINY, "~augment"], "augment"),
+    "search without a sweep": ("train", [*TINY, "hparams_search=optuna"], "start it with -m"),
+    "resume in a sweep": ("train", ["-m", *TINY, "resume=run"], "without -m"),
+    "plug-in that is not there": ("train", [*TINY, "plugins=[nowhere]"], "plugins=[nowhere]: no such module"),
 }
 
 
@@ -62,12 +69,12 @@ MISTAKES = {
 def test_a_mistake_is_one_line_and_exit_code_2(call, case):
     if case == "no GPU here" and torch.cuda.is_available():
         pytest.skip("there is one")
-    name, arguments, told = MISTAKES[case]
+    name, arguments, message = MISTAKES[case]
     code, err = call(name, *arguments)
-    message = [line for line in err.splitlines() if "facekp: error:" in line]
+    lines = [line for line in err.splitlines() if "facekp: error:" in line]
     assert code == 2, err
-    assert len(message) == 1
-    assert told in message[0]
+    assert len(lines) == 1
+    assert message in lines[0]
     assert "Traceback" not in err
 
 
@@ -89,14 +96,12 @@ def test_a_second_run_never_overwrites_the_first(call, tmp_path):
 def test_anything_else_ends_with_1_and_a_traceback(monkeypatch, tmp_path):
     code = "import facekp.train as t, facekp.config.command as c\ndef main(cfg): raise RuntimeError('broken')\nc.run('train', main)"
     (tmp_path / "broken.py").write_text(code)
-    import subprocess
-
     done = subprocess.run([sys.executable, "broken.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "RuntimeError: broken" in done.stderr
 
 
-def test_relative_paths_are_the_caller_s_and_every_printed_path_can_be_pasted_back(tmp_path):
+def test_relative_paths_start_at_the_working_directory_and_printed_paths_can_be_pasted_back(tmp_path):
     done = facekp("train", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     printed = dict(line.split(": ", 1) for line in done.stderr.splitlines() if line.startswith(("run:", "ckpt:")))
@@ -108,8 +113,6 @@ def test_relative_paths_are_the_caller_s_and_every_printed_path_can_be_pasted_ba
 
 
 def test_the_console_script_dispatches_and_lists_its_commands(tmp_path):
-    import subprocess
-
     def script(*arguments):
         command = [sys.executable, "-m", "facekp", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -135,7 +138,23 @@ def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, tmp_path, caps
     assert capsys.readouterr().err == ""
 
 
+def loaded_modules(code, cwd):
+    """The heavy modules that a process has imported after some code."""
+    program = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=True)
+    heavy = {"torch", "pytorch_lightning", "pandas", "cv2", "matplotlib", "torchmetrics"}
+    return heavy & set(done.stdout.splitlines()[-1].split())
+
+
+RUN = "import runpy; sys.argv = ['train', {}]; runpy.run_module('facekp.train', run_name='__main__')"
+
+
+@pytest.mark.parametrize("argument", ["--help", "learning_rate=1", "optimizer=lion", "trainer.max_epoch=3"])
+def test_help_and_a_mistake_in_a_key_import_nothing_heavy(argument, tmp_path):
+    assert not loaded_modules(RUN.format(repr(argument)), tmp_path)
+
+
 @pytest.mark.parametrize("name", ["predict", "app", "submit", "pack", "data.synthetic", "dashboard"])
-def test_what_trains_nothing_does_not_wait_for_lightning_s_imports(name):
+def test_commands_that_train_nothing_do_not_import_lightning(name):
     code = f"import sys, facekp.{name}; assert not {{'pytorch_lightning', 'torchmetrics'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

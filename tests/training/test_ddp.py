@@ -1,4 +1,4 @@
-"""Two processes answer as one does."""
+"""Two processes train and validate like one."""
 
 import json
 
@@ -25,8 +25,8 @@ def test_two_gloo_processes_with_an_odd_number_of_validation_rows_equal_one(tmp_
     assert one["labelled_values"] == two["labelled_values"]
     assert two["steps"] == one["steps"]
     logged = [float(line) for line in _column(tmp_path / "together" / "metrics.csv", "val/rmse")]
-    assert logged[0] == pytest.approx(two["rmse"], rel=1e-4)  # gathered over two processes; then one process alone
-    assert two["rmse"] == pytest.approx(one["rmse"], rel=0.02)  # each process divides by its own labelled maps
+    assert logged[0] == pytest.approx(two["rmse"], rel=1e-4)  # computed by two processes, then by one
+    assert two["rmse"] == pytest.approx(one["rmse"], rel=0.02)  # rounding, and a network that knows little
 
 
 def _column(path, name):

@@ -1,6 +1,9 @@
-"""A killed run goes on as if nothing had happened, to the last bit."""
+"""A killed run is resumed as if nothing had happened, to the last bit; runs of older versions are resumed too."""
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +14,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from torch import nn
 
-from tests.conftest import TINY, facekp
+from facekp.core.errors import UserError
+from facekp.models.checkpoint import load_checkpoint
+from facekp.runs.folder import RunFolder
+from facekp.training.run import resumed
+from tests.conftest import FIXTURES, TINY, facekp, settings_of
 
 RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100", "callbacks.ema=0.9"]
 
@@ -23,7 +31,7 @@ def epochs_done(folder: Path) -> int:
 
 
 def kill_after_an_epoch(folder: Path) -> None:
-    """Start the training and end it with SIGKILL once an epoch is on disk, before the last one is."""
+    """Start the training and kill it once its first epoch is on disk, before the last one is."""
     command = [sys.executable, "-m", "facekp.train", *RUN, f"out={folder}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     deadline = time.monotonic() + 200
@@ -37,7 +45,7 @@ def kill_after_an_epoch(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """An uninterrupted run, and one that was killed and gone on with."""
+    """An uninterrupted run, and one that was killed and resumed."""
     root = tmp_path_factory.mktemp("resume")
     whole = facekp("train", *RUN, "out=whole", cwd=root)
     assert whole.returncode == 0, whole.stderr
@@ -77,13 +85,28 @@ def test_the_config_is_written_once(runs):
     assert "resume=" not in (runs[1] / "overrides.yaml").read_text()
 
 
-@pytest.mark.parametrize("key", ["lr=1", "optimizer=sgd", "data.fold=1", "seed=3", "trainer.precision=64", "out=x"])
-def test_what_the_run_s_config_decides_can_t_stand_beside_resume(runs, key, tmp_path, monkeypatch):
-    from facekp.core.errors import UserError
-    from facekp.train import _resumed
+@pytest.mark.parametrize("key", ["lr=1", "optimizer=sgd", "data.fold=1", "seed=3", "trainer.precision=bf16-mixed"])
+def test_other_settings_can_t_be_given_with_resume(runs, key):
+    settings = settings_of(f"resume={runs[1]}", key)
+    with pytest.raises(UserError, match=rf"{key.split('=')[0]} can't be changed when a run is resumed"):
+        resumed(settings, [f"resume={runs[1]}", key])
 
-    with pytest.raises(UserError, match=key.split("=")[0]):
-        _resumed({"resume": str(runs[1]), "trainer": {"max_epochs": 9}}, [f"resume={runs[1]}", key])
+
+def test_a_resumed_run_has_its_own_settings_and_those_that_may_change(runs):
+    overrides = [f"resume={runs[1]}", "trainer.max_epochs=11", "logger=[csv,wandb]", "debug=true"]
+    settings = resumed(settings_of(*overrides), overrides)
+    assert settings.optimizer.name == "adamw"
+    assert settings.callbacks.ema == 0.9
+    assert settings.trainer.max_epochs == 11
+    assert settings.logger.wandb
+
+
+def test_a_run_with_plug_ins_needs_them_again_on_the_command_line(runs, tmp_path):
+    folder = Path(shutil.copytree(runs[0], tmp_path / "copy"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "plugins": ["never_imported"]}))
+    with pytest.raises(UserError, match=r"the run needs plugins=\[never_imported\]; add this to the command line"):
+        resumed(settings_of(f"resume={folder}"), [f"resume={folder}"])
 
 
 def test_more_epochs_may_be_given(runs, tmp_path):
@@ -94,18 +117,16 @@ def test_more_epochs_may_be_given(runs, tmp_path):
 
 @pytest.fixture
 def copy(runs, tmp_path):
-    """A stopped run, moved to another place, one epoch from its end."""
-    import shutil
-
+    """A stopped run, moved to another folder."""
     folder = Path(shutil.copytree(runs[0], tmp_path / "elsewhere" / "moved"))
     (folder / "metrics.json").unlink()
     return folder
 
 
-def test_a_moved_run_goes_on_from_anywhere_and_keeps_its_best_score(copy, runs, tmp_path):
+def test_a_moved_run_is_resumed_from_anywhere_and_keeps_its_best_score(copy, runs, tmp_path):
     best = pd.read_csv(runs[0] / "metrics.csv")["val/rmse"].min()
     raw = torch.load(copy / "checkpoints" / "last.ckpt", weights_only=True)
-    state = next(state for name, state in raw["callbacks"].items() if name.startswith("BestAndLastCheckpoints"))
+    state = next(state for name, state in raw["callbacks"].items() if name.startswith("Checkpoints"))
     assert state["best"] == pytest.approx(best)
     state["best"] = 0.001  # better than any epoch to come
     torch.save(raw, copy / "checkpoints" / "last.ckpt")
@@ -117,30 +138,111 @@ def test_a_moved_run_goes_on_from_anywhere_and_keeps_its_best_score(copy, runs, 
 
 
 DAMAGES = {
-    "last.ckpt of foreign bytes": ("checkpoints/last.ckpt", b"junk", "is no checkpoint"),
+    "last.ckpt of foreign bytes": ("checkpoints/last.ckpt", b"junk", "last.ckpt"),
     "config.yaml empty": ("config.yaml", b"", "config.yaml lacks"),
     "config.yaml a list": ("config.yaml", b"- a", "config.yaml lacks"),
-    "config.yaml in no encoding": ("config.yaml", b"\xff\xfe\x00", "is no YAML"),
+    "config.yaml in no encoding": ("config.yaml", b"\xff\xfe\x00", "not valid YAML"),
     "split.csv empty": ("split.csv", b"", "can't be read"),
-    "split.csv of other rows": ("split.csv", b"row,set\n1,val\n", "no longer those"),
+    "split.csv of other rows": ("split.csv", b"row,set\n1,val\n", "differ from those"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_folder_is_told_in_one_line(copy, damage, monkeypatch, capfd):
-    from hydra.core.global_hydra import GlobalHydra
-
-    from facekp.config import command as cli
+def test_a_damaged_folder_is_reported_in_one_line(copy, damage, run_here):
     from facekp.train import main
 
-    name, content, told = DAMAGES[damage]
+    name, content, message = DAMAGES[damage]
     (copy / name).write_bytes(content)
-    monkeypatch.setattr(sys, "argv", ["train", f"resume={copy}"])
-    GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit) as stop:
-        cli.run_command("train", main)
-    GlobalHydra.instance().clear()
-    err = capfd.readouterr().err
-    assert stop.value.code == 2, err
-    assert told in err
+    code, err = run_here("train", main, f"resume={copy}")
+    assert code == 2, err
+    assert f"resume={copy}" in err or name in err
+    assert message in err
     assert "Traceback" not in err
+
+
+# Runs of 0.1.0 (tests/fixtures/v0_1/README.md)
+
+OLD_RUNS = ("run", "run_ema", "run_older")
+EXPECTED = json.loads((FIXTURES / "seed_expected.json").read_text())
+
+
+def probe() -> str:
+    """A digest of three steps of plain torch; another digest means that this machine rounds differently."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 4, 1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.Conv2d(4, 19, 1),
+    ).to(memory_format=torch.channels_last)
+    images = torch.randint(0, 256, (8, 1, 96, 96)).float() / 255
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(images).flatten(-2).log_softmax(-1)[..., 77].sum().neg().backward()
+        optimizer.step()
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_in_any_order(state):
+    digests = sorted(hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest() for value in state.values())
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module", params=OLD_RUNS)
+def resumed_old_run(request, tmp_path_factory):
+    """A copy of a run that 0.1.0 wrote, resumed for a second epoch, and its name."""
+    root = tmp_path_factory.mktemp("old")
+    shutil.copytree(FIXTURES / request.param, root / request.param)
+    done = facekp("train", f"resume={request.param}", "trainer.max_epochs=2", cwd=root, MKL_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return request.param, RunFolder(root / request.param)
+
+
+def test_a_run_of_an_older_version_is_resumed_to_the_last_bit(resumed_old_run):
+    name, folder = resumed_old_run
+    expected = EXPECTED[name]
+    rmse = folder.read_curves()["val/rmse"].tolist()
+    assert len(rmse) == 2
+    assert rmse[1] == pytest.approx(expected["val/rmse"], rel=0.05)
+    if torch.__version__ != EXPECTED["made_with"]["torch"] or probe() != EXPECTED["made_with"]["probe"]:
+        return  # this machine rounds differently
+    assert rmse[1] == expected["val/rmse"]
+    for path in (folder.best_checkpoint, folder.last_checkpoint):
+        raw, digests = torch.load(path, weights_only=True), expected[path.name]
+        assert len(raw["state_dict"]) == digests["tensors"]
+        assert digest_in_any_order(raw["state_dict"]) == digests["sha256_any_order"]
+        if "current_model_state" in digests:
+            averaged = digests["current_model_state"]["sha256_any_order"]
+            assert digest_in_any_order(raw["current_model_state"]) == averaged
+
+
+def test_the_checkpoint_of_a_resumed_old_run_has_the_keys_of_this_version(resumed_old_run):
+    _, folder = resumed_old_run
+    loaded = load_checkpoint(folder.best_checkpoint)
+    assert settings_of("data=synthetic").plain().keys() == loaded.config.keys()
+
+
+@pytest.mark.parametrize("name", OLD_RUNS)
+def test_the_checkpoint_of_an_older_version_is_evaluated_alike(name, tmp_path):
+    ckpt = FIXTURES / name / "checkpoints" / "best.ckpt"
+    done = facekp("evaluate", f"ckpt={ckpt}", "data=synthetic", "data.rows=60", "out=scored", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scored = pd.read_csv(tmp_path / "scored" / "predictions.csv").drop(columns="set")
+    pd.testing.assert_frame_equal(scored, pd.read_csv(FIXTURES / name / "predictions.csv").drop(columns="set"))
+
+
+def test_runs_of_an_older_version_are_reported(tmp_path):
+    runs = [str(FIXTURES / name) for name in OLD_RUNS]
+    done = facekp("report", *runs, "out=page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.html").read_text()
+    assert all(name in page for name in OLD_RUNS)

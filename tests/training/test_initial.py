@@ -1,0 +1,70 @@
+"""Initial weights: init_from takes what fits, and remembers which images trained the weights."""
+
+import logging
+
+import pytest
+import torch
+
+from facekp.core.errors import UserError
+from facekp.models.checkpoint import load_checkpoint
+from facekp.runs.folder import RunFolder
+from facekp.training.setup import train
+from tests.conftest import TINY, settings_of
+
+STILL = ["lr=1e-12", "trainer.max_epochs=1", "optimizer=sgd"]  # the weights stay where they start
+
+
+@pytest.fixture(scope="module")
+def best(tiny_run):
+    return RunFolder(tiny_run).best_checkpoint
+
+
+def start_from(best, folder, *overrides):
+    train(settings_of(*TINY, *STILL, f"init_from={best}", *overrides), folder)
+    return torch.load(RunFolder(folder).last_checkpoint, weights_only=True)
+
+
+def test_weights_and_hashes_of_the_training_images_are_taken_over(best, tmp_path, caplog):
+    after = start_from(best, tmp_path / "next", "data.fold=1")
+    assert "validation images trained it; this run's scores say nothing about new faces" in caplog.text
+    assert "left as initialised" not in caplog.text
+    before = torch.load(best, weights_only=True)
+    weight = "model.network.heads.0.weight"
+    torch.testing.assert_close(after["state_dict"][weight], before["state_dict"][weight])
+    assert set(before["facekp"]["trained_on"].tolist()) <= set(after["facekp"]["trained_on"].tolist())
+    assert len(after["facekp"]["trained_on"]) >= 59  # two folds together hold nearly every image
+
+
+def test_a_network_with_other_points_takes_all_but_their_channels(best, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    points = [
+        "keypoints.name=two",
+        "keypoints.names=[left_eye_center,nose_tip]",
+        "keypoints.pairs=[]",
+        "keypoints.lines=[]",
+        "~keypoints.sources.sparse",
+        "keypoints.normaliser=null",
+    ]
+    after = start_from(best, tmp_path / "two", *points)["state_dict"]
+    before = load_checkpoint(best).model
+    channels = [before.keypoints.names.index(name) for name in ("left_eye_center", "nose_tip")]
+    head = before.state_dict()["network.heads.0.weight"]
+    torch.testing.assert_close(after["model.network.heads.0.weight"], head[channels])
+    assert "partly taken" in caplog.text
+
+
+def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    after = start_from(best, tmp_path / "wide", "model.network.channels=16")["state_dict"]
+    assert after["model.network.heads.0.weight"].shape[1] == 16
+    assert "left as initialised: network.heads.0.weight" in caplog.text
+
+
+def test_a_network_of_which_nothing_fits_is_refused(best, tmp_path):
+    with pytest.raises(UserError, match=r"init_from=.*no weight of its network hourglass"):
+        start_from(best, tmp_path / "other", "model=simcc")
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no\.ckpt: does not exist"):
+        start_from("no.ckpt", tmp_path / "run")
