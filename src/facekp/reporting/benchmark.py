@@ -143,8 +143,8 @@ def _read(folder: Path, keypoints: Keypoints) -> tuple[float, float]:
 def _memory(name: str) -> float:
     """Megabytes, as Linux counts them for this process; the peak of getrusage includes the parent's before the fork."""
     status = Path("/proc/self/status")
-    found = re.search(rf"{name}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    return int(found[1]) / 1024 if found else math.nan
+    match = re.search(rf"{name}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(match[1]) / 1024 if match else math.nan
 
 
 def _read_row_by_row(folder: Path, rows: int) -> float:

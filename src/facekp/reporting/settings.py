@@ -20,7 +20,7 @@ class ReportSettings(CommandSettings):
         out: the page, an HTML file.
         faces: worst faces, and best faces, of each run; pictures of duplicates and of suspicious labels; 0: no faces.
         resamples: of the images, in the bootstrap that tests whether two runs differ.
-        data: the dataset of ``what=data``. The faces of a run are read as its own config.yaml says.
+        data: the dataset of ``what=data``. The faces of a run are read as its config.yaml says.
         keypoints: landmark scheme of ``data``.
     """
 

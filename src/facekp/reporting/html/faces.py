@@ -99,9 +99,8 @@ def mark(name: str, ring: Sequence[Any] | np.ndarray | None, dot: Sequence[Any] 
         name: shown while the pointer rests on it.
         ring, dot: (x, y) in pixels; stored to a tenth of a pixel.
     """
-    places = {"ring": ring, "dot": dot}
-    rounded = {kind: [round(float(value), 1) for value in place] for kind, place in places.items() if place is not None}
-    return {"name": name, **rounded}
+    points = {kind: point for kind, point in (("ring", ring), ("dot", dot)) if point is not None}
+    return {"name": name, **{kind: [round(float(value), 1) for value in point] for kind, point in points.items()}}
 
 
 def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[str, Any]]:
