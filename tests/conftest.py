@@ -140,6 +140,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def ckpt(tiny_run: Path) -> Path:
+    """The best checkpoint of the tiny run."""
+    return tiny_run / "checkpoints" / "best.ckpt"
+
+
 @pytest.fixture
 def run_here(monkeypatch, tmp_path, capfd):
     """Run a command in this process, in tmp_path; the fixture returns its exit code and its stderr."""

@@ -1,6 +1,4 @@
-"""What tests of models share: the tiny run's checkpoint, a small model, and exported files."""
-
-from pathlib import Path
+"""What tests of models share: a small model and exported files."""
 
 import pytest
 import torch
@@ -15,11 +13,6 @@ def export(ckpt, out, *more):
     """Export a checkpoint by the command, checked on 12 drawn faces."""
     given = ["data=synthetic", "data.rows=40", "check=12", f"ckpt={ckpt}", f"out={out}"]
     return main(composed(*given, *more, name="export"))
-
-
-@pytest.fixture(scope="session")
-def ckpt(tiny_run) -> Path:
-    return tiny_run / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture(scope="session")

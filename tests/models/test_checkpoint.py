@@ -1,47 +1,148 @@
-"""BestAndLastCheckpoints: self-contained, plain, and clear about what is none."""
+"""Checkpoints: self-contained, plain, of any older version; what is not one is refused in one line."""
 
+import json
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from facekp import KeypointPredictor
 from facekp.core.errors import UserError
 from facekp.data.split import image_hashes
 from facekp.data.synthetic.faces import draw_faces
-from facekp.models.checkpoint import KEY, load_checkpoint
+from facekp.functional.decoders import DECODERS
+from facekp.models.checkpoint import KEY, describe, load_checkpoint, migrate_entry, read_tensors, upgrade_names
+from facekp.models.settings import DecoderOverride, DecoderSettings
+from tests.conftest import FIXTURES
 
 
-def test_a_checkpoint_tells_what_trained_it_and_rebuilds_its_detector(tiny_run, scheme):
-    import pandas as pd
-
-    trained = load_checkpoint(tiny_run / "checkpoints" / "best.ckpt")
+def test_a_checkpoint_knows_what_trained_it_and_rebuilds_its_model(tiny_run, ckpt, scheme):
+    loaded = load_checkpoint(ckpt)
     table = draw_faces(60, 0, scheme)
     split = pd.read_csv(tiny_run / "split.csv")
     expected = image_hashes(table.images[(split["set"] == "train").to_numpy()])
-    assert set(trained.trained_on.tolist()) == set(expected.tolist())
-    assert trained.model.keypoints == scheme
-    assert trained.config["data"]["rows"] == 60
-    assert not trained.model.training
+    assert set(loaded.trained_on.tolist()) == set(expected.tolist())
+    assert loaded.model.keypoints == scheme
+    assert loaded.config["data"]["rows"] == 60
+    assert not loaded.model.training
 
 
 def test_everything_in_it_is_plain(tiny_run):
-    raw = torch.load(tiny_run / "checkpoints" / "last.ckpt", weights_only=True)
-    entry = raw[KEY]
+    entry = read_tensors(tiny_run / "checkpoints" / "last.ckpt")[KEY]
 
     def kinds(value):
-        if isinstance(value, dict):
-            return set().union(*map(kinds, value.values())) if value else set()
-        if isinstance(value, list):
-            return set().union(*map(kinds, value)) if value else set()
-        return {type(value)}
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return {type(value)} if items is None else set().union(*map(kinds, items))
 
     assert kinds(entry) <= {str, int, float, bool, type(None), torch.Tensor}
+    assert entry["plugins"] == []
 
 
 def test_the_published_weights_are_a_checkpoint(seed_weights):
-    trained = load_checkpoint(seed_weights)
-    assert trained.trained_on is None
-    assert trained.model.codec.stride == 1
-    assert trained.model.decoder == {"rule": "argmax", "flip": False, "floor": 0.0, "shift": 0.0, "scale": 0.0}
-    assert (trained.model.mean_face == 47.5).all()  # unknown: the image's centre
+    loaded = load_checkpoint(seed_weights)
+    assert loaded.trained_on is None
+    assert loaded.model.codec.stride == 1
+    assert loaded.model.decoder == DecoderSettings(rule="argmax", flip=False, floor=0.0, shift=0.0, scale=0.0)
+    assert (loaded.model.mean_face == 47.5).all()  # unknown: the image's centre
+
+
+# Older files.
+
+
+@pytest.mark.parametrize("run", ["run", "run_ema", "run_older"])
+def test_checkpoints_of_version_0_1_predict_what_their_run_recorded(run, scheme):
+    loaded = load_checkpoint(FIXTURES / run / "checkpoints" / "best.ckpt")
+    recorded = pd.read_csv(FIXTURES / run / "predictions.csv")
+    table = draw_faces(60, 0, scheme)
+    row = table.row.tolist().index(recorded["row"][0])
+    first = recorded[recorded["row"] == recorded["row"][0]]
+    images, source = torch.from_numpy(table.images[row])[None, None], torch.tensor([int(table.source[row])])
+    points = loaded.model.predict(images, source).points[0, [scheme.names.index(name) for name in first["keypoint"]]]
+    np.testing.assert_allclose(points.numpy(), first[["x", "y"]], atol=1e-3)
+    assert loaded.config["teacher"]["seen"] is False  # a key that run_older lacks
+
+
+def test_a_calibrated_checkpoint_of_version_0_1_predicts_the_same(scheme):
+    expected = json.loads((FIXTURES / "calibrated_answers.json").read_text())
+    predictor = KeypointPredictor.from_checkpoint(FIXTURES / "calibrated.ckpt")
+    prediction = predictor.predict(draw_faces(4, 7, scheme).images)
+    for name in ("points", "confidence", "expected_error"):
+        np.testing.assert_allclose(getattr(prediction, name), np.array(expected[name]), atol=1e-4)
+
+
+def test_migration_fills_the_keys_that_older_versions_lack(ckpt):
+    entry = read_tensors(ckpt)[KEY]
+    older = {key: value for key, value in entry.items() if key not in ("offsets", "calibration", "plugins")}
+    older["decoder"] = {key: older["decoder"][key] for key in ("rule", "flip", "floor")}
+    migrated = migrate_entry({**older, "format": 1})
+    assert migrated["decoder"] == {**older["decoder"], "shift": 0.0, "scale": 0.0}
+    assert (migrated["offsets"], migrated["calibration"], migrated["plugins"]) == ({}, None, [])
+    assert "shift" not in older["decoder"]
+
+
+def test_tensors_of_older_training_checkpoints_are_renamed():
+    raw = torch.load(FIXTURES / "run_ema" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert raw[KEY]["format"] == 1
+    before = list(raw["state_dict"])
+    upgrade_names(raw)
+    model = load_checkpoint(FIXTURES / "run_ema" / "checkpoints" / "last.ckpt").model
+    names = {f"model.{name}" for name in model.state_dict()}
+    assert names <= set(raw["state_dict"])
+    assert names <= set(raw["current_model_state"])
+    assert len(raw["state_dict"]) == len(before)
+
+
+# Plug-ins.
+
+
+def test_a_checkpoint_names_the_plugin_that_loading_it_needs(ckpt, tmp_path, monkeypatch):
+    def middle(maps, cell, sigma):
+        return cell.double()
+
+    middle.__module__ = "mymodule"
+    monkeypatch.setattr(DECODERS, "entries", dict(DECODERS.entries))
+    DECODERS.register("middle")(middle)
+    loaded = load_checkpoint(ckpt)
+    loaded.model.override_decoder(DecoderOverride(rule="middle"))
+    entry = describe(loaded.model, loaded.trained_on, loaded.config)
+    assert entry["plugins"] == [{"kind": DECODERS.kind, "name": "middle", "module": "mymodule"}]
+    raw = read_tensors(ckpt)
+    torch.save({**raw, KEY: entry}, tmp_path / "x.ckpt")
+    assert load_checkpoint(tmp_path / "x.ckpt").model.decoder.rule == "middle"
+    del DECODERS.entries["middle"]
+    with pytest.raises(UserError, match=r"its decoder rule 'middle' .*mymodule.*; give plugins=\[mymodule\]"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        ([{"kind": "network", "name": "mine", "module": "a.b", "package": "facekp-mine"}], "pip install facekp-mine$"),
+        ([{"kind": "network", "name": "mine", "module": "a.b"}], r"comes from the module a\.b .*plugins=\[a\.b\]$"),
+        ([], "its network 'mine' is not part of this facekp; update facekp$"),
+    ],
+)
+def test_a_network_that_is_not_installed_is_named_with_how_to_get_it(ckpt, tmp_path, plugins, message):
+    raw = read_tensors(ckpt)
+    raw[KEY]["model"]["network"] = {"name": "mine", "width": 3}
+    raw[KEY]["plugins"] = plugins
+    with pytest.raises(UserError, match=message) as error:
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_that_a_file_names_is_imported(ckpt, tmp_path, monkeypatch):
+    (tmp_path / "never_imported.py").write_text("raise SystemExit('this must never run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    raw = read_tensors(ckpt)
+    raw[KEY]["model"]["network"] = {"name": "mine"}
+    raw[KEY]["plugins"] = [{"kind": "network", "name": "mine", "module": "never_imported"}]
+    with pytest.raises(UserError, match="never_imported"):
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
+
+
+# Files that are not valid.
 
 
 def write(path, content):
@@ -58,33 +159,40 @@ class Payload:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (b"", "is no checkpoint"),
-        (b"<html>not found</html>", "is no checkpoint"),
-        (b"PK\x03\x04 cut short", "is no checkpoint"),
+        (b"", "not a checkpoint"),
+        (b"<html>not found</html>", "not a checkpoint"),
+        (b"PK\x03\x04 cut short", "not a checkpoint"),
         ({"state_dict": {}}, "was not written by facekp"),
         ([1, 2], "holds a list"),
         ({KEY: {"format": 99}, "state_dict": {}}, "format 99 is newer"),
     ],
 )
-def test_what_is_no_checkpoint_is_told_so(tmp_path, content, told):
-    with pytest.raises(UserError, match=told) as error:
+def test_what_is_not_a_checkpoint_is_refused_in_one_line(tmp_path, content, message):
+    with pytest.raises(UserError, match=message) as error:
         load_checkpoint(write(tmp_path / "x.ckpt", content))
     assert "x.ckpt" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["size", "model", "keypoints", "trained_on"])
-def test_damaged_settings_are_told_so(tiny_run, tmp_path, damage):
-    raw = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
+def test_a_missing_setting_is_reported_as_damage(ckpt, tmp_path, damage):
+    raw = read_tensors(ckpt)
     del raw[KEY][damage]
     with pytest.raises(UserError, match="settings are damaged"):
         load_checkpoint(write(tmp_path / "x.ckpt", raw))
 
 
+def test_an_invalid_setting_is_named_with_the_file(ckpt, tmp_path):
+    raw = read_tensors(ckpt)
+    raw[KEY]["model"]["sigma"] = -1.0
+    with pytest.raises(UserError, match=r"x\.ckpt: model\.sigma=-1\.0: must be greater than 0"):
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
+
+
 def test_code_in_a_file_never_runs(tmp_path, capsys):
-    with pytest.raises(UserError, match="is no checkpoint"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         load_checkpoint(write(tmp_path / "x.ckpt", {"a": Payload()}))
     assert "must never run" not in capsys.readouterr().out
 
@@ -96,14 +204,14 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
         load_checkpoint(tmp_path)
 
 
-def test_a_checkpoint_cut_short_is_told_so(tiny_run, tmp_path):
-    whole = (tiny_run / "checkpoints" / "best.ckpt").read_bytes()
-    with pytest.raises(UserError, match="is no checkpoint"):
+def test_a_checkpoint_cut_short_is_refused(ckpt, tmp_path):
+    whole = ckpt.read_bytes()
+    with pytest.raises(UserError, match="not a checkpoint"):
         load_checkpoint(write(tmp_path / "x.ckpt", whole[: len(whole) // 2]))
 
 
-def test_weights_that_lack_a_tensor_are_told_so(tiny_run, tmp_path):
-    raw = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
+def test_a_missing_tensor_is_reported(ckpt, tmp_path):
+    raw = read_tensors(ckpt)
     raw["state_dict"].popitem()
-    with pytest.raises(UserError, match="don't fit their own settings"):
+    with pytest.raises(UserError, match="do not match the file's settings"):
         load_checkpoint(write(tmp_path / "x.ckpt", raw))

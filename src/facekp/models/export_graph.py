@@ -55,7 +55,7 @@ class KeypointGraph(nn.Module):
         shown = self._shown(points[:, :, :1])
         counted = shown[
             ..., None
-        ]  # the views stay on axis 2 of 4; onnxruntime rounds sums over a last axis differently
+        ]  # 4 axes: onnxruntime rounds sums over the last axis differently
         mean_points = mean_over_views(points, (shown & ~points.isnan().any(dim=-1))[..., None], dim=2)
         confidence = mean_over_views((peak / model.certain_peak)[..., None], counted, dim=2)[..., 0]
         labelled = model.finish(mean_points, confidence, source)

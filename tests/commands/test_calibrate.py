@@ -1,0 +1,85 @@
+"""`facekp.calibrate`: writes a checkpoint that predicts expected errors, a picture, and the values for the report."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from facekp import KeypointPredictor
+from facekp.calibrate import main
+from facekp.core.errors import UserError
+from facekp.core.settings import parse
+from facekp.data.readers.read import read_table
+from facekp.data.split import image_hashes
+from facekp.models.checkpoint import load_checkpoint
+from facekp.models.command_settings import CalibrateSettings
+from facekp.models.packing import pack
+from facekp.models.settings import DecoderOverride
+from tests.conftest import composed, config_of
+
+DRAWN = ["data=synthetic", "data.rows=240", "data.seed=5"]
+
+
+def calibrate(*given):
+    return main(composed(*given, *DRAWN, name="calibrate"))
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run, tmp_path_factory):
+    """A copy of the tiny run, as the command adds a file to a run's folder."""
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("copied") / "run")
+
+
+@pytest.fixture(scope="module")
+def calibrated(run, tmp_path_factory):
+    """The checkpoint that the command writes."""
+    out = tmp_path_factory.mktemp("calibrated") / "calibrated.ckpt"
+    calibrate(f"ckpt={run / 'checkpoints' / 'best.ckpt'}", f"out={out}")
+    return out
+
+
+def test_the_checkpoint_predicts_expected_errors_and_the_report_gets_the_values(calibrated, run, faces):
+    assert calibrated.with_name("calibrated.ckpt.png").read_bytes()[:4] == b"\x89PNG"
+    values = json.loads(calibrated.with_name("calibrated.ckpt.json").read_text())
+    assert len(values["expected"]) == len(values["measured"]) == 10
+    assert json.loads((run / "reliability.json").read_text()) == values
+    assert load_checkpoint(calibrated).model.calibration.reliability == values
+    after = KeypointPredictor.from_checkpoint(calibrated).predict(faces.images)
+    before = KeypointPredictor.from_checkpoint(run / "checkpoints" / "best.ckpt").predict(faces.images)
+    np.testing.assert_array_equal(after.points, before.points)
+    assert before.expected_error is None
+    assert after.expected_error.shape == (80, 15)
+    error = np.linalg.norm(after.points - faces.points, axis=-1)
+    assert np.nanmean(after.expected_error) == pytest.approx(np.nanmean(error), rel=0.3)
+
+
+def test_it_is_valid_for_its_decoder_only_and_survives_packing(calibrated, tmp_path, faces):
+    images, source = torch.from_numpy(faces.images[:2, None]), torch.zeros(2, dtype=torch.long)
+    pack(calibrated, tmp_path / "packed.ckpt")
+    model = load_checkpoint(tmp_path / "packed.ckpt").model
+    assert model.predict(images, source).expected_error is not None
+    model.override_decoder(DecoderOverride(rule="argmax"))
+    assert model.predict(images, source).expected_error is None
+
+
+def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, ckpt, scheme, tmp_path):
+    raw = torch.load(ckpt, weights_only=True)
+    data = parse(CalibrateSettings, config_of("ckpt=a", "out=b", *DRAWN, name="calibrate")).data
+    raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(read_table(data, scheme).images))
+    torch.save(raw, tmp_path / "all.ckpt")
+    given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}"]
+    with pytest.raises(UserError, match="all 240 rows trained"):
+        calibrate(*given)
+    assert calibrate(*given, f"twin={ckpt}") == load_checkpoint(calibrated).model.calibration
+    pack(ckpt, tmp_path / "other.ckpt", decoder=DecoderOverride(rule="argmax"))
+    with pytest.raises(UserError, match=r"its decoder is .*argmax"):
+        calibrate(*given, f"twin={tmp_path / 'other.ckpt'}")
+
+
+def test_what_can_t_be_calibrated_is_refused(seed_weights, calibrated, tmp_path):
+    with pytest.raises(UserError, match="starting system"):
+        calibrate(f"ckpt={seed_weights}", f"out={tmp_path / 'x.ckpt'}")
+    with pytest.raises(UserError, match="one checkpoint"):
+        calibrate(f"ckpt=[{calibrated},{calibrated}]", "out=x.ckpt")

@@ -1,0 +1,54 @@
+"""`facekp.export`: its file is taken wherever a checkpoint is; missing packages are one line."""
+
+import os
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.data.readers.competition import write_test, write_training
+from facekp.evaluate import main as evaluate
+from facekp.export import main
+from facekp.reporting.benchmark import bench_prediction
+from facekp.submit import main as submit
+from tests.conftest import composed, facekp
+
+DECODER = ["decoder=mean", "decoder.flip=true"]
+
+
+@pytest.fixture(scope="module")
+def exported(ckpt, tmp_path_factory):
+    """An ONNX file of both sources."""
+    out = tmp_path_factory.mktemp("onnx") / "all.onnx"
+    given = ["data=synthetic", "data.rows=40", "check=12", f"ckpt={ckpt}", f"out={out}"]
+    main(composed(*given, "source=all", *DECODER, name="export"))
+    return out
+
+
+def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(exported, ckpt, tmp_path, faces):
+    given = ["data=synthetic", "data.rows=60"]
+    graph = evaluate(composed(f"ckpt={exported}", *given, name="evaluate"))
+    checkpoint = evaluate(composed(f"ckpt={ckpt}", *given, *DECODER, name="evaluate"))
+    assert graph["rmse"] == pytest.approx(checkpoint["rmse"], abs=1e-3)
+    write_training(tmp_path / "training.csv", faces)
+    write_test(tmp_path, faces, faces.mask)
+    given = [f"data.dir={tmp_path}", "data.cache=null", f"ckpt={exported}", f"out={tmp_path / 's.csv'}"]
+    assert submit(composed(*given, name="submit")).is_file()
+    with pytest.raises(UserError, match="export it again"):
+        evaluate(composed(f"ckpt={exported}", "decoder=dark", name="evaluate"))
+
+
+def test_bench_compares_its_time_with_the_checkpoint_s(exported, ckpt):
+    lines = bench_prediction([str(ckpt), str(exported)], rounds=1, threads=1)
+    assert len(lines) == 2
+    assert "times as long" in lines[1].value
+
+
+def test_a_missing_package_is_one_line(ckpt, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('no', name='onnxruntime')")
+    (tmp_path / "a.onnx").write_bytes(b"")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    for command, given in (("export", ["data=synthetic", "out=a.onnx", f"ckpt={ckpt}"]), ("evaluate", ["ckpt=a.onnx"])):
+        done = facekp(command, *given, cwd=tmp_path, PYTHONPATH=path)
+        assert done.returncode == 2
+        assert "facekp[export]" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,104 @@
+"""Fitting a calibration: the curve is monotone and right on faces that it was not fitted on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from facekp.core.errors import UserError
+from facekp.models import calibration_fit
+from facekp.models.calibration import Calibration
+from facekp.models.calibration_fit import calibrate, fit_curve, increasing, load_twin, reliability, write_calibration
+from facekp.models.checkpoint import load_checkpoint
+from facekp.models.packing import pack
+from facekp.models.settings import DecoderOverride
+
+VALUES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 100))
+
+
+@given(VALUES)
+def test_the_increasing_sequence_is_scipy_s_isotonic_regression(values):
+    from scipy.optimize import isotonic_regression
+
+    np.testing.assert_allclose(increasing(values), isotonic_regression(values).x, atol=1e-9)
+
+
+def made_up(rows, seed):
+    """Deviations, and errors of which source 1 has twice those of source 0: Rayleigh, of mean 0.5 + deviation / 4."""
+    random = np.random.default_rng(seed)
+    source = (np.arange(rows) % 2).astype(np.int8)
+    deviation = random.uniform(1, 9, (rows, 4)).astype(np.float32)
+    mean = (0.5 + deviation / 4) * (1 + source[:, None])
+    error = random.rayleigh(mean / np.sqrt(np.pi / 2)).astype(np.float32)
+    error[random.random(error.shape) < 0.2] = np.nan
+    error[0, 0] = 80  # a wrong label
+    return deviation, error, source, mean
+
+
+def test_the_curve_finds_the_expected_error_despite_a_wrong_label():
+    deviation, error, source, _ = made_up(3000, 0)
+    fitted = Calibration({}, *fit_curve(deviation, error, source, 2), {})
+    new, measured, other, mean = made_up(3000, 1)
+    expected = fitted.expected(torch.from_numpy(new), torch.from_numpy(other).long()).numpy()
+    np.testing.assert_allclose(expected, mean, rtol=0.12)
+    figures = reliability(expected, measured)
+    np.testing.assert_allclose(figures["measured"], figures["expected"], rtol=0.1)
+    assert figures["expected"] == sorted(figures["expected"])
+    assert figures["points"] == (~np.isnan(measured)).sum()
+
+
+def test_points_that_a_source_never_labels_are_the_first_source_s():
+    deviation, error, source, _ = made_up(2000, 0)
+    error[source == 1, 2:] = np.nan
+    factor = np.array(fit_curve(deviation, error, source, 2)[2])
+    np.testing.assert_array_equal(factor[1, 2:], factor[0, 2:])
+    assert factor[1, 0] > 1.5 * factor[0, 0]
+
+
+def test_too_few_points_are_refused():
+    deviation, error, source, _ = made_up(8, 0)
+    with pytest.raises(UserError, match="at least 50"):
+        fit_curve(deviation, error, source, 2)
+    with pytest.raises(UserError, match="only 3 labelled points to check on"):
+        reliability(np.ones((1, 3)), np.ones((1, 3)))
+
+
+def test_faces_fitted_on_are_not_those_checked_on(ckpt, faces, monkeypatch):
+    loaded = load_checkpoint(ckpt)
+    checked, fitted_on = [], []
+    monkeypatch.setattr(calibration_fit, "fit_curve", lambda *a: fitted_on.append(a[1]) or fit_curve(*a))
+    monkeypatch.setattr(calibration_fit, "reliability", lambda *a: checked.append(a[1]) or reliability(*a))
+    first = faces.take(np.arange(40))
+    twice = replace(
+        first,
+        images=np.tile(first.images, (2, 1, 1)),
+        points=np.tile(first.points, (2, 1, 1)),
+        source=np.tile(first.source, 2),
+        row=np.arange(80),
+    )
+    fitted = calibrate(loaded, twice, seed=0)
+    both = {tuple(row) for row in np.nan_to_num(fitted_on[0])} & {tuple(row) for row in np.nan_to_num(checked[0])}
+    assert not both  # copies stay together
+    assert len(fitted_on[0]) == len(checked[0]) == 40
+    assert fitted.decoder == loaded.model.decoder.plain()
+
+
+def test_a_calibration_is_written_into_a_copy_of_the_checkpoint(ckpt, seed_weights, tmp_path):
+    fitted = load_checkpoint("shipped").model.calibration
+    write_calibration(ckpt, tmp_path / "x.ckpt", fitted)
+    assert load_checkpoint(tmp_path / "x.ckpt").model.calibration == fitted
+    assert load_checkpoint(ckpt).model.calibration is None
+    with pytest.raises(UserError, match="starting system"):
+        write_calibration(seed_weights, tmp_path / "y.ckpt", fitted)
+
+
+def test_a_twin_with_another_decoder_is_refused(ckpt, tmp_path):
+    pack(ckpt, tmp_path / "other.ckpt", decoder=DecoderOverride(rule="argmax"))
+    loaded = load_checkpoint(ckpt)
+    assert load_twin(loaded, str(ckpt)).path == ckpt
+    with pytest.raises(UserError, match=r"its decoder is .*argmax"):
+        load_twin(loaded, str(tmp_path / "other.ckpt"))

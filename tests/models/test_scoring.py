@@ -1,0 +1,74 @@
+"""Scoring: only rows that trained no checkpoint, and the metrics that their run recorded."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.data.synthetic.faces import draw_faces
+from facekp.models.checkpoint import load_checkpoint
+from facekp.models.ensemble import predict_table
+from facekp.models.scoring import compute_metrics, score_models, unseen_rows
+from facekp.training.setup import train
+from tests.conftest import TINY, settings_of
+
+
+@pytest.fixture(scope="module")
+def other_fold(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "other"
+    train(settings_of(*TINY, "data.fold=1", "trainer.max_epochs=1"), folder)
+    return folder / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def table(scheme):
+    return draw_faces(60, 0, scheme)
+
+
+def test_only_the_held_out_fold_is_scored_and_gives_the_run_s_metrics(tiny_run, ckpt, table):
+    loaded = load_checkpoint(ckpt)
+    rows = unseen_rows([loaded], table)
+    split = pd.read_csv(tiny_run / "split.csv")
+    assert rows.tolist() == np.flatnonzero(split["set"] == "val").tolist()
+    evaluation = score_models([loaded], table.take(rows), table.without(rows))
+    recorded = json.loads((tiny_run / "metrics.json").read_text())
+    assert evaluation.metrics["rmse"] == pytest.approx(recorded["rmse"], rel=1e-6)
+    assert evaluation.metrics["mean_face"]["rmse"] == pytest.approx(recorded["mean_face"]["rmse"], rel=1e-6)
+    np.testing.assert_array_equal(evaluation.prediction.points, predict_table([loaded], table.take(rows)).points)
+
+
+def test_a_row_that_trained_one_of_two_checkpoints_is_not_scored(ckpt, other_fold, table):
+    with pytest.raises(UserError, match="all 60 rows trained"):
+        unseen_rows([load_checkpoint(ckpt), load_checkpoint(other_fold)], table)
+
+
+def test_new_faces_are_all_scored_and_near_copies_of_trained_ones_are_not(tiny_run, ckpt, scheme, table):
+    loaded = load_checkpoint(ckpt)
+    fresh = draw_faces(30, 77, scheme)
+    assert len(unseen_rows([loaded], fresh)) == 30
+    mixed = fresh.take(np.arange(30))
+    seen = np.flatnonzero(pd.read_csv(tiny_run / "split.csv")["set"] == "train")[0]
+    mixed.images[4] = np.clip(table.images[seen].astype(int) + 1, 0, 255)
+    mixed.images[5] = table.images[seen]
+    assert unseen_rows([loaded], mixed).tolist() == [i for i in range(30) if i not in (4, 5)]
+
+
+def test_a_checkpoint_without_records_is_scored_on_all_rows_with_a_warning(seed_weights, table, caplog):
+    assert len(unseen_rows([load_checkpoint(seed_weights)], table)) == 60
+    assert "does not record its training images" in caplog.text
+
+
+def test_labels_that_lie_to_one_side_of_the_predictions_are_measured_by_source(table):
+    found = np.nan_to_num(table.points) - np.where(table.source == 1, np.float32(1.25), 0)[:, None, None] * [1, 2]
+    found[0, 0] -= 500
+    metrics = compute_metrics(found.astype(np.float32), table)
+    assert metrics["offset/dense"] == pytest.approx(0, abs=1e-3)
+    assert metrics["offset/sparse"] == pytest.approx(1.25, abs=1e-3)
+
+
+def test_below_a_hundred_values_none_is_trimmed(table):
+    few = table.take(np.arange(1))
+    metrics = compute_metrics(np.nan_to_num(few.points) + np.float32(3), few)
+    assert metrics["rmse/trimmed"] == pytest.approx(metrics["rmse"], rel=1e-6)
