@@ -159,6 +159,14 @@ def test_a_group_that_is_no_group_is_one_line():
     assert refused([1]) == "must be a group of settings"
 
 
+def test_a_list_is_shown_as_yaml_has_it_where_the_setting_is_a_tuple():
+    class Row(Settings):
+        seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+
+    with pytest.raises(UserError, match=r"^seeds=\[\]: must have at least one entry$"):
+        parse(Row, {"seeds": []})
+
+
 def test_an_entry_of_a_list_is_called_by_its_name():
     class Row(Settings):
         name: str

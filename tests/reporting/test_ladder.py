@@ -1,33 +1,70 @@
-"""The ladder: four steps in order, each in its folder, kept when it is called again."""
+"""The ladder: four steps in order, each in its folder, kept when it is started again."""
 
 import json
 
-from facekp.ladder import run_ladder
-from facekp.reporting.ladder import ladder_table, step_overrides
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.core.settings import parse
+from facekp.reporting.ladder import LadderSettings, ladder_table, run_ladder, step_overrides
 from tests.conftest import TINY, config_of
 
 SMALL = [o for o in TINY if not o.startswith("model.")]
 
 
-def test_steps_three_and_four_go_on_from_the_one_before():
-    config = config_of("fast=true", "root=there", name="ladder")
-    steps = [step_overrides(config, number) for number in (1, 2, 3, 4)]
+def settings_of(*overrides, **values):
+    return parse(LadderSettings, {**config_of(*overrides, name="ladder"), **values})
+
+
+def test_steps_three_and_four_start_from_the_one_before():
+    settings = settings_of("fast=true", "root=there")
+    steps = [step_overrides(settings, number) for number in (1, 2, 3, 4)]
     starts = [[o for o in step if o.startswith("init_from=")] for step in steps]
     assert starts == [[], [], ["init_from=there/2/checkpoints/best.ckpt"], ["init_from=there/3/checkpoints/best.ckpt"]]
     assert all("model=hourglass_small" in step for step in steps)
+    assert [step[-1] for step in steps] == [f"out=there/{number}" for number in (1, 2, 3, 4)]
 
 
-def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch):
+def test_a_slow_ladder_changes_nothing_but_what_is_given():
+    assert step_overrides(settings_of("train=['seed=1']"), 1) == [
+        "experiment=seed/1_sgd_complete",
+        "seed=1",
+        "out=outputs/ladder/1",
+    ]
+
+
+def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     more = ["trainer.max_epochs=1", "model.network.channels=8", "model.network.levels=1"]
     small = ",".join(f"'{override}'" for override in [*SMALL, *more])
-    config = config_of("fast=true", "root=steps", f"train=[{small}]", name="ladder")
-    config["ladder"] = config["ladder"][1:3]
-    figures = run_ladder(config)
+    settings = settings_of("fast=true", "root=steps", f"train=[{small}]")
+    settings = settings.replaced(ladder=settings.plain()["ladder"][1:3])
+    metrics = run_ladder(settings)
     stamps = [(tmp_path / "steps" / n / "metrics.json").stat().st_mtime_ns for n in ("1", "2")]
-    assert run_ladder(config) == figures
+    assert run_ladder(settings) == metrics
     assert [(tmp_path / "steps" / n / "metrics.json").stat().st_mtime_ns for n in ("1", "2")] == stamps
-    assert figures[0] == json.loads((tmp_path / "steps" / "1" / "metrics.json").read_text())
-    table = ladder_table(config, figures)
+    assert metrics[0]["rmse"] == json.loads((tmp_path / "steps" / "1" / "metrics.json").read_text())["rmse"]
+    table = ladder_table(settings.ladder, metrics)
     assert [str(column.header) for column in table.columns][-1] == "leaderboard (other images)"
     assert list(table.columns[-1].cells)[:2] == ["2.92", "1.84"]
+    assert "2_adam_complete" in capsys.readouterr().out
+
+
+STEP = {"experiment": "seed/x", "fast_epochs": 1, "continues": False, "published": None}
+MISTAKES = {
+    "no step": ({"ladder": []}, r"ladder=\[\]: must have at least one entry"),
+    "no epoch": ({"ladder": [{**STEP, "fast_epochs": 0}]}, r"ladder\.0\.fast_epochs=0: must be at least 1"),
+    "an unknown key": (
+        {"ladder": [{**STEP, "publish": 1}]},
+        r"ladder\.0\.publish: unknown key; did you mean published",
+    ),
+    "overrides that are no list": ({"train": "lr=1"}, "train=lr=1: must be a list"),
+    "a path to be quoted": ({"root": "a b"}, "root=a b: must be a path of letters"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_setting_that_is_not_valid_is_named(case):
+    values, message = MISTAKES[case]
+    with pytest.raises(UserError, match=message):
+        settings_of(**values)

@@ -1,59 +1,126 @@
-"""`python -m facekp.ladder`: the starting system's four published steps, trained anew one after another.
+"""The published system's four steps, trained again one after another.
 
-Every step is a `facekp.train` of its own, in a fixed folder; a finished step is kept and a stopped one resumed, so the
-ladder can be killed and called again. At the end our validation RMSE stands beside the published figure.
+Every step is a `facekp.train` with a folder of its own. A finished step is kept and a stopped one is resumed, so the
+ladder can be killed and started again. Its table compares our validation RMSE with the published score.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from rich.table import Table
 
-from facekp.runs.sequence import BEST
+from facekp.config.command import CommandSettings
+from facekp.core.console import show
+from facekp.core.settings import NewPath, Positive, PositiveCount, Settings, Text
+from facekp.runs.folder import RunFolder
+from facekp.runs.sequence import run_unless_finished
 
 
-def step_overrides(config: dict[str, Any], number: int) -> list[str]:
+class StepSettings(Settings):
+    """A step of the ladder.
+
+    Attributes:
+        experiment: of `facekp.train`.
+        fast_epochs: epochs with ``fast=true``.
+        continues: whether the training starts from the weights of the step before.
+        published: the author's leaderboard RMSE, private half; None: the published training did not learn.
+    """
+
+    experiment: Text
+    fast_epochs: PositiveCount
+    continues: bool
+    published: Positive | None
+
+
+class LadderSettings(CommandSettings):
+    """Settings of ``facekp ladder``.
+
+    Attributes:
+        fast: train a smaller network for fewer epochs.
+        root: folder of all steps.
+        train: further overrides of every step.
+        ladder: the steps.
+        fast_overrides: overrides of every step with ``fast=true``.
+    """
+
+    fast: bool
+    root: NewPath
+    train: list[Text]
+    ladder: Annotated[list[StepSettings], Field(min_length=1)]
+    fast_overrides: list[Text]
+
+
+def run_ladder(settings: LadderSettings) -> list[dict[str, Any]]:
+    """Train the steps that are not finished, and show all of them.
+
+    Returns:
+        metrics.json of every step.
+
+    Raises:
+        SystemExit: a training failed; the exit code is the same.
+    """
+    metrics = []
+    for number in range(1, len(settings.ladder) + 1):
+        folder = step_folder(settings, number)
+        run_unless_finished("train", step_overrides(settings, number), folder)
+        metrics.append(folder.read_metrics())
+    show(ladder_table(settings.ladder, metrics))
+    return metrics
+
+
+def step_folder(settings: LadderSettings, number: int) -> RunFolder:
+    """The run of a step, counted from 1."""
+    return RunFolder(Path(settings.root) / str(number))
+
+
+def step_overrides(settings: LadderSettings, number: int) -> list[str]:
     """What `facekp.train` is called with for a step, counted from 1."""
-    root, step = Path(config["root"]), config["ladder"][number - 1]
-    start = [f"init_from={root / str(number - 1) / BEST}"] if step["continues"] else []
+    step = settings.ladder[number - 1]
+    start = [f"init_from={step_folder(settings, number - 1).best_checkpoint}"] if step.continues else []
+    fast = [*settings.fast_overrides, f"trainer.max_epochs={step.fast_epochs}"] if settings.fast else []
     return [
-        f"experiment={step['experiment']}",
+        f"experiment={step.experiment}",
         *start,
-        *([*config["fast_overrides"], f"trainer.max_epochs={step['fast_epochs']}"] if config["fast"] else []),
-        *config["train"],
-        f"out={root / str(number)}",
+        *fast,
+        *settings.train,
+        f"out={step_folder(settings, number)}",
     ]
 
 
-def ladder_table(config: dict[str, Any], figures: list[dict[str, Any]]) -> Table:
-    """Our validation RMSE of each step beside the published leaderboard figure."""
-    table = Table(title="validation RMSE in pixels, and what was published")
+def ladder_table(steps: Sequence[StepSettings], metrics: Sequence[dict[str, Any]]) -> Table:
+    """Our validation RMSE of each step, and the published score.
+
+    Args:
+        steps: of the ladder.
+        metrics: metrics.json of each step.
+    """
+    table = Table(title="validation RMSE in pixels, and the published score")
     for heading in (
         "step",
         "ours",
         "dense",
         "sparse",
         "of mean face",
-        "mean face answers",
+        "mean face predicted",
         "minutes",
         "leaderboard (other images)",
     ):
         table.add_column(heading, justify="left" if heading == "step" else "right")
-    for step, found in zip(config["ladder"], figures, strict=True):
-        baseline = found["mean_face"]["rmse"]
+    errors = ("rmse", "rmse/dense", "rmse/sparse")
+    for step, found in zip(steps, metrics, strict=True):
         table.add_row(
-            step["experiment"].removeprefix("seed/"),
-            *(f"{found[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")),
-            f"{found['rmse'] / baseline:.2f}",
+            step.experiment.removeprefix("seed/"),
+            *(f"{found[key]:.3f}" for key in errors),
+            f"{found['rmse'] / found['mean_face']['rmse']:.2f}",
             f"{100 * found['below_floor']:.0f} %",
             f"{found['minutes']:.1f}",
-            "does not learn" if step["published"] is None else f"{step['published']}",
+            "does not learn" if step.published is None else f"{step.published}",
         )
     table.add_section()
-    face = figures[0]["mean_face"]
-    table.add_row(
-        "mean face", *(f"{face[key]:.3f}" for key in ("rmse", "rmse/dense", "rmse/sparse")), "1.00", "100 %", "", ""
-    )
+    face = metrics[0]["mean_face"]
+    table.add_row("mean face", *(f"{face[key]:.3f}" for key in errors), "1.00", "100 %", "", "")
     return table

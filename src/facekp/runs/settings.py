@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from facekp.core.errors import UserError
 from facekp.core.settings import Count, NewPath, PositiveCount, Settings, Text, parse
@@ -58,20 +58,6 @@ class SearchSettings(Settings):
     prune: PruneSettings
 
 
-def _none_or_search(values: Any) -> Any:
-    """``hparams_search=none`` is no search; it has no other key."""
-    if not isinstance(values, Mapping) or values.get("name") != "none":
-        return values
-    keys = [key for key in values if key != "name"]
-    if keys:
-        raise UserError(f"{keys[0]}: not a key of hparams_search=none; choose hparams_search=optuna")
-    return None
-
-
-# The type of the field `hparams_search`; None: a sweep trains every combination of its values.
-SearchChoice = Annotated[SearchSettings | None, BeforeValidator(_none_or_search)]
-
-
 def parse_search(values: Any) -> SearchSettings | None:
     """Check the plain values of ``hparams_search``.
 
@@ -81,5 +67,9 @@ def parse_search(values: Any) -> SearchSettings | None:
     Raises:
         UserError: a value is not valid.
     """
-    search = _none_or_search(values)
-    return None if search is None else parse(SearchSettings, search, "hparams_search")
+    if not isinstance(values, Mapping) or values.get("name") != "none":
+        return parse(SearchSettings, values, "hparams_search")
+    keys = [key for key in values if key != "name"]
+    if keys:
+        raise UserError(f"hparams_search.{keys[0]}: not a key of hparams_search=none; choose hparams_search=optuna")
+    return None
