@@ -40,7 +40,7 @@ def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(exported, ckpt, t
 def test_bench_compares_its_time_with_the_checkpoint_s(exported, ckpt):
     lines = bench_prediction([str(ckpt), str(exported)], rounds=1, threads=1)
     assert len(lines) == 2
-    assert "times as long" in lines[1].value
+    assert "times as long" in lines[1].measured
 
 
 def test_a_missing_package_is_one_line(ckpt, tmp_path):
