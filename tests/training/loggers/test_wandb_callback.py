@@ -327,6 +327,6 @@ def test_a_stopped_training_ends_its_run_as_failed(online, tmp_path):
     from facekp.core.errors import UserError
 
     fake = online(Fake())
-    with pytest.raises(UserError, match="broke down"):
+    with pytest.raises(UserError, match="diverged"):
         train(settings_of(*WANDB, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
     assert fake.ended == [1]
