@@ -59,7 +59,7 @@ def test_folds_keep_groups_whole_and_sources_even():
 
 
 def test_more_folds_than_different_images_is_told(images):
-    with pytest.raises(UserError, match="can't be dealt from 2 groups"):
+    with pytest.raises(UserError, match="there are only 2 groups"):
         assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=5, seed=0)
 
 

@@ -1,7 +1,7 @@
-"""Keeps parsed tables: a file each, named by what it was parsed from; checked and memory-mapped when it is loaded.
+"""Caches tables in files, named by a hash of their inputs; checked and memory-mapped when loaded.
 
-Layout: 32 bytes of SHA-256 over all that follows, then ``points``, ``source``, ``row``, ``name``, ``to_source`` (both
-without rows where the table has none) and ``images`` as .npy.
+Layout: 32 bytes of SHA-256 over the rest of the file, then ``points``, ``source``, ``row``, ``name``, ``to_source``
+(the last two without rows where the table has none) and ``images`` as .npy.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ DIGEST = hashlib.sha256().digest_size
 
 
 def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[], FaceTable]) -> FaceTable:
-    """The table that ``build`` makes, from the cache where it is there and whole, else built and put there.
+    """The table that ``build`` returns: loaded from the cache if it is there and intact, else built and stored.
 
-    What comes back is what was stored, so images that ``build`` left in a file are mapped from the cache's own.
+    The stored table is returned, so images are memory-mapped from the cache's file.
 
     Args:
-        folder: where cached tables live; made if missing. One that cannot be written costs a warning, no more.
-        key: everything that decides the result (the file's hash, the parser's version); strings and numbers.
+        folder: of the cached tables; created if missing. If it can't be written, a warning says so.
+        key: everything that determines the result, such as the file's hash and the parser's version; strings and
+            numbers.
         keypoints: the table's scheme; part of the key.
-        build: reads the table; called only where the cache has no answer.
+        build: reads the table; called only if the table is not cached.
     """
     name = hashlib.sha256(json.dumps([LAYOUT, key, keypoints.to_dict()]).encode()).hexdigest()
     path = folder / f"{name[:32]}.faces"
@@ -61,11 +62,11 @@ def _store(path: Path, table: FaceTable) -> None:
             stream.seek(0)
             stream.write(digest)
     except UserError as error:
-        log.warning("no cache kept: %s", error)
+        log.warning("table not cached: %s", error)
 
 
 def _load(path: Path, keypoints: Keypoints) -> FaceTable | None:
-    """The table in ``path``, images memory-mapped and read-only; None if there is none or it is damaged."""
+    """The table in ``path``, images memory-mapped and read-only; None if the file is missing or damaged."""
     try:
         with path.open("rb") as stream:
             if stream.read(DIGEST) != _digest(stream):
@@ -82,25 +83,30 @@ def _load(path: Path, keypoints: Keypoints) -> FaceTable | None:
 
 
 def _digest(stream: IO[bytes]) -> bytes:
-    """SHA-256 of all that follows the digest itself."""
+    """SHA-256 of everything after the digest."""
     stream.seek(DIGEST)
     return hashlib.file_digest(stream, "sha256").digest()  # type: ignore[arg-type]
 
 
 def _mapped(stream: IO[bytes]) -> np.ndarray:
-    """The .npy array that starts here, mapped instead of read."""
+    """The .npy array that starts at the stream's position, memory-mapped instead of read."""
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     return np.memmap(stream, dtype, mode="r", offset=stream.tell(), shape=shape)
 
 
 def _checked(table: FaceTable) -> FaceTable:
+    """The table itself.
+
+    Raises:
+        ValueError: an array has another shape or type.
+    """
     n, k = len(table.images), len(table.keypoints.names)
-    found = [(a.shape, a.dtype.name) for a in (table.points, table.source, table.row)]
-    wanted = [((n, k, 2), "float32"), ((n,), "int8"), ((n,), "int64")]
+    actual = [(a.shape, a.dtype.name) for a in (table.points, table.source, table.row)]
+    expected = [((n, k, 2), "float32"), ((n,), "int8"), ((n,), "int64")]
     images, name, to_source = np.asarray(table.images), table.name, table.to_source
-    if found != wanted or images.ndim != 3 or images.dtype != np.uint8:
-        raise ValueError(f"arrays are {found}, not {wanted}")
+    if actual != expected or images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(f"arrays are {actual}, not {expected}")
     if name is not None and to_source is not None and (name.shape, to_source.shape) != ((n,), (n, 2, 3)):
         raise ValueError(f"photos are {name.shape} and {to_source.shape}, not {(n,)} and {(n, 2, 3)}")
     return table

@@ -1,6 +1,6 @@
-"""Folds that don't leak: near-duplicate images stay together, every fold has the full mixture of sources.
+"""Folds without leakage: near-duplicate images are in the same fold, and every fold has all sources.
 
-A table's images come in; group numbers, fold numbers and image hashes go out.
+The images of a table come in; group numbers, fold numbers and image hashes go out.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.data.table import FaceTable, Images
 
-CORRELATION = 0.97  # of grey values, above which two images count as one (DESIGN: the competition has about 1100)
+CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
 
-BLOCK = 1024  # rows at a time; a matrix of all pairs would not fit where a table of images just does
+BLOCK = 1024  # rows at a time; a matrix of all pairs can exceed memory where the images just fit
 
-COARSE = 24  # side of the thumbnails that pick the candidates; means keep what near-duplicates share
+COARSE = 24  # side of the thumbnails by which candidate pairs are chosen
 
 
 def inseparable_groups(table: FaceTable) -> np.ndarray:
-    """Rows that no split may part: near-duplicates, and faces of one photo.
+    """Groups of rows that a split must keep together: near-duplicates, and faces of one photo.
 
     Returns:
-        int64 (N,): the index of the first row of each one's group.
+        int64 (N,): the index of the first row of each row's group.
     """
     return with_photos(near_duplicate_groups(table.images), table.name)
 
 
 def with_photos(group: np.ndarray, name: np.ndarray | None) -> np.ndarray:
-    """The groups (N,), those of faces of one photo (N,) made one."""
+    """The groups (N,), merged where faces come from one photo (N,)."""
     if name is None:
         return group
     group = group.copy()
@@ -41,17 +41,17 @@ def with_photos(group: np.ndarray, name: np.ndarray | None) -> np.ndarray:
 
 
 def near_duplicate_groups(images: Images) -> np.ndarray:
-    """Connected components of "grey values correlate above 0.97".
+    """Groups of near-duplicate images: connected components of pairs whose grey values correlate above 0.97.
 
     Args:
         images: uint8 (N, H, W).
 
     Returns:
-        int64 (N,): the index of the first image of each one's group.
+        int64 (N,): the index of the first image of each image's group.
     """
     small = thumbnails(images)
     _, first, member = np.unique(image_hashes(images), return_index=True, return_inverse=True)
-    group = first[member]  # identical images, flat ones too; correlation finds the nearly equal
+    group = first[member]  # identical images, also uniform ones; correlation finds the nearly equal ones
     for start in range(0, len(images), BLOCK):
         for other in range(start, len(images), 8 * BLOCK):
             alike = small[start : start + BLOCK] @ small[other : other + 8 * BLOCK].T > CORRELATION - 0.03
@@ -67,7 +67,7 @@ def _correlation(images: Images, i: int, j: int) -> float:
 
 
 def thumbnails(images: Images) -> np.ndarray:
-    """float32 (N, 576), of mean 0 and length 1: the images as 24 x 24 means."""
+    """The images as 24 x 24 area means, standardised: float32 (N, 576)."""
     small = np.empty((len(images), COARSE, COARSE), dtype=np.float32)
     for i, image in enumerate(images):
         cv2.resize(image.astype(np.float32), (COARSE, COARSE), dst=small[i], interpolation=cv2.INTER_AREA)
@@ -75,13 +75,20 @@ def thumbnails(images: Images) -> np.ndarray:
 
 
 def standardise(images: np.ndarray) -> np.ndarray:
-    """float32 (N, H * W): images (N, H, W) with mean 0 and length 1, so that a dot product is their correlation."""
+    """Images (N, H, W) as float32 (N, H * W) of mean 0 and length 1, so that a dot product is a correlation.
+
+    Example:
+        >>> flat = standardise(np.array([[[0, 10]], [[5, 9]]]))
+        >>> round(float(flat[0] @ flat[1]), 6)
+        1.0
+    """
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
 def _roots(group: np.ndarray) -> np.ndarray:
+    """The smallest index of each row's group; ``group`` is a union-find forest, int (N,)."""
     return np.array([_root(group, i) for i in range(len(group))])
 
 
@@ -98,13 +105,13 @@ def _join(group: np.ndarray, i: int, j: int) -> None:
 
 
 def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Deal whole groups to the folds so that each fold gets its share of every source.
+    """Assign whole groups to folds, so that every source is spread evenly over the folds.
 
     Args:
         groups: int (N,) from `near_duplicate_groups`.
-        source: int (N,), the stratum of each row.
-        folds: how many.
-        seed: of the order in which groups are dealt.
+        source: int (N,), the source of each row, by which folds are stratified.
+        folds: number of folds.
+        seed: of the order in which groups are assigned.
 
     Returns:
         int64 (N,): the fold of each row.
@@ -115,8 +122,8 @@ def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) 
     names, member = np.unique(groups, return_inverse=True)
     if not 2 <= folds <= len(names):
         raise UserError(
-            f"data.folds: {folds} folds can't be dealt from {len(names)} groups of different images; "
-            f"take 2 to {len(names)} folds or more rows"
+            f"data.folds={folds}: there are only {len(names)} groups of different images; use 2 to {len(names)} folds, "
+            f"or more rows"
         )
     sizes = np.zeros((len(names), source.max() + 1), dtype=np.int64)  # rows of each source in each group
     np.add.at(sizes, (member, source), 1)
@@ -132,6 +139,6 @@ def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) 
 
 
 def image_hashes(images: Images) -> np.ndarray:
-    """int64 (N,): 8 bytes of BLAKE2b of each image's pixels, by which a checkpoint knows what trained it."""
+    """int64 (N,): 8 bytes of BLAKE2b of each image's pixels. Checkpoints record their training images by them."""
     digests = b"".join(blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)

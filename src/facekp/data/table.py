@@ -1,4 +1,4 @@
-"""FaceTable: the one thing that travels from every reader to everything downstream."""
+"""FaceTable: images, points and sources of faces; every reader returns it, and everything downstream uses it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from facekp.core.keypoints import Keypoints
 
 
 class HostImages:
-    """Images too many to be copied about: rows of an array, a memory-mapped one as a rule, read where they are indexed.
+    """Rows of a large array, usually memory-mapped; an image is read when it is indexed.
 
-    Whoever holds them takes batches; `take` chooses rows without reading any.
+    `take` chooses rows without reading any.
 
     Args:
         array: uint8 (M, H, W).
-        rows: int (N,), which of them; None: all.
+        rows: int (N,), the rows of the array; None: all.
     """
 
     def __init__(self, array: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -48,16 +48,16 @@ Images = np.ndarray | HostImages
 
 @dataclass(frozen=True)
 class FaceTable:
-    """Faces with their labelled points. N rows, K points, images of H x W pixels.
+    """Faces with labelled points. N rows, K points, images of H x W pixels.
 
     Attributes:
         keypoints: the scheme that names the K points and S sources.
-        images: uint8 (N, H, W), grey; `HostImages` where they are too many to lie on the device.
-        points: float32 (N, K, 2), (x, y) in pixels, integer = pixel centre; NaN where nobody labelled.
+        images: uint8 (N, H, W), grey; `HostImages` where they are too large for the device.
+        points: float32 (N, K, 2), (x, y) in pixels, integer = pixel centre; NaN where not labelled.
         source: int8 (N,), the labelling convention each row follows (index into ``keypoints.source_names``).
-        row: int64 (N,), the row's name in its file: position after the header (training), ImageId (test).
-        name: str (N,), the photo a face was cut out of; None where the file holds the faces themselves.
-        to_source: float64 (N, 2, 3), takes (x, y, 1) of the image to (x, y) in pixels of that photo; None as name.
+        row: int64 (N,), identifies the row in its file: position after the header (training), ImageId (test).
+        name: str (N,), the photo that a face was cropped from; None for data that are not cropped from photos.
+        to_source: float64 (N, 2, 3), maps (x, y, 1) in the image to (x, y) in pixels of the photo; None like name.
     """
 
     keypoints: Keypoints
@@ -78,16 +78,16 @@ class FaceTable:
 
     @property
     def mask(self) -> np.ndarray:
-        """bool (N, K): what is labelled. Decided when the table was read; NaN is its only form."""
+        """bool (N, K): the labelled points, which are those that are not NaN."""
         return ~np.isnan(self.points[..., 0])
 
     def in_source(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, K, 2) in pixels of the images, in pixels of the photos; float64, NaN stays NaN."""
-        assert self.to_source is not None, "the table's faces were cut out of no photo"
+        """Points (N, K, 2) from pixels of the images to pixels of the photos; float64, NaN stays NaN."""
+        assert self.to_source is not None, "the table's faces were not cropped from photos"
         return points @ self.to_source[:, :, :2].transpose(0, 2, 1) + self.to_source[:, None, :, 2]
 
     def take(self, index: np.ndarray) -> FaceTable:
-        """The rows at ``index`` (integers or bool), copied; of `HostImages` no image is read."""
+        """A table of the rows at ``index`` (integers or bool), copied; `HostImages` are not read."""
         return replace(
             self,
             images=self.images.take(index) if isinstance(self.images, HostImages) else self.images[index],
@@ -99,7 +99,10 @@ class FaceTable:
         )
 
     def joined(self, other: FaceTable) -> FaceTable:
-        """These rows and then the other table's, copied; scheme and size must be the same. No photos are told."""
+        """A table of these rows and then the other's, copied, without ``name`` and ``to_source``.
+
+        Scheme and size must be the same.
+        """
         images = np.concatenate((self.images[:], other.images[:]))
         return FaceTable(
             keypoints=self.keypoints,
@@ -110,5 +113,5 @@ class FaceTable:
         )
 
     def without(self, index: np.ndarray) -> FaceTable:
-        """All rows but those at ``index`` (integers), copied."""
+        """A table of all rows except those at ``index`` (integers), copied."""
         return self.take(np.setdiff1d(np.arange(len(self)), index))

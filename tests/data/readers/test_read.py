@@ -33,7 +33,7 @@ def test_test_images_come_from_the_competition_only(scheme, faces, tmp_path):
     table, lookup = read_test(data_settings(f"data.dir={tmp_path}", "data.cache=null"), scheme)
     np.testing.assert_array_equal(table.images, faces.images)
     assert len(lookup) == 2 * faces.mask.sum()
-    with pytest.raises(UserError, match="data=synthetic: has no test images; only data=kaggle does"):
+    with pytest.raises(UserError, match="data=synthetic: has no test images; use data=kaggle"):
         read_test(data_settings("data=synthetic"), scheme)
 
 

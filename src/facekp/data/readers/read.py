@@ -63,5 +63,5 @@ def read_test(settings: DataSettings, keypoints: Keypoints) -> tuple[FaceTable, 
         UserError: the data have no test images, or a file is missing or not valid.
     """
     if not isinstance(settings, KaggleSettings):
-        raise UserError(f"data={settings.name}: has no test images; only data=kaggle does")
+        raise UserError(f"data={settings.name}: has no test images; use data=kaggle data.dir=DIR")
     return read_test_files(settings, keypoints)

@@ -1,4 +1,4 @@
-"""facekp.data.synthetic.faces."""
+"""Draws a table of faces: every row is painted and labelled from (seed, row) alone."""
 
 from __future__ import annotations
 
@@ -10,59 +10,62 @@ from numpy.random import Generator
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.geometry import POSE_STD, SHAPE_STD, SIZE, Pose, Shape, landmarks, project
-from facekp.data.synthetic.labelling import SyntheticSettings, label_face, origin_of, source_of_row
+from facekp.data.synthetic.labelling import Mixture, label_face, origin_of, source_of_row
 from facekp.data.synthetic.painting import draw_look, render
 from facekp.data.table import FaceTable
 
 
-def draw_faces(rows: int, seed: int, keypoints: Keypoints, settings: SyntheticSettings | None = None) -> FaceTable:
-    """Draw faces and label them the way the real ones are. Row i depends on (seed, i) alone.
+def draw_faces(rows: int, seed: int, keypoints: Keypoints, mixture: Mixture | None = None) -> FaceTable:
+    """Draw faces and label them like the competition's. Row i depends on (seed, i) alone.
 
     Args:
         rows: N, at least 1.
         seed: at least 0; the same seed gives the same bytes, and more rows begin with the same rows.
         keypoints: a scheme of one or two sources with names of kaggle15; the second source is the sparse one.
-        settings: the mixture; `SyntheticSettings()` is the real data's.
+        mixture: fractions of dense, missing, duplicated and wrong rows; None: those of the competition.
 
     Raises:
-        UserError: a name or a number of sources that cannot be drawn, rows below 1, seed below 0.
+        UserError: the scheme has a point or a number of sources that cannot be drawn, rows is below 1, or seed below 0.
+
+    Example:
+        >>> scheme = Keypoints.from_dict({"name": "eyes", "names": ["left_eye_center", "right_eye_center"]})
+        >>> table = draw_faces(3, 0, scheme)
+        >>> table.images.shape, table.points.shape
+        ((3, 96, 96), (3, 2, 2))
     """
-    settings = settings or SyntheticSettings()
+    mixture = mixture or Mixture()
     _check(rows, seed, keypoints)
     images = np.empty((rows, SIZE, SIZE), np.uint8)
     points = np.full((rows, len(keypoints.names), 2), np.nan, np.float32)
-    source = np.array([source_of_row(row, keypoints, settings) for row in range(rows)], np.int8)
+    source = np.array([source_of_row(row, keypoints, mixture) for row in range(rows)], np.int8)
     for row in range(rows):
-        origin = origin_of(row, seed, settings)
-        images[row], places = _photograph(origin, seed)
+        origin = origin_of(row, seed, mixture)
+        images[row], positions = _photograph(origin, seed)
         rng = np.random.default_rng([seed, row, 1])
         if origin != row:
             images[row] = _copy(images[row], rng)
-        points[row] = label_face(places, int(source[row]), keypoints, settings, rng)
+        points[row] = label_face(positions, int(source[row]), keypoints, mixture, rng)
     return FaceTable(keypoints, images, points, source, np.arange(rows))
 
 
-# What is in the picture
-
-
 def _photograph(row: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The image of face `row` and where its points are in it."""
+    """The image of the face of a row, and the position of every landmark in it."""
     rng = np.random.default_rng([seed, row, 0])
     shape = Shape(*_around(Shape(), SHAPE_STD, rng))
     shape = shape._replace(gap=max(shape.gap, 0.0), eye_open=max(shape.eye_open, 1.2))
     pose = Pose(*_around(Pose(), POSE_STD, rng))
     image = render(shape, pose, draw_look(rng), rng)
-    places = landmarks(shape)
-    return image, dict(zip(places, project(list(places.values()), shape, pose), strict=True))
+    on_face = landmarks(shape)
+    return image, dict(zip(on_face, project(list(on_face.values()), shape, pose), strict=True))
 
 
 def _around(mean: Sequence[float], std: Sequence[float], rng: Generator) -> list[float]:
-    """Normal draws, cut at 2.3 standard deviations (20 degrees of roll)."""
+    """Normal draws, clipped at 2.3 standard deviations (20 degrees of roll)."""
     return (np.array(mean) + np.array(std) * np.clip(rng.normal(size=len(mean)), -2.3, 2.3)).tolist()
 
 
 def _copy(image: np.ndarray, rng: Generator) -> np.ndarray:
-    """The same file again, or the same picture saved once more: a grey level of noise."""
+    """The same image, or with noise of about a grey level, as if it was saved again."""
     if rng.random() < 0.5:
         return image
     return np.clip(image + np.rint(rng.normal(0, 1.2, image.shape)), 0, 255).astype(np.uint8)
@@ -72,12 +75,11 @@ def _check(rows: int, seed: int, keypoints: Keypoints) -> None:
     unknown = [name for name in keypoints.names if name not in landmarks(Shape())]
     if unknown:
         raise UserError(
-            f"keypoints {keypoints.name}: synthetic faces have no point {unknown[0]!r}; take keypoints=kaggle15"
+            f"keypoints {keypoints.name}: synthetic faces have no point {unknown[0]!r}; use keypoints=kaggle15"
         )
     if len(keypoints.sources) > 2:
-        found = ", ".join(keypoints.sources)
         raise UserError(
-            f"keypoints {keypoints.name}: sources: synthetic faces know two at most, not {found}; merge some"
+            f"keypoints {keypoints.name}: sources: {', '.join(keypoints.sources)}; synthetic faces can have two at most"
         )
     if rows < 1:
         raise UserError(f"data.rows: {rows} is too few synthetic faces; give at least 1")

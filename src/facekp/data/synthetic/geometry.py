@@ -1,4 +1,4 @@
-"""facekp.data.synthetic.geometry."""
+"""The drawn face's shape and pose, its landmarks, and their projection to the image."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-SIZE = 96  # pixels a side; faces are painted at twice that and averaged down
+SIZE = 96  # side of the image, pixels; faces are painted at twice this size and averaged down
 
 
 class Shape(NamedTuple):
-    """The mean face in pixels: x to the person's left, y down, origin in the middle of the face."""
+    """Measures of a face in pixels; the defaults are the mean face.
+
+    x points to the person's left, y down, and the origin is the middle of the face.
+    """
 
     head_half: float = 42.0
     head_top: float = -50.0
@@ -20,9 +23,9 @@ class Shape(NamedTuple):
     eye_x: float = 18.2
     eye_y: float = -12.2  # of the corners
     eye_half: float = 7.1  # half the distance between the corners
-    eye_open: float = 3.4  # the upper lid above the corners
+    eye_open: float = 3.4  # height of the upper lid above the corners
     eye_slant: float = 0.0
-    gaze: float = 0.0  # the irises' sideways shift
+    gaze: float = 0.0  # sideways shift of the irises
     brow_inner_x: float = 8.4
     brow_inner_y: float = -20.5
     brow_outer_x: float = 31.8
@@ -37,7 +40,7 @@ class Shape(NamedTuple):
     mouth_x: float = 0.0
     mouth_y: float = 27.2
     mouth_half: float = 15.2
-    smile: float = 1.5  # the corners above the line between the lips
+    smile: float = 1.5  # height of the corners above the line between the lips
     lip_top: float = 3.8
     lip_low: float = 4.4
     gap: float = 1.0  # between the lips
@@ -53,7 +56,7 @@ SHAPE_STD = Shape(
 
 
 class Pose(NamedTuple):
-    """Where the face looks and stands. Angles in radians, place in image pixels."""
+    """Direction, size and position of a face. Angles in radians, position in image pixels."""
 
     yaw: float = 0.0
     pitch: float = 0.0
@@ -67,28 +70,31 @@ POSE_STD = Pose(yaw=0.24, pitch=0.15, roll=0.15, scale=0.085, x=3.4, y=3.4)
 
 
 def landmarks(shape: Shape) -> dict[str, tuple[float, float]]:
-    """Where every point sits on the face, in the face's own pixels; `project` takes them to the image."""
+    """The position of every point in pixels of the face; `project` maps them to the image."""
     s = shape
-    places = {"nose_tip": (0.0, s.nose_tip_y), "nose_base": (0.0, s.nose_tip_y + s.nose_under)}
+    positions = {"nose_tip": (0.0, s.nose_tip_y), "nose_base": (0.0, s.nose_tip_y + s.nose_under)}
     for name, side in (("left", 1), ("right", -1)):
-        places[f"{name}_eye_center"] = (side * s.eye_x + s.gaze, s.eye_y - 0.25 * s.eye_open)
-        places[f"{name}_eye_inner_corner"] = (side * (s.eye_x - s.eye_half), s.eye_y + s.eye_slant)
-        places[f"{name}_eye_outer_corner"] = (side * (s.eye_x + s.eye_half), s.eye_y - s.eye_slant)
-        places[f"{name}_eyebrow_inner_end"] = (side * s.brow_inner_x, s.brow_inner_y + side * s.brow_tilt)
-        places[f"{name}_eyebrow_outer_end"] = (side * s.brow_outer_x, s.brow_outer_y + side * s.brow_tilt)
-        places[f"mouth_{name}_corner"] = (s.mouth_x + side * s.mouth_half, s.mouth_y - s.smile)
-    places["mouth_center_top_lip"] = (s.mouth_x, s.mouth_y - 0.3 * s.gap - s.lip_top)
-    places["mouth_middle"] = (s.mouth_x, s.mouth_y + 0.2 * s.gap)
-    places["mouth_center_bottom_lip"] = (s.mouth_x, s.mouth_y + 0.7 * s.gap + s.lip_low)
-    return places
+        positions[f"{name}_eye_center"] = (side * s.eye_x + s.gaze, s.eye_y - 0.25 * s.eye_open)
+        positions[f"{name}_eye_inner_corner"] = (side * (s.eye_x - s.eye_half), s.eye_y + s.eye_slant)
+        positions[f"{name}_eye_outer_corner"] = (side * (s.eye_x + s.eye_half), s.eye_y - s.eye_slant)
+        positions[f"{name}_eyebrow_inner_end"] = (side * s.brow_inner_x, s.brow_inner_y + side * s.brow_tilt)
+        positions[f"{name}_eyebrow_outer_end"] = (side * s.brow_outer_x, s.brow_outer_y + side * s.brow_tilt)
+        positions[f"mouth_{name}_corner"] = (s.mouth_x + side * s.mouth_half, s.mouth_y - s.smile)
+    positions["mouth_center_top_lip"] = (s.mouth_x, s.mouth_y - 0.3 * s.gap - s.lip_top)
+    positions["mouth_middle"] = (s.mouth_x, s.mouth_y + 0.2 * s.gap)
+    positions["mouth_center_bottom_lip"] = (s.mouth_x, s.mouth_y + 0.7 * s.gap + s.lip_low)
+    return positions
 
 
 def project(face: ArrayLike, shape: Shape, pose: Pose) -> np.ndarray:
-    """Places on the face (M, 2), face pixels, to places in the image (M, 2): lifted to the surface, turned, scaled."""
+    """Positions on the face (M, 2), in its pixels, to positions in the image (M, 2).
+
+    They are lifted to the face's surface, rotated, scaled and shifted.
+    """
     x, y = np.asarray(face, float).reshape(-1, 2).T
     down = y - shape.nose_tip_y
     nose = shape.nose_depth * np.exp(-((x / 6) ** 2) - (down / np.where(down < 0, 13, 7)) ** 2)
-    z = 34 * np.sqrt(np.maximum(1 - (x / 46) ** 2 - (y / 60) ** 2, 0)) + nose - 26  # zero lies behind the eyes
+    z = 34 * np.sqrt(np.maximum(1 - (x / 46) ** 2 - (y / 60) ** 2, 0)) + nose - 26  # zero is behind the eyes
     (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in (pose.yaw, pose.pitch, pose.roll))
     across, depth = x * cy + z * sy, z * cy - x * sy
     along = y * cp - depth * sp
@@ -96,4 +102,5 @@ def project(face: ArrayLike, shape: Shape, pose: Pose) -> np.ndarray:
 
 
 def curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.array([x, y]).T  # several times faster than np.stack, which a face would call 50 times
+    """Points (M, 2) from their coordinates (M,)."""
+    return np.array([x, y]).T  # several times faster than np.stack, which one face would call 50 times

@@ -1,10 +1,4 @@
-"""Draws faces: a seed and a number of rows come in, a FaceTable in the mixture of the real data comes out.
-
-Each face is a set of curves on a bulging surface (`Shape`), turned and placed (`Pose`), painted and photographed
-(`Look`: greys, hair, light, blur, noise). The labelled points lie on that same surface, so they agree with the picture
-by construction; what makes labels hard in reality is added on purpose: two labelling conventions, missing points,
-noise, duplicates, a few wrong rows. No real image or label takes part; the mean face is the real one's, rounded.
-"""
+"""How drawn faces are labelled: by two conventions, with missing points, noise, duplicates and a few wrong rows."""
 
 from __future__ import annotations
 
@@ -16,20 +10,24 @@ from numpy.random import Generator
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.geometry import SIZE
 
-MOVED = {"nose_tip": "nose_base", "mouth_center_bottom_lip": "mouth_middle"}  # what the sparse source means by a name
+# The landmarks that the sparse source labels under these names.
+SPARSE_MEANING = {"nose_tip": "nose_base", "mouth_center_bottom_lip": "mouth_middle"}
 
-OFTEN_MISSING = {"eyebrow_outer_end": 5.0, "mouth_center_bottom_lip": 2.0, "nose_tip": 0.0}  # weights; all others 1
+# Weights by which points are missing in dense rows, by the end of the name; all others 1.
+MISSING_WEIGHTS = {"eyebrow_outer_end": 5.0, "mouth_center_bottom_lip": 2.0, "nose_tip": 0.0}
+
+SHIFT = 8  # pixels by which all points of a wrong row are shifted
 
 
 @dataclass(frozen=True)
-class SyntheticSettings:
-    """The mixture.
+class Mixture:
+    """The composition of drawn data; the defaults are those of the competition's data.
 
     Attributes:
-        dense: share of rows labelled by the first source.
-        missing: share of dense rows that lack one point or more, and ten times the share of sparse ones.
-        duplicates: share of rows that show an earlier row's face again, labelled anew by their own source.
-        wrong: share of rows whose labels are shifted or sit on another feature.
+        dense: fraction of rows that the first source labels.
+        missing: fraction of dense rows with missing points; of sparse rows a tenth of it.
+        duplicates: fraction of rows that show the face of an earlier row, labelled again by the row's source.
+        wrong: fraction of rows whose labels are shifted, or where a label is on another feature.
         noise: standard deviation of the label noise of the dense and the sparse source, pixels.
     """
 
@@ -40,55 +38,60 @@ class SyntheticSettings:
     noise: tuple[float, float] = (0.4, 0.6)
 
 
-# Who labels it, and how
-
-
-def source_of_row(row: int, keypoints: Keypoints, settings: SyntheticSettings) -> int:
-    """Spread evenly, so that every stretch of rows holds the share."""
-    dense = int((row + 1) * settings.dense) > int(row * settings.dense) or len(keypoints.sources) == 1
+def source_of_row(row: int, keypoints: Keypoints, mixture: Mixture) -> int:
+    """The source that labels a row: dense rows are spread evenly over the table."""
+    dense = int((row + 1) * mixture.dense) > int(row * mixture.dense) or len(keypoints.sources) == 1
     return 0 if dense else 1
 
 
-def origin_of(row: int, seed: int, settings: SyntheticSettings) -> int:
-    """The row whose face this row shows: itself, or for a duplicate an earlier one."""
+def origin_of(row: int, seed: int, mixture: Mixture) -> int:
+    """The row whose face this row shows: the row itself, or an earlier one for a duplicate."""
     rng = np.random.default_rng([seed, row, 2])
-    if row == 0 or rng.random() >= settings.duplicates:
+    if row == 0 or rng.random() >= mixture.duplicates:
         return row
-    return origin_of(int(rng.integers(row)), seed, settings)
+    return origin_of(int(rng.integers(row)), seed, mixture)
 
 
 def label_face(
-    places: dict[str, np.ndarray], source: int, keypoints: Keypoints, settings: SyntheticSettings, rng: Generator
+    landmarks: dict[str, np.ndarray], source: int, keypoints: Keypoints, mixture: Mixture, rng: Generator
 ) -> np.ndarray:
-    """float32 (K, 2): what this source writes down about a face; NaN where it writes nothing."""
-    means = MOVED if source == 1 else {}
-    points = np.array([places[means.get(name, name)] for name in keypoints.names])
-    points += rng.normal(0, settings.noise[source], points.shape)
-    labelled = keypoints.labels_of(keypoints.source_names[source]) & ~_forgotten(source, keypoints, settings, rng)
-    if rng.random() < settings.wrong:
-        points = _spoil(points, labelled, rng)
+    """The labels that a source gives a face, float32 (K, 2), image pixels; NaN where a point is not labelled.
+
+    Args:
+        landmarks: the true position of every landmark in the image, by name.
+        source: index of the labelling convention.
+        keypoints: the scheme.
+        mixture: how often points are missing or wrong, and how large the noise is.
+        rng: all random numbers come from it.
+    """
+    meaning = SPARSE_MEANING if source == 1 else {}
+    points = np.array([landmarks[meaning.get(name, name)] for name in keypoints.names])
+    points += rng.normal(0, mixture.noise[source], points.shape)
+    labelled = keypoints.labels_of(keypoints.source_names[source]) & ~_draw_missing(source, keypoints, mixture, rng)
+    if rng.random() < mixture.wrong:
+        points = _make_wrong(points, labelled, rng)
     inside = (points >= 0).all(axis=1) & (points < SIZE).all(axis=1)
     return np.where((labelled & inside)[:, None], points, np.nan).astype(np.float32)
 
 
-def _forgotten(source: int, keypoints: Keypoints, settings: SyntheticSettings, rng: Generator) -> np.ndarray:
-    """bool (K,): points the source would label but did not; in dense rows mostly one, mostly a brow's outer end."""
+def _draw_missing(source: int, keypoints: Keypoints, mixture: Mixture, rng: Generator) -> np.ndarray:
+    """bool (K,): the points that are missing; in dense rows usually one, most often a brow's outer end."""
     names = np.array(keypoints.names)
     if source == 1:
-        return (names == "mouth_center_bottom_lip") & (rng.random() < settings.missing / 10)
-    weight = np.array([next((w for end, w in OFTEN_MISSING.items() if name.endswith(end)), 1.0) for name in names])
-    forgotten = np.zeros(len(names), bool)
-    if rng.random() < settings.missing:
+        return (names == "mouth_center_bottom_lip") & (rng.random() < mixture.missing / 10)
+    weight = np.array([next((w for end, w in MISSING_WEIGHTS.items() if name.endswith(end)), 1.0) for name in names])
+    missing = np.zeros(len(names), bool)
+    if rng.random() < mixture.missing:
         count = min(int(rng.geometric(0.6)), 5, int(np.count_nonzero(weight)))
-        forgotten[rng.choice(len(names), count, replace=False, p=weight / weight.sum())] = True
-    return forgotten
+        missing[rng.choice(len(names), count, replace=False, p=weight / weight.sum())] = True
+    return missing
 
 
-def _spoil(points: np.ndarray, labelled: np.ndarray, rng: Generator) -> np.ndarray:
-    """A wrong row: all of it shifted by 8 px, or one point on the feature next to it."""
+def _make_wrong(points: np.ndarray, labelled: np.ndarray, rng: Generator) -> np.ndarray:
+    """The points of a wrong row: all shifted by `SHIFT` pixels, or one of them at its nearest neighbour."""
     if rng.random() < 0.5 or labelled.sum() < 2:
-        turn = rng.uniform(0, 2 * np.pi)
-        return points + 8 * np.array([np.cos(turn), np.sin(turn)])
+        angle = rng.uniform(0, 2 * np.pi)
+        return points + SHIFT * np.array([np.cos(angle), np.sin(angle)])
     chosen = rng.choice(np.flatnonzero(labelled))
     others = np.flatnonzero(labelled & (np.arange(len(points)) != chosen))
     nearest = others[np.linalg.norm(points[others] - points[chosen], axis=1).argmin()]

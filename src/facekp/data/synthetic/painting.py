@@ -1,4 +1,4 @@
-"""facekp.data.synthetic.painting."""
+"""Paints and photographs a face: shape, pose and look come in, an image of 96 x 96 pixels comes out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.random import Generator
 from facekp.data.synthetic.canvas import CIRCLE, Pen, fill, shrink, stroke, to_canvas
 from facekp.data.synthetic.geometry import SIZE, Pose, Shape, curve, landmarks
 
-HAIR = {"bald": 0.08, "short": 0.3, "parted": 0.2, "fringe": 0.1, "long": 0.24, "hat": 0.08}  # shares
+HAIR = {"bald": 0.08, "short": 0.3, "parted": 0.2, "fringe": 0.1, "long": 0.24, "hat": 0.08}  # probabilities
 
-ACROSS = np.linspace(-1, 1, 13)  # where a lid, a lip or a brow is sampled between its ends
+ACROSS = np.linspace(-1, 1, 13)  # positions between the ends of a lid, lip or brow at which it is sampled
 
 
 class Look(NamedTuple):
-    """What is painted with which grey, and the photograph. Greys in 0..255, widths in pixels."""
+    """Greys of the parts, hair and accessories, and properties of the photograph. Greys 0..255, widths in pixels."""
 
     skin: float
     hair: float
@@ -25,12 +25,12 @@ class Look(NamedTuple):
     lip: float
     iris: float
     white: float
-    style: str  # of the hair
+    style: str  # of the hair, one of `HAIR`
     glasses: float  # width of the frame, 0 for none
     beard: float  # 0 none, 1 as dark as the hair
     moustache: float
-    covered: str  # by what: "", hand, strand
-    light: tuple[float, float]  # relative brightness gained per half image, along x and y
+    covered: str  # what covers the face: "" (nothing), hand or strand
+    light: tuple[float, float]  # relative change of brightness over half the image, along x and y
     contrast: float
     offset: float
     gamma: float
@@ -39,13 +39,13 @@ class Look(NamedTuple):
 
 
 def render(shape: Shape, pose: Pose, look: Look, rng: Generator) -> np.ndarray:
-    """Paint and photograph one face: uint8 (96, 96). `rng` draws background, strands and sensor noise."""
+    """Paint and photograph a face, uint8 (96, 96). Background, strands of hair and sensor noise come from ``rng``."""
     canvas = _background(rng)
     pen = Pen()
     _paint_head(pen, shape, look)
     _paint_relief(pen, shape, look)
     pen.draw(canvas, shape, pose)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), 1.6)  # the forms so far are soft, the features to come are not
+    canvas = cv2.GaussianBlur(canvas, (0, 0), 1.6)  # soft forms so far; the features that follow are sharp
     pen = Pen()
     _paint_mouth(pen, shape, look)
     _paint_eyes(pen, shape, look)
@@ -60,6 +60,7 @@ def render(shape: Shape, pose: Pose, look: Look, rng: Generator) -> np.ndarray:
 
 
 def draw_look(rng: Generator) -> Look:
+    """A random look."""
     skin, hair = rng.uniform(80, 215), rng.choice([rng.uniform(10, 70), rng.uniform(50, 200)], p=[0.7, 0.3])
     turn, gain = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.45)
     bearded = rng.random() < 0.22
@@ -103,7 +104,7 @@ def _stripes(canvas: np.ndarray, rng: Generator) -> None:
         stroke(canvas, to_canvas(np.array([[x, -2], [x + lean, 98]])), grey, step * 0.4)
 
 
-# The parts of a face, from the back to the front
+# The parts of a face, from back to front
 
 
 def _outline(shape: Shape, grow: float = 0.0) -> np.ndarray:
@@ -130,7 +131,7 @@ def _paint_head(pen: Pen, s: Shape, look: Look) -> None:
 
 
 def _paint_relief(pen: Pen, s: Shape, look: Look) -> None:
-    """Beard, eye sockets, cheeks and nose: all that is shading rather than an edge."""
+    """Beard, eye sockets, cheeks and nose: parts that are shading rather than edges."""
     skin = look.skin
     base = s.nose_tip_y + s.nose_under
     if look.beard:
@@ -139,7 +140,7 @@ def _paint_relief(pen: Pen, s: Shape, look: Look) -> None:
     for side in (-1, 1):
         pen.oval(side * s.eye_x, s.eye_y - 1, s.eye_half + 4, 7, 0.86 * skin)
         pen.oval(side * 22, 10, 8, 6, 1.06 * skin)
-        lit = 1 + 0.6 * side * look.light[0] - 0.1  # the nose's flank away from the light is darker
+        lit = 1 + 0.6 * side * look.light[0] - 0.1  # the side of the nose away from the light is darker
         flank = [(side * 2, s.eye_y), (side * 3, s.nose_tip_y - 6), (side * s.nose_half, base - 3), (side * 4, base)]
         pen.fill([(side * 7, s.eye_y - 2), *flank], lit * 0.93 * skin)
         pen.oval(side * 0.62 * s.nose_half, base - 3.4, 0.4 * s.nose_half, 2.8, 0.92 * skin)
@@ -185,16 +186,16 @@ def _paint_eyes(pen: Pen, s: Shape, look: Look) -> None:
             lift = (disc[:, 0] - side * s.eye_x) / (side * s.eye_half)
             level, bulge = s.eye_y - s.eye_slant * lift, np.maximum(1 - lift**2, 0)
             disc[:, 1] = np.clip(disc[:, 1], level - s.eye_open * bulge, level + 0.5 * s.eye_open * bulge)
-            pen.fill(disc, grey)  # the lids cut it
+            pen.fill(disc, grey)  # clipped by the lids
         pen.line(curve(x, upper), 0.3 * look.skin, 0.9)
         pen.line(curve(x, lower), 0.62 * look.skin, 0.5)
         pen.line(curve(x, upper - 2.2)[2:-1], 0.75 * look.skin, 0.6)
 
 
 def _paint_brows(pen: Pen, s: Shape, look: Look) -> None:
-    places = landmarks(s)
+    ends = landmarks(s)
     for name in ("left", "right"):
-        inner, outer = np.array(places[f"{name}_eyebrow_inner_end"]), np.array(places[f"{name}_eyebrow_outer_end"])
+        inner, outer = np.array(ends[f"{name}_eyebrow_inner_end"]), np.array(ends[f"{name}_eyebrow_outer_end"])
         x, y = (inner + (outer - inner) * (ACROSS[:, None] + 1) / 2).T
         arch = y - s.brow_arch * (1 - ACROSS**2)
         thick = max(s.brow_thick, 0.7) * np.minimum(1, 0.25 + 0.9 * (1 - ACROSS))  # tapers to the outer end
@@ -252,12 +253,12 @@ def _band(x: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     return np.concatenate([curve(x, top), curve(x, bottom)[::-1]])
 
 
-def _mix(skin: float, hair: float, share: float) -> float:
-    return skin + share * (0.8 * min(hair, skin) - skin)
+def _mix(skin: float, hair: float, weight: float) -> float:
+    return skin + weight * (0.8 * min(hair, skin) - skin)
 
 
 def _develop(canvas: np.ndarray, look: Look, rng: Generator) -> np.ndarray:
-    """Light, blur, contrast, gamma and sensor noise: the canvas becomes a photograph, uint8 (96, 96)."""
+    """Turn the canvas into a photograph, uint8 (96, 96), by light, blur, contrast, gamma and sensor noise."""
     image: np.ndarray = shrink(canvas).astype(np.float32)
     if look.blur:
         image = cv2.GaussianBlur(image, (0, 0), look.blur)

@@ -1,0 +1,17 @@
+"""What the tests of drawn faces share."""
+
+import pytest
+
+from facekp.core.keypoints import Keypoints
+from facekp.data.synthetic.faces import draw_faces
+from facekp.data.table import FaceTable
+
+
+@pytest.fixture(scope="session")
+def keypoints(scheme: Keypoints) -> Keypoints:
+    return scheme
+
+
+@pytest.fixture(scope="session")
+def drawn(keypoints: Keypoints) -> FaceTable:
+    return draw_faces(1500, 7, keypoints)
