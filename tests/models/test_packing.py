@@ -33,7 +33,7 @@ def test_published_weights_are_refused(seed_weights, tmp_path):
 
 def test_no_path_of_the_machine_that_trained_is_packed(tiny_run, tmp_path):
     raw = read_tensors(tiny_run / "checkpoints" / "best.ckpt")
-    raw["facekp"]["config"] |= {"data": {"dir": "/home/somebody", "rows": 60}, "init_from": "/home/else/a.ckpt"}
+    raw["facekp"]["config"] |= {"data": {"dir": "/home/user", "rows": 60}, "init_from": "/home/else/a.ckpt"}
     torch.save(raw, tmp_path / "whole.ckpt")
     pack(tmp_path / "whole.ckpt", tmp_path / "packed.ckpt")
     assert b"/home/" not in (tmp_path / "packed.ckpt").read_bytes()

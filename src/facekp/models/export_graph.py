@@ -53,9 +53,7 @@ class KeypointGraph(nn.Module):
         points, peak = model.codec.decode(heatmaps, model.decoder.rule)  # (N, K, V, 2), (N, K, V)
         points = to_image(points, self.factor, self.offset)
         shown = self._shown(points[:, :, :1])
-        counted = shown[
-            ..., None
-        ]  # 4 axes: onnxruntime rounds sums over the last axis differently
+        counted = shown[..., None]  # 4 axes: onnxruntime rounds sums over the last axis differently
         mean_points = mean_over_views(points, (shown & ~points.isnan().any(dim=-1))[..., None], dim=2)
         confidence = mean_over_views((peak / model.certain_peak)[..., None], counted, dim=2)[..., 0]
         labelled = model.finish(mean_points, confidence, source)

@@ -1,8 +1,8 @@
 """Grey pixels in, points out: a heatmap network together with all that is needed to decode its heatmaps.
 
 A `KeypointModel` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec, decoder
-and calibration. It knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells; a
-row may be asked for Q sources at once.
+and calibration. It knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells, Q
+sources that are predicted for one row at once.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class KeypointModel(nn.Module):
         return self.calibration if fits else None
 
     def finish(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
-        """Points as each source labels them: with its offset, or the mean face's where the network found none.
+        """Points as each source labels them: with its offset, or from the mean face where a heatmap gives none.
 
         Args:
             points: (N, K, 2) or (N, Q, K, 2); NaN where the heatmap is empty.

@@ -71,6 +71,7 @@ def mean_over_views(values: Tensor, counted: Tensor, dim: int) -> Tensor:
         dim: axis of the views.
 
     Example:
+        >>> import torch
         >>> mean_over_views(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False]), dim=0)
         tensor(2.)
     """
