@@ -96,7 +96,7 @@ def test_a_reader_must_annotate_its_settings(registry):
 
 
 def test_an_unknown_reader_gets_the_choices():
-    with pytest.raises(UserError, match="data: there is no reader 'imagenet'; choose one of .*kaggle"):
+    with pytest.raises(UserError, match=r"data: there is no reader 'imagenet'; choose one of .*kaggle"):
         READERS.parse({**data_settings().plain(), "name": "imagenet"})
 
 
