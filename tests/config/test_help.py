@@ -33,3 +33,9 @@ def test_every_command_has_a_help_without_hydra_s_words(command, tmp_path):
     assert command in shown.stdout.splitlines()[0]
     assert "powered by Hydra" not in shown.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_usage_names_plain_arguments():
+    assert "facekp predict photo.jpg ... [key=value ...]" in render_help(
+        Catalog("predict", [CONF_DIR]), "facekp predict"
+    )

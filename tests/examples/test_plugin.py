@@ -32,6 +32,7 @@ TINY = [
     "decoder.rule=example_softargmax",
     "augment.transforms=[{name: example_vignette, strength: 0.3}]",
     "callbacks.timer._target_=facekp_example.callback.StepTimer",
+    "callbacks.timer.skip=0",
 ]
 
 

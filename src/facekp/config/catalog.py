@@ -82,6 +82,13 @@ class Catalog:
             lines.append(line.lstrip("# "))
         return " ".join(lines).partition(": ")[2] or " ".join(lines)
 
+    @property
+    def plain_arguments(self) -> str:
+        """What is given besides key=value, e.g. ``photo.jpg ...``; empty for most commands."""
+        call = re.match(r"# python -m facekp\.[\w.]+ ?(.*?): ", self.text)
+        words = call[1].split() if call else []
+        return " ".join(word.replace("…", "...") for word in words if "=" not in word)
+
     def entries(self, choices: Mapping[str, str | None] | None = None) -> dict[str, Entry]:
         """Every key with its default and meaning.
 

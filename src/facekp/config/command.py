@@ -144,11 +144,21 @@ def _set_up_logging() -> None:
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Plain arguments, and what Hydra reads: key=value and options, up to the first ``--``."""
+    """Separate plain arguments, such as names of photos, from what Hydra reads.
+
+    Hydra reads key=value and options, with the folder after ``--config-dir``. After ``--`` everything is plain.
+
+    Example:
+        >>> split_arguments(["a.jpg", "draw=false", "--config-dir", "mine", "--", "b=c.jpg"])
+        (['a.jpg', 'b=c.jpg'], ['draw=false', '--config-dir', 'mine'])
+    """
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    settings = [one for one in arguments[:end] if "=" in one or one.startswith("-")]
-    plain = [one for one in arguments[:end] if one not in settings]
-    return [*plain, *arguments[end + 1 :]], settings
+    plain: list[str] = []
+    for_hydra: list[str] = []
+    for argument, before in zip(arguments[:end], ["", *arguments], strict=False):
+        is_value = before in ("--config-dir", "-cd", "--config-name", "-cn")
+        (for_hydra if "=" in argument or argument.startswith("-") or is_value else plain).append(argument)
+    return [*plain, *arguments[end + 1 :]], for_hydra
 
 
 def add_or_set(arguments: Sequence[str]) -> list[str]:
@@ -247,8 +257,3 @@ def is_child_process() -> bool:
     """Whether a distributed launcher started this process beside a first one."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"))
     return next((rank for rank in ranks if rank is not None), "0") != "0"
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Until every command has typed settings."""
-    return plain_values(cfg)

@@ -22,7 +22,8 @@ def render_help(catalog: Catalog, program: str, choices: Mapping[str, str | None
     width = min(shutil.get_terminal_size((100, 24)).columns, WIDEST)
     chosen = {name: (choices or {}).get(name, group.default) for name, group in catalog.groups.items()}
     summary = catalog.summary
-    lines = [f"usage: {program} [key=value ...] [options]", "", textwrap.fill(summary[:1].upper() + summary[1:], width)]
+    usage = " ".join(filter(None, ["usage:", program, catalog.plain_arguments, "[key=value ...] [options]"]))
+    lines = [usage, "", textwrap.fill(summary[:1].upper() + summary[1:], width)]
     if catalog.groups:
         lines += ["", "Groups (GROUP=NAME; * is chosen now):"]
         for name, group in catalog.groups.items():
