@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -102,7 +103,7 @@ def test_a_failed_job_ends_no_other_and_the_sweep_with_1(tmp_path):
     assert listed.index[0] == "lr-1e-3"
     assert listed.loc["lr-1e-3", "rmse"] == json.loads((folder / "lr-1e-3" / "metrics.json").read_text())["rmse"]
     assert "lr=fast" in listed.loc["lr-fast", "message"]
-    assert "broke down" in (folder / "lr-1e+30" / "traceback.txt").read_text()
+    assert "training diverged" in (folder / "lr-1e+30" / "traceback.txt").read_text()
     assert "failed" in done.stdout
     assert done.stderr.count("facekp: error:") == 2
     assert "lr=0.001" in yaml.safe_load((folder / "lr-1e-3" / "overrides.yaml").read_text())
@@ -161,11 +162,44 @@ def test_a_sweep_stopped_in_its_second_job_is_resumed_there(tmp_path, how):
     assert not (tmp_path / "outputs").exists()
 
 
-def test_distributed_jobs_are_a_process_group_each_and_find_a_user_s_choices(tmp_path):
+PLUGIN = """
+from facekp.functional.losses import LOSSES
+
+@LOSSES.register("mine")
+def mine(raw, target, cells, strength: float = 1.0):
+    return strength * (raw - target).square().mean(dim=(-2, -1))
+"""
+
+
+def test_plugins_reach_a_launcher_s_workers_and_must_be_given_again_to_a_resumed_sweep(tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    jobs = ["plugins=[mine]", "loss=mine", "loss.strength=1.0,2.0", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = facekp("train", "-m", *TINY, *jobs, *launcher, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = (RunFolder(tmp_path / "s" / f"strength-{strength}") for strength in ("1.0", "2.0"))
+    assert first.read_config()["loss"] == {"name": "mine", "activation": "softmax", "strength": 1.0}
+    assert first.read_metrics() != second.read_metrics()
+
+    second.metrics.unlink()
+    second.write_status(replace(second.read_status(), status="interrupted"))  # as if it was stopped
+    refused = facekp("train", "sweep.resume=s", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("facekp: error: sweep.resume=s: the sweep needs plugins=[mine];")
+    assert refused.stderr.count("\n") == 1
+    resumed = facekp("train", "sweep.resume=s", "plugins=[mine]", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert second.is_finished()
+
+
+def test_distributed_jobs_are_a_process_group_each_and_find_a_user_s_choices_and_plugins(tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
     jobs = ["trainer=ddp", "trainer.accelerator=cpu", "data.fold=0,7,1", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
     (tmp_path / "own" / "keypoints").mkdir(parents=True)
     shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", tmp_path / "own" / "keypoints" / "mine.yaml")
-    done = facekp("train", "-m", "--config-dir=own", "keypoints=mine", *TINY, *jobs, cwd=tmp_path)
+    done = facekp(
+        "train", "-m", "--config-dir=own", "keypoints=mine", "plugins=[mine]", "loss=mine", *TINY, *jobs, cwd=tmp_path
+    )
     assert done.returncode == 1, done.stderr
     listed = pd.read_csv(tmp_path / "s" / "sweep.csv").set_index("folder")
     assert listed["status"].to_dict() == {"fold-0": "ok", "fold-1": "ok", "fold-7": "failed"}
