@@ -60,7 +60,6 @@ MISTAKES = {
     "no augmentation": ("train", [*TINY, "augment=null"], "did you mean none?"),
     "group taken out": ("train", [*TINY, "~augment"], "augment"),
     "search without a sweep": ("train", [*TINY, "hparams_search=optuna"], "start it with -m"),
-    "resume in a sweep": ("train", ["-m", *TINY, "resume=run"], "without -m"),
     "plug-in that is not there": ("train", [*TINY, "plugins=[nowhere]"], "plugins=[nowhere]: no such module"),
 }
 
@@ -94,7 +93,8 @@ def test_a_second_run_never_overwrites_the_first(call, tmp_path):
 
 
 def test_anything_else_ends_with_1_and_a_traceback(monkeypatch, tmp_path):
-    code = "import facekp.train as t, facekp.config.command as c\ndef main(cfg): raise RuntimeError('broken')\nc.run('train', main)"
+    code = "from facekp.config.command import run_command\ndef main(cfg): raise RuntimeError('broken')\n"
+    code += "run_command('train', main)"
     (tmp_path / "broken.py").write_text(code)
     done = subprocess.run([sys.executable, "broken.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1

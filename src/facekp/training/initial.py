@@ -81,10 +81,10 @@ def _take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
             f"init_from={start.path}: no weight of its network {start.model.settings.network.name} fits model= here; "
             "choose the same model, or init_from=null"
         )
-    if report.partly or report.left:
-        log.info("init_from=%s: %s", start.path, report)
-        for name in report.left:
-            log.info("  left as initialised: %s", name)
+    log.info("init_from=%s: %s", start.path, report)
+    for names, state in ((report.partly, "partly taken"), (report.left, "left as initialised")):
+        for name in names:
+            log.info("  %s: %s", state, name)
 
 
 def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:
