@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> Path:
     """Read the test images, predict, and write the file; its path."""
     # imported here: --help and mistakes in a key must answer within a second
-    from facekp.data.readers.competition import write_submission
+    from facekp.data.competition import write_submission
     from facekp.data.readers.read import read_test
     from facekp.models.command_settings import SubmitSettings
     from facekp.models.ensemble import load_models, predict_table

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.competition import write_test, write_training
+from facekp.data.competition import write_test, write_training
 from facekp.evaluate import main as evaluate
 from facekp.export import main
 from facekp.reporting.benchmark import bench_prediction

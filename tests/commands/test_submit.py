@@ -9,7 +9,7 @@ import torch
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.data.readers.competition import write_test
+from facekp.data.competition import write_test
 from facekp.data.readers.read import read_test
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import load_checkpoint

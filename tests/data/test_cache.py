@@ -11,7 +11,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import atomic, cached
-from facekp.data.readers.competition import read_training_csv, reading, write_training
+from facekp.data.competition import read_training_csv, reading, write_training
 from facekp.data.table import FaceTable
 
 POINT = Keypoints("point", ("eye", "nose"), (), (), {"dense": ("eye", "nose")}, ("eye", "nose"))

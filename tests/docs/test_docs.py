@@ -9,7 +9,7 @@ import textwrap
 import cv2
 import pytest
 
-from facekp.data.readers.competition.writing import write_test, write_training
+from facekp.data.competition.writing import write_test, write_training
 from facekp.data.synthetic.faces import draw_faces
 from tests.conftest import REPOSITORY, facekp
 from tests.documented_commands import command_lines, pages, problems, small

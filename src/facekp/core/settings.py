@@ -314,7 +314,8 @@ def path_fields(settings: Settings | type[Settings]) -> dict[str, PathKind]:
         if not isinstance(settings, type):
             value = getattr(settings, name)
             groups = [value] if isinstance(value, Settings) else []
-        found |= {name: part for part in parts if isinstance(part, PathKind)}
+        for kind in (part for part in parts if isinstance(part, PathKind)):
+            found[name] = kind
         for group in groups:
             found |= {f"{name}.{key}": kind for key, kind in path_fields(group).items()}
     return found

@@ -13,6 +13,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,12 +26,35 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
 from facekp.data.images import UnreadableImage, read_image
-from facekp.data.readers.base import LabelledFace, PhotoDataSettings
+from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
 VERSION = 2  # part of the cache key: increase it whenever the same photos would give another table
 LARGEST_BOX = 3  # times the photo's longer side; a larger box must be in other units
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFace:
+    """A face in a photo, as a label file describes it.
+
+    Attributes:
+        name: path of the photo, relative to the photos' folder.
+        points: float64 (K, 2), pixels of the photo; NaN where a point is not labelled.
+        box: left, top, right, bottom edge in the photo; None: the face is located by its points.
+        source: index into ``keypoints.source_names``.
+        row: number of the face in its file.
+        where: position of its labels, for messages: ``faces.csv: line 3``.
+        size: (W, H) of the photo according to the label file, which is checked; None: not stated.
+    """
+
+    name: str
+    points: np.ndarray
+    box: tuple[float, float, float, float] | None
+    source: int
+    row: int
+    where: str
+    size: tuple[int, int] | None = None
 
 
 def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints) -> FaceTable:

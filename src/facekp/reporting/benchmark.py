@@ -28,9 +28,9 @@ from torch import Tensor
 
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import parse
+from facekp.data.competition import MissingFile, find_file, read_training_csv, write_training
 from facekp.data.datamodule import Batch, FaceData
 from facekp.data.readers.base import DataSettings
-from facekp.data.readers.competition import MissingFile, find_file, read_training_csv, write_training
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
 from facekp.functional.losses import LOSSES, labelled_mean, mse

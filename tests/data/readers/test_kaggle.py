@@ -6,7 +6,7 @@ import types
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.competition import write_training
+from facekp.data.competition import write_training
 from facekp.data.readers.read import read_table
 from tests.data.samples import data_settings
 

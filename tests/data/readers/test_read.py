@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.competition import write_test
+from facekp.data.competition import write_test
 from facekp.data.readers.read import read_table, read_test
 from facekp.data.table import HostImages
 from tests.data.samples import data_settings

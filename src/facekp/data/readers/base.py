@@ -27,102 +27,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
 import yaml
-from pydantic import Field, ValidationInfo, field_validator
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
-from facekp.core.settings import Count, FilePath, Fraction, PositiveCount, Settings
+from facekp.core.settings import Settings
+from facekp.data.crops import LabelledFace
+from facekp.data.settings import DataSettings, PhotoDataSettings
 from facekp.data.table import FaceTable
 
-
-@dataclass(frozen=True, slots=True)
-class LabelledFace:
-    """A face in a photo, as a label file describes it.
-
-    Attributes:
-        name: path of the photo, relative to the photos' folder.
-        points: float64 (K, 2), pixels of the photo; NaN where a point is not labelled.
-        box: left, top, right, bottom edge in the photo; None: the face is located by its points.
-        source: index into ``keypoints.source_names``.
-        row: number of the face in its file.
-        where: position of its labels, for messages: ``faces.csv: line 3``.
-        size: (W, H) of the photo according to the label file, which is checked; None: not stated.
-    """
-
-    name: str
-    points: np.ndarray
-    box: tuple[float, float, float, float] | None
-    source: int
-    row: int
-    where: str
-    size: tuple[int, int] | None = None
-
-
-class DataSettings(Settings):
-    """``data``: the settings of every reader.
-
-    Attributes:
-        name: the reader.
-        rows: read only the first rows; None: all.
-        folds: number of parts into which the rows are split.
-        fold: the part that is held out for validation.
-        split_seed: random seed of the split.
-        offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source; None:
-            no offsets (`facekp.core.keypoints.Keypoints.offsets`).
-        device_bytes: images that need more bytes stay on the host.
-        batch_size: rows in a batch, over all processes together.
-    """
-
-    name: str
-    rows: PositiveCount | None
-    folds: Annotated[int, Field(ge=2)]
-    fold: Count
-    split_seed: Count
-    offsets: dict[str, float] | None
-    device_bytes: Count
-    batch_size: PositiveCount
-
-    @field_validator("fold")
-    @classmethod
-    def _check_fold(cls, fold: int, info: ValidationInfo) -> int:
-        folds = info.data.get("folds")
-        if folds is not None and fold >= folds:
-            raise ValueError(f"with data.folds={folds} it must be one of 0 to {folds - 1}")
-        return fold
-
-
-class PhotoDataSettings(DataSettings):
-    """``data``: the settings of readers whose faces are cropped out of photos.
-
-    Attributes:
-        images: folder; the label file names photos relative to it.
-        labels: the label file.
-        size: side of the cropped images, pixels.
-        margin: for faces without a box: margin on each side of the points' bounding box, as a fraction of its longer
-            side.
-        skip_broken: skip photos that can't be read, instead of stopping with an error.
-        cache: folder that keeps the cropped images; None: no cache.
-    """
-
-    images: FilePath
-    labels: FilePath
-    size: Annotated[int, Field(ge=32, le=1024)]
-    margin: Fraction
-    skip_broken: bool
-    cache: FilePath | None
-
-    @property
-    def label_file(self) -> Path:
-        """``labels`` as a path, with ~ expanded."""
-        return Path(self.labels).expanduser()
+__all__ = ["READERS", "DataSettings", "LabelledFace", "PhotoDataSettings", "Reader"]
 
 
 Reader = Callable[[Any, Keypoints], FaceTable | list[LabelledFace]]

@@ -11,8 +11,8 @@ import pandas as pd
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import FilePath
+from facekp.data.competition import MissingFile, read_test_csv, read_training_csv
 from facekp.data.readers.base import READERS, DataSettings
-from facekp.data.readers.competition import MissingFile, read_test_csv, read_training_csv
 from facekp.data.table import FaceTable
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def read_kaggle(settings: KaggleSettings, keypoints: Keypoints) -> FaceTable:
 
 
 def read_test_files(settings: KaggleSettings, keypoints: Keypoints) -> tuple[FaceTable, pd.DataFrame]:
-    """Read test.csv and IdLookupTable.csv (`facekp.data.readers.competition.read_test_csv`).
+    """Read test.csv and IdLookupTable.csv (`facekp.data.competition.read_test_csv`).
 
     Raises:
         UserError: one is missing or not valid, or the download failed.

@@ -57,7 +57,7 @@ def read_test(settings: DataSettings, keypoints: Keypoints) -> tuple[FaceTable, 
     """Read the competition's test images and the values that are requested of them.
 
     Returns:
-        the table without points, and the lookup table (`facekp.data.readers.competition.read_test_csv`).
+        the table without points, and the lookup table (`facekp.data.competition.read_test_csv`).
 
     Raises:
         UserError: the data have no test images, or a file is missing or not valid.

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from facekp.core.keypoints import Keypoints
-from facekp.core.settings import Count, PositiveCount
-from facekp.data.readers.base import READERS, DataSettings
+from facekp.data.readers.base import READERS
 from facekp.data.synthetic.faces import draw_faces
+from facekp.data.synthetic.settings import SyntheticSettings
 from facekp.data.table import FaceTable
-
-
-class SyntheticSettings(DataSettings):
-    """``data=synthetic``.
-
-    Attributes:
-        rows: number of faces.
-        seed: random seed of the drawing.
-    """
-
-    rows: PositiveCount
-    seed: Count
 
 
 @READERS.register("synthetic")

@@ -22,9 +22,9 @@ def main(cfg: DictConfig) -> Path:
 
     import numpy as np
 
-    from facekp.data.readers.competition import write_test, write_training
+    from facekp.data.competition import write_test, write_training
+    from facekp.data.synthetic.command_settings import SyntheticCommandSettings
     from facekp.data.synthetic.faces import draw_faces
-    from facekp.data.synthetic.settings import SyntheticCommandSettings
 
     settings = read_settings(cfg, SyntheticCommandSettings)
     folder, data = Path(settings.out), settings.data

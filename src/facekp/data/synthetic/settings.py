@@ -1,34 +1,18 @@
-"""Settings of ``facekp.data.synthetic``. Reading a table does not import them, because they import Hydra."""
+"""Settings of ``data=synthetic``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
-
-from facekp.config.command import CommandSettings
-from facekp.core.keypoints import KeypointsField
-from facekp.core.settings import NewPath, PositiveCount
-from facekp.data.readers.synthetic import SyntheticSettings
+from facekp.core.settings import Count, PositiveCount
+from facekp.data.settings import DataSettings
 
 
-def _refuse_other_readers(values: Any) -> Any:
-    if isinstance(values, dict) and values.get("name") != "synthetic":
-        raise ValueError(f"data={values.get('name')} does not draw faces; leave data= out")
-    return values
-
-
-class SyntheticCommandSettings(CommandSettings):
-    """Settings of ``facekp.data.synthetic``.
+class SyntheticSettings(DataSettings):
+    """``data=synthetic``.
 
     Attributes:
-        out: folder for training.csv, test.csv and IdLookupTable.csv.
-        test_rows: images in test.csv.
-        data: number of training rows, and the random seed.
-        keypoints: the landmark scheme.
+        rows: number of faces.
+        seed: random seed of the drawing.
     """
 
-    out: NewPath
-    test_rows: PositiveCount
-    data: Annotated[SyntheticSettings, BeforeValidator(_refuse_other_readers)]
-    keypoints: KeypointsField
+    rows: PositiveCount
+    seed: Count

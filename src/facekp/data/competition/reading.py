@@ -13,9 +13,9 @@ import pandas as pd
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
-from facekp.data.readers.competition.files import File, content_key, find_file, open_file
-from facekp.data.readers.competition.pixels import SIDE, parse_images
-from facekp.data.readers.competition.rows import Row, batches, parse_integer, parse_new_id, read_rows
+from facekp.data.competition.files import File, content_key, find_file, open_file
+from facekp.data.competition.pixels import SIDE, parse_images
+from facekp.data.competition.rows import Row, batches, parse_integer, parse_new_id, read_rows
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.data.readers.competition import read_test_csv, read_training_csv
+from facekp.data.competition import read_test_csv, read_training_csv
 from facekp.data.synthetic.__main__ import main
+from facekp.data.synthetic.command_settings import SyntheticCommandSettings
 from facekp.data.synthetic.faces import draw_faces
-from facekp.data.synthetic.settings import SyntheticCommandSettings
 from tests.conftest import config_of
 
 

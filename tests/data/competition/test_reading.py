@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.competition import read_test_csv, read_training_csv, reading, write_test, write_training
+from facekp.data.competition import read_test_csv, read_training_csv, reading, write_test, write_training
 from facekp.data.table import FaceTable
-from tests.data.readers.competition.samples import IMAGE, PAIR, assert_same, error, faces, training
+from tests.data.competition.samples import IMAGE, PAIR, assert_same, error, faces, training
 
 
 def test_labels_beyond_the_border_are_missing_and_counted(tmp_path, caplog):

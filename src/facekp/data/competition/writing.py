@@ -10,8 +10,8 @@ import pandas as pd
 
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
-from facekp.data.readers.competition.pixels import SIDE
-from facekp.data.readers.competition.reading import LOOKUP_COLUMNS
+from facekp.data.competition.pixels import SIDE
+from facekp.data.competition.reading import LOOKUP_COLUMNS
 from facekp.data.table import FaceTable
 
 
@@ -72,7 +72,7 @@ def write_submission(path: Path, table: FaceTable, points: np.ndarray, lookup: p
         path: the file.
         table: the test images; ``row`` is the ImageId.
         points: predictions, float (N, K, 2), pixels; clipped to the image.
-        lookup: from `facekp.data.readers.competition.read_test_csv`.
+        lookup: from `facekp.data.competition.read_test_csv`.
 
     Raises:
         UserError: a requested value is not finite, an ImageId or FeatureName is unknown, or the file can't be written.

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from facekp.data.readers.competition import read_training_csv
-from tests.data.readers.competition.samples import HEADER, IMAGE, PAIR, error, training
+from facekp.data.competition import read_training_csv
+from tests.data.competition.samples import HEADER, IMAGE, PAIR, error, training
 
 
 def test_columns_may_come_in_any_order_with_quotes_bom_blank_lines_and_crlf(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekp.data.readers.competition.rows import Row
+from facekp.data.competition.rows import Row
 
 SIDE = 96  # pixels; images are SIDE x SIDE
 PIXELS = SIDE * SIDE

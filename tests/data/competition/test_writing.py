@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.readers.competition import (
+from facekp.data.competition import (
     read_test_csv,
     read_training_csv,
     write_submission,
@@ -18,7 +18,7 @@ from facekp.data.readers.competition import (
     write_training,
 )
 from facekp.data.table import FaceTable
-from tests.data.readers.competition.samples import PAIR, assert_same, faces
+from tests.data.competition.samples import PAIR, assert_same, faces
 
 
 @settings(max_examples=15, deadline=None)

@@ -5,9 +5,9 @@
 column and value, and says how to fix it.
 """
 
-from facekp.data.readers.competition.files import MissingFile, find_file
-from facekp.data.readers.competition.reading import read_test_csv, read_training_csv
-from facekp.data.readers.competition.writing import write_submission, write_test, write_training
+from facekp.data.competition.files import MissingFile, find_file
+from facekp.data.competition.reading import read_test_csv, read_training_csv
+from facekp.data.competition.writing import write_submission, write_test, write_training
 
 __all__ = [
     "MissingFile",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facekp.data.readers.competition import read_training_csv
-from facekp.data.readers.competition.pixels import parse_regular
-from tests.data.readers.competition.samples import IMAGE, PAIR, error, training, with_pixel
+from facekp.data.competition import read_training_csv
+from facekp.data.competition.pixels import parse_regular
+from tests.data.competition.samples import IMAGE, PAIR, error, training, with_pixel
 
 
 @given(

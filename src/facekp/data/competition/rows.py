@@ -14,7 +14,7 @@ from itertools import islice
 from typing import IO
 
 from facekp.core.errors import UserError
-from facekp.data.readers.competition.files import File
+from facekp.data.competition.files import File
 
 BATCH = 16  # rows parsed at once: 0.6 MB of text, so that temporary arrays stay in the processor's cache
 LONGEST_LINE = 1 << 20  # bytes; a row has 37 KB

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from facekp.data.readers.competition import MissingFile, find_file, read_training_csv, write_training
-from tests.data.readers.competition.samples import PAIR, assert_same, error, faces
+from facekp.data.competition import MissingFile, find_file, read_training_csv, write_training
+from tests.data.competition.samples import PAIR, assert_same, error, faces
 
 
 def zipped(*files: tuple[str, bytes]) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.readers.competition import read_training_csv
+from facekp.data.competition import read_training_csv
 from facekp.data.table import FaceTable
 
 PAIR = Keypoints.from_dict(

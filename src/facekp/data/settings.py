@@ -1,0 +1,69 @@
+"""Settings of the data group that all readers have (`facekp.data.readers`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from facekp.core.settings import Count, FilePath, Fraction, PositiveCount, Settings
+
+
+class DataSettings(Settings):
+    """``data``: the settings of every reader.
+
+    Attributes:
+        name: the reader.
+        rows: read only the first rows; None: all.
+        folds: number of parts into which the rows are split.
+        fold: the part that is held out for validation.
+        split_seed: random seed of the split.
+        offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source; None:
+            no offsets (`facekp.core.keypoints.Keypoints.offsets`).
+        device_bytes: images that need more bytes stay on the host.
+        batch_size: rows in a batch, over all processes together.
+    """
+
+    name: str
+    rows: PositiveCount | None
+    folds: Annotated[int, Field(ge=2)]
+    fold: Count
+    split_seed: Count
+    offsets: dict[str, float] | None
+    device_bytes: Count
+    batch_size: PositiveCount
+
+    @field_validator("fold")
+    @classmethod
+    def _check_fold(cls, fold: int, info: ValidationInfo) -> int:
+        folds = info.data.get("folds")
+        if folds is not None and fold >= folds:
+            raise ValueError(f"with data.folds={folds} it must be one of 0 to {folds - 1}")
+        return fold
+
+
+class PhotoDataSettings(DataSettings):
+    """``data``: the settings of readers whose faces are cropped out of photos.
+
+    Attributes:
+        images: folder; the label file names photos relative to it.
+        labels: the label file.
+        size: side of the cropped images, pixels.
+        margin: for faces without a box: margin on each side of the points' bounding box, as a fraction of its longer
+            side.
+        skip_broken: skip photos that can't be read, instead of stopping with an error.
+        cache: folder that keeps the cropped images; None: no cache.
+    """
+
+    images: FilePath
+    labels: FilePath
+    size: Annotated[int, Field(ge=32, le=1024)]
+    margin: Fraction
+    skip_broken: bool
+    cache: FilePath | None
+
+    @property
+    def label_file(self) -> Path:
+        """``labels`` as a path, with ~ expanded."""
+        return Path(self.labels).expanduser()
