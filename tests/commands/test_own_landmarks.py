@@ -11,7 +11,7 @@ from PIL import Image
 from facekp.core.errors import UserError
 from facekp.core.files import write_csv
 from facekp.core.keypoints import Keypoints
-from facekp.data.readers.registry import read_table
+from facekp.data.readers.read import read_table
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_points
 from facekp.models.scoring import unseen_rows

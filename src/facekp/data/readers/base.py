@@ -1,7 +1,7 @@
 """What a reader is, its common settings, and the registry of all readers (``data=NAME``).
 
-A reader is a function of its settings and the landmark scheme. It comes in two kinds, which its settings class tells
-apart:
+A reader is a function of its settings and the landmark scheme. It comes in two kinds, distinguished by its settings
+class:
 
 - a *table reader*, with `DataSettings` or a subclass, returns a `FaceTable`: images of one size and their points;
 - a *photo reader*, with `PhotoDataSettings` or a subclass, reads a label file and returns a list of `LabelledFace`.
