@@ -9,10 +9,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 from facekp.__main__ import COMMANDS
 from facekp.config.catalog import Catalog, Entry
 from facekp.config.location import CONF_DIR, PACKAGE
-from sphinx.application import Sphinx
 
 PACKAGES = ("training", "reporting", "photos", "runs", "models", "data", "networks", "functional", "config", "core")
 CONFIG_NAMES = {"data.synthetic": "synthetic"}
@@ -43,8 +44,8 @@ def settings_pages() -> dict[str, str]:
     pages["settings/index"] = "\n\n".join(
         [
             "# Settings",
-            "Every value is given as `key=value` on the command line. The command line beats the experiment, which beats "
-            "the group's file. `--help` of a command shows the same text.",
+            "Every value is given as `key=value` on the command line. The command line overrides the experiment, which "
+            "overrides the group's file. `--help` of a command shows the same text.",
             _toctree("Commands", commands),
             _toctree("Groups", chosen),
         ]

@@ -27,7 +27,7 @@ MODULES = {
     "facekp.decoders": "facekp.functional.decoders",
     "facekp.metrics": "facekp.functional.metrics",
     "facekp.readers": "facekp.data.readers.base",
-    "facekp.augmentations": "facekp.data.augment",
+    "facekp.augmentations": "facekp.data.transforms.base",
     "facekp.optimizers": "facekp.training.optim",
     "facekp.schedules": "facekp.training.optim",
     "facekp.face_detectors": "facekp.photos.detectors",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from facekp.core.settings import Fraction
-from facekp.data.augment import AUGMENTATIONS
+from facekp.data.transforms.base import AUGMENTATIONS
 
 
 @AUGMENTATIONS.register("example_vignette")
