@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from facekp.core.errors import UserError
-from facekp.data.datamodule import FaceData, step_generator
 from facekp.data.competition import write_test
+from facekp.data.datamodule import FaceData, step_generator
 from facekp.data.readers.read import read_table
 from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups
 from facekp.data.synthetic.faces import draw_faces
