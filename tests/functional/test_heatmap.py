@@ -264,7 +264,7 @@ def test_maps_need_not_be_square_nor_contiguous() -> None:
 
 
 def test_mistakes_say_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"there is no decoder rule 'median'; choose one of argmax, subpixel"):
+    with pytest.raises(UserError, match=r"there is no decoder rule 'median'; choose one of argmax, blend"):
         codec().decode(torch.zeros(1, 96, 96), "median")
     with pytest.raises(UserError, match="stride: 5 does not divide 96 x 96 pixels"):
         codec(5)

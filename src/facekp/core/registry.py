@@ -104,9 +104,9 @@ class Registry(Generic[T]):
         return enter
 
     def names(self) -> list[str]:
-        """Every name that can be chosen: built-in ones, plug-ins, entry points of installed packages."""
+        """Every name that can be chosen, sorted: built-in ones, plug-ins, entry points of installed packages."""
         self._import_builtin()
-        return list(dict.fromkeys([*self.entries, *self._installed()]))
+        return sorted({*self.entries, *self._installed()})
 
     def plugin_names(self) -> list[str]:
         """Names that are not built in."""
