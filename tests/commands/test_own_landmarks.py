@@ -9,23 +9,23 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
-from facekp.core.files import write_csv
 from facekp.core.keypoints import Keypoints
 from facekp.data.readers.read import read_table
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.ensemble import predict_points
+from facekp.models.ensemble import predict_table
 from facekp.models.scoring import unseen_rows
+from facekp.runs.folder import RunFolder
 from facekp.runs.frames import split_frame
 from facekp.training.setup import _last_checkpoint, train
-from tests.conftest import TINY, config_of
+from tests.conftest import TINY, config_of, settings_of
 from tests.drawn_photos import FIVE, five, write_photos
 
-SMALL = [one for one in TINY if not one.startswith(("data", "trainer.max_epochs"))]
+SMALL = [override for override in TINY if not override.startswith(("data", "trainer.max_epochs"))]
 
 
 def settings(folder, *more):
     paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.csv", "data.cache=null")
-    return config_of("data=folder", *SMALL, "trainer.max_epochs=1", *paths, *more)
+    return settings_of("data=folder", *SMALL, "trainer.max_epochs=1", *paths, *more)
 
 
 def write_noise(folder, names, count=20):
@@ -51,15 +51,15 @@ def test_68_points_at_64_pixels(tmp_path):
     config = settings(tmp_path, "keypoints=ibug68", "data.size=64", "callbacks.pictures=3")
     figures = train(config, tmp_path / "run")
     assert {f"rmse/{name}" for name in scheme.names} | {"rmse/default", "nme"} <= set(figures)
-    trained = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
-    assert (trained.detector.codec.size, len(trained.detector.mean_face[0])) == ((64, 64), 68)
-    table = read_table(config["data"], trained.detector.keypoints)
+    loaded = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    assert (loaded.model.codec.size, len(loaded.model.mean_face[0])) == ((64, 64), 68)
+    table = read_table(config.data, loaded.model.keypoints)
     split = pd.read_csv(tmp_path / "run" / "split.csv")
-    assert unseen_rows([trained], table).tolist() == np.flatnonzero(split["set"] == "val").tolist()
+    assert unseen_rows([loaded], table).tolist() == np.flatnonzero(split["set"] == "val").tolist()
     assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
-    larger = read_table({**config["data"], "size": 96}, trained.detector.keypoints)
-    with pytest.raises(UserError, match=r"takes images of 64 x 64 pixels, not 96 x 96; .*data.size=64"):
-        predict_points([trained], larger)
+    larger = read_table(config.data.replaced(size=96), loaded.model.keypoints)
+    with pytest.raises(UserError, match=r"takes images of size 64 x 64 pixels, but the data has 96 x 96; .*data.size=64"):
+        predict_table([loaded], larger)
 
 
 def test_a_scheme_without_pairs_lines_or_normaliser_in_two_conventions_at_128_pixels(tmp_path):
@@ -70,7 +70,7 @@ def test_a_scheme_without_pairs_lines_or_normaliser_in_two_conventions_at_128_pi
     labels.loc[quick, [column for column in labels if column.startswith(("right", "left_mouth"))]] = np.nan
     labels.assign(source=np.where(quick, "quick", "")).to_csv(tmp_path / "labels.csv", index=False)
     config = settings(tmp_path, "data.size=128", "augment=strong", "subset=complete")
-    figures = train({**config, "keypoints": scheme.to_dict()}, tmp_path / "run")
+    figures = train(config.replaced(keypoints=scheme.to_dict()), tmp_path / "run")
     assert "nme" not in figures
     assert {"rmse/full", "rmse/quick", "rmse/nose"} <= set(figures)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["finished"]
@@ -85,10 +85,11 @@ def test_names_of_photos_that_look_like_something_else_do_not_hinder_resuming(tm
     table = replace(faces, name=names, to_source=np.tile(np.eye(2, 3), (80, 1, 1)))
     rows = np.arange(80)
     split = split_frame(table, rows % 5, rows, rows[1:], rows[:1])
-    write_csv(tmp_path / "split.csv", split)
-    assert _last_checkpoint(tmp_path, split) is None
-    with pytest.raises(UserError, match="no longer those"):
-        _last_checkpoint(tmp_path, split.assign(name=names[::-1]))
+    run = RunFolder(tmp_path)
+    split.to_csv(run.split, index=False)
+    assert _last_checkpoint(run, split) is None
+    with pytest.raises(UserError, match="differ from those"):
+        _last_checkpoint(run, split.assign(name=names[::-1]))
 
 
 def test_a_network_that_needs_the_size_takes_that_of_the_data():
@@ -98,15 +99,15 @@ def test_a_network_that_needs_the_size_takes_that_of_the_data():
         assert own["model"]["network"]["size"] == 64
 
 
-def test_the_coordinate_network_writes_its_answer_as_wide_as_the_target():
+def test_the_coordinate_network_draws_its_prediction_as_wide_as_the_target():
     assert config_of("model=regression", "experiment=cpu")["model"]["network"]["sigma"] == 0.6
 
 
-def test_predictions_are_also_told_in_the_photo_s_pixels(tmp_path):
+def test_predictions_are_also_written_in_the_photo_s_pixels(tmp_path):
     labels = write_photos(tmp_path, 20)
-    train({**settings(tmp_path), "keypoints": five().to_dict()}, tmp_path / "run")
+    train(settings(tmp_path).replaced(keypoints=five().to_dict()), tmp_path / "run")
     found = pd.read_csv(tmp_path / "run" / "predictions.csv")
-    table = read_table(settings(tmp_path)["data"], five())
+    table = read_table(settings(tmp_path).data, five())
     for one in found.itertuples():
         own = labels.iloc[one.row - 1]
         assert one.name == own["name"]
