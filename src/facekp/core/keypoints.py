@@ -1,6 +1,6 @@
 """A landmark scheme: the points' names, left-right pairs, drawing order, and the labelling conventions.
 
-A `Keypoints` is built from a few lines of YAML (conf/keypoints/*.yaml, or a user's own file) and is part of every table
+A `Keypoints` is built from a few lines of YAML (``conf/keypoints/*.yaml``, or a user's file) and is part of every table
 and checkpoint. Axes: K points, S sources (labelling conventions), C heatmap channels.
 """
 

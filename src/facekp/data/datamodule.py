@@ -1,7 +1,7 @@
 """From a table to training batches: row numbers on the host, everything else in batched tensors on the device.
 
 A `FaceTable` and its folds come in. The loaders yield row numbers (`Rows`). `on_after_batch_transfer` collects images
-and labels on the device, augments training batches, and returns a dictionary of tensors:
+and labels on the device, augments training batches, and returns a dictionary of tensors::
 
     image           float32 (N, 1, H, W), grey levels 0..255
     points          float32 (N, K, 2), pixels, NaN where unlabelled
@@ -11,7 +11,7 @@ and labels on the device, augments training batches, and returns a dictionary of
                     a teacher only
 
 An optimiser step has ``accumulate`` micro-batches. Where it has more than one, a training batch also holds the labels
-of all M rows of the step, over all micro-batches and processes. Losses are weighted by them:
+of all M rows of the step, over all micro-batches and processes. Losses are weighted by them::
 
     step_points          float32 (M, K, 2), after augmentation
     step_source          int64 (M,)

@@ -1,6 +1,6 @@
 """Decoders: rules that read a point off a heatmap, in heatmap cells.
 
-A decoder is a function ``(maps, cell, sigma) -> positions`` registered in `DECODERS`:
+A decoder is a function ``(maps, cell, sigma) -> positions`` registered in `DECODERS`::
 
     maps       (N, h, w), any float type
     cell       int64 (N, 2), the (x, y) cell of each map's maximum

@@ -1,6 +1,6 @@
 """Losses on heatmaps: the error of each map, and its mean over the labelled maps.
 
-A loss is a function ``(raw, target, cells, **settings) -> error`` registered in `LOSSES`:
+A loss is a function ``(raw, target, cells, **settings) -> error`` registered in `LOSSES`::
 
     raw     (N, C, h, w), the network's output before the activation
     target  (N, C, h, w), Gaussians with peak 1; all zero where unlabelled

@@ -2,7 +2,7 @@ r"""Metrics: how far predicted points lie from the labels, in image pixels.
 
 Predictions and labels of a whole evaluation come in (`MetricInput`), figures for metrics.json go out. A metric is
 declared once, by `metric`, and then appears in metrics.json, metrics.csv, the console, the report, sweep.csv and W&B.
-Another package adds one in the same way and declares an entry point, or is named by ``plugins=[mymodule]``:
+Another package adds one in the same way and declares an entry point, or is named by ``plugins=[mymodule]``::
 
     from facekp.functional.metrics import MetricInput, metric
 

@@ -1,6 +1,6 @@
 """What a network of facekp is, and the registry of all of them.
 
-A network maps normalised images to heatmaps. A new one is a subclass of `HeatmapNetwork` under a name of its own:
+A network maps normalised images to heatmaps. A new one is a subclass of `HeatmapNetwork` under a name of its own::
 
     from facekp.networks.base import NETWORKS, HeatmapNetwork
 

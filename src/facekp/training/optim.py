@@ -1,6 +1,6 @@
 """Optimisers and learning-rate schedules by name; a plug-in adds its own.
 
-An optimiser is a class or function ``(params, lr, **settings) -> torch.optim.Optimizer``:
+An optimiser is a class or function ``(params, lr, **settings) -> torch.optim.Optimizer``::
 
     from facekp.training.optim import OPTIMIZERS
 
@@ -9,7 +9,7 @@ An optimiser is a class or function ``(params, lr, **settings) -> torch.optim.Op
         def __init__(self, params, lr: float, beta: FractionBelowOne = 0.9) -> None: ...
 
 A schedule is a function ``(fraction, **settings) -> factor``. ``fraction`` goes from 0 to 1 over the training, and the
-learning rate is ``lr * factor``:
+learning rate is ``lr * factor``::
 
     from facekp.training.optim import SCHEDULES
 

@@ -1,6 +1,6 @@
 """Callbacks and loggers of other packages, named in the config by their class.
 
-A group that derives from `SettingsWithTargets` takes, beside its own keys, entries of this form:
+A group that derives from `SettingsWithTargets` takes, beside its own keys, entries of this form::
 
     callbacks:
       lr_monitor:

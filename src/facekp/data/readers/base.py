@@ -7,7 +7,7 @@ class:
 - a *photo reader*, with `PhotoDataSettings` or a subclass, reads a label file and returns a list of `LabelledFace`.
   facekp reads the photos, crops the faces and caches the table.
 
-To support another label format, write one function. The annotation of its first argument is its settings class:
+To support another label format, write one function. The annotation of its first argument is its settings class::
 
     from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 

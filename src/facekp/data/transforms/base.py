@@ -1,6 +1,6 @@
 """Further augmentations by name: ``augment.transforms=[{name: NAME, ...}]``, applied after the built-in ones.
 
-A transform is a function of a batch and a random generator. Its keyword arguments are its settings:
+A transform is a function of a batch and a random generator. Its keyword arguments are its settings::
 
     from facekp.data.transforms.base import AUGMENTATIONS
 

@@ -1,4 +1,4 @@
-"""Runs for a report, read from their folders: paths come in, `Run`s and the folders that were skipped go out."""
+"""Runs for a report, read from their folders: paths go in, `Run` objects and the skipped folders come out."""
 
 from __future__ import annotations
 
