@@ -1,4 +1,4 @@
-"""A loss: cross-entropy that looks away from maps which are right already."""
+"""A loss: a divergence that counts maps which are far off more than those which are nearly right."""
 
 from __future__ import annotations
 
