@@ -194,14 +194,15 @@ def test_plugins_reach_a_launcher_s_workers_and_must_be_given_again_to_a_resumed
 
 def test_distributed_jobs_are_a_process_group_each_and_find_a_user_s_choices_and_plugins(tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
-    jobs = ["trainer=ddp", "trainer.accelerator=cpu", "data.fold=0,7,1", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
+    given = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
+    choices = ["--config-dir=own", "keypoints=mine", "plugins=[mine]", "loss=mine"]
     (tmp_path / "own" / "keypoints").mkdir(parents=True)
     shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", tmp_path / "own" / "keypoints" / "mine.yaml")
-    done = facekp(
-        "train", "-m", "--config-dir=own", "keypoints=mine", "plugins=[mine]", "loss=mine", *TINY, *jobs, cwd=tmp_path
-    )
+    done = facekp("train", "-m", *choices, *TINY, *given, "init_from=null,nowhere.ckpt", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     listed = pd.read_csv(tmp_path / "s" / "sweep.csv").set_index("folder")
-    assert listed["status"].to_dict() == {"fold-0": "ok", "fold-1": "ok", "fold-7": "failed"}
-    assert listed.loc["fold-7", "message"].startswith("data.fold=7")
-    assert "facekp: error: data.fold=7" in (tmp_path / "s" / "fold-7" / "traceback.txt").read_text()
+    assert listed["status"].to_dict() == {"init_from-null": "ok", "init_from-nowhere.ckpt": "failed"}
+    assert "nowhere.ckpt" in listed.loc["init_from-nowhere.ckpt", "message"]
+    traceback = (tmp_path / "s" / "init_from-nowhere.ckpt" / "traceback.txt").read_text()
+    assert "facekp: error: " in traceback  # what the process printed
+    assert "(exit code 2)" in traceback
