@@ -1,4 +1,7 @@
-"""Plug-ins of `plugins=[module]` in a training, in two processes, in a sweep and in a resumed run."""
+"""A module of the working directory, named by `plugins=[module]`, in a training and in a resumed run.
+
+tests/examples does the same with every kind of plug-in, in a sweep and in two processes.
+"""
 
 import json
 
@@ -83,16 +86,3 @@ def test_a_resumed_run_needs_them_again(folder):
     given = facekp("train", "resume=run", "trainer.max_epochs=2", "plugins=[mine]", cwd=folder)
     assert given.returncode == 0, given.stderr
     assert json.loads((folder / "run" / "metrics.json").read_text())["epochs"] == 2
-
-
-def test_they_work_in_two_processes(folder):
-    done = facekp("train", *SETTINGS, "trainer=ddp", "trainer.accelerator=cpu", "out=ddp", cwd=folder)
-    assert done.returncode == 0, done.stderr
-
-
-def test_they_work_in_a_sweep_whose_jobs_are_other_processes(folder):
-    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
-    done = facekp("train", "-m", *SETTINGS, "lr=1e-3,2e-3", *launcher, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    states = [json.loads(path.read_text())["status"] for path in (folder / "sweep").glob("*/status.json")]
-    assert states == ["ok", "ok"]
