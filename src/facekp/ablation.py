@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def main(cfg: DictConfig) -> pd.DataFrame:
     """Run what is missing, show and write the table, and return it."""
-    from facekp.reporting.ablation import AblationSettings, run_ablation  # imported here: --help must answer at once
+    # imported here: --help and mistakes in a key must answer within a second
+    from facekp.reporting.ablation import run_ablation
+    from facekp.reporting.ablation_rows import AblationSettings
 
     return run_ablation(read_settings(cfg, AblationSettings))
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from facekp.ablation import main
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.reporting.ablation import AblationSettings, runs_of
+from facekp.reporting.ablation_rows import AblationSettings, runs_of
 from tests.conftest import TINY, config_of
 
 

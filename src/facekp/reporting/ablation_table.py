@@ -21,7 +21,7 @@ from facekp.config.command import key_of
 from facekp.core.console import show
 from facekp.core.errors import UserError
 from facekp.core.files import atomic, write_csv, write_text
-from facekp.reporting.ablation import AblationRun, AblationSettings, PictureSettings, RowSettings, runs_of
+from facekp.reporting.ablation_rows import AblationRun, AblationSettings, PictureSettings, RowSettings, runs_of
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
 
 log = logging.getLogger(__name__)
