@@ -17,7 +17,7 @@ def test_conf_is_packaged_and_used(tmp_path):
         str(p.relative_to(tmp_path / "site/facekp/conf")) for p in (tmp_path / "site/facekp/conf").rglob("*.yaml")
     }
     assert packaged == {str(p.relative_to(REPOSITORY / "conf")) for p in (REPOSITORY / "conf").rglob("*.yaml")}
-    assert (tmp_path / "site/facekp/pages/page.js").is_file()
+    assert (tmp_path / "site/facekp/reporting/html/page.js").is_file()
     assert (tmp_path / "site/hydra_plugins/facekp_search.py").is_file()
     code = "import facekp.config.location as c; print(c.CONF_DIR)"
     found = subprocess.run(
