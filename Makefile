@@ -18,7 +18,7 @@ run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
 	$(BIN)/python -m facekp.train experiment=quickstart
 
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)  ## ruff, the type checker, and the packages' order
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

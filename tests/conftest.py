@@ -166,6 +166,19 @@ def run_here(monkeypatch, tmp_path, capfd):
     return run
 
 
+LONG = (  # minutes in all; their tests come first, so that no worker ends with them alone
+    "test_plugin.py",
+    "test_docs.py",
+    "test_search.py",
+    "test_sweep.py",
+    "test_benchmark.py",
+    "test_tutorial.py",
+    "test_resume.py",
+    "test_export.py",
+    "test_ddp.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest tests first, so that one worker does not end with them alone."""
-    items.sort(key=lambda item: item.path.name not in ("test_readme.py", "test_tutorial.py", "test_export.py"))
+    """Run the modules with long tests first."""
+    items.sort(key=lambda item: item.path.name not in LONG)

@@ -58,7 +58,9 @@ def test_68_points_at_64_pixels(tmp_path):
     assert unseen_rows([loaded], table).tolist() == np.flatnonzero(split["set"] == "val").tolist()
     assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
     larger = read_table(config.data.replaced(size=96), loaded.model.keypoints)
-    with pytest.raises(UserError, match=r"takes images of size 64 x 64 pixels, but the data has 96 x 96; .*data.size=64"):
+    with pytest.raises(
+        UserError, match=r"takes images of size 64 x 64 pixels, but the data has 96 x 96; .*data.size=64"
+    ):
         predict_table([loaded], larger)
 
 

@@ -17,9 +17,9 @@ from tests.drawn_photos import write_photos
 
 TEXT = (REPOSITORY / "docs" / "own_landmarks.md").read_text()
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line]
-FILES = re.findall(r"^`(\S+\.yaml)`;.*?\n\n```yaml\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
+FILES = re.findall(r"^`(\S+\.yaml)`.*?\n\n```yaml\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
 SMALL = {  # what makes a command quick
-    "train": [one for one in TINY if not one.startswith("data")],
+    "train": [override for override in TINY if not override.startswith("data")],
     "report": ["faces=2", "resamples=100"],
     "export": ["check=8"],
 }

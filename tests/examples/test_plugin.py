@@ -117,7 +117,7 @@ def test_a_machine_without_the_plug_in_names_the_package(installed):
     assert "example_" in resumed.stderr
 
 
-def test_a_module_named_by_plugins_works_in_sweeps_processes_and_resume(tmp_path):
+def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):
     source = EXAMPLE / "src"
     plugins, data = "plugins=[facekp_example]", ["data=synthetic", "data.batch_size=16"]
     swept = run(
@@ -142,24 +142,9 @@ def test_a_module_named_by_plugins_works_in_sweeps_processes_and_resume(tmp_path
     both = run(sys.executable, "train", *data, *TINY, plugins, "trainer=ddp", "out=ddp", cwd=tmp_path, path=source)
     assert both.returncode == 0, both.stderr
 
-    refused = run(sys.executable, "train", "resume=ddp", "trainer.max_epochs=2", cwd=tmp_path, path=source)
-    assert refused.returncode == 2
-    assert "plugins=[facekp_example]" in refused.stderr
-    resumed = run(sys.executable, "train", "resume=ddp", "trainer.max_epochs=2", plugins, cwd=tmp_path, path=source)
-    assert resumed.returncode == 0, resumed.stderr
 
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("loss.gamma=-1", "loss.gamma=-1: must be at least 0"),
-        ("model.network.channels=2", "model.network.channels=2: must be at least 4"),
-        ("augment.transforms=[{name: example_vignette, strenght: 1}]", "did you mean strength?"),
-        ("optimizer.momentum=1", "optimizer.momentum=1: must be less than 1"),
-    ],
-)
-def test_settings_of_plug_ins_are_checked(override, message, tmp_path):
-    arguments = ["data=synthetic", *TINY, "plugins=[facekp_example]", override]
+def test_settings_of_plug_ins_are_checked(tmp_path):
+    arguments = ["data=synthetic", *TINY, "plugins=[facekp_example]", "loss.gamma=-1"]
     done = run(sys.executable, "train", *arguments, cwd=tmp_path, path=EXAMPLE / "src")
     assert done.returncode == 2
-    assert message in done.stderr
+    assert "loss.gamma=-1: must be at least 0" in done.stderr

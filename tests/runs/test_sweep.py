@@ -122,7 +122,14 @@ KILLED = [*TINY, "trainer.max_epochs=8", "data.rows=100", "seed=0,1,2", "hydra.s
 def stop_in_the_second_job(cwd: Path, how: signal.Signals) -> int:
     """Start a sweep of three jobs and stop it once the second has an epoch on disk; returns the exit code."""
     command = [sys.executable, "-m", "facekp.train", "-m", *KILLED]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup and background jobs ignore it
+    )
     deadline = time.monotonic() + 300
     try:
         while not (cwd / "s" / "seed-1" / "checkpoints" / "last.ckpt").is_file():

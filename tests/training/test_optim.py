@@ -77,7 +77,7 @@ def test_cosine_is_half_way_down_after_half_the_steps():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"name": "lion"}, r"optimizer: there is no optimizer 'lion'; choose one of sgd, adam, adamw, muon"),
+        ({"name": "lion"}, r"optimizer: there is no optimizer 'lion'; choose one of adam, adamw, muon, sgd"),
         ({"name": "sgd", "momentum": 0.9, "weight_decay": 0.0, "beta": 1}, r"optimizer\.beta: unknown key"),
         ({"name": "sgd", "momentum": 1.0, "weight_decay": 0.0}, r"optimizer\.momentum=1\.0: must be less than 1"),
         ({"name": "adam", "betas": [0.9], "weight_decay": 0.0}, r"optimizer\.betas=\[0\.9\]: must have at least 2"),
@@ -93,7 +93,7 @@ def test_a_bad_setting_is_named(values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"name": "step"}, "scheduler: there is no schedule 'step'; choose one of constant, onecycle, cosine"),
+        ({"name": "step"}, "scheduler: there is no schedule 'step'; choose one of constant, cosine, onecycle"),
         ({"name": "cosine", "end": 2.0}, r"scheduler\.end=2\.0: must be at most 1"),
         ({"name": "onecycle", "warmup": 1.0, "start": 0.0, "end": 0.0}, r"scheduler\.warmup=1\.0: must be less than 1"),
         ({"name": "constant", "end": 0.0}, r"scheduler\.end: unknown key"),

@@ -104,9 +104,9 @@ class Registry(Generic[T]):
         return enter
 
     def names(self) -> list[str]:
-        """Every name that can be chosen, sorted: built-in ones, plug-ins, entry points of installed packages."""
+        """Every name that can be chosen: built-in ones, plug-ins, entry points of installed packages."""
         self._import_builtin()
-        return sorted({*self.entries, *self._installed()})
+        return list(dict.fromkeys([*self.entries, *self._installed()]))
 
     def plugin_names(self) -> list[str]:
         """Names that are not built in."""
@@ -135,7 +135,7 @@ class Registry(Generic[T]):
         if installed is not None and name not in self.entries:
             self.register(name)(_load(self.kind, installed))
         if name not in self.entries:
-            raise UserError(f"{self.key}: there is no {self.kind} {name!r}; {one_of(self.names(), name)}")
+            raise UserError(f"{self.key}: there is no {self.kind} {name!r}; {one_of(sorted(self.names()), name)}")
         return self.entries[name]
 
     def origin(self, name: str) -> dict[str, str] | None:
@@ -194,12 +194,12 @@ class Registry(Generic[T]):
     def _class_for(self, values: Any, prefix: str) -> type[Settings]:
         where = f"{prefix}: " if prefix else ""
         if not isinstance(values, Mapping):
-            raise UserError(f"{where}must be a group of settings; {one_of(self.names(), values)}")
+            raise UserError(f"{where}must be a group of settings; {one_of(sorted(self.names()), values)}")
         name = values.get("name")
         if not isinstance(name, str):
-            raise UserError(f"{where}name is missing; {one_of(self.names())}")
+            raise UserError(f"{where}name is missing; {one_of(sorted(self.names()))}")
         if name not in self:
-            raise UserError(f"{where}there is no {self.kind} {name!r}; {one_of(self.names(), name)}")
+            raise UserError(f"{where}there is no {self.kind} {name!r}; {one_of(sorted(self.names()), name)}")
         return self.settings_class(name)
 
     def _settings_of(self, name: str, thing: Any) -> type[Settings]:
