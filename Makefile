@@ -35,7 +35,7 @@ docs: $(STAMP)  ## the documentation in docs/_build/html; a warning is an error
 bench: $(STAMP)  ## speed and memory, as ratios in one run
 	$(BIN)/python -m facekp.bench
 
-ladder: $(STAMP)  ## the starting system's four published steps; FAST=1: a small network, at most 40 minutes
+ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a small network, at most 40 minutes
 	$(BIN)/python -m facekp.ladder $(if $(FAST),fast=true root=outputs/ladder_fast)
 
 ablation: $(STAMP)  ## docs/accuracy.md: trains all rows of conf/ablation.yaml that are not trained yet, hours on two cores

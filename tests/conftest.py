@@ -90,10 +90,10 @@ def _pixels(archive: str, rows: np.ndarray) -> list[str]:
 
 @pytest.fixture(scope="session")
 def seed_weights() -> Path:
-    """The starting system's published weights."""
+    """The published system's weights."""
     path = SHARED / "seed" / "kd_epoch_809_model.ckpt"
     if not path.is_file():
-        pytest.skip("needs the starting system's published weights in ../shared/data/seed")
+        pytest.skip("needs the published system's weights in ../shared/data/seed")
     return path
 
 

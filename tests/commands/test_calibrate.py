@@ -79,7 +79,7 @@ def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, c
 
 
 def test_what_can_t_be_calibrated_is_refused(seed_weights, calibrated, tmp_path):
-    with pytest.raises(UserError, match="starting system"):
+    with pytest.raises(UserError, match="published system"):
         calibrate(f"ckpt={seed_weights}", f"out={tmp_path / 'x.ckpt'}")
     with pytest.raises(UserError, match="one checkpoint"):
         calibrate(f"ckpt=[{calibrated},{calibrated}]", "out=x.ckpt")

@@ -92,7 +92,7 @@ def test_a_calibration_is_written_into_a_copy_of_the_checkpoint(ckpt, seed_weigh
     write_calibration(ckpt, tmp_path / "x.ckpt", fitted)
     assert load_checkpoint(tmp_path / "x.ckpt").model.calibration == fitted
     assert load_checkpoint(ckpt).model.calibration is None
-    with pytest.raises(UserError, match="starting system"):
+    with pytest.raises(UserError, match="published system"):
         write_calibration(seed_weights, tmp_path / "y.ckpt", fitted)
 
 

@@ -1,4 +1,4 @@
-"""The starting system's published weights: every key finds its place, and its published answers come back."""
+"""The published system's weights: every key finds its place, and its published answers come back."""
 
 from __future__ import annotations
 

@@ -47,10 +47,10 @@ OPTIONS = (
     "Options:",
     "  -h, --help         this text; with GROUP=NAME it shows the keys of that choice",
     "  -m, --multirun     a sweep: one job for each combination of key=a,b",
-    "  --config-dir=DIR   a folder with own config files, e.g. DIR/data/mine.yaml for data=mine",
+    "  --config-dir=DIR   your config files, e.g. DIR/data/mine.yaml for data=mine",
     "  --cfg job          print the composed config and stop",
     "  debug=true         show the traceback of a mistake",
-    "  plugins=[MODULE]   import modules that register networks, losses, readers and so on",
+    "  plugins=[MODULE]   import modules that register networks, losses and so on",
 )
 
 

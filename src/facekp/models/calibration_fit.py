@@ -58,7 +58,7 @@ def read_calibratable(path: Path) -> dict[str, Any]:
     """The content of a checkpoint that can hold a calibration.
 
     Raises:
-        UserError: it holds the starting system's weights and nothing else.
+        UserError: it holds the published system's weights and nothing else.
     """
     return read_facekp_tensors(path, "calibrate a checkpoint of facekp.train, e.g. one that started from it")
 

@@ -2,7 +2,7 @@
 
 A file comes in, a `LoadedCheckpoint` goes out. Files are read with ``weights_only=True`` and a network is rebuilt from
 its name in `facekp.networks.base.NETWORKS`, so code in a file never runs and nothing that a file names is imported. The
-published weights of the starting system are read as well.
+weights of the published system are read as well.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _registered_names(network: str, rule: str) -> list[tuple[Registry[Any], str]
 
 
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
-    """Read a checkpoint of facekp, or the starting system's published weights.
+    """Read a checkpoint of facekp, or the published system's weights.
 
     Args:
         path: a file, or ``shipped`` for the one inside the package.
@@ -138,7 +138,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
-    """`read_tensors` of a checkpoint of facekp; the starting system's published weights are refused.
+    """`read_tensors` of a checkpoint of facekp; the published system's weights are refused.
 
     Args:
         path: the file.
@@ -149,7 +149,7 @@ def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
     """
     raw = read_tensors(path)
     if KEY not in raw:
-        raise UserError(f"{path}: holds the starting system's weights and nothing else; {reason}")
+        raise UserError(f"{path}: holds the published system's weights and nothing else; {reason}")
     return raw
 
 
@@ -193,7 +193,7 @@ def upgrade_names(raw: dict[str, Any]) -> None:
 
 
 def _published_entry(weights: dict[str, Tensor]) -> tuple[Entry, dict[str, Tensor]]:
-    """The settings of the starting system, which its file does not hold, and its tensors by the model's names."""
+    """The settings of the published system, which its file does not hold, and its tensors by the model's names."""
 
     def conf(name: str) -> dict[str, Any]:
         return yaml.safe_load((CONF_DIR / f"{name}.yaml").read_text())

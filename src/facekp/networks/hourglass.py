@@ -115,7 +115,7 @@ class StackedHourglass(HeatmapNetwork):
 
 @NETWORKS.register("hourglass_seed")
 class PublishedHourglass(HeatmapNetwork):
-    """The architecture of the published starting system: full resolution throughout, 1 x 1 convolutions first.
+    """The architecture of the published system: full resolution throughout, 1 x 1 convolutions first.
 
     Its head ends in ReLU: a heatmap is never negative and a channel can die. `StackedHourglass` has neither fault.
 

@@ -1,4 +1,4 @@
-"""The starting system's published weights: its state dict goes in, one that `PublishedHourglass` loads comes out."""
+"""The published system's weights: its state dict goes in, one that `PublishedHourglass` loads comes out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RENAMED = {
 
 
 def published_state_dict(raw: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """What `hourglass.PublishedHourglass` calls the weights of a checkpoint of the starting system.
+    """What `hourglass.PublishedHourglass` calls the weights of a checkpoint of the published system.
 
     Args:
         raw: what ``torch.load(file, map_location="cpu", weights_only=True)`` gave;

@@ -21,7 +21,7 @@ class BenchSettings(CommandSettings):
         rounds: how often both sides of a ratio are measured; medians are compared.
         steps: training steps per round.
         threads: of torch.
-        row_by_row: rows on which the reader of the starting system is timed; its time grows linearly.
+        row_by_row: rows on which the reader of the published system is timed; its time grows linearly.
         data: the competition's data. If its files are missing, drawn faces are read instead.
         keypoints: landmark scheme of the data.
         model, loss, augment, decoder: of the training step that is measured.

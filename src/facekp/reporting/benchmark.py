@@ -47,7 +47,7 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 
 log = logging.getLogger(__name__)
-SEED_BATCH, BATCH = 8, 32  # images per step of the starting system's network and of the default network
+SEED_BATCH, BATCH = 8, 32  # images per step of the published system's network and of the default network
 RUNS, HELD_OUT, EPOCHS = 100, 1240, 30  # in the report: runs, validation faces of each, epochs of their curves
 MEGABYTE = 1e6
 
@@ -148,7 +148,7 @@ def _memory(name: str) -> float:
 
 
 def _read_row_by_row(folder: Path, rows: int) -> float:
-    """Seconds in which the starting system reads rows: the pixels of each are parsed into a float64 list."""
+    """Seconds in which the published system reads rows: the pixels of each are parsed into a float64 list."""
     warnings.simplefilter("ignore")  # numpy deprecates the function that is measured
     images, points = [], []
 
@@ -263,7 +263,7 @@ def bench_prediction(ckpt: Sequence[str], rounds: int, threads: int) -> list[Mea
 
 
 def _bench_seed_step(settings: BenchSettings) -> Iterator[Measurement]:
-    """A training step of the starting system's network, as that system ran it and as facekp runs it."""
+    """A training step of the published system's network, as that system ran it and as facekp runs it."""
     plain, optimized = [], []
     for _ in range(settings.rounds):
         plain.append(_in_new_process(_seed_steps, False, settings.steps, settings.threads))
