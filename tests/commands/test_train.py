@@ -12,7 +12,7 @@ import yaml
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.training.setup import train
-from tests.conftest import TINY, config_of, settings_of
+from tests.conftest import TINY, config_of, facekp, settings_of
 
 EXPERIMENTS = sorted(
     str(p.relative_to(CONF_DIR / "experiment"))[:-5] for p in (CONF_DIR / "experiment").rglob("*.yaml")
@@ -121,3 +121,13 @@ def test_two_wandb_runs_in_one_process_stay_two(tmp_path):
     for name in ("a", "b"):
         train(settings_of(*TINY, "trainer.max_epochs=1", "logger=wandb", "logger.offline=true"), tmp_path / name)
         assert len(list((tmp_path / name / "wandb").glob("offline-run-*/*.wandb"))) == 1
+
+
+def test_lightning_s_tips_stay_out_of_the_output(tmp_path):
+    done = facekp("train", *TINY, "trainer.max_epochs=1", "out=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Tip" not in done.stderr
+    assert "available" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("ckpt: ")] == [
+        "ckpt: run/checkpoints/best.ckpt"
+    ]

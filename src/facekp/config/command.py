@@ -138,9 +138,17 @@ def _check_choice(group: Group, choice: str) -> None:
 
 def _set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for library in ("pytorch_lightning", "lightning_fabric"):  # their tips and device lists
-        logging.getLogger(library).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        if not any(isinstance(known, _QuietLightning) for known in handler.filters):
+            handler.addFilter(_QuietLightning())
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+class _QuietLightning(logging.Filter):
+    """Keeps Lightning's tips and device lists out; its loggers get their level when it is imported, which is later."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or not record.name.startswith(("pytorch_lightning", "lightning"))
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
