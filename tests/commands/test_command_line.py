@@ -158,3 +158,9 @@ def test_help_and_a_mistake_in_a_key_import_nothing_heavy(argument, tmp_path):
 def test_commands_that_train_nothing_do_not_import_lightning(name):
     code = f"import sys, facekp.{name}; assert not {{'pytorch_lightning', 'torchmetrics'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_options_may_stand_between_settings(call):
+    code, err = call("train", "data=synthetic", "--config-dir=.", "lrr=1")
+    assert code == 2
+    assert "did you mean lr?" in err

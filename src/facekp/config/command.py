@@ -66,7 +66,7 @@ def run_command(
         if any(argument in HELP for argument in _options(sys.argv[1:])):
             print(help_text(config_name, sys.argv[1:]))
             return
-        sys.argv[1:] = add_or_set(rewrite(sys.argv[1:]))
+        sys.argv[1:] = add_or_set(options_first(rewrite(sys.argv[1:])))
         catalog = _load_plugins(config_name, sys.argv[1:], folders)
         _check_choices(catalog, sys.argv[1:])
         OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
@@ -151,6 +151,20 @@ class _QuietLightning(logging.Filter):
         return record.levelno >= logging.WARNING or not record.name.startswith(("pytorch_lightning", "lightning"))
 
 
+VALUE_OPTIONS = (
+    "--config-dir",
+    "-cd",
+    "--config-name",
+    "-cn",
+    "--config-path",
+    "-cp",
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+)
+
+
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate plain arguments, such as names of photos, from what Hydra reads.
 
@@ -158,15 +172,32 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Example:
         >>> split_arguments(["a.jpg", "draw=false", "--config-dir", "mine", "--", "b=c.jpg"])
-        (['a.jpg', 'b=c.jpg'], ['draw=false', '--config-dir', 'mine'])
+        (['a.jpg', 'b=c.jpg'], ['--config-dir', 'mine', 'draw=false'])
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    plain: list[str] = []
-    for_hydra: list[str] = []
-    for argument, before in zip(arguments[:end], ["", *arguments], strict=False):
-        is_value = before in ("--config-dir", "-cd", "--config-name", "-cn")
-        (for_hydra if "=" in argument or argument.startswith("-") or is_value else plain).append(argument)
-    return [*plain, *arguments[end + 1 :]], for_hydra
+    options, others = _split_options(arguments[:end])
+    plain = [argument for argument in others if "=" not in argument]
+    return [*plain, *arguments[end + 1 :]], [*options, *(argument for argument in others if "=" in argument)]
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """Options before key=value arguments: Hydra's parser refuses options between them.
+
+    Example:
+        >>> options_first(["lr=1e-3,1e-4", "-m", "seed=0"])
+        ['-m', 'lr=1e-3,1e-4', 'seed=0']
+    """
+    options, others = _split_options(arguments)
+    return [*options, *others]
+
+
+def _split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options with their values, and the other arguments."""
+    options: list[str] = []
+    others: list[str] = []
+    for argument, before in zip(arguments, ["", *arguments], strict=False):
+        (options if argument.startswith("-") or before in VALUE_OPTIONS else others).append(argument)
+    return options, others
 
 
 def add_or_set(arguments: Sequence[str]) -> list[str]:
