@@ -81,7 +81,7 @@ def test_the_commands_run_in_their_order(ran):
 
 def test_the_packed_checkpoint_knows_the_scheme_and_no_path(ran, home):
     packed = load_checkpoint(home / "five.ckpt")
-    assert (packed.detector.keypoints.name, packed.detector.codec.size) == ("five", (96, 96))
+    assert (packed.model.keypoints.name, packed.model.codec.size) == ("five", (96, 96))
     assert packed.config["data"]["labels"] is None
     best = load_checkpoint(home / "outputs" / "five" / "checkpoints" / "best.ckpt")
     assert best.config["data"]["labels"] == str(home / "labels.csv")
@@ -91,7 +91,7 @@ def test_the_pages_show_the_faces_and_where_doubtful_labels_are_in_their_photos(
     for page, least in (("labels.html", 2), ("report.html", 4)):
         assert len(content_of(home / "outputs" / page)["images"]) >= least
     labelled = pd.read_csv(home / "labels.csv")
-    for row in blocks_of(home / "outputs" / "labels.html")["doubts"]["rows"]:
+    for row in blocks_of(content_of(home / "outputs" / "labels.html")["sections"])["suspicious-labels"]["rows"]:
         own, point = labelled.iloc[row["row"] - 1], row["keypoint"].replace(" ", "_")
         name, place = row["photo"].split(": ")
         assert name == own["name"]
