@@ -86,10 +86,7 @@ def help_text(config_name: str, arguments: Sequence[str]) -> str:
         for name, value in given.items()
         if value in (catalog.groups[name].choices if name in catalog.groups else ())
     }
-    program = (
-        Path(sys.argv[0]).name if sys.argv[0].startswith("facekp ") else f"python -m facekp.{_module(config_name)}"
-    )
-    return render_help(catalog, sys.argv[0] if sys.argv[0].startswith("facekp ") else program, chosen)
+    return render_help(catalog, f"python -m facekp.{_module(config_name)}", chosen)
 
 
 def _module(config_name: str) -> str:

@@ -110,7 +110,7 @@ def migrate(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _group(config: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
-    """The mapping that holds a dotted key, None where there is none, and the key's last part."""
+    """The mapping that holds a dotted key, or None if it is missing; and the key's last part."""
     *path, name = key.split(".")
     group: Any = config
     for part in path:
