@@ -14,7 +14,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from facekp.config.command import is_child_process, key_of, plain_values
-from facekp.config.migration import migrate
 from facekp.core.errors import UserError
 from facekp.core.settings import parse, replace_paths
 from facekp.runs.folder import RunFolder
@@ -94,7 +93,7 @@ def resumed(settings: TrainSettings, overrides: Sequence[str]) -> TrainSettings:
                 "run"
             )
     try:
-        config = migrate(RunFolder(str(settings.resume)).read_config())
+        config = RunFolder(str(settings.resume)).read_config()
         _check_plugins(config["plugins"])
         if "trainer.max_epochs" in keys:
             config["trainer"]["max_epochs"] = settings.trainer.max_epochs
