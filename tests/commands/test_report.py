@@ -34,7 +34,7 @@ def browser(page, tmp_path_factory):
 def test_paths_are_plain_and_settings_have_an_equals_sign():
     paths, rest = split_arguments(["outputs/a", "faces=2", "b c", "--cfg=job", "--", "lr=1", "-x"])
     assert paths == ["outputs/a", "b c", "lr=1", "-x"]
-    assert rest == ["faces=2", "--cfg=job"]
+    assert rest == ["--cfg=job", "faces=2"]
     assert split_arguments([]) == ([], [])
 
 
