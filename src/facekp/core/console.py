@@ -1,14 +1,127 @@
-"""Printing tables to the terminal or into a log file."""
+"""Tables, progress and counts on the terminal or in a log file."""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
 from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+T = TypeVar("T")
 
 LOG_WIDTH = 110  # columns, where stdout is not a terminal
+
+SILENT = 5.0  # seconds of work before its progress is shown
+
+LINES_APART = 10.0  # seconds between lines of progress, where stderr is not a terminal
 
 
 def show(table: Table) -> None:
     """Print a table to stdout, as wide as the terminal; `LOG_WIDTH` columns wide if stdout is a file or a pipe."""
     console = Console()
     (console if console.is_terminal else Console(width=LOG_WIDTH)).print(table)
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun in singular or plural.
+
+    Example:
+        >>> count(1, "face"), count(0, "face"), count(2, "box", "boxes")
+        ('1 face', '0 faces', '2 boxes')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items, and show on stderr how many are done if this takes longer than `SILENT` seconds.
+
+    Args:
+        items: are counted as the next one is asked for.
+        label: what is being done, e.g. ``predicting``.
+        total: number of items; None: ``len(items)`` where they have one.
+
+    Example:
+        >>> [number**2 for number in progress(range(3), "squaring")]
+        [0, 1, 4]
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with ProgressDisplay(label, total) as display:
+        for done, item in enumerate(items, start=1):
+            yield item
+            display.update(done)
+
+
+class ProgressDisplay:
+    """A context manager that shows progress on stderr.
+
+    A terminal gets a bar, a file or a pipe one line every `LINES_APART` seconds. Nothing is shown within the first
+    `SILENT` seconds. While a bar is shown, log lines appear above it.
+
+    Args:
+        label: what is being done, e.g. ``predicting``.
+        total: amount of work; None: unknown.
+    """
+
+    def __init__(self, label: str, total: float | None = None) -> None:
+        self.label, self.total = label, total
+        self._started = time.monotonic()
+        self._next = self._started + SILENT  # when something is shown next
+        self._bar: Progress | None = None
+        self._handlers: list[logging.StreamHandler] = []  # write to the terminal that shows the bar
+
+    def __enter__(self) -> ProgressDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            for handler in self._handlers:
+                handler.setStream(sys.stderr)
+
+    def update(self, done: float) -> None:
+        """Say how much of ``total`` is done."""
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done)
+        elif now >= self._next:
+            if sys.stderr.isatty():
+                self._start_bar(done)
+            else:
+                print(self._line(done, now - self._started), file=sys.stderr, flush=True)
+                self._next = now + LINES_APART
+
+    def _start_bar(self, done: float) -> None:
+        from rich.progress import Progress
+
+        handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
+        self._handlers = [handler for handler in handlers if handler.stream is sys.stderr]
+        self._bar = Progress(console=Console(stderr=True))
+        self._bar.add_task(self.label, total=self.total)
+        self.update(done)
+        self._bar.start()  # replaces sys.stderr
+        for handler in self._handlers:
+            handler.setStream(sys.stderr)
+
+    def _line(self, done: float, seconds: float) -> str:
+        """Progress as one line of a log file."""
+        if not self.total:
+            return f"{self.label}: {done:.0f} done in {seconds:.0f} s"
+        left = seconds * (self.total - done) / done if done else None
+        remaining = "" if left is None else f", about {_duration(left)} left"
+        return f"{self.label}: {done:.0f} of {self.total:.0f} ({done / self.total:.0%}){remaining}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds up to two minutes, otherwise whole minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
