@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -15,7 +15,9 @@ class DataSettings(Settings):
 
     Attributes:
         name: the reader.
-        rows: read only the first rows; None: all.
+        rows: read only that many rows; None: all.
+        rows_from: ``spread``: rows spread over the file, each source in proportion; ``first``: the first
+            rows, as 0.1 did.
         folds: number of parts into which the rows are split.
         fold: the part that is held out for validation.
         split_seed: random seed of the split.
@@ -27,6 +29,7 @@ class DataSettings(Settings):
 
     name: str
     rows: PositiveCount | None
+    rows_from: Literal["spread", "first"]
     folds: Annotated[int, Field(ge=2)]
     fold: Count
     split_seed: Count

@@ -45,7 +45,8 @@ def read_kaggle(settings: KaggleSettings, keypoints: Keypoints) -> FaceTable:
     Raises:
         UserError: it is missing or not valid, or the download failed.
     """
-    folder, cache, rows = Path(settings.dir), settings.cache_folder, settings.rows
+    folder, cache = Path(settings.dir), settings.cache_folder
+    rows = settings.rows if settings.rows_from == "first" else None
     return _with_download(settings, lambda: read_training_csv(folder, keypoints, cache, rows))
 
 

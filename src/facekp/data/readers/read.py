@@ -13,6 +13,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.crops import read_crops
 from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings, read_test_files
+from facekp.data.sampling import spread_rows
 from facekp.data.table import FaceTable, HostImages
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
         rows = _crop(settings, keypoints, rows)
     if not isinstance(rows, FaceTable):
         raise UserError(f"data={settings.name}: the reader returned {type(rows).__name__}, not a FaceTable")
+    if settings.rows is not None and settings.rows < len(rows):
+        rows = rows.take(_chosen_rows(settings, rows.source))
     log.info("%s", describe(rows, settings.name))
     images = np.asarray(rows.images)
     return replace(rows, images=HostImages(images)) if images.nbytes > settings.device_bytes else rows
@@ -44,7 +47,18 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
 def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> FaceTable:
     if not isinstance(faces, list):
         raise UserError(f"data={settings.name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
-    return read_crops(faces[: settings.rows], settings, keypoints)
+    if settings.rows is not None:
+        chosen = _chosen_rows(settings, np.array([face.source for face in faces], np.int64))
+        faces = [faces[i] for i in chosen]
+    return read_crops(faces, settings, keypoints)
+
+
+def _chosen_rows(settings: DataSettings, source: np.ndarray) -> np.ndarray:
+    """The rows that ``data.rows`` takes of a file, from the source of each, int (N,)."""
+    assert settings.rows is not None
+    if settings.rows_from == "first":
+        return np.arange(min(settings.rows, len(source)))
+    return spread_rows(source, settings.rows)
 
 
 def describe(table: FaceTable, name: str) -> str:
