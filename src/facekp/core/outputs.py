@@ -1,0 +1,148 @@
+"""Where a command may write: nothing that exists is replaced or mixed with new files, unless ``overwrite=true``.
+
+- A folder named by ``out=`` is made, or must be empty. A default folder is new: its name gets a suffix if it exists.
+- A file named by ``out=`` must not exist. A default file gets a suffix: ``submission-2.csv``.
+- ``overwrite=true`` replaces files of the same name. Other files stay as they are.
+- A mistake leaves no folder behind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from facekp.core.errors import UserError
+
+LOCK = ".lock"  # in a folder, while a command writes it
+
+
+@contextmanager
+def output_folder(
+    out: str | None, default: str = "", overwrite: bool = False, ignored: Collection[str] = ()
+) -> Iterator[Path]:
+    """Claim a folder for this process, and keep others out until the block ends.
+
+    Args:
+        out: the folder that the user named; None: a new one.
+        default: name of the new one, with the codes of `time.strftime`.
+        overwrite: write into a folder that holds files, too.
+        ignored: names of files that may be in the folder anyway.
+
+    Yields:
+        the folder. It is removed again if the block raises before anything was written.
+
+    Raises:
+        UserError: the folder holds files, can't be made, or another process is writing to it.
+    """
+    folder, made = _make(Path(out)) if out is not None else _make_new(Path(time.strftime(default)))
+    try:
+        with exclusive(folder):
+            if not overwrite:
+                _check_empty(folder, {*ignored, LOCK})
+            yield folder
+    finally:
+        for path in made:
+            if any(path.iterdir()):
+                break
+            path.rmdir()
+
+
+@contextmanager
+def exclusive(folder: Path, key: str = "out") -> Iterator[None]:
+    """Hold a folder's lock, which the operating system releases if the process is killed.
+
+    Args:
+        folder: must exist.
+        key: that names it, for the message.
+
+    Raises:
+        UserError: another process holds the lock.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(f"{key}={folder}: another process is writing to it; wait, or choose another folder") from error
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def output_file(out: str | None, default: str = "", overwrite: bool = False, key: str = "out") -> Path:
+    """The file that a command may write.
+
+    Args:
+        out: the file that the user named; None: a new one.
+        default: name of the new one.
+        overwrite: replace a file that exists.
+        key: that names it, for the message.
+
+    Raises:
+        UserError: the file exists, or is a folder.
+    """
+    if out is None:
+        return next(path for path in _numbered(Path(default)) if not path.exists())
+    path = Path(out)
+    if path.is_dir():
+        raise UserError(f"{key}={path}: is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise UserError(f"{key}={path}: exists already; choose another name, or add overwrite=true to replace it")
+    return path
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """The path itself, then with the suffixes -2, -3 and so on before the ending."""
+    yield path
+    yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+
+
+def _make_new(default: Path) -> tuple[Path, list[Path]]:
+    """Make a folder that did not exist; as `_make`."""
+    for folder in _numbered(default):
+        _, made = _make(folder)
+        if made:
+            return folder, made
+    raise AssertionError("there is always a next number")
+
+
+def _make(folder: Path) -> tuple[Path, list[Path]]:
+    """Make a folder and its parents.
+
+    Returns:
+        the folder; the folders that this call made, innermost first: none if the folder exists already.
+    """
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing[1:]):
+            path.mkdir(exist_ok=True)
+        folder.mkdir()  # of two processes that start together one makes it
+        return folder, missing
+    except FileExistsError:
+        if folder.is_dir():
+            return folder, []
+        raise UserError(f"out={folder}: is a file; name a folder") from None
+    except FileNotFoundError:  # a process that failed has just removed a parent that it had made
+        return _make(folder)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def _check_empty(folder: Path, ignored: Collection[str]) -> None:
+    held = sorted(path.name for path in folder.iterdir() if path.name not in ignored)
+    if held:
+        raise UserError(
+            f"out={folder}: holds {held[0]} already; choose another folder, or add overwrite=true to write into it"
+        )
+
+
+def _not_writable(path: Path, error: OSError) -> UserError:
+    return UserError(f"out={path}: cannot be written ({error.strerror or error}); choose another path")

@@ -1,0 +1,77 @@
+"""Outputs: no command writes over what exists unless it is asked to, and a mistake leaves no folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.core.outputs import exclusive, output_file, output_folder
+
+
+def test_a_named_folder_is_made_and_stays_once_something_is_written(tmp_path):
+    with output_folder(str(tmp_path / "a" / "b")) as folder:
+        (folder / "x").write_text("")
+    assert folder == tmp_path / "a" / "b"
+    assert [path.name for path in folder.iterdir()] == ["x"]
+
+
+def test_a_mistake_leaves_no_folder_that_was_made_for_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for out in ("a/b", "mine", "mine/c"):
+        with pytest.raises(RuntimeError), output_folder(str(tmp_path / out)):
+            raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_a_folder_that_holds_files_is_refused_unless_they_may_be_overwritten(tmp_path):
+    (tmp_path / "theirs.txt").write_text("")
+    with pytest.raises(UserError, match=r"holds theirs\.txt already; .*overwrite=true"), output_folder(str(tmp_path)):
+        pass
+    with output_folder(str(tmp_path), overwrite=True):
+        pass
+    with output_folder(str(tmp_path), ignored=["theirs.txt"]):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.txt"]
+
+
+def test_a_default_folder_is_always_a_new_one(tmp_path):
+    names = []
+    for _ in range(3):
+        with output_folder(None, default=f"{tmp_path}/%%/run") as folder:
+            (folder / "x").write_text("")
+        names.append(folder.relative_to(tmp_path).as_posix())
+    assert names == ["%/run", "%/run-2", "%/run-3"]
+
+
+def test_two_processes_never_hold_one_folder(tmp_path):
+    with output_folder(str(tmp_path / "a")):
+        with pytest.raises(UserError, match="another process is writing"), output_folder(str(tmp_path / "a")):
+            pass
+        with output_folder(None, default=str(tmp_path / "a")) as other:
+            assert other.name == "a-2"
+        code = "import sys, facekp.core.outputs as o; o.exclusive(o.Path(sys.argv[1]), 'resume').__enter__()"
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], capture_output=True, check=False)
+        assert b"resume=" in done.stderr
+        assert b"another process is writing" in done.stderr
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_file_is_not_replaced_unless_it_may_be(tmp_path):
+    taken = tmp_path / "a.csv"
+    assert output_file(str(taken)) == taken
+    taken.write_text("")
+    with pytest.raises(UserError, match=r"^twin=.*a\.csv: exists already; .*overwrite=true"):
+        output_file(str(taken), key="twin")
+    assert output_file(str(taken), overwrite=True) == taken
+    assert output_file(None, default=str(taken)).name == "a-2.csv"
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        output_file(str(tmp_path), overwrite=True)
+
+
+def test_what_can_t_be_a_folder_is_reported(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/below"):
+        with pytest.raises(UserError, match=f"out={tmp_path}/{out}: "), output_folder(str(tmp_path / out)):
+            pass
