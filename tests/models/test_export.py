@@ -52,3 +52,17 @@ def test_an_unknown_source_and_too_few_faces_are_refused(ckpt, tmp_path):
         export(ckpt, tmp_path / "a.onnx", "source=other")
     with pytest.raises(UserError, match="at least 2"):
         export(ckpt, tmp_path / "a.onnx", "data.rows=1")
+
+
+def test_without_the_competition_s_files_the_check_uses_drawn_faces(ckpt, tmp_path, caplog):
+    check = export(ckpt, tmp_path / "a.onnx", "data=kaggle", f"data.dir={tmp_path}", "check=4")
+    assert check["faces"] == 4
+    assert check["furthest"] <= 0.01
+    assert check["rmse"] is None
+    assert "training.csv not found" in caplog.text
+    assert "checked on drawn faces" in caplog.text
+
+
+def test_the_first_axis_is_called_batch(of_all):
+    inputs, outputs = onnx.load(of_all[0]).graph.input, onnx.load(of_all[0]).graph.output
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in [*inputs, *outputs]} == {"batch"}

@@ -1,8 +1,8 @@
 """Exports a checkpoint as one graph from grey pixels to points, and checks the graph before it is kept.
 
-Inputs: ``images`` (N, 1, H, W), any N, grey levels 0..255; with ``source=all`` also ``source`` int64 (N,), an index
-into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (N, K, 2) in pixels, ``confidence`` (N, K) and,
-of a calibrated checkpoint, ``expected_error`` float32 (N, K) in pixels. Normalisation, views, mirror images and
+Inputs: ``images`` (batch, 1, H, W), any batch, grey levels 0..255; with ``source=all`` also ``source`` int64
+(batch,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (batch, K, 2) in pixels,
+``confidence`` (batch, K) and, of a calibrated checkpoint, ``expected_error`` float32 (batch, K) in pixels. Normalisation, views, mirror images and
 decoding are part of the graph. Metadata: JSON under ``facekp`` (`describe`).
 """
 
@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -21,8 +22,11 @@ from torch.export import Dim, ExportedProgram
 
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
+from facekp.core.keypoints import Keypoints
 from facekp.core.settings import one_of
+from facekp.data.competition import MissingFile
 from facekp.data.readers.read import read_table
+from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.command_settings import ExportSettings
@@ -92,6 +96,8 @@ def describe(
         "precision": settings.precision,
         "check": check,
         "trained_on": None if hashes is None else hashes.tolist(),
+        "labels": None if loaded.labels is None else loaded.labels.tolist(),
+        "data": {"name": loaded.data.get("name")},
     }
 
 
@@ -108,9 +114,9 @@ def trace(loaded: LoadedCheckpoint, source: int | None, dtype: torch.dtype) -> E
     graph = KeypointGraph(model)
     module: nn.Module = graph if source is None else OneSource(graph, source)
     inputs = (images, torch.zeros(2, dtype=torch.long))[: 2 if source is None else 1]
-    faces = Dim("faces", min=1)
+    batch = Dim("batch", min=1)
     with torch.no_grad():
-        return torch.export.export(module.eval(), inputs, dynamic_shapes=tuple({0: faces} for _ in inputs))
+        return torch.export.export(module.eval(), inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
 
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
@@ -122,7 +128,14 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the exporter's own code
         exported = torch.onnx.export(
-            program, (), dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False
+            program,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=tuple({0: "batch"} for _ in inputs),  # the axis' name in the file
+            verbose=False,
         )
     assert exported is not None
     exported.save(path)
@@ -151,13 +164,36 @@ def _source_index(name: str | None, loaded: LoadedCheckpoint) -> int | None:
 
 def _faces(settings: ExportSettings, loaded: LoadedCheckpoint, source: int | None) -> tuple[FaceTable, FaceTable]:
     """Faces to check on, and as many others, both spread evenly over the data's rows of the source."""
-    table = read_table(settings.data, loaded.model.keypoints)
+    table = _read_table(settings, loaded)
     rows = np.arange(len(table)) if source is None else np.flatnonzero(table.source == source)
     if len(rows) < 2:
         raise UserError(f"data: {len(rows)} faces of source={settings.source}; the check needs at least 2")
     check_fits(loaded, table)
     picked = rows[np.unique(np.linspace(0, len(rows) - 1, 2 * settings.check).astype(int))]
     return table.take(picked[::2]), table.take(picked[1::2])
+
+
+def _read_table(settings: ExportSettings, loaded: LoadedCheckpoint) -> FaceTable:
+    """The data, or drawn faces without labels where the competition's files are missing."""
+    try:
+        return read_table(settings.data, loaded.model.keypoints)
+    except UserError as error:
+        if not isinstance(error.__cause__, MissingFile):
+            raise
+        log.warning("%s: the graph is checked on drawn faces; data.dir=DIR checks it on yours", error.__cause__)
+    return _drawn_faces(2 * settings.check, loaded)
+
+
+def _drawn_faces(per_source: int, loaded: LoadedCheckpoint) -> FaceTable:
+    """Unlabelled drawn faces of the model's size: as many of each source."""
+    model = loaded.model
+    sources = len(model.keypoints.source_names)
+    drawable = Keypoints.from_dict({"name": "eyes", "names": ["left_eye_center", "right_eye_center"]})
+    drawn = draw_faces(per_source * sources, 0, drawable).images
+    images = np.stack([cv2.resize(image, model.size[::-1], interpolation=cv2.INTER_AREA) for image in drawn])
+    points = np.full((len(images), len(model.keypoints.names), 2), np.nan, np.float32)
+    rows = np.arange(len(images))
+    return FaceTable(model.keypoints, images, points, (rows % sources).astype(np.int8), rows)
 
 
 def _predictor(program: ExportedProgram, draft: Path, settings: ExportSettings, source: int | None) -> Predict:
