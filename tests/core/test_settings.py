@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from facekp.core.errors import UserError
 from facekp.core.settings import (
+    CheckpointPaths,
     Count,
-    FilePaths,
     Fraction,
     FractionBelowOne,
     NewPath,
@@ -42,7 +42,7 @@ class Outer(Settings):
     decay: NonNegative = 0.0
     debug: bool = False
     device: Text = "cpu"
-    ckpt: FilePaths = "a.ckpt"
+    ckpt: CheckpointPaths = "a.ckpt"
     out: NewPath = "out"
     betas: tuple[FractionBelowOne, FractionBelowOne] = (0.9, 0.999)
     scales: list[Positive] = Field([1.0])

@@ -18,8 +18,9 @@ Example:
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from enum import Enum
 from types import NoneType, UnionType
@@ -269,14 +270,17 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class PathKind(Enum):
-    """Marks the type of a setting that holds a path: of what is read, or of what is written."""
+    """Marks the type of a setting that holds a path: of a file or a checkpoint that is read, or of what is written."""
 
     INPUT = "input"
+    CHECKPOINT = "checkpoint"  # a file, a run's folder, or last (`facekp.runs.lookup`)
     OUTPUT = "output"
 
 
-FilePath = Annotated[str, Field(min_length=1), PathKind.INPUT]
-FilePaths = FilePath | Annotated[list[FilePath], Field(min_length=1)]
+HomeExpanded = AfterValidator(os.path.expanduser)  # shells leave the ~ of ckpt=~/best.ckpt as it is
+FilePath = Annotated[str, Field(min_length=1), HomeExpanded, PathKind.INPUT]
+CheckpointPath = Annotated[str, Field(min_length=1), HomeExpanded, PathKind.CHECKPOINT]
+CheckpointPaths = CheckpointPath | Annotated[list[CheckpointPath], Field(min_length=1)]
 
 
 def _is_plain_path(path: str) -> str:
@@ -286,11 +290,11 @@ def _is_plain_path(path: str) -> str:
     return path
 
 
-NewPath = Annotated[str, AfterValidator(_is_plain_path), PathKind.OUTPUT]
+NewPath = Annotated[str, AfterValidator(_is_plain_path), HomeExpanded, PathKind.OUTPUT]
 
 
 def path_fields(settings: Settings | type[Settings]) -> dict[str, PathKind]:
-    """The keys of all settings that hold paths: those typed `FilePath`, `FilePaths` or `NewPath`.
+    """The keys of all settings that hold paths: those typed `FilePath`, `CheckpointPath` or `NewPath`.
 
     Args:
         settings: a settings object, or a class. Of a class, groups count by their annotation; of an object by their
@@ -302,9 +306,9 @@ def path_fields(settings: Settings | type[Settings]) -> dict[str, PathKind]:
     Example:
         >>> class Run(Settings):
         ...     out: NewPath
-        ...     init_from: FilePath | None
+        ...     data: FilePath | None
         >>> path_fields(Run)
-        {'out': <PathKind.OUTPUT: 'output'>, 'init_from': <PathKind.INPUT: 'input'>}
+        {'out': <PathKind.OUTPUT: 'output'>, 'data': <PathKind.INPUT: 'input'>}
     """
     found: dict[str, PathKind] = {}
     model = settings if isinstance(settings, type) else type(settings)
@@ -326,21 +330,29 @@ def _parts(annotation: Any) -> list[Any]:
     return [annotation, *(part for argument in get_args(annotation) for part in _parts(argument))]
 
 
-def replace_paths(settings: S, change: Callable[[str], str]) -> S:
-    """A copy in which every path of a file that is read is replaced by what ``change`` makes of it.
+READ = (PathKind.INPUT, PathKind.CHECKPOINT)
+
+
+def replace_paths(settings: S, change: Callable[[str], str], kinds: Collection[PathKind] = READ) -> S:
+    """A copy in which every path of what is read is replaced by what ``change`` makes of it.
+
+    Args:
+        settings: the settings.
+        change: takes a path and returns another one.
+        kinds: of paths that are replaced.
 
     Example:
         >>> class Teacher(Settings):
-        ...     ckpt: FilePaths | None
+        ...     ckpt: CheckpointPaths | None
         >>> replace_paths(Teacher(ckpt=["a.ckpt", "b.ckpt"]), lambda path: f"/runs/{path}").ckpt
         ['/runs/a.ckpt', '/runs/b.ckpt']
     """
-    kinds = path_fields(settings)
+    fields = path_fields(settings)
     new: dict[str, Any] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, Settings):
-            new[name] = replace_paths(value, change)
-        elif kinds.get(name) is PathKind.INPUT and value is not None:
+            new[name] = replace_paths(value, change, kinds)
+        elif fields.get(name) in kinds and value is not None:
             new[name] = [change(path) for path in value] if isinstance(value, list) else change(value)
     return settings.model_copy(update=new)

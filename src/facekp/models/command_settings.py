@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from facekp.config.command import CommandSettings
-from facekp.core.settings import FilePath, FilePaths, NewPath, Text
+from facekp.core.settings import CheckpointPath, CheckpointPaths, NewPath, Text
 from facekp.data.readers.base import READERS, DataSettings
 from facekp.models.settings import DecoderOverride
 
@@ -21,7 +21,7 @@ def _refuse_list(value: Any) -> Any:
     return value
 
 
-OneCheckpoint = Annotated[FilePath, BeforeValidator(_refuse_list)]
+OneCheckpoint = Annotated[CheckpointPath, BeforeValidator(_refuse_list)]
 
 
 class EvaluateSettings(CommandSettings):
@@ -34,7 +34,7 @@ class EvaluateSettings(CommandSettings):
         out: folder for metrics.json and predictions.csv; None: print only.
     """
 
-    ckpt: FilePaths
+    ckpt: CheckpointPaths
     data: Data
     decoder: DecoderOverride
     out: NewPath | None
@@ -50,7 +50,7 @@ class SubmitSettings(CommandSettings):
         out: the CSV file to write.
     """
 
-    ckpt: FilePaths
+    ckpt: CheckpointPaths
     data: Data
     decoder: DecoderOverride
     out: NewPath
@@ -88,7 +88,7 @@ class CalibrateSettings(CommandSettings):
     ckpt: OneCheckpoint
     out: NewPath
     data: Data
-    twin: FilePath | None
+    twin: CheckpointPath | None
     reliability: NewPath | None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from facekp.config.command import CommandSettings
-from facekp.core.settings import FilePaths, NewPath, Positive, PositiveCount, Text
+from facekp.core.settings import CheckpointPaths, NewPath, Positive, PositiveCount, Text
 from facekp.data.readers.base import READERS, DataSettings
 from facekp.models.settings import DecoderOverride
 from facekp.photos.detectors import FACE_DETECTORS, FaceDetectorSettings
@@ -23,7 +23,7 @@ class PhotoCommandSettings(CommandSettings):
         refine: crop a face again around its predicted points, if that gives a different crop.
     """
 
-    ckpt: FilePaths
+    ckpt: CheckpointPaths
     detector: Annotated[FaceDetectorSettings, FACE_DETECTORS.validator]
     decoder: DecoderOverride
     refine: bool

@@ -8,7 +8,17 @@ from pydantic import Field, model_validator
 
 from facekp.config.command import CommandSettings
 from facekp.core.keypoints import KeypointsField
-from facekp.core.settings import FilePath, FilePaths, NewPath, NonNegative, Positive, PositiveCount, Settings, Text
+from facekp.core.settings import (
+    CheckpointPath,
+    CheckpointPaths,
+    FilePath,
+    NewPath,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Settings,
+    Text,
+)
 from facekp.data.augment import Augmentation
 from facekp.data.readers.base import READERS, DataSettings
 from facekp.functional.losses import LOSSES, LossSettings
@@ -33,7 +43,7 @@ class TeacherSettings(Settings):
         seen: allow a teacher that was trained on validation rows; the scores then say nothing about new faces.
     """
 
-    ckpt: FilePaths | None
+    ckpt: CheckpointPaths | None
     weight: NonNegative
     unlabelled: bool
     drop: Positive | None
@@ -121,7 +131,7 @@ class TrainSettings(CommandSettings):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lr: Positive | Literal["find"]
     subset: Literal["full", "complete"]
-    init_from: FilePath | None
+    init_from: CheckpointPath | None
     resume: FilePath | None
     out: NewPath | None
     data: Annotated[DataSettings, READERS.validator]

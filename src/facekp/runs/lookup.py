@@ -1,0 +1,77 @@
+"""Which run or checkpoint a setting names: a file, the folder of a run, or ``last`` for the newest run in outputs/."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TypeVar
+
+from facekp.core.errors import UserError
+from facekp.core.settings import PathKind, Settings, replace_paths
+from facekp.runs.folder import RunFolder, find_runs
+
+log = logging.getLogger(__name__)
+S = TypeVar("S", bound=Settings)
+LAST = "last"
+ROOT = Path("outputs")  # where runs are looked for
+
+
+def with_checkpoint_files(settings: S) -> S:
+    """The settings with the file of every checkpoint in place of a run's folder or ``last``.
+
+    Raises:
+        UserError: a folder holds no checkpoint, or there is no run.
+    """
+    return replace_paths(settings, checkpoint_file, [PathKind.CHECKPOINT])
+
+
+def checkpoint_file(name: str) -> str:
+    """The best checkpoint of the run that ``name`` names; any other name as it is.
+
+    Raises:
+        UserError: the folder holds no best checkpoint, or there is no run in outputs/.
+    """
+    if name != LAST and not Path(name).is_dir():
+        return name
+    folder = newest_run() if name == LAST else RunFolder(name)
+    if not folder.best_checkpoint.is_file():
+        jobs = sorted(run.path for run in find_runs(folder.path) if run.best_checkpoint.is_file())
+        hint = (
+            f"name one of its runs, such as {jobs[0]}" if jobs else "name the folder of a trained run, or a .ckpt file"
+        )
+        raise UserError(f"{name}: the folder {folder} has no {folder.best_checkpoint.relative_to(folder.path)}; {hint}")
+    log.info("%s: takes the run's best checkpoint, %s", name, folder.best_checkpoint)
+    return str(folder.best_checkpoint)
+
+
+def run_folder(name: str) -> RunFolder:
+    """The run that ``resume=`` names: its folder, a file in its checkpoints/, or ``last``.
+
+    Raises:
+        UserError: there is no run in outputs/.
+    """
+    if name == LAST:
+        folder = newest_run()
+        log.info("resume=last: %s", folder)
+        return folder
+    path = Path(name)
+    holder = RunFolder(path.parent.parent)
+    return holder if path.is_file() and path.parent == holder.checkpoints else RunFolder(path)
+
+
+def newest_run(root: Path = ROOT) -> RunFolder:
+    """The run in a folder or below it that was written to last, by its checkpoints.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = {folder: time for folder in find_runs(root) if (time := _written(folder)) is not None}
+    if not runs:
+        raise UserError(f"last: there is no run in {root}/; train one, or name its folder")
+    return max(runs, key=runs.__getitem__)
+
+
+def _written(folder: RunFolder) -> float | None:
+    """When the run was written to, in seconds; None if it is not a training that has begun."""
+    files = (folder.config, folder.best_checkpoint, folder.last_checkpoint)
+    return max(file.stat().st_mtime for file in files if file.is_file()) if folder.has_begun() else None
