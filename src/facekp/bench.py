@@ -5,6 +5,7 @@ The two sides of a ratio are measured in turn, as machines differ and are noisy.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekp.config.command import read_settings, run_command
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
 
 
 def main(cfg: DictConfig) -> list[Measurement]:
-    """Measure, and show the results as a table."""
+    """Measure, show the results as a table, and write them where ``out`` is set."""
     from facekp.reporting.bench_settings import BenchSettings  # imported here: --help must answer within a second
 
     settings = read_settings(cfg, BenchSettings)
+    import pandas as pd
+
     from facekp.core.console import show
+    from facekp.core.files import write_csv
     from facekp.reporting.benchmark import bench, benchmark_table
 
     measurements = bench(settings)
     show(benchmark_table(measurements, settings.threads))
+    if settings.out is not None:
+        write_csv(Path(settings.out), pd.DataFrame(measurements))
     return measurements
 
 
