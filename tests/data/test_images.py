@@ -1,11 +1,16 @@
 """Photos of all kinds and formats: the same grey levels as in a viewer."""
 
+import sys
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from facekp.data.crops import read_photo
+from facekp.data.images import UnreadableImage, read_animation, read_image
+from facekp.data.photo_survey import survey_photos
 
 
 def kinds():
@@ -69,3 +74,119 @@ def test_exif_turns_the_photo_as_opencv_does(tmp_path, orientation):
     found = read_photo(path)
     assert found.shape == expected.shape[:2] == ((50, 70) if orientation < 5 else (70, 50))
     assert np.abs(found - cv2.cvtColor(expected, cv2.COLOR_BGR2GRAY).astype(int)).max() <= 4
+
+
+def deep(levels, bits):
+    """Grey levels 0..255 as integers of another depth."""
+    return np.rint(levels / 255 * (2**bits - 1)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.pgm", "colour.png", "colour.tif", "colour.ppm"])
+def test_files_of_16_bits_are_scaled_by_the_depth_that_they_use(tmp_path, name, bits):
+    colours = np.asarray(kinds()[0])
+    colours = colours if "colour" in name else colours[..., :1].repeat(3, axis=2)
+    levels = deep(colours, bits)
+    cv2.imwrite(str(tmp_path / name), levels[..., ::-1] if "colour" in name else levels[..., 0])
+    assert np.abs(read_image(str(tmp_path / name)).astype(int) - colours).max() <= 1
+
+
+def test_a_deep_photo_with_alpha_is_upright_and_grey_behind_transparency(tmp_path):
+    colours = np.asarray(kinds()[0])
+    alpha = np.full((*colours.shape[:2], 1), 65535, np.uint16)
+    alpha[:10] = 0
+    stored = cv2.imencode(".png", np.dstack([deep(colours, 16)[..., ::-1], alpha]))[1].tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    (tmp_path / "turned.png").write_bytes(stored[:33] + chunk + stored[33:])  # behind the header
+    expected = colours.copy()
+    expected[:10] = 127
+    found = read_image(str(tmp_path / "turned.png"))
+    assert np.abs(found.astype(int) - np.rot90(expected, -1)).max() <= 1
+
+
+def test_photos_of_a_table_share_their_scale(tmp_path, caplog):
+    for name, white in (("bright.png", 4000), ("dim.png", 900)):
+        Image.fromarray(np.full((8, 8), white, np.uint16)).save(tmp_path / name)
+    Image.fromarray(np.full((8, 8), 77, np.uint8)).save(tmp_path / "plain.png")
+    paths = [str(tmp_path / name) for name in ("plain.png", "dim.png", "bright.png", "missing.png")]
+    with caplog.at_level("INFO"):
+        scales = survey_photos(paths)
+    assert caplog.messages == ["2 photos with more than 8 bits per channel: levels 0 to 4095 become 0 to 255"]
+    assert [read_image(path, scales=scales).max() for path in paths[:3]] == [77, 56, 249]
+    assert read_image(paths[1]).max() == 224  # by itself
+
+
+def test_photos_that_need_a_look_are_counted(tmp_path, caplog):
+    Image.fromarray(np.full((8, 8), 200, np.uint16)).save(tmp_path / "dark.png")
+    Image.fromarray(np.full((8, 8), 65000, np.uint16)).save(tmp_path / "bright.png")
+    holes = np.full((8, 8), 0.5, np.float32)
+    holes[0] = np.nan
+    Image.fromarray(holes).save(tmp_path / "holes.tif")
+    page = Image.new("L", (8, 8), 9)
+    page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
+    page.save(tmp_path / "moves.gif", save_all=True, append_images=[Image.new("L", (8, 8), 200)])
+    names = ["dark.png", "bright.png", "holes.tif", "pages.tif", "moves.gif"]
+    paths = [str(tmp_path / name) for name in names]
+    survey_photos(paths)
+    assert caplog.messages == [
+        f"1 photo nearly black at this scale: convert them to 8 bits per channel; the first: {paths[0]}",
+        f"1 photo with levels that are NaN or infinite: NaN is read as black; the first: {paths[2]}",
+        "1 photo with several pages: the first page is read; save the others as files of their own; "
+        f"the first: {paths[3]}",
+        f"1 photo with several pictures (animations): the first picture is read; the first: {paths[4]}",
+    ]
+    caplog.clear()
+    survey_photos(paths[-1:], animations=True)
+    assert caplog.messages == []
+
+
+def write_first_box(path, *brands):
+    """A file that starts as HEIC, AVIF or MP4 do: with a box of brands, of which the first is the major one."""
+    content = b"ftyp" + brands[0] + bytes(4) + b"".join(brands)
+    path.write_bytes((len(content) + 4).to_bytes(4, "big") + content + bytes(100))
+    return str(path)
+
+
+@pytest.mark.parametrize("brands", [(b"heic", b"mif1"), (b"mif1", b"heic"), (b"heix",), (b"hevc", b"msf1")])
+def test_a_heic_photo_names_the_package_that_reads_it(tmp_path, monkeypatch, brands):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed
+    with pytest.raises(UnreadableImage, match=r"is a HEIC photo; pip install 'facekp\[heic\]' to read it"):
+        read_image(write_first_box(tmp_path / "photo.jpg", *brands))
+
+
+def test_a_heic_photo_is_read_where_its_package_is_installed(tmp_path):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    image, _ = kinds()
+    image.save(tmp_path / "photo.heic", format="HEIF", quality=95)
+    found = read_image(str(tmp_path / "photo.heic"))
+    assert np.abs(found.astype(int) - np.asarray(image)).mean() < 4
+
+
+def test_an_avif_photo_is_read_or_names_the_pillow_that_reads_it(tmp_path, monkeypatch):
+    image, _ = kinds()
+    if "AVIF" in Image.SAVE:
+        image.save(tmp_path / "photo.avif", quality=95)
+        assert np.abs(read_image(str(tmp_path / "photo.avif")).astype(int) - np.asarray(image)).mean() < 4
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    with pytest.raises(UnreadableImage, match=r"is an AVIF photo; pip install 'pillow>=11.3'"):
+        read_image(write_first_box(tmp_path / "other.avif", b"avif", b"mif1"))
+
+
+def test_a_raw_file_of_a_camera_is_refused_though_its_preview_could_be_read(tmp_path):
+    Image.new("L", (16, 12)).save(tmp_path / "photo.dng", format="TIFF")
+    with pytest.raises(UnreadableImage, match="is a camera's raw file; export it as JPEG or PNG"):
+        read_image(str(tmp_path / "photo.dng"))
+
+
+def test_pictures_of_an_animation_are_read_with_their_durations(tmp_path):
+    frames = [Image.new("L", (8, 6), level) for level in (10, 100, 200)]
+    for name in ("a.gif", "a.png", "a.webp"):
+        lossless = {"lossless": True} if name.endswith("webp") else {}
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=80, **lossless)
+        pictures = list(read_animation(str(tmp_path / name)))
+        assert [image.shape for image, _ in pictures] == [(6, 8, 3)] * 3
+        assert [int(image.mean()) for image, _ in pictures] == pytest.approx([10, 100, 200], abs=1)
+        assert {seconds for _, seconds in pictures} == {0.08}

@@ -14,23 +14,26 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from facekp.core.console import count
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
-from facekp.data.images import UnreadableImage, read_image
+from facekp.data.grey_levels import Scales
+from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image
+from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-VERSION = 2  # part of the cache key: increase it whenever the same photos would give another table
+VERSION = 3  # part of the cache key: increase it whenever the same photos would give another table
 LARGEST_BOX = 3  # times the photo's longer side; a larger box must be in other units
 
 
@@ -99,7 +102,6 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
             its photo or box, no face is left, or there is no space for the images.
     """
     folder = Path(settings.images).expanduser()
-    read = lru_cache(maxsize=1)(read_photo)
     images = _allocate(len(faces), settings)
     kept: list[tuple[LabelledFace, np.ndarray, np.ndarray]] = []  # face, points in its crop, map to the photo
     broken: dict[str, str] = {}  # the fault of each photo
@@ -107,7 +109,9 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     if not settings.skip_broken:
         missing = _first_of_missing_photos(faces, folder)
         _refuse_broken({face.name: f"{face.where}: {folder / face.name}: does not exist" for face in missing})
-    log.info("cropping %d faces out of their photos", len(faces))
+    log.info("cropping %s out of their photos", count(len(faces), "face"))
+    scales = survey_photos(dict.fromkeys(str(folder / face.name) for face in faces))
+    read = lru_cache(maxsize=1)(partial(read_photo, scales=scales))
     for face in faces:
         try:
             photo = read(folder / face.name)
@@ -138,8 +142,12 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     )
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_photo(path: Path, scales: Scales = WHOLE_DEPTH) -> np.ndarray:
     """The grey levels of a photo as a viewer shows it (`facekp.data.images.read_image`).
+
+    Args:
+        path: of the photo.
+        scales: of levels of more than 8 bits, which the photo shares with others.
 
     Returns:
         uint8 (H, W).
@@ -150,7 +158,7 @@ def read_photo(path: Path) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path}: does not exist")
     try:
-        return cv2.cvtColor(read_image(str(path)), cv2.COLOR_RGB2GRAY)
+        return cv2.cvtColor(read_image(str(path), scales=scales), cv2.COLOR_RGB2GRAY)
     except (UnreadableImage, UnidentifiedImageError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: can't be read as an image ({reason})") from error

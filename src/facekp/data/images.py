@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from facekp.data.grey_levels import Scales, to_8_bits
+
 BACKGROUND = 127  # grey level behind transparent pixels
+
+NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow identifies them, but can't read them by itself
+
+HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
+
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # in the file's first box
+
+AVIF_BRANDS = {b"avif", b"avis"}
+
+RAW_ENDINGS = {
+    ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mrw", ".nef", ".nrw", ".orf", ".pef",
+    ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+}  # fmt: skip
+
+ANIMATIONS = {"AVIF", "GIF", "PNG", "WEBP"}  # formats whose pictures follow each other in time
+
+ORIENTATION = 0x0112  # EXIF tag
+
+WHOLE_DEPTH = Scales()  # no scales shared with other photos
 
 
 class UnreadableImage(Exception):
     """An image file can't be read; the message gives the reason, without the file's name."""
 
 
-def read_image(file: str | IO[bytes], most_pixels: int | None = None) -> np.ndarray:
-    """The pixels of a photo: EXIF rotation applied, grey behind transparency, 16 bits scaled to 8.
+def read_image(file: str | IO[bytes], most_pixels: int | None = None, scales: Scales = WHOLE_DEPTH) -> np.ndarray:
+    """The pixels of a photo: EXIF rotation applied, grey behind transparency, deep levels scaled to 8 bits.
+
+    Of several pictures (an animation, pages), the first is read.
 
     Args:
         file: a path or an open file.
         most_pixels: larger photos are refused before they are decoded; None: Pillow's limit, 179 million.
+        scales: of deep levels, which the photo shares with others (`facekp.data.photo_survey`).
 
     Returns:
         uint8 (H, W, 3), red, green, blue.
@@ -29,26 +57,162 @@ def read_image(file: str | IO[bytes], most_pixels: int | None = None) -> np.ndar
         UnidentifiedImageError: the file is not an image.
         UnreadableImage: it is broken or too large, or can't be opened.
     """
+    with open_image(file) as opened:
+        if most_pixels is not None and opened.width * opened.height > most_pixels:
+            raise UnreadableImage(f"{opened.width} x {opened.height} pixels; at most {most_pixels / 1e6:g} million")
+        levels = deep_levels(opened, file)
+        return _to_rgb(opened) if levels is None else _deep_to_rgb(levels, scales)
+
+
+def read_animation(file: str) -> Iterator[tuple[np.ndarray, float]]:
+    """The pictures of an animation, each uint8 (H, W, 3) with the seconds for which it is shown.
+
+    Raises:
+        as `read_image`, also between pictures.
+    """
+    with open_image(file) as opened:
+        for number in range(opened.n_frames):  # type: ignore[attr-defined]
+            opened.seek(number)
+            yield _to_rgb(opened.copy()), opened.info.get("duration", 0) / 1000
+
+
+@contextmanager
+def open_image(file: str | IO[bytes]) -> Iterator[Image.Image]:
+    """Open an image file; its pixels are decoded when they are used within the block.
+
+    Raises:
+        UnidentifiedImageError: the file is not an image.
+        UnreadableImage: it can't be opened, or decoding it fails within the block.
+    """
     try:
-        with warnings.catch_warnings(), Image.open(file) as opened:
+        _check_kind(file)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about large photos and unusual tags
-            if most_pixels is not None and opened.width * opened.height > most_pixels:
-                raise UnreadableImage(f"{opened.width} x {opened.height} pixels; at most {most_pixels / 1e6:g} million")
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            with Image.open(file, formats=sorted(_formats())) as opened:
+                yield opened
     except (UnidentifiedImageError, UnreadableImage):
         raise
     except Exception as error:  # whatever a decoder raises for broken bytes
         raise UnreadableImage(str(error) or type(error).__name__) from error
 
 
+def photo_endings() -> set[str]:
+    """The endings of photos, in lower case, with HEIC and AVIF whether or not they can be read."""
+    formats = _formats()
+    known = {ending for ending, name in Image.registered_extensions().items() if name in formats}
+    return known | HEIF_ENDINGS | {".avif", ".avifs"}
+
+
+def is_animation(opened: Image.Image) -> bool:
+    """Whether an image consists of pictures that follow each other in time."""
+    return opened.format in ANIMATIONS and getattr(opened, "is_animated", False)
+
+
+def count_pages(opened: Image.Image) -> int:
+    """The number of pages of a TIFF file; 1 for others, because phones' photos also hold previews and depth maps."""
+    return getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
+
+
+def deep_levels(opened: Image.Image, file: str | IO[bytes]) -> np.ndarray | None:
+    """The levels of an image with more than 8 bits per channel, EXIF rotation applied; None for other images.
+
+    Returns:
+        integers or floating point, (H, W), (H, W, 3) RGB or (H, W, 4) with alpha.
+    """
+    if opened.mode.startswith(("I", "F")):
+        return np.asarray(ImageOps.exif_transpose(opened))
+    tiles = getattr(opened, "tile", None)  # how the pixels are stored
+    coding = str(tiles[0][3]) if tiles else ""
+    if ";16" not in coding and coding != "('RGB', 65535)":  # the latter of PPM
+        return None
+    content = np.frombuffer(_content(file), np.uint8)
+    levels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # Pillow would drop the lower 8 bits
+    if levels is None or levels.dtype != np.uint16 or levels.ndim != 3:
+        return None
+    colour = cv2.COLOR_BGR2RGB if levels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    return _turned(cv2.cvtColor(levels, colour), opened.getexif().get(ORIENTATION, 1))
+
+
+def _check_kind(file: str | IO[bytes]) -> None:
+    """Refuse kinds of photos that can't be read; install the reader of HEIC photos if the file is one.
+
+    Raises:
+        UnreadableImage: the message says what to do.
+    """
+    if Path(_name(file)).suffix.lower() in RAW_ENDINGS:
+        raise UnreadableImage("is a camera's raw file; export it as JPEG or PNG")
+    brands = _brands(file)
+    if brands & AVIF_BRANDS:
+        if "AVIF" not in _formats():
+            raise UnreadableImage("is an AVIF photo; pip install 'pillow>=11.3', or convert it to JPEG or PNG")
+    elif brands & HEIF_BRANDS:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise UnreadableImage(
+                "is a HEIC photo; pip install 'facekp[heic]' to read it, or convert it to JPEG or PNG"
+            ) from error
+        pillow_heif.register_heif_opener()
+
+
+def _brands(file: str | IO[bytes]) -> set[bytes]:
+    """The brands that a file of HEIC, AVIF or MP4 names in its first box; no brands for other files."""
+    if isinstance(file, str):
+        with open(file, "rb") as stream:
+            head = stream.read(128)
+    else:
+        head = file.read(128)
+        file.seek(0)
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[start : start + 4] for start in range(16, end, 4))}
+
+
+def _formats() -> set[str]:
+    """Pillow's names of the formats that can be read."""
+    Image.init()
+    return set(Image.OPEN) - NOT_PHOTOS
+
+
+def _name(file: str | IO[bytes]) -> str:
+    return file if isinstance(file, str) else str(getattr(file, "name", ""))
+
+
+def _content(file: str | IO[bytes]) -> bytes:
+    """All bytes of a file."""
+    if isinstance(file, str):
+        return Path(file).read_bytes()
+    file.seek(0)
+    return file.read()
+
+
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    """uint8 (H, W, 3) of an image in any of Pillow's modes."""
-    if image.mode.startswith(("I", "F")):  # one channel of 16 bits or more
-        levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        top = 65535 if levels.max() > 255 or image.mode != "F" else 255 if levels.max() > 1 else 1
-        grey = np.clip(levels * (255 / top), 0, 255).round().astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+    """uint8 (H, W, 3) of an image of 8 bits, in any of Pillow's modes."""
+    image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         background = Image.new("RGBA", image.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
         image = Image.alpha_composite(background, image.convert("RGBA"))
     return np.asarray(image.convert("RGB"))
+
+
+def _deep_to_rgb(levels: np.ndarray, scales: Scales) -> np.ndarray:
+    """uint8 (H, W, 3) of what `deep_levels` returns."""
+    if levels.ndim == 2:
+        return np.repeat(to_8_bits(levels, scales)[..., None], 3, axis=2)
+    colour = to_8_bits(levels[..., :3], scales)
+    if levels.shape[2] == 3:
+        return colour
+    alpha = to_8_bits(levels[..., 3:]).astype(np.float32) / 255
+    return (alpha * colour + (1 - alpha) * BACKGROUND).round().astype(np.uint8)
+
+
+def _turned(levels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror an array (H, W, C) as EXIF's orientation 1 to 8 asks for."""
+    if orientation >= 5:
+        levels = levels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        levels = levels[::-1]
+    if orientation in (2, 3, 6, 7):
+        levels = levels[:, ::-1]
+    return levels

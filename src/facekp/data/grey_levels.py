@@ -1,0 +1,124 @@
+"""Scales grey levels of more than 8 bits to 0..255: which level is black, and which is white.
+
+Cameras write 10, 12 or 14 bits into files of 16, and numpy writes 0..255 into files of 32, so the file's type does not
+say what white is. The highest level does: white is the largest number of the smallest usual depth that holds it.
+Photos that belong together share their scale (`common_scales`), otherwise a dark photo would be made brighter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits
+
+OVERSHOOT = 0.05  # of white: floating point levels may lie this far outside their scale, e.g. after resizing
+
+DARK = 0.1  # of white: a photo whose brightest level is lower is reported
+
+
+class Scale(NamedTuple):
+    """The levels that become 0 and 255."""
+
+    black: float
+    white: float
+
+
+class Extent(NamedTuple):
+    """The lowest and highest finite level of a photo, and whether its levels are integers."""
+
+    low: float
+    high: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The scales that several photos share; None: each photo has the scale of `scale_of`.
+
+    Attributes:
+        whole: of photos whose levels are integers.
+        fractional: of photos in floating point.
+    """
+
+    whole: Scale | None = None
+    fractional: Scale | None = None
+
+
+def extent_of(levels: np.ndarray) -> Extent:
+    """The extent of a photo's levels.
+
+    Raises:
+        ValueError: no level is finite.
+    """
+    whole = levels.dtype.kind in "ui"
+    finite = levels if whole else levels[np.isfinite(levels)]
+    if not finite.size:
+        raise ValueError("every grey level is NaN or infinite")
+    return Extent(float(finite.min()), float(finite.max()), whole)
+
+
+def scale_of(extent: Extent) -> Scale:
+    """The scale that a photo uses.
+
+    Integers: from 0 to the largest number of the smallest depth that holds them. Floating point: 0..1, -1..1, or one
+    of the integers' scales.
+
+    Raises:
+        ValueError: the levels fit no scale.
+
+    Example:
+        >>> scale_of(Extent(7, 3900, whole=True))
+        Scale(black=0, white=4095)
+        >>> scale_of(Extent(-0.8, 0.9, whole=False))
+        Scale(black=-1, white=1)
+    """
+    low, high, whole = extent
+    scales = [Scale(0, 2**bits - 1) for bits in DEPTHS]
+    for scale in scales if whole else [Scale(0, 1), Scale(-1, 1), *scales]:
+        slack = 0 if whole else OVERSHOOT
+        lowest = scale.black - slack * min(max(high, 1), scale.white)
+        if low >= lowest and high <= scale.white * (1 + slack):
+            return scale
+    raise ValueError(
+        f"grey levels from {low:g} to {high:g} are of no known scale (0..255, 0..65535, 0..1, -1..1); convert the "
+        "photo to 8 bits per channel"
+    )
+
+
+def common_scales(extents: Iterable[Extent]) -> Scales:
+    """The scales of photos that belong together: the largest that one of them uses."""
+    scales: dict[bool, list[Scale]] = {True: [], False: []}
+    for extent in extents:
+        scales[extent.whole].append(scale_of(extent))
+    common = {
+        whole: Scale(min(s.black for s in used), max(s.white for s in used)) if used else None
+        for whole, used in scales.items()
+    }
+    return Scales(common[True], common[False])
+
+
+def to_8_bits(levels: np.ndarray, scales: Scales = Scales()) -> np.ndarray:
+    """Levels scaled to 0..255, uint8 of the same shape; NaN becomes black.
+
+    Args:
+        levels: integers or floating point.
+        scales: that the photo shares with others.
+
+    Raises:
+        ValueError: see `extent_of` and `scale_of`.
+    """
+    extent = extent_of(levels)
+    scale = (scales.whole if extent.whole else scales.fractional) or scale_of(extent)
+    black, white = scale
+    finite = levels if extent.whole else np.nan_to_num(levels, nan=black, posinf=white, neginf=black)
+    return np.clip((finite.astype(np.float32) - black) * (255 / (white - black)), 0, 255).round().astype(np.uint8)
+
+
+def is_dark(extent: Extent, scales: Scales) -> bool:
+    """Whether a photo would be nearly black."""
+    black, white = (scales.whole if extent.whole else scales.fractional) or scale_of(extent)
+    return extent.high - black < DARK * (white - black)
