@@ -23,6 +23,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     from facekp.models.command_settings import EvaluateSettings
     from facekp.models.ensemble import load_models
     from facekp.models.scoring import score_models, unseen_rows
+    from facekp.models.training_data import labelled_points, warn_of_other_data, warn_of_untrained
     from facekp.reporting.console_tables import metrics_table
     from facekp.runs.folder import RunFolder
     from facekp.runs.frames import predictions_frame
@@ -32,8 +33,12 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     table = read_table(settings.data, models[0].model.keypoints)
     if np.isnan(table.points).all():
         raise UserError("data: no point is labelled, so nothing can be scored")
+    warn_of_other_data(models, settings.data)
     rows = unseen_rows(models, table)
     held_out, others = table.take(rows), table.without(rows)
+    if not held_out.mask.any():
+        raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")
+    warn_of_untrained(models, labelled_points(held_out))
     metrics, prediction = score_models(models, held_out, others if others.mask.any() else held_out)
     show(metrics_table(metrics, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if settings.out is not None:

@@ -21,10 +21,13 @@ def main(cfg: DictConfig) -> Path:
     from facekp.data.readers.read import read_test
     from facekp.models.command_settings import SubmitSettings
     from facekp.models.ensemble import load_models, predict_table
+    from facekp.models.training_data import points_of_sources, warn_of_other_data, warn_of_untrained
 
     settings = read_settings(cfg, SubmitSettings)
     models = load_models(settings.ckpt, settings.decoder)
     table, lookup = read_test(settings.data, models[0].model.keypoints)
+    warn_of_other_data(models, settings.data)
+    warn_of_untrained(models, points_of_sources(table.keypoints, table.source))
     out = Path(settings.out)
     write_submission(out, table, predict_table(models, table).points, lookup)
     log.info("written: %s (%d values of %d images)", out, len(lookup), len(table))

@@ -105,7 +105,7 @@ def test_a_checkpoint_names_the_plugin_that_loading_it_needs(ckpt, tmp_path, mon
     DECODERS.register("middle")(middle)
     loaded = load_checkpoint(ckpt)
     loaded.model.override_decoder(DecoderOverride(rule="middle"))
-    entry = describe(loaded.model, loaded.trained_on, loaded.config)
+    entry = describe(loaded.model, loaded.trained_on, loaded.config, loaded.labels)
     assert entry["plugins"] == [{"kind": DECODERS.kind, "name": "middle", "module": "mymodule"}]
     raw = read_tensors(ckpt)
     torch.save({**raw, KEY: entry}, tmp_path / "x.ckpt")

@@ -67,6 +67,20 @@ def test_a_network_of_which_nothing_fits_is_refused(best, tmp_path):
         train(settings_of(*data, f"init_from={best}"), tmp_path / "other")
 
 
+def test_points_without_a_training_label_are_reported_unless_the_initial_weights_learnt_them(best, tmp_path, caplog):
+    message = "no training row has a label of all points by source sparse"
+    complete = [*TINY, *STILL, "subset=complete", "decoder.flip=false"]
+    train(settings_of(*complete), tmp_path / "complete")
+    assert caplog.text.count(message) == 1
+    labels = load_checkpoint(RunFolder(tmp_path / "complete").best_checkpoint).labels
+    assert not labels[1, load_checkpoint(best).model.keypoints.labels_of("sparse")].any()
+    caplog.clear()
+    after = start_from(best, tmp_path / "further", "subset=complete", "decoder.flip=false")
+    assert message not in caplog.text
+    assert (after["facekp"]["labels"].numpy() >= labels).all()
+    assert (after["facekp"]["labels"] == torch.load(best, weights_only=True)["facekp"]["labels"]).all()
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no\.ckpt: does not exist"):
         start_from("no.ckpt", tmp_path / "run")

@@ -116,6 +116,17 @@ class FaceData(LightningDataModule):
         """int64 hashes of the training images, by which checkpoints are not scored on them."""
         return image_hashes(self.table.take(self.train_rows).images)
 
+    @cached_property
+    def train_labels(self) -> np.ndarray:
+        """int64 (S, K): training labels of each source and point; with mirror images, those of the other side too."""
+        labelled = ~np.isnan(self.labels[self.train_rows][..., 0])  # (N, L, K)
+        source = self.table.source[self.train_rows]
+        sources = range(len(self.table.keypoints.source_names))
+        counts = np.stack([labelled[source == s, 0].sum(axis=0) for s in sources])
+        if labelled.shape[1] > 1:
+            counts += labelled[:, 1:].sum(axis=0)  # a teacher predicts every row by every source
+        return counts + counts[:, self.table.keypoints.flip_order()] if self.augmentation.flip else counts
+
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""

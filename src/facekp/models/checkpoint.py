@@ -46,27 +46,39 @@ class LoadedCheckpoint:
         trained_on: int64 hashes (`facekp.data.split.image_hashes`) of all images that trained it, including those of
             the checkpoints it started from; None where the file does not record them.
         config: the resolved training config with the keys of this version; empty where the file has none.
+        labels: int64 (S, K), how many labels trained the heatmap that each source's point is read from
+            (`KeypointModel.labels_by_heatmap`); None where the file does not record them.
     """
 
     path: Path
     model: KeypointModel
     trained_on: np.ndarray | None
     config: dict[str, Any]
+    labels: np.ndarray | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The settings of the training's data; empty where they are unknown."""
+        return self.config.get("data") or {}
 
 
-def describe(model: KeypointModel, trained_on: np.ndarray | None, config: dict[str, Any]) -> Entry:
+def describe(
+    model: KeypointModel, trained_on: np.ndarray | None, config: dict[str, Any], labels: np.ndarray | None
+) -> Entry:
     """Facekp's entry in a checkpoint: plain dictionaries, lists, strings, numbers and tensors.
 
     Args:
         model: its settings are kept; its tensors are not part of the entry.
         trained_on: int64 hashes; None: unknown.
         config: the resolved training config as plain values.
+        labels: int64 (S, K), as in `LoadedCheckpoint`; None: unknown.
     """
     return {
         "format": FORMAT,
         **model.to_dict(),
         "plugins": used_plugins(model),
         "trained_on": None if trained_on is None else torch.from_numpy(np.unique(trained_on)),
+        "labels": None if labels is None else torch.from_numpy(labels),
         "config": config,
     }
 
@@ -102,6 +114,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         model = KeypointModel.from_dict(entry)
         trained_on = None if entry["trained_on"] is None else entry["trained_on"].numpy()
         config = dict(entry["config"])
+        labels = None if entry["labels"] is None else entry["labels"].numpy()
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -109,7 +122,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     if published is not None:
         state["mean_face"] = model.mean_face
     _load_state(path, model, state)
-    return LoadedCheckpoint(path=path, model=model.eval().requires_grad_(False), trained_on=trained_on, config=config)
+    return LoadedCheckpoint(path, model.eval().requires_grad_(False), trained_on, config, labels)
 
 
 def load_checkpoints(ckpt: str | list[str]) -> list[LoadedCheckpoint]:
@@ -175,7 +188,8 @@ def migrate_entry(entry: Mapping[str, Any]) -> Entry:
     parts = {key: entry[key] for key in ("model", "decoder") if key in entry}
     config = {"config": migrate(entry["config"])} if "config" in entry else {}
     groups = {key: value for key, value in migrate(parts).items() if key in parts}
-    return {"offsets": {}, "calibration": None, "plugins": [], **entry, **groups, **config, "format": FORMAT}
+    lacking: Entry = {"offsets": {}, "calibration": None, "plugins": [], "labels": None}
+    return {**lacking, **entry, **groups, **config, "format": FORMAT}
 
 
 def model_tensors(raw: Mapping[str, Any]) -> dict[str, Tensor]:

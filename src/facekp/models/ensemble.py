@@ -19,6 +19,7 @@ from facekp.models.keypoint_model import KeypointModel
 from facekp.models.onnx_model import LoadedOnnx, load_onnx
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride
+from facekp.models.training_data import warn_of_mixed_data
 from facekp.networks.cpu import optimize_for_cpu
 
 # Rows per batch: the heatmaps of larger batches do not fit the CPU's cache.
@@ -42,6 +43,7 @@ def load_models(ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverrid
     models = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
     for loaded in models:
         loaded.model.override_decoder(decoder or DecoderOverride())
+    warn_of_mixed_data(models)
     return models
 
 

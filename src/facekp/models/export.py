@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,14 @@ def describe(
         "check": check,
         "trained_on": None if hashes is None else hashes.tolist(),
         "labels": None if loaded.labels is None else loaded.labels.tolist(),
-        "data": {"name": loaded.data.get("name")},
+        "data": _data_without_paths(loaded.data),
     }
+
+
+def _data_without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of the settings of the training's data: the sort of images, and no path of this machine."""
+    kept = {key: data[key] for key in ("name", "seed") if key in data}
+    return {**kept, "images": None} if "images" in data else kept
 
 
 def trace(loaded: LoadedCheckpoint, source: int | None, dtype: torch.dtype) -> ExportedProgram:

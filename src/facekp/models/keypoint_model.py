@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -226,6 +227,20 @@ class KeypointModel(nn.Module):
         return to_image(points, view.factor, offset), confidence, variance / view.factor**2, shown
 
     # From labels to heatmaps.
+
+    def labels_by_heatmap(self, labels: np.ndarray) -> np.ndarray:
+        """How many labels train the heatmap that each point of each source is read from.
+
+        Args:
+            labels: int64 (S, K), labels of each point by each source.
+
+        Returns:
+            int64 (S, K). Sources that share a heatmap share its labels.
+        """
+        channels = self.channels.cpu().numpy()
+        total = np.zeros(len(self.mirrored_channels), dtype=np.int64)
+        np.add.at(total, channels, labels)
+        return total[channels]
 
     def spread(self, points: Tensor, source: Tensor) -> Tensor:
         """Labels by channel: each row's points in the channels of its source.

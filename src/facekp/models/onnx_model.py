@@ -105,12 +105,14 @@ class LoadedOnnx:
     Attributes:
         path: the file.
         model: predicts.
-        trained_on: as in `facekp.models.checkpoint.LoadedCheckpoint`.
+        trained_on, labels, data: as in `facekp.models.checkpoint.LoadedCheckpoint`.
     """
 
     path: Path
     model: OnnxModel
     trained_on: np.ndarray | None
+    labels: np.ndarray | None
+    data: dict[str, Any]
 
 
 def load_onnx(path: Path) -> LoadedOnnx:
@@ -120,8 +122,11 @@ def load_onnx(path: Path) -> LoadedOnnx:
         UserError: as for `OnnxModel`.
     """
     model = OnnxModel(path)
-    hashes = model.entry["trained_on"]
-    return LoadedOnnx(path, model, None if hashes is None else np.array(hashes, dtype=np.int64))
+    hashes, labels = (
+        None if values is None else np.array(values, dtype=np.int64)
+        for values in (model.entry["trained_on"], model.entry.get("labels"))
+    )
+    return LoadedOnnx(path, model, hashes, labels, model.entry.get("data") or {})
 
 
 def import_runtime(path: Path) -> Any:

@@ -48,7 +48,7 @@ def pack(
     if half:
         network = f"{PREFIX}network."
         weights |= {name: w.half() for name, w in weights.items() if name.startswith(network) and w.ndim > 1}
-    entry = describe(loaded.model, loaded.trained_on, _without_paths(loaded.config))
+    entry = describe(loaded.model, loaded.trained_on, _without_paths(loaded.config), loaded.labels)
     if offsets is not None:
         loaded.model.keypoints.offsets(offsets)  # refuses an unknown source
         entry |= {"offsets": dict(offsets), "calibration": None}

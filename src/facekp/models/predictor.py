@@ -23,6 +23,7 @@ from facekp.models.keypoint_model import KeypointModel
 from facekp.models.onnx_model import OnnxModel
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride
+from facekp.models.training_data import points_of_sources, warn_of_untrained
 
 
 class KeypointPredictor:
@@ -86,7 +87,9 @@ class KeypointPredictor:
         for loaded in models[1:]:
             if (loaded.model.keypoints, loaded.model.size) != (first.keypoints, first.size):
                 raise UserError(f"{loaded.path}: has other keypoints or another image size than {models[0].path}")
-        return cls(models, source, device, batch_size)
+        predictor = cls(models, source, device, batch_size)
+        warn_of_untrained(models, points_of_sources(first.keypoints, [predictor.source]))
+        return predictor
 
     @property
     def source_names(self) -> list[str]:

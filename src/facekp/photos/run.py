@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from facekp.data.images import UnreadableImage
 from facekp.models.predictor import KeypointPredictor
+from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import build_face_detector
 from facekp.photos.output import PredictionWriter
 from facekp.photos.pipeline import find_points
@@ -53,6 +54,7 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
     predictor = KeypointPredictor.from_checkpoint(
         settings.ckpt, settings.source, settings.device, decoder=settings.decoder
     )
+    warn_of_drawn_faces(predictor.models)
     detector = build_face_detector(settings.detector)
     unreadable: list[str] = []
     with Progress(console=Console(stderr=True)) as progress:

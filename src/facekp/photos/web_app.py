@@ -21,6 +21,7 @@ from PIL import UnidentifiedImageError
 from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
 from facekp.models.predictor import KeypointPredictor
+from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import FaceDetector, build_face_detector
 from facekp.photos.drawing import draw
 from facekp.photos.pipeline import Face, find_points
@@ -79,6 +80,8 @@ class PhotoHandler:
             name: KeypointPredictor.from_checkpoint(path, settings.source, settings.device, decoder=settings.decoder)
             for name, path in _with_short_names(paths)
         }
+        for predictor in predictors.values():
+            warn_of_drawn_faces(predictor.models)
         max_pixels = int(settings.max_megapixels * 1e6)
         return cls(predictors, build_face_detector(settings.detector), settings.refine, max_pixels)
 

@@ -32,7 +32,12 @@ class KeypointEstimator(LightningModule):
         scheduler: name and settings of the learning-rate schedule.
         teacher_weight: weight of the loss on a teacher's predictions; the loss on labels has weight 1.
         trained_before: hashes of the images that trained the initial weights; None: unknown.
+        labels_before: int64 (S, K), labels that trained the initial weights, as in
+            `facekp.models.checkpoint.LoadedCheckpoint`; None: unknown.
         config: the resolved config as plain values; saved in the checkpoint.
+
+    Attributes:
+        batch_loss: loss on the labels of the last training batch, for the progress bar.
 
     Raises:
         UserError: the optimiser or the schedule refuses a setting.
@@ -47,6 +52,7 @@ class KeypointEstimator(LightningModule):
         scheduler: ScheduleSettings,
         teacher_weight: float,
         trained_before: np.ndarray | None,
+        labels_before: np.ndarray | None,
         config: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -54,7 +60,7 @@ class KeypointEstimator(LightningModule):
         self.loss = build_loss(loss)
         self.lr, self.optimizer_settings, self.scheduler_settings = lr, optimizer, scheduler
         self.teacher_weight = teacher_weight
-        self.trained_before, self.config = trained_before, config
+        self.trained_before, self.labels_before, self.config = trained_before, labels_before, config
         self.errors = KeypointErrors(model.keypoints)
         build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # bad settings fail here
         self.val_loss = MeanMetric()
@@ -140,7 +146,13 @@ class KeypointEstimator(LightningModule):
         assert isinstance(data, FaceData)
         before = self.trained_before
         trained_on = None if before is None else np.concatenate((data.train_hashes, before))
-        checkpoint[KEY] = describe(self.model, trained_on, self.config)
+        checkpoint[KEY] = describe(self.model, trained_on, self.config, self.trained_labels(data))
+
+    def trained_labels(self, data: FaceData) -> np.ndarray | None:
+        """int64 (S, K), labels of this training and those before, as in `facekp.models.checkpoint.LoadedCheckpoint`."""
+        if self.labels_before is None:
+            return None
+        return np.maximum(self.model.labels_by_heatmap(data.train_labels), self.labels_before)  # a resumed run's again
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         upgrade_names(checkpoint)

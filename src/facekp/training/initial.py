@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from facekp.core.errors import UserError
+from facekp.data.datamodule import FaceData
 from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import mean_face
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
-from facekp.models.transfer import copy_matching
+from facekp.models.training_data import name_points, points_of_sources
+from facekp.models.transfer import copy_matching, point_pairs, source_pairs
 from facekp.networks.cpu import optimize_for_cpu
 from facekp.training.dataset import TrainingData
 from facekp.training.estimator import KeypointEstimator
@@ -57,7 +59,7 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
     if settings.trainer.fast_cpu:
         optimize_for_cpu(model.network)
     trained_start = np.empty(0, dtype=np.int64) if start is None else start.trained_on
-    return KeypointEstimator(
+    estimator = KeypointEstimator(
         model=model,
         loss=settings.loss,
         lr=UNTIL_FOUND if settings.lr == FIND else float(settings.lr),
@@ -65,8 +67,39 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
         scheduler=settings.scheduler,
         teacher_weight=settings.teacher.weight,
         trained_before=None if trained_start is None else np.concatenate((trained_start, dataset.trained_teacher)),
+        labels_before=_labels_before(model, start),
         config=settings.plain(),
     )
+    _warn_of_untrained(estimator, data)
+    return estimator
+
+
+def _warn_of_untrained(estimator: KeypointEstimator, data: FaceData) -> None:
+    """Warn of points that neither the training rows nor the initial weights' have a label of."""
+    labels, scheme = estimator.trained_labels(data), data.table.keypoints
+    if labels is None:
+        return
+    untrained = points_of_sources(scheme, range(len(scheme.sources))) & (labels == 0)
+    if untrained.any():
+        log.warning(
+            "no training row has a label of %s: the network can't learn them; label them, train on more rows, or leave "
+            "them out of keypoints %s",
+            name_points(scheme, untrained),
+            scheme.name,
+        )
+
+
+def _labels_before(model: KeypointModel, start: LoadedCheckpoint | None) -> np.ndarray | None:
+    """int64 (S, K), the labels that trained the initial weights; None: unknown."""
+    labels = np.zeros(model.channels.shape, dtype=np.int64)
+    if start is None:
+        return labels
+    if start.labels is None:
+        return None
+    for s, old_s in source_pairs(model.keypoints, start.model.keypoints):
+        for k, old_k in point_pairs(model.keypoints, start.model.keypoints):
+            labels[s, k] = start.labels[old_s, old_k]
+    return labels
 
 
 def _take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:

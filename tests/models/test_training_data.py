@@ -1,0 +1,118 @@
+"""Warnings of predictions that a checkpoint's training data do not support."""
+
+import numpy as np
+import pytest
+import torch
+
+from facekp.core.keypoints import Keypoints
+from facekp.evaluate import main as evaluate
+from facekp.models.checkpoint import KEY, LoadedCheckpoint, load_checkpoint, read_tensors
+from facekp.models.ensemble import load_models
+from facekp.models.packing import pack
+from facekp.models.predictor import KeypointPredictor
+from facekp.models.training_data import name_points, warn_of_drawn_faces, warn_of_mixed_data, warn_of_other_data
+from tests.conftest import composed
+from tests.data.samples import data_settings
+
+
+@pytest.fixture
+def with_entry(ckpt, tmp_path):
+    """A function that writes the tiny run's checkpoint with other values in its entry."""
+
+    def write(name, **values):
+        raw = read_tensors(ckpt)
+        torch.save({**raw, KEY: {**raw[KEY], **values}}, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def without_sparse(with_entry, ckpt):
+    labels = torch.from_numpy(load_checkpoint(ckpt).labels)
+    labels[1] = 0
+    return with_entry("no_sparse.ckpt", labels=labels)
+
+
+def trained_on(path, hashes=(), **data):
+    model = load_checkpoint("shipped").model
+    return LoadedCheckpoint(path, model, np.array(hashes, dtype=np.int64), {"data": data})
+
+
+def test_a_checkpoint_counts_the_labels_that_trained_each_point(ckpt, scheme, tmp_path):
+    labels = load_checkpoint(ckpt).labels
+    assert labels.shape == (2, 15)
+    assert (labels[1, scheme.labels_of("sparse")] > labels[0].max()).all()  # two thirds of the rows are sparse
+    pack(ckpt, tmp_path / "packed.ckpt")
+    assert (load_checkpoint(tmp_path / "packed.ckpt").labels == labels).all()
+    assert load_checkpoint("shipped").labels is None
+
+
+def test_points_that_no_label_trained_are_reported_where_they_are_predicted(without_sparse, ckpt, caplog):
+    message = f"{without_sparse}: no label of all points by source sparse trained it"
+    evaluate(composed(f"ckpt={without_sparse}", "data=synthetic", "data.rows=60", "data.seed=3", name="evaluate"))
+    assert caplog.text.count(message) == 1
+    caplog.clear()
+    KeypointPredictor.from_checkpoint(without_sparse, source="sparse")
+    assert caplog.text.count(message) == 1
+    caplog.clear()
+    KeypointPredictor.from_checkpoint(without_sparse)  # dense
+    evaluate(composed(f"ckpt={ckpt}", "data=synthetic", "data.rows=60", "data.seed=3", name="evaluate"))
+    assert "no label" not in caplog.text
+
+
+def test_a_file_that_does_not_count_its_labels_gives_no_warning(with_entry, caplog):
+    KeypointPredictor.from_checkpoint(with_entry("older.ckpt", labels=None))
+    KeypointPredictor.from_checkpoint("shipped")
+    assert not caplog.text
+
+
+def test_many_points_are_named_in_part():
+    names = [f"p{i}" for i in range(9)]
+    scheme = Keypoints.from_dict({"name": "nine", "names": names})
+    chosen = np.arange(9)[None] > 1
+    assert name_points(scheme, chosen) == "p2, p3, p4, p5 and 3 more points"
+    assert name_points(scheme, chosen | True) == "all points"
+
+
+def test_a_checkpoint_of_drawn_faces_warns_on_other_images(ckpt, caplog):
+    models = load_models(ckpt)
+    warn_of_other_data(models, data_settings("data=synthetic", "data.seed=9"))
+    assert not caplog.text
+    warn_of_other_data(models, data_settings("data=kaggle"))
+    assert (
+        "best.ckpt: was trained on drawn faces (data=synthetic), but predicts the competition's images" in caplog.text
+    )
+    caplog.clear()
+    warn_of_drawn_faces(models)
+    assert caplog.text.count("was trained on drawn faces (data=synthetic), but predicts photos") == 1
+
+
+def test_the_competition_s_checkpoints_predict_photos_without_a_warning(caplog):
+    warn_of_drawn_faces(load_models("shipped"))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "warned"),
+    [
+        ({"name": "kaggle", "dir": "a"}, {"name": "kaggle", "dir": "a", "fold": 1}, False),
+        ({"name": "kaggle", "dir": "a"}, {"name": "kaggle", "dir": None}, False),  # packed
+        ({"name": "kaggle", "dir": "a"}, {"name": "kaggle", "dir": "b", "hashes": [2, 3, 4]}, False),  # moved
+        ({"name": "kaggle", "dir": "a"}, {"name": "kaggle", "dir": "b", "hashes": [7, 8, 9]}, True),
+        ({"name": "kaggle", "dir": "a"}, {"name": "synthetic", "seed": 0}, True),
+        ({"name": "folder", "images": "a"}, {"name": "coco", "images": "a"}, False),
+        ({}, {"name": "kaggle"}, False),  # unknown
+    ],
+)
+def test_an_ensemble_of_different_data_is_reported_once(one, other, warned, caplog):
+    models = [trained_on(path, **{"hashes": [1, 2, 3], **data}) for path, data in (("a", one), ("b", other))]
+    warn_of_mixed_data([*models, models[1]])
+    assert caplog.text.count("their mean may be worse") == int(warned)
+
+
+def test_loading_an_ensemble_compares_the_data_of_its_checkpoints(ckpt, caplog):
+    load_models([ckpt, ckpt])
+    assert not caplog.text
+    load_models(["shipped", ckpt])
+    assert "was trained on data=kaggle, but" in caplog.text
