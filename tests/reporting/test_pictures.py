@@ -41,7 +41,7 @@ def predicted(faces):
 def test_a_run_gets_all_pictures(tmp_path, model, faces, predicted):
     points, metrics = predicted
     folder = RunFolder(tmp_path)
-    folder.write_curves(pd.DataFrame({"epoch": [0, 1], "val/rmse": [3.0, 2.0], "train/loss": [2.0, 1.0]}))
+    folder.write_curves(pd.DataFrame({"epoch": [1, 2], "val/rmse": [3.0, 2.0], "train/loss": [2.0, 1.0]}))
     draw_run(folder, model, faces, points, metrics, faces=4)
     names = {path.name for path in folder.pictures.iterdir()}
     assert names == {"faces.png", "heatmaps.png", "error_curve.png", "curves.png"}
@@ -75,7 +75,7 @@ def test_curves_hold_the_values_of_the_metrics(predicted):
     network, baseline = axes.lines
     assert list(network.get_ydata()) == metrics["curve"]["share"]
     assert list(baseline.get_ydata()) == metrics["mean_face"]["curve"]["share"]
-    curves = pd.DataFrame({"epoch": [0, 1], "val/rmse": [3.0, 2.0], "val/rmse/dense": [4.0, 3.0]})
+    curves = pd.DataFrame({"epoch": [1, 2], "val/rmse": [3.0, 2.0], "val/rmse/dense": [4.0, 3.0]})
     _, right = draw_learning_curves(curves, ["dense", "sparse"], metrics).axes
     assert [line.get_label() for line in right.lines] == ["val/rmse", "val/rmse/dense", "mean face"]
 

@@ -36,7 +36,7 @@ def test_a_run_of_an_older_version_is_read(old_run):
     assert old_run.read_overrides()[0] == "data=synthetic"
     assert len(old_run.read_revision()) >= 40
     assert set(old_run.read_split()["set"]) == {"train", "val"}
-    assert old_run.read_curves()["epoch"].tolist() == [0]
+    assert old_run.read_curves()["epoch"].tolist() == [1]  # version 0.1 counted from 0
     metrics = old_run.read_metrics()
     assert metrics["rmse"] == json.loads(old_run.metrics.read_text())["rmse"]
     predictions = old_run.read_predictions()
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(tmp_path, faces):
     assert run.read_config() == migrate(config)
     assert run.read_overrides() == []
     pd.testing.assert_frame_equal(run.read_split(), split(faces).astype({"set": str}))
-    curves = pd.DataFrame({"epoch": [0, 1], "minutes": [1.5, 2.5]})
+    curves = pd.DataFrame({"epoch": [1, 2], "minutes": [1.5, 2.5]})
     run.write_curves(curves)
     pd.testing.assert_frame_equal(run.read_curves(), curves)
     run.write_predictions(predictions_frame(faces, "val", faces.points, faces.mask.astype(float)))
@@ -111,7 +111,7 @@ def test_minutes_are_those_of_the_curves_which_include_the_time_before_a_resume(
     run = RunFolder(tmp_path)
     run.write_metrics({"rmse": 1.5, "minutes": 7.25})
     assert run.read_metrics()["minutes"] == 7.25
-    run.write_curves(pd.DataFrame({"epoch": [0, 1, 2], "minutes": [11.0, 22.0, None]}))
+    run.write_curves(pd.DataFrame({"epoch": [1, 2, 3], "minutes": [11.0, 22.0, None]}))
     assert run.read_metrics() == {"rmse": 1.5, "minutes": 22.0}
     run.curves.write_bytes(b"\xff\xfe\x00")
     assert run.read_metrics()["minutes"] == 7.25
@@ -156,14 +156,35 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
     assert "\n" not in str(error.value)
 
 
-def test_a_new_run_needs_a_new_folder_with_a_plain_path(tmp_path):
-    run = RunFolder(tmp_path)
-    run.check_new()
-    run.write_config({})
-    with pytest.raises(UserError, match=f"out={tmp_path}: holds a run already; .*resume={tmp_path}"):
-        run.check_new()
-    with pytest.raises(UserError, match="out=a b: must be a path of letters"):
-        RunFolder("a b").check_new()
+def test_an_earlier_run_is_cleared_and_other_files_stay(old_run):
+    (old_run.path / "notes.txt").write_text("")
+    old_run.clear()
+    left = {*old_run.names_before_begin(), "notes.txt"}
+    assert {path.name for path in old_run.path.iterdir()} == left
+    assert not old_run.has_begun()
+
+
+def test_a_folder_that_no_run_wrote_is_not_cleared(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.pictures.mkdir()
+    folder.config.write_text("of another program")
+    folder.clear()
+    assert folder.pictures.is_dir()
+    assert folder.config.is_file()
+
+
+def test_the_config_is_written_again_only_if_it_differs(old_run):
+    config, before = old_run.read_config(), old_run.config.stat().st_mtime_ns
+    old_run.update_config(config)
+    assert old_run.config.stat().st_mtime_ns == before
+    old_run.update_config({**config, "lr": 7.0})
+    assert old_run.read_config()["lr"] == 7.0
+
+
+def test_epochs_and_minutes_so_far(old_run, tmp_path):
+    assert old_run.completed_epochs() == 1
+    assert old_run.minutes() == pd.read_csv(old_run.curves)["minutes"].iloc[-1]
+    assert (RunFolder(tmp_path).completed_epochs(), RunFolder(tmp_path).minutes()) == (0, 0.0)
 
 
 def test_one_process_at_a_time_holds_a_folder(tmp_path, caplog):

@@ -244,7 +244,7 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
     trials = open_study(SweepFolder(folder), search_settings()).get_trials()
     assert sorted(trial.value for trial in trials) == jobs["rmse"].tolist()
     for name in jobs["folder"]:
-        assert pd.read_csv(folder / name / "metrics.csv")["epoch"].tolist() == [0, 1]
+        assert pd.read_csv(folder / name / "metrics.csv")["epoch"].tolist() == [1, 2]
 
 
 def test_submitit_runs_a_sweep_s_jobs(tmp_path):

@@ -10,13 +10,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
-from facekp.runs.folder import RunFolder
+from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.sweep import SHARED_KEYS, begin_sweep, finish_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import TINY, facekp
@@ -48,6 +49,39 @@ def test_a_folder_holds_one_sweep(multirun, tmp_path):
         begin_sweep(multirun(tmp_path, "lr=1,3"))
 
 
+def test_a_default_folder_is_new_and_its_name_reaches_the_jobs(multirun, tmp_path):
+    names = []
+    for _ in range(2):
+        cfg = multirun(tmp_path / "s", "lr=1,2")
+        cfg.hydra.overrides.hydra = []  # the user named no folder
+        begin_sweep(cfg)
+        names.append(cfg.hydra.sweep.dir)
+        assert f"hydra.sweep.dir={cfg.hydra.sweep.dir}" in cfg.hydra.overrides.hydra
+    assert names == [f"{tmp_path}/s", f"{tmp_path}/s-2"]
+
+
+def test_a_folder_with_other_files_is_refused(multirun, tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match=r"holds notes\.txt already"):
+        begin_sweep(multirun(tmp_path, "lr=1,2"))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("key", ["out=x", "overwrite=true"])
+def test_settings_of_one_run_are_refused_in_a_sweep(multirun, tmp_path, key):
+    with pytest.raises(UserError, match=r"is for one run; with -m, hydra\.sweep\.dir=DIR"):
+        begin_sweep(multirun(tmp_path / "s", "lr=1,2", key))
+    assert not (tmp_path / "s").exists()
+
+
+def test_jobs_keep_the_working_directory(multirun, tmp_path):
+    cfg = multirun(tmp_path / "s", "lr=1,2")
+    cfg.hydra.job.chdir = True
+    with pytest.raises(UserError, match=r"hydra\.job\.chdir=true: .*leave it out"):
+        begin_sweep(cfg)
+    assert not (tmp_path / "s").exists()
+
+
 def test_the_settings_of_a_search_are_kept(multirun, tmp_path):
     cfg = multirun(tmp_path, "lr=1,2")
     cfg.hparams_search = search_settings(trials=7).plain()
@@ -70,7 +104,7 @@ def finished(tmp_path):
         if rmse:
             metrics = {"rmse": rmse, "rmse/dense": rmse + 1, "rmse/sparse": rmse - 1, "minutes": 9.0}
             (tmp_path / name / "metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "b" / "metrics.csv").write_text("epoch,minutes\n0,11\n1,22\n")  # of a resumed run
+    (tmp_path / "b" / "metrics.csv").write_text("epoch,minutes\n1,11\n2,22\n")  # of a resumed run
     return SweepFolder(tmp_path)
 
 
@@ -86,10 +120,38 @@ def test_jobs_are_listed_by_rmse_and_failed_ones_last(finished, caplog):
     assert any(message.startswith("1 of 4 jobs failed") for message in caplog.messages)
 
 
-def test_the_best_command_names_the_user_s_config_folder(finished, caplog):
+def test_printed_commands_have_the_config_folder_and_the_plugins(finished, caplog):
     caplog.set_level("INFO")
-    finish_sweep(finished, SOURCES, ["--config-dir=my own"])
+    (finished.path / "b" / "overrides.yaml").write_text("['--config-dir=my own', lr=b, 'x=[1,2]']")
+    finish_sweep(finished, SOURCES, ["mine"])
     assert "best: python -m facekp.train '--config-dir=my own' lr=b 'x=[1,2]'" in caplog.messages
+    assert f"sweep.resume={finished} plugins=[mine] runs them again" in caplog.messages
+
+
+@pytest.fixture
+def folds(tmp_path):
+    """Two learning rates on three folds each; the job with the lowest RMSE has the rate that is worse on average."""
+    rmse = {("1e-3", 0): 2.0, ("1e-3", 1): 2.2, ("1e-3", 2): 2.4, ("5e-4", 0): 1.5, ("5e-4", 1): 3.0, ("5e-4", 2): 3.3}
+    for (lr, fold), value in rmse.items():
+        job = RunFolder(tmp_path / f"lr-{lr}_fold-{fold}")
+        job.path.mkdir()
+        job.write_status(JobStatus("ok", "", {"lr": lr, "fold": str(fold)}))
+        job.overrides.write_text(f"['--config-dir=/own', lr={lr}, data.fold={fold}, seed=7]")
+        job.write_metrics({"rmse": value, "rmse/dense": value, "rmse/sparse": value, "minutes": 1.0})
+    return SweepFolder(tmp_path)
+
+
+def test_the_best_of_folds_is_the_configuration_with_the_lowest_mean(folds, caplog):
+    caplog.set_level("INFO")
+    assert finish_sweep(folds, SOURCES)
+    assert caplog.messages == [
+        "best: RMSE 2.200 ± 0.200 px, mean and standard deviation of 3 jobs that differ in data.fold",
+        "best: python -m facekp.train --config-dir=/own lr=1e-3 seed=7",
+    ]
+    listed = pd.read_csv(folds.configurations)
+    assert listed["rmse"].tolist() == pytest.approx([2.2, 2.6])
+    assert listed["rmse_sd"].tolist() == pytest.approx([0.2, np.std([1.5, 3.0, 3.3], ddof=1)])
+    assert listed["jobs"].tolist() == [3, 3]
 
 
 def test_a_failed_job_ends_no_other_and_the_sweep_with_1(tmp_path):
@@ -164,7 +226,7 @@ def test_a_sweep_stopped_in_its_second_job_is_resumed_there(tmp_path, how):
     assert set(jobs["status"]) == {"ok"}
     assert jobs["rmse"].is_monotonic_increasing
     whole = pd.read_csv(folder / "seed-1" / "metrics.csv")
-    assert whole["epoch"].tolist() == list(range(8))
+    assert whole["epoch"].tolist() == list(range(1, 9))
     pd.testing.assert_frame_equal(whole.head(1), epochs.head(1))
     assert not (tmp_path / "outputs").exists()
 

@@ -44,6 +44,7 @@ def test_checkpoints_come_last_and_after_the_results_that_they_save():
         "EarlyStopping",
         "LearningRateMonitor",
         "Callback",
+        "EpochLog",
         "LightningLogs",
         "WandbCallback",
         "BestAndLastCheckpoints",
@@ -135,7 +136,7 @@ def test_a_training_validated_every_second_epoch_has_all_its_files(tmp_path):
     ]
     metrics = train(settings_of(*TINY, *overrides, "logger=tensorboard"), tmp_path / "run")
     curves = pd.read_csv(tmp_path / "run" / "metrics.csv")
-    assert curves["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert curves["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert curves["val/rmse"].notna().tolist() == [False, True, False, True, False]
     assert curves["train/loss"].notna().all()
     assert metrics["epochs"] == 5

@@ -19,7 +19,7 @@ def run(folder, *overrides):
 def test_epochs_without_validation_have_a_row_and_a_last_checkpoint(tmp_path):
     metrics, folder = run(tmp_path / "run", "+trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
     curves = folder.read_curves()
-    assert curves["epoch"].tolist() == [0, 1, 2]
+    assert curves["epoch"].tolist() == [1, 2, 3]
     assert curves["train/loss"].notna().all()
     assert curves["val/rmse"].notna().tolist() == [False, True, False]
     best, last = (

@@ -2,11 +2,12 @@
 
 A run's config.yaml and the config inside a checkpoint keep the keys of the version that wrote them. `migrate` renames
 what has a new name, and fills keys that did not exist with the value that keeps the old behaviour. So a new key needs
-one line here, and no reader needs a default of its own.
+one line here, and no reader needs a default of its own. `epochs_from_1` does the same for the epochs of metrics.csv.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -117,3 +118,14 @@ def _group(config: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str
     for part in path:
         group = group.get(part) if isinstance(group, dict) else None
     return (group if isinstance(group, dict) else None), name
+
+
+def epochs_from_1(epochs: Sequence[int]) -> list[int]:
+    """The epochs of a run, from its first one on, counted from 1; version 0.1 counted them from 0.
+
+    Example:
+        >>> epochs_from_1([0, 1]), epochs_from_1([1, 2])
+        ([1, 2], [1, 2])
+    """
+    missing = 1 if 0 in epochs else 0
+    return [int(epoch) + missing for epoch in epochs]

@@ -30,6 +30,11 @@ def show(table: Table) -> None:
     (console if console.is_terminal else Console(width=LOG_WIDTH)).print(table)
 
 
+def is_terminal() -> bool:
+    """Whether stdout is a terminal, where a bar can be shown."""
+    return Console().is_terminal
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun in singular or plural.
 
@@ -76,7 +81,7 @@ class ProgressDisplay:
         self._started = time.monotonic()
         self._next = self._started + SILENT  # when something is shown next
         self._bar: Progress | None = None
-        self._handlers: list[logging.StreamHandler] = []  # write to the terminal that shows the bar
+        self._logs = StderrLogs()
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -86,8 +91,7 @@ class ProgressDisplay:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-            for handler in self._handlers:
-                handler.setStream(sys.stderr)
+            self._logs.follow()
 
     def update(self, done: float) -> None:
         """Say how much of ``total`` is done."""
@@ -104,24 +108,42 @@ class ProgressDisplay:
     def _start_bar(self, done: float) -> None:
         from rich.progress import Progress
 
-        handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
-        self._handlers = [handler for handler in handlers if handler.stream is sys.stderr]
+        self._logs = StderrLogs()
         self._bar = Progress(console=Console(stderr=True))
         self._bar.add_task(self.label, total=self.total)
         self.update(done)
         self._bar.start()  # replaces sys.stderr
-        for handler in self._handlers:
-            handler.setStream(sys.stderr)
+        self._logs.follow()
 
     def _line(self, done: float, seconds: float) -> str:
         """Progress as one line of a log file."""
         if not self.total:
             return f"{self.label}: {done:.0f} done in {seconds:.0f} s"
         left = seconds * (self.total - done) / done if done else None
-        remaining = "" if left is None else f", about {_duration(left)} left"
+        remaining = "" if left is None else f", about {duration(left)} left"
         return f"{self.label}: {done:.0f} of {self.total:.0f} ({done / self.total:.0%}){remaining}"
 
 
-def _duration(seconds: float) -> str:
-    """Seconds up to two minutes, otherwise whole minutes."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+class StderrLogs:
+    """The log handlers that write to stderr. While Rich shows a bar, it replaces stderr to print above it."""
+
+    def __init__(self) -> None:
+        handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
+        self.handlers = [handler for handler in handlers if handler.stream is sys.stderr]
+
+    def follow(self) -> None:
+        """Let the handlers write to what stderr is now; called after a bar started, and after it ended."""
+        for handler in self.handlers:
+            handler.setStream(sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """Seconds up to two minutes, whole minutes up to two hours, otherwise hours.
+
+    Example:
+        >>> duration(61.2), duration(120.0), duration(9000.0)
+        ('61 s', '2 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

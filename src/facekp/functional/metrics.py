@@ -43,7 +43,8 @@ Place = Literal["epoch", "console", "report", "sweep", "dashboard"]
 PLACES: tuple[Place, ...] = get_args(Place)
 MAIN = "rmse"  # the metric that ranks runs; its parts are the RMSE of each source and each keypoint
 POOLED = ("rmse", "nme")  # `KeypointErrors` computes these batch by batch at every validation
-RESERVED = ("mean_face", "epochs", "steps", "minutes", "parameters", "checkpoint", "finished")  # keys of metrics.json
+# Other keys of metrics.json
+RESERVED = ("mean_face", "epochs", "best_epoch", "steps", "minutes", "parameters", "checkpoint", "finished")
 
 
 # Declaring metrics

@@ -196,13 +196,13 @@ def write_example_runs(root: Path, count: int, table: FaceTable, config: Mapping
     folders = []
     baseline = compute_metrics(mean_face(table.points, table.source, table.keypoints)[table.source], table)
     confidence = np.full(table.points.shape[:2], 0.5, dtype=np.float32)
-    epochs = np.arange(EPOCHS)
+    epochs = np.arange(1, EPOCHS + 1)
     for i in range(count):
         noise = 2 - 1.2 * (i // 3 * 3) / count  # pixels
         error = np.random.default_rng(i).normal(0, noise, table.points.shape).astype(np.float32)
         points = np.nan_to_num(table.points) + error
         rmse = noise * (1 + 2 * np.exp(-epochs / 8))
-        curves = {"epoch": epochs, "minutes": (epochs + 1) / 10, "val/rmse": rmse, "train/loss": rmse * 2}
+        curves = {"epoch": epochs, "minutes": epochs / 10, "val/rmse": rmse, "train/loss": rmse * 2}
         metrics = {**compute_metrics(points, table), "mean_face": baseline, "epochs": EPOCHS, "minutes": EPOCHS / 10}
         folder = RunFolder(root / f"run{i:03d}")
         folder.write_config({**config, "lr": 0.001 * (i // 3 + 1), "seed": i % 3})

@@ -154,11 +154,11 @@ def draw_learning_curves(curves: pd.DataFrame, sources: list[str], metrics: dict
     for name, ax in (("train/loss", left), ("val/loss", left), ("val/rmse", right)):
         if name in curves:
             known = curves.dropna(subset=name)  # not every epoch is validated
-            ax.plot(known["epoch"] + 1, known[name], marker="o", markersize=3, label=name)
+            ax.plot(known["epoch"], known[name], marker="o", markersize=3, label=name)
     for name in (f"val/rmse/{source}" for source in sources):
         if name in curves:
             known = curves.dropna(subset=name)
-            right.plot(known["epoch"] + 1, known[name], linewidth=1, label=name)
+            right.plot(known["epoch"], known[name], linewidth=1, label=name)
     right.axhline(metrics["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel="RMSE, pixels", yscale="log")

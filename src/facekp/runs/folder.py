@@ -7,7 +7,7 @@ config.yaml        the resolved settings; written once, last of the first files,
 overrides.yaml     the command line's overrides
 git.txt            the revision of the code, where it runs from a git checkout
 split.csv          row, source, group, fold and set of every row; for photos also the photo's name
-metrics.csv        the curves, one row per epoch
+metrics.csv        the curves, one row per epoch; epochs are counted from 1
 metrics.json       metrics of the best checkpoint on the validation rows, the mean-face baseline, and ``finished``
 predictions.csv    every labelled validation point with its prediction (`facekp.runs.frames.predictions_frame`)
 checkpoints/       best.ckpt and last.ckpt
@@ -35,7 +35,7 @@ import yaml
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
-from facekp.config.migration import migrate
+from facekp.config.migration import epochs_from_1, migrate
 from facekp.core.errors import UserError
 from facekp.core.files import write_csv, write_json, write_text, write_yaml
 from facekp.core.settings import NewPath, Settings, parse
@@ -252,7 +252,8 @@ class RunFolder:
         if not self.curves.is_file():
             return pd.DataFrame(columns=["epoch"])
         with _damaged(self.curves):
-            return pd.read_csv(self.curves)
+            curves = pd.read_csv(self.curves)
+            return curves.assign(epoch=epochs_from_1(curves["epoch"].tolist()))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json."""

@@ -12,7 +12,7 @@ class CallbackSettings(SettingsWithTargets):
     Callbacks of other packages are added as ``callbacks.NAME._target_=package.Class`` (`facekp.training.targets`).
 
     Attributes:
-        progress: show a progress bar.
+        progress: show a progress bar where stdout is a terminal; each epoch is logged in a line in any case.
         ema: decay of the running average of the weights, which is then validated and kept; None: no average.
         patience: stop after this many validations without a lower RMSE; None: never.
         pictures: number of faces in the run's pictures; 0: no pictures.

@@ -64,6 +64,7 @@ class KeypointEstimator(LightningModule):
         self.errors = KeypointErrors(model.keypoints)
         build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # bad settings fail here
         self.val_loss = MeanMetric()
+        self.batch_loss = torch.tensor(torch.nan)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch, weighted so that every labelled map of an optimiser step counts the same."""
@@ -71,6 +72,7 @@ class KeypointEstimator(LightningModule):
         step = self._step_labels(batch)
         loss, mask = self._loss(raw, self.model.spread(batch["points"], batch["source"]))
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(mask))
+        self.batch_loss = loss.detach()
         loss = loss * self._weight(mask, step.get("points"))
         if "teacher_points" in batch:
             taught, mask = self._loss(raw, self.model.spread_all(batch["teacher_points"]))
@@ -116,7 +118,7 @@ class KeypointEstimator(LightningModule):
         loss = self.trainer.callback_metrics["train/loss"]
         if not loss.isfinite():
             raise UserError(
-                f"training diverged: the loss is {loss:g} in epoch {self.current_epoch}; lower lr={self.lr}"
+                f"training diverged: the loss is {loss:g} in epoch {self.current_epoch + 1}; lower lr={self.lr}"
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

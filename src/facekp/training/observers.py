@@ -6,15 +6,17 @@ import os
 from typing import Any
 
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from facekp.core.console import is_terminal
 from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder
 from facekp.training.callback_settings import CallbackSettings
 from facekp.training.callbacks.averaging import weight_averaging
 from facekp.training.callbacks.checkpoints import BestAndLastCheckpoints
 from facekp.training.callbacks.curves import Curves
+from facekp.training.callbacks.progress import EpochLog, ProgressBar
 from facekp.training.callbacks.validation_results import ValidationResults
 from facekp.training.logger_settings import LoggerSettings
 from facekp.training.loggers.lightning import LightningLogs, NoLogger
@@ -53,14 +55,15 @@ def build_callbacks(
     """
     curves = Curves(folder, write=loggers.csv)
     callbacks: list[Callback] = [curves]
-    if settings.progress:
-        callbacks.append(RichProgressBar())
+    if settings.progress and is_terminal():
+        callbacks.append(ProgressBar())
     if settings.ema is not None:
         callbacks.append(weight_averaging(settings.ema))
     if settings.patience is not None:
         callbacks.append(EarlyStopping("val/rmse", patience=settings.patience, check_on_train_epoch_end=False))
     callbacks += build_targets(settings, "callbacks", Callback)
-    callbacks += [results, LightningLogs(config, loggers.faces, curves)]
+    job = f"{folder.path.name}: " if folder.status.is_file() else ""
+    callbacks += [results, EpochLog(curves, prefix=job), LightningLogs(config, loggers.faces, curves)]
     if loggers.wandb and os.environ.get("WANDB_MODE") != "disabled":
         callbacks.append(WandbCallback(loggers, config, folder, curves, results))
     return [*callbacks, BestAndLastCheckpoints(folder)]

@@ -75,7 +75,7 @@ def train(
     results = ValidationResults(run, table, table.without(data.val_rows), started)
     observers = build_callbacks(settings.callbacks, settings.logger, settings.plain(), run, results)
     loggers = build_loggers(settings.logger, run)
-    trainer = build_trainer(settings.trainer, folder, [*observers, *callbacks], loggers, settings.callbacks.progress)
+    trainer = build_trainer(settings.trainer, folder, [*observers, *callbacks], loggers)
     run_loggers = [callback for callback in observers if isinstance(callback, RunLogger)]
 
     # training

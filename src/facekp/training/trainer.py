@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -17,7 +18,7 @@ from facekp.training.settings import TrainerSettings
 
 
 def build_trainer(
-    settings: TrainerSettings, folder: Path, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], progress: bool
+    settings: TrainerSettings, folder: Path, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger]
 ) -> pl.Trainer:
     """The Trainer of a run.
 
@@ -26,7 +27,6 @@ def build_trainer(
         folder: of the run.
         callbacks: called in this order.
         loggers: Lightning's loggers.
-        progress: whether a callback shows a progress bar.
 
     Raises:
         UserError: Lightning refuses the settings, e.g. because there is no GPU.
@@ -40,7 +40,7 @@ def build_trainer(
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
-            enable_progress_bar=progress,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_model_summary=False,
         )
 

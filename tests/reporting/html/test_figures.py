@@ -86,5 +86,5 @@ def test_a_long_curve_is_thinned_out_and_keeps_its_last_epoch(runs):
 
 
 def long_run(run):
-    epochs = np.arange(5000)
-    return replace(run, curves=pd.DataFrame({"epoch": epochs, "val/rmse": 1.0 + 1 / (1 + epochs)}))
+    epochs = np.arange(1, 5001)
+    return replace(run, curves=pd.DataFrame({"epoch": epochs, "val/rmse": 1.0 + 1 / epochs}))

@@ -14,7 +14,7 @@ from tests.conftest import TINY, settings_of
 
 def test_csv_holds_a_row_an_epoch_with_every_curve(tiny_run):
     curves = pd.read_csv(tiny_run / "metrics.csv")
-    assert curves["epoch"].tolist() == [0, 1]
+    assert curves["epoch"].tolist() == [1, 2]
     assert curves["step"].tolist() == [1, 2]
     assert {"lr", "train/loss", "val/loss", "val/rmse", "val/rmse/dense", "val/rmse/nose_tip", "val/nme"} <= set(curves)
     assert curves.notna().all(axis=None)

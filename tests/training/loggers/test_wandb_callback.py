@@ -293,16 +293,16 @@ def test_online_the_best_checkpoint_is_an_artifact_and_a_resumed_run_repeats_no_
     small = [*WANDB, "logger.faces=0"]
     train(settings_of(*small), tmp_path / "run")
     assert fake.arguments["resume"] == "allow"
-    assert fake.logged == [0, 1]
+    assert fake.logged == [1, 2]
     assert fake.ended == [0]
     ((artifact, aliases),) = fake.artifacts
     assert (artifact.type, aliases) == ("model", ["best"])
     kept = Path(artifact.manifest.entries["best.ckpt"].local_path)
     assert load_checkpoint(kept).trained_on is not None
-    again = online(Fake(starting_step=2))
+    again = online(Fake(starting_step=3))
     train(settings_of(*small, "trainer.max_epochs=4"), tmp_path / "run", resume=True)
     assert again.arguments["id"] == fake.arguments["id"]
-    assert again.logged == [2, 3]
+    assert again.logged == [3, 4]
 
 
 def test_a_server_that_refuses_leaves_the_run_on_disk(online, tmp_path, caplog):

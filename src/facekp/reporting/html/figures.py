@@ -126,7 +126,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     if not drawn:
         return None
     tables = [_thinned(run.curves) for _, run in drawn]
-    x = {EPOCHS: [numbers(table["epoch"] + 1) for table in tables]}
+    x = {EPOCHS: [numbers(table["epoch"]) for table in tables]}
     if any("minutes" in table for table in tables):
         x[MINUTES] = [_column(table, "minutes") for table in tables]
     titles = _curve_titles([run for _, run in drawn])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
 
+from facekp.config.migration import epochs_from_1
+from facekp.functional.metrics import MAIN
 from facekp.runs.folder import RunFolder
 from facekp.runs.validated_epoch import ValidatedEpoch
 
@@ -15,9 +19,9 @@ from facekp.runs.validated_epoch import ValidatedEpoch
 class Curves(ValidatedEpoch):
     """Collects a row per epoch, and writes metrics.csv at the end of each epoch.
 
-    A row has epoch, step, minutes (wall time of training and validation), lr, and every logged metric. Validation
-    metrics are missing in epochs without a validation. The rows are saved in the checkpoint, so the curves of a resumed
-    run are those of its completed epochs, and its ``minutes`` continue from the last of them.
+    A row has epoch (counted from 1), step, minutes (wall time of training and validation), lr, and every logged metric.
+    Validation metrics are missing in epochs without a validation. The rows are saved in the checkpoint, so the curves
+    of a resumed run are those of its completed epochs, and its ``minutes`` continue from the last of them.
 
     Args:
         folder: of the run.
@@ -41,7 +45,7 @@ class Curves(ValidatedEpoch):
             for name, value in sorted(trainer.callback_metrics.items())
             if self.validated or not name.startswith("val/")
         }
-        position = {"epoch": trainer.current_epoch, "step": trainer.global_step, "minutes": minutes, "lr": rate}
+        position = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "minutes": minutes, "lr": rate}
         self.rows.append({**position, **metrics})
         if self.write and trainer.is_global_zero:
             self.folder.write_curves(pd.DataFrame(self.rows))
@@ -50,4 +54,17 @@ class Curves(ValidatedEpoch):
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
+        rows = state_dict["rows"]
+        epochs = epochs_from_1([row["epoch"] for row in rows])
+        self.rows = [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
+
+
+def best_row(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
+    """The row with the lowest validation RMSE; None where no epoch was validated.
+
+    Example:
+        >>> best_row([{"epoch": 1, "val/rmse": 2.0}, {"epoch": 2}, {"epoch": 3, "val/rmse": 3.0}])
+        {'epoch': 1, 'val/rmse': 2.0}
+    """
+    validated = [row for row in rows if math.isfinite(row.get(f"val/{MAIN}", math.nan))]
+    return min(validated, key=lambda row: row[f"val/{MAIN}"], default=None)

@@ -23,6 +23,7 @@ from facekp.models.scoring import score_predictions
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 from facekp.runs.validated_epoch import ValidatedEpoch
+from facekp.training.callbacks.curves import Curves, best_row
 
 Batches = list[tuple[Tensor, Tensor, Tensor]]  # row numbers (n,), points (n, K, 2) and confidence (n, K) of each batch
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # the same of all N rows
@@ -137,10 +138,17 @@ def gather_in_order(batches: Batches) -> Arrays:
 
 
 def training_summary(trainer: Trainer, folder: RunFolder, started: float) -> dict[str, Any]:
-    """What metrics.json says about the training: epochs, steps, minutes, parameters, path of the best checkpoint."""
+    """What metrics.json says about the training.
+
+    Returns:
+        number of epochs, the best of them (counted from 1), steps, minutes, parameters, path of the best checkpoint.
+    """
+    (curves,) = (callback for callback in trainer.callbacks if isinstance(callback, Curves))  # type: ignore[attr-defined]
+    best = best_row(curves.rows)
     model: Any = trainer.lightning_module.model
     return {
         "epochs": trainer.current_epoch,
+        "best_epoch": None if best is None else int(best["epoch"]),
         "steps": trainer.global_step,
         "minutes": round((time.monotonic() - started) / 60, 2),
         "parameters": sum(p.numel() for p in model.parameters()),
