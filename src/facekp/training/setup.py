@@ -18,6 +18,7 @@ from facekp.data.table import FaceTable
 from facekp.models.checkpoint import load_checkpoint, read_tensors
 from facekp.models.scoring import score_models
 from facekp.reporting.console_tables import metrics_table
+from facekp.reporting.outcome import log_outcome
 from facekp.reporting.pictures import draw_run
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
@@ -137,7 +138,9 @@ def _finish(
     for logger in run_loggers:
         logger.log_end(metrics, best.model, held_out, points)
     show(metrics_table(metrics, held_out.keypoints, f"{len(held_out)} validation faces, RMSE in pixels"))
-    _warn_of_offsets(metrics, settings)
+    log_outcome(run, metrics)
+    if settings.augment.flip:
+        warn_of_offsets(held_out, points, results.others, settings.data.offsets)
     log.info("run: %s\nckpt: %s", run, best.path)
     return metrics
 

@@ -1,0 +1,61 @@
+"""Which earlier run a run is compared with."""
+
+import json
+import os
+
+import pytest
+import yaml
+
+from facekp.runs.comparable import last_comparable_run
+from facekp.runs.folder import RunFolder
+
+DATA = {"name": "kaggle", "dir": "/data", "fold": 0, "batch_size": 32, "offsets": None}
+
+
+@pytest.fixture
+def write(tmp_path):
+    clock = iter(range(100))
+
+    def written(name, split="row,set\n1,val\n", rmse=2.0, finished=True, **data):
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir(parents=True)
+        run.config.write_text(yaml.safe_dump({"data": {**DATA, **data}, "keypoints": {"name": "k"}, "model": {}}))
+        run.split.write_text(split)
+        run.metrics.write_text(json.dumps({"rmse": rmse, "finished": finished}))
+        os.utime(run.metrics, (at := next(clock), at))
+        return run
+
+    return written
+
+
+def test_it_is_the_newest_finished_run_of_the_same_data(write):
+    write("old")
+    same = write("same", batch_size=16, offsets={"dense": 1.0})
+    write("other fold", fold=1)
+    write("other rows", split="row,set\n2,val\n")
+    write("other folder", dir="/elsewhere")
+    write("unfinished", finished=False)
+    assert last_comparable_run(write("new")) == same
+
+
+def test_runs_of_other_days_and_runs_with_a_name_are_found(write):
+    first = write("outputs/2026-01-01/10-00-00")
+    second = write("outputs/2026-01-02/10-00-00")
+    assert last_comparable_run(first) == second
+    assert last_comparable_run(second) == first
+    assert last_comparable_run(write("outputs/named")) == second
+
+
+def test_without_another_run_and_beside_a_damaged_one_there_is_none(write, tmp_path, monkeypatch):
+    write("damaged").config.write_text("- a list")
+    run = write("new")
+    assert last_comparable_run(run) is None
+    monkeypatch.chdir(tmp_path)
+    assert last_comparable_run(RunFolder("new")) is None
+
+
+def test_names_are_relative_where_the_run_s_is(write, tmp_path, monkeypatch):
+    write("first")
+    write("second")
+    monkeypatch.chdir(tmp_path)
+    assert str(last_comparable_run(RunFolder("second"))) == "first"
