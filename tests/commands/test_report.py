@@ -127,6 +127,48 @@ def test_two_runs_are_compared_with_their_test_and_their_settings(browser, versu
     assert browser.complaints == []
 
 
+def emulate(browser, width, scheme):
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+
+def background_of(browser, selector):
+    return browser.value(f"getComputedStyle(document.querySelector('{selector}')).backgroundColor")
+
+
+def test_a_phone_scrolls_tables_but_not_the_page_and_plots_fit(browser, page):
+    emulate(browser, 390, "light")
+    browser.open(page)
+    assert browser.value("document.documentElement.scrollWidth") == 390
+    assert browser.value("document.querySelector('#runs').parentElement.scrollWidth > 358")
+    sizes = "[...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout._size.w)"
+    assert all(width > 160 for width in browser.value(sizes))  # the legend is below the plot
+    emulate(browser, 1400, "light")
+    browser.until("document.querySelector('#curves')._fullLayout.legend.x > 1")
+    assert browser.complaints == []
+
+
+def test_the_page_and_its_plots_follow_the_colour_scheme(browser, page):
+    emulate(browser, 1400, "dark")
+    browser.open(page)
+    dark = "rgb(13, 17, 23)"
+    assert background_of(browser, "body") == background_of(browser, "#runs td") == dark
+    paper = "document.querySelector('#curves').layout.paper_bgcolor"
+    assert browser.value(paper) == "#0d1117"
+    emulate(browser, 1400, "light")
+    browser.until(f"{paper} === '#fff'")
+    assert background_of(browser, "body") == "rgb(255, 255, 255)"
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("number", "width", "columns"),
+    [(8, 1336, 8), (8, 1000, 4), (8, 358, 2), (8, 100, 1), (6, 700, 3), (7, 700, 4), (1, 700, 1)],
+)
+def test_faces_are_in_even_rows(browser, number, width, columns):
+    assert browser.value(f"evenColumns({number}, {width})") == columns
+
+
 def test_the_data_page_opens_and_shows_its_pictures(tmp_path):
     overrides = ["what=data", "data=synthetic", "data.rows=150", "faces=4"]
     out = write_report(report_settings(tmp_path / "data.html", *overrides), [])
@@ -135,5 +177,7 @@ def test_the_data_page_opens_and_shows_its_pictures(tmp_path):
         assert opened.value("document.querySelectorAll('#suspicious image').length") == 4
         assert opened.value("document.querySelectorAll('#counts tbody tr').length") == 15
         assert opened.value("document.querySelectorAll('#scale .main-svg').length") > 0
+        rows = "document.querySelectorAll('.faces').forEach((rows) => {if (!rows.style.cssText) throw rows})"
+        opened.value(rows)  # in every section the columns are counted
         assert opened.complaints == []
         assert {url.split(":")[0] for url in opened.requests} <= {"file", "data", "blob"}

@@ -80,6 +80,33 @@ def test_broken_and_unfinished_folders_are_logged_and_skipped(root, caplog):
         assert name in caplog.text
 
 
+def edit_metrics(folder, **changes):
+    """Change keys of metrics.json; None removes a key."""
+    metrics = {**json.loads((folder / "metrics.json").read_text()), **changes}
+    (folder / "metrics.json").write_text(json.dumps({k: v for k, v in metrics.items() if v is not None}))
+
+
+def test_a_run_without_a_baseline_is_read_and_one_without_a_score_says_so(root):
+    edit_metrics(root / "run000", mean_face={"labelled_values": 8})
+    edit_metrics(root / "run001", rmse=None)
+    runs, skipped = read_runs([root])
+    by_name = {run.name: run for run in runs}
+    assert (by_name["run000"].baseline, by_name["run000"].gain) == (None, None)
+    other = by_name["run002"]
+    assert other.gain == pytest.approx(1 - other.metrics["rmse"] / other.metrics["mean_face"]["rmse"])
+    (reason,) = [run.reason for run in skipped]
+    assert reason.endswith("metrics.json: has no RMSE, as no labelled point could be scored")
+
+
+def test_runs_have_a_short_name_beside_their_path(root):
+    (root / "sweep").mkdir()
+    for i in (0, 1):
+        shutil.move(root / f"run00{i}", root / "sweep" / f"optimizer-adam_lr-{i}")
+    short = {run.name: run.short_name for run in read_runs([root])[0]}
+    assert short["sweep/optimizer-adam_lr-1"] == "lr-1"
+    assert short["run002"] == "run002"
+
+
 def test_a_folder_without_runs_is_an_error_that_names_it(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         read_runs([tmp_path / "nowhere"])

@@ -40,6 +40,7 @@ def test_the_interval_is_that_of_resampling_one_by_one(noisy):
     assert found.low == pytest.approx(np.percentile(spread, 2.5), abs=0.004)
     assert found.high == pytest.approx(np.percentile(spread, 97.5), abs=0.004)
     assert found.images == 300
+    assert (found.first, found.second) == pytest.approx((np.sqrt(hard.mean() / 8), np.sqrt(worse.mean() / 8)))
 
 
 def test_a_difference_is_significant_that_two_intervals_would_hide(noisy):

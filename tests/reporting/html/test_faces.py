@@ -73,4 +73,4 @@ def test_a_full_page_shows_the_faces_of_the_best_runs_only(runs, monkeypatch):
     shown = [choice["name"] for choice in extremes(runs, 3, store)]
     assert 0 < len(shown) < len(runs)
     assert shown == [run.name for run in runs[: len(shown)]]
-    assert store.notes == [f"only the best {len(shown)} runs show faces, to keep the page small"]
+    assert store.notes == [f"faces are shown for the best {len(shown)} runs only, to keep the page small"]

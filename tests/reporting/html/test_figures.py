@@ -33,6 +33,15 @@ def test_learning_curves_over_epochs_or_minutes(runs):
     assert figure["data"][0]["y"] == pytest.approx(runs[0].curves["val/rmse"], abs=1e-4)
 
 
+def test_few_epochs_have_a_tick_each_so_that_all_ticks_are_whole_numbers(runs):
+    long = figures.learning_curves(runs)
+    assert long["layout"]["xaxis"]["dtick"] is None
+    short = figures.learning_curves([replace(runs[0], curves=runs[0].curves.head(3))])
+    assert is_valid(short)
+    assert short["layout"]["xaxis"]["dtick"] == 1
+    assert short["steps"] == {"epochs": 1}  # the axis of minutes has none
+
+
 def test_no_figure_without_curves(runs):
     assert figures.learning_curves([]) is None
     assert figures.metric_curves([]) == {}
@@ -59,7 +68,7 @@ def test_reliability_shows_the_accepted_deviation(runs):
 
 
 def test_how_far_runs_are_behind_the_best():
-    pairs = {1: Difference(images=10, value=-0.5, low=-0.8, high=-0.1, better=0.99)}
+    pairs = {1: Difference(images=10, first=1.0, second=1.5, low=-0.8, high=-0.1, better=0.99)}
     figure = figures.behind_best(["a", "<b>"], pairs)
     assert is_valid(figure)
     (dots,) = figure["data"]

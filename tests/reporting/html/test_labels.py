@@ -57,10 +57,10 @@ def test_a_pair_shows_one_label_as_ring_and_the_other_as_dot(doubled):
 def test_runs_decide_which_labels_are_suspicious_and_are_marked_on_the_scale(faces):
     points = np.nan_to_num(faces.points) + np.random.default_rng(0).normal(0, 0.5, faces.points.shape)
     frame = predictions_frame(faces, "val", points.astype(np.float32), np.ones(points.shape[:2]))
-    run = Run("mine", {}, {}, {"rmse": 0.5}, pd.DataFrame(), frame, pd.DataFrame(), True)
+    run = Run("sweep/mine", "mine", {}, {}, {"rmse": 0.5}, pd.DataFrame(), frame, pd.DataFrame(), True)
     sections, _ = data_page(faces, data_settings("data.folds=4"), [run], faces=0)
     note = next(section["note"] for section in sections if section["title"] == "Suspicious labels")
-    assert f"mean prediction of 1 runs on faces that did not train them: {len(faces)} of {len(faces)} faces" in note
+    assert f"mean prediction of 1 run on faces outside of the training rows: {len(faces)} of {len(faces)} faces" in note
     marks = {trace["name"]: trace["x"] for trace in blocks_of(sections)["scale"]["figure"]["data"]}
     assert marks["best run: mine"] == [0.5]
 

@@ -1,13 +1,14 @@
 """The tables of the page hold the runs' own figures; the summary says which differences are significant."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from facekp.reporting.html.collect import SkippedRun, read_runs
 from facekp.reporting.html.compare import Difference
-from facekp.reporting.html.overview import cell, runs_page, summary
+from facekp.reporting.html.overview import cell, headline, runs_page, summary
 from tests.report_page import blocks_of
 
 
@@ -76,17 +77,77 @@ def test_skipped_folders_are_listed_with_their_reason(sections):
 
 
 def test_the_summary_says_whether_the_second_run_is_worse(runs):
-    bounds = [(1.0, 2.0)] * len(runs)
-    better = Difference(images=80, value=-0.5, low=-0.8, high=-0.1, better=0.99)
-    first, second, *_ = summary(runs, bounds, {(0, 1): better}, [])
-    assert first.startswith(f"Best run: {runs[0].name}, RMSE")
+    better = Difference(images=80, first=1.0, second=1.5, low=-0.8, high=-0.1, better=0.99)
+    second, *_ = summary(runs, {(0, 1): better}, [])
     assert "The difference is significant (+0.500 px, 95 % interval +0.100 to +0.800, 80 images)." in second
-    equal = Difference(images=80, value=-0.1, low=-0.4, high=0.2, better=0.7)
-    lines = summary(runs, bounds, {(0, 1): equal, (0, 2): equal}, [SkippedRun("a", "b")])
-    assert "not significant" in lines[1]
-    assert lines[2].startswith("2 of the other 8 runs do not differ significantly")
+    equal = Difference(images=80, first=1.4, second=1.5, low=-0.4, high=0.2, better=0.7)
+    lines = summary(runs, {(0, 1): equal, (0, 2): equal}, [SkippedRun("a", "b")])
+    assert "not significant" in lines[0]
+    assert lines[1].startswith("2 of the other 8 runs do not differ significantly")
     assert lines[-1] == "1 folder was skipped; the reasons are below."
-    assert "can't be tested" in summary(runs, bounds, {}, [])[1]
+
+
+def scored(run, rmse, baseline):
+    return replace(run, metrics={**run.metrics, "rmse": rmse, "mean_face": {"rmse": baseline}})
+
+
+def test_the_headline_says_whether_the_best_run_is_better_than_the_mean_face(runs):
+    (good,) = headline([scored(runs[0], 1.0, 4.0)], [(0.9, 1.1)])
+    name = runs[0].name
+    assert good == (
+        f"{name}, RMSE 1.000 px (95 % interval over images: 0.900 to 1.100). "
+        "That is 3.000 px (75%) better than the mean face (4.000 px)."
+    )
+    bad = headline([scored(runs[0], 5.0, 4.0), scored(runs[1], 6.0, 4.0)], [None, None])
+    assert bad[0] == f"Best run: {name}, RMSE 5.000 px. That is 1.000 px (25%) worse than the mean face (4.000 px)."
+    assert "has not learnt to find points" in bad[1]
+    assert bad[2] == "None of the 2 runs is better than the mean face."
+    mixed = headline([scored(runs[0], 3.0, 4.0), scored(runs[1], 6.0, 4.0)], [None, None])
+    assert mixed[1:] == ["1 of 2 runs are not better than the mean face."]
+
+
+def test_a_best_run_that_is_worse_than_the_mean_face_is_an_alert_on_the_page(runs):
+    def style(rmse):
+        return runs_page([scored(runs[0], rmse, 4.0)], [], faces=0, resamples=100)[0][0]["blocks"][0]["style"]
+
+    assert (style(3.0), style(5.0)) == ("", "alert")
+
+
+def test_a_run_whose_mean_face_has_no_rmse_is_shown(runs):
+    bare = replace(runs[0], metrics={**runs[0].metrics, "mean_face": {}})
+    sections = runs_page([bare, runs[1]], [], faces=0, resamples=100)[0]
+    assert "mean face is unknown" in sections[0]["blocks"][0]["lines"][0]
+    assert blocks_of(sections)["runs"]["rows"][0]["gain"] is None
+
+
+def in_fold(run, fold, rows):
+    """The run, as if it had been validated on some of its images, which are a fold of their own."""
+    config = {**run.config, "data": {**run.config["data"], "fold": fold}}
+    return replace(run, config=config, images=run.images.iloc[rows])
+
+
+def test_runs_of_different_splits_are_compared_on_the_images_that_both_predicted(runs):
+    units = [in_fold(runs[0], 0, slice(0, 40)), in_fold(runs[1], 1, slice(30, 80)), in_fold(runs[2], 2, slice(40, 80))]
+    sections = runs_page(units, [], faces=0, resamples=100)[0]
+    lines = sections[0]["blocks"][1]["lines"]
+    assert "10 images that both runs predicted, of 40 and 50" in lines[0]
+    assert any("validated on 3 different sets of images" in line for line in lines)
+    versus = blocks_of(sections)["versus"]
+    assert [unit["images"] for unit in versus["units"][:3]] == [40, 50, 40]
+    assert versus["units"][1]["split"] == "synthetic, fold 1 of 5"
+    assert set(versus["pairs"]) >= {"0,1", "1,2"}
+    assert "0,2" not in versus["pairs"]
+    shared = runs[0].images.iloc[30:40]
+    expected = np.sqrt(shared["squared"].sum() / shared["values"].sum())
+    assert versus["pairs"]["0,1"]["first"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_runs_that_share_no_image_are_not_compared_and_the_page_says_why(runs):
+    apart = [in_fold(runs[0], 0, slice(0, 40)), in_fold(runs[1], 1, slice(40, 80))]
+    reason = "The difference can't be tested, as the two runs were validated on different images"
+    assert f"{reason} (synthetic, fold 0 of 5; synthetic, fold 1 of 5)." in summary(apart, {}, [])[0]
+    empty = [in_fold(runs[0], 0, slice(0, 0)), runs[1]]
+    assert "as a run has no predictions.csv" in summary(empty, {}, [])[0]
 
 
 def test_a_single_run_has_no_comparison(runs):

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from facekp.core.errors import UserError
+from facekp.functional.metrics import MAIN
+from facekp.reporting.html.names import brief_names
 from facekp.runs.folder import RunFolder, find_runs
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Run:
 
     Attributes:
         name: path of the folder, relative to the folder that all runs have in common.
+        short_name: of tables and figures (`brief_names`).
         config: config.yaml, with the keys of this version.
         compared: its values by dotted key (``model.network.stride``), without those that change no result.
         metrics: metrics.json.
@@ -53,6 +56,7 @@ class Run:
     """
 
     name: str
+    short_name: str
     config: dict[str, Any]
     compared: dict[str, Any]
     metrics: dict[str, Any]
@@ -61,6 +65,23 @@ class Run:
     images: pd.DataFrame
     finished: bool
     reliability: dict[str, list[float]] | None = None
+
+    @property
+    def baseline(self) -> float | None:
+        """RMSE of the mean face on the same images; None where it has none."""
+        return self.metrics["mean_face"].get(MAIN)
+
+    @property
+    def gain(self) -> float | None:
+        """By which fraction the RMSE is lower than the mean face's; negative if it is higher."""
+        return None if not self.baseline else 1 - float(self.metrics[MAIN]) / self.baseline
+
+    @property
+    def split(self) -> str:
+        """Which images were held out: dataset, fold and seed of the split."""
+        data = self.config["data"]
+        seed = f", split seed {data['split_seed']}" if data.get("split_seed") else ""
+        return f"{data.get('name')}, fold {data.get('fold')} of {data.get('folds')}{seed}"
 
 
 @dataclass(frozen=True)
@@ -82,21 +103,22 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
             raise UserError(f"{path}: no such folder; name folders of runs or sweeps (settings are written key=value)")
     folders = list(dict.fromkeys(folder.path.resolve() for path in paths for folder in find_runs(path)))
     common = Path(os.path.commonpath([folder.parent for folder in folders])) if folders else Path()
+    names = [str(folder.relative_to(common)) for folder in folders]
+    brief = brief_names(names)
     runs, skipped = [], []
-    for folder in folders:
-        name = str(folder.relative_to(common))
+    for folder, name in zip(folders, names, strict=True):
         try:
-            runs.append(_read_run(RunFolder(folder), name))
+            runs.append(_read_run(RunFolder(folder), name, brief[name]))
         except UserError as error:
             skipped.append(SkippedRun(name, str(error)))
             log.warning("skipped: %s: %s", folder, error)
     if not runs:
         why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
         raise UserError(f"{', '.join(map(str, paths))}: there is no run with metrics in or below this folder{why}")
-    return sorted(runs, key=lambda run: run.metrics["rmse"]), skipped
+    return sorted(runs, key=lambda run: run.metrics[MAIN]), skipped
 
 
-def _read_run(folder: RunFolder, name: str) -> Run:
+def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
     metrics = _read_metrics(folder)
     if not folder.config.is_file():
         raise UserError(f"no {folder.config.name}: written by facekp.evaluate, not by a training")
@@ -107,6 +129,7 @@ def _read_run(folder: RunFolder, name: str) -> Run:
         log.warning("unfinished: %s: shown by the best of its %s epochs so far", folder, metrics.get("epochs", "?"))
     return Run(
         name=name,
+        short_name=short_name,
         config=config,
         compared={key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)},
         metrics=metrics,
@@ -119,18 +142,20 @@ def _read_run(folder: RunFolder, name: str) -> Run:
 
 
 def _read_metrics(folder: RunFolder) -> dict[str, Any]:
-    """metrics.json.
+    """metrics.json, with the figures of the mean face, empty where it has none.
 
     Raises:
-        UserError: it does not exist, or a run did not write it.
+        UserError: it does not exist, has no RMSE, or a run did not write it.
     """
     if not folder.metrics.is_file():
         raise UserError(f"no {folder.metrics.name}: {_why_unfinished(folder)}")
-    metrics = folder.read_metrics()
+    metrics = {"mean_face": {}, **folder.read_metrics()}
+    if MAIN not in metrics and "labelled_values" in metrics:
+        raise UserError(f"{folder.metrics}: has no RMSE, as no labelled point could be scored")
     try:
-        if not math.isfinite(metrics["rmse"] + metrics["mean_face"]["rmse"]):
+        if not all(math.isfinite(rmse) for rmse in (metrics[MAIN], metrics["mean_face"].get(MAIN, 0))):
             raise ValueError("an RMSE is not finite")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder.metrics}: a run did not write it ({type(error).__name__}: {error})") from error
     return metrics
 
@@ -241,6 +266,12 @@ class Group:
 
     name: str
     runs: list[Run]
+
+    @property
+    def split(self) -> str:
+        """As `Run.split`; of several splits, their number."""
+        splits = dict.fromkeys(run.split for run in self.runs)
+        return next(iter(splits)) if len(splits) == 1 else f"{len(splits)} splits"
 
     @property
     def images(self) -> pd.DataFrame:

@@ -25,16 +25,22 @@ class Difference:
 
     Attributes:
         images: number of these images.
-        value: in pixels; negative if the first unit is better.
+        first, second: RMSE of the two units on these images, in pixels.
         low, high: the 95 % percentile interval over resampled images.
         better: fraction of the resamples in which the first unit is better.
     """
 
     images: int
-    value: float
+    first: float
+    second: float
     low: float
     high: float
     better: float
+
+    @property
+    def value(self) -> float:
+        """In pixels; negative if the first unit is better."""
+        return self.first - self.second
 
     @property
     def is_significant(self) -> bool:
@@ -94,9 +100,8 @@ def differences(units: Sequence[pd.DataFrame], resamples: int) -> dict[tuple[int
         for a, b in (sorted(pair) for pair in pairs):
             spread = resampled[a] - resampled[b]  # (B,)
             low, high = np.percentile(spread, LEVEL)
-            result[a, b] = Difference(
-                len(common), rmse[a] - rmse[b], float(low), float(high), float((spread < 0).mean())
-            )
+            better = float((spread < 0).mean())
+            result[a, b] = Difference(len(common), rmse[a], rmse[b], float(low), float(high), better)
     return result
 
 

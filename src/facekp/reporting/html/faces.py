@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.readers.base import READERS
@@ -112,7 +113,7 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
         store: keeps the images, and records why some are missing.
 
     Returns:
-        For each run that is shown ``name`` and ``groups``: a ``label`` and its ``faces``.
+        For each run that is shown ``name``, ``title`` and ``groups``: a ``label`` and its ``faces``.
     """
     if not faces:
         return []
@@ -125,13 +126,15 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
         if table is None:
             continue
         if len(store.images) + 2 * faces > MOST_IMAGES:
-            store.note(f"only the best {len(choices)} runs show faces, to keep the page small")
+            store.note(f"faces are shown for the best {count(len(choices), 'run')} only, to keep the page small")
             break
         groups = [
             {"label": label, "faces": _faces_of(run, images, table, store)}
             for label, images in wanted[run.name].items()
         ]
-        choices.append({"name": run.name, "groups": [group for group in groups if group["faces"]]})
+        choices.append(
+            {"name": run.short_name, "title": run.name, "groups": [group for group in groups if group["faces"]]}
+        )
     return [choice for choice in choices if choice["groups"]]
 
 
@@ -145,8 +148,8 @@ def worst_and_best(images: pd.DataFrame, faces: int) -> dict[str, list[RankedIma
     rmse = (images["squared"] / images["values"]).pow(0.5).sort_values(kind="stable")
     ordered = rmse.reset_index(name="rmse")[["row", "source", "rmse"]]
     ranked = [RankedImage(int(row), str(source), float(value)) for row, source, value in ordered.to_numpy().tolist()]
-    count = min(faces, -(-len(ranked) // 2))
-    return {"worst": ranked[-count:][::-1], "best": ranked[: min(count, len(ranked) - count)]}
+    each = min(faces, -(-len(ranked) // 2))
+    return {"worst": ranked[-each:][::-1], "best": ranked[: min(each, len(ranked) - each)]}
 
 
 def _data_key(run: Run) -> str:
@@ -172,7 +175,9 @@ def _read_tables(
                 data = data.replaced(rows=last + 1)  # no more faces are drawn than are shown
             tables[key] = read_table(data, Keypoints.from_dict(first.config["keypoints"]))
         except (UserError, OSError) as error:
-            store.note(f"no faces of {len(members)} runs such as {first.name}: the data can't be read ({error})")
+            store.note(
+                f"no faces of {count(len(members), 'run')} such as {first.name}: the data can't be read ({error})"
+            )
     return tables
 
 

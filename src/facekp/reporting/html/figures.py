@@ -1,6 +1,9 @@
 """Plotly figures as plain dictionaries of ``data`` and ``layout``: runs come in, what plotly.js draws goes out.
 
-A figure may also have ``choices``: for ``x`` or ``y`` the titles to choose from, each with the values of every trace.
+page.js adds the colours of the page, light or dark. Further keys of a figure:
+    choices: for ``x`` and ``y`` the titles to choose from, each with the values of every trace.
+    steps: the distance of ticks by the title of the axis; plotly chooses it where none is given.
+    narrow: values of the layout on narrow screens, by dotted key.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from facekp.reporting.html.compare import Difference
 
 Figure = dict[str, Any]
 
-COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#bf8700", "#8250df", "#0b7a75", "#c2408b", "#6e4b2a", "#57606a", "#e36209")
+# Each has a contrast of at least 3 to the light and to the dark page.
+COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#bf8700", "#8250df", "#0b7a75", "#c2408b", "#9a6b3f", "#6e7781", "#e36209")
 DASHES = ("solid", "dash", "dot")  # once all colours are used
 GREY = "#8c959f"
 SHOWN = 8  # traces that are visible at first; a click in the legend shows the others
+FEW_EPOCHS = 10  # up to here each has a tick; plotly would also put some between them
 LONGEST = 600  # epochs that a learning curve shows; longer ones are thinned out evenly
 NEAR = 8.0  # pixels at which the axis of the cumulative error ends
 EPOCHS, MINUTES = "epochs", "minutes of training"
@@ -48,13 +53,11 @@ def layout(x: str, y: str, height: int = 430, **more: Any) -> dict[str, Any]:
         height: in pixels.
         more: further keys of plotly's layout; those of ``xaxis`` and ``yaxis`` are added to the common ones.
     """
-    axis = {"gridcolor": "#e6e9ed", "zeroline": False, "linecolor": "#c4cad1", "showline": True, "automargin": True}
+    axis = {"zeroline": False, "showline": True, "automargin": True}
     return {
         "height": height,
-        "margin": {"l": 60, "r": 20, "t": 16, "b": 50},
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2328"},
+        "margin": {"l": 60, "r": 20, "t": 36, "b": 50},
+        "font": {"family": "system-ui, sans-serif", "size": 13},
         "hoverlabel": {"namelength": -1},
         "xaxis": {**axis, "title": {"text": x}, **more.pop("xaxis", {})},
         "yaxis": {**axis, "title": {"text": y}, **more.pop("yaxis", {})},
@@ -72,7 +75,7 @@ def visible(rank: int) -> bool | str:
     return True if rank < SHOWN else "legendonly"
 
 
-def shortened(name: str, letters: int = 60) -> str:
+def shortened(name: str, letters: int = 40) -> str:
     """A name for a figure: long ones without their middle, and nothing that plotly would read as markup.
 
     Example:
@@ -93,7 +96,7 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
     if not pairs:
         return None
     ranks = sorted(pairs)
-    labels = [shortened(names[rank]) for rank in (0, *ranks)]
+    labels, short_labels = ([shortened(names[rank], letters) for rank in (0, *ranks)] for letters in (40, 18))
     value = np.array([-pairs[rank].value for rank in ranks])
     high = np.array([-pairs[rank].low for rank in ranks])
     low = np.array([-pairs[rank].high for rank in ranks])
@@ -115,9 +118,9 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
         "hovertemplate": "%{text}<br>%{x:+.3f} px<extra></extra>",
     }
     ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "range": [len(labels) - 0.4, -0.6]}
-    title = "RMSE minus that of the best run, px; bar: 95 % interval"
     zero = {"zeroline": True, "zerolinecolor": GREY}
-    return {"data": [dots], "layout": layout(title, "", 90 + 24 * len(labels), xaxis=zero, yaxis=ticks)}
+    look = layout("px behind the best run", "", 110 + 24 * len(labels), xaxis=zero, yaxis=ticks)
+    return {"data": [dots], "layout": look, "narrow": {"yaxis.ticktext": short_labels}}
 
 
 def learning_curves(runs: Sequence[Run]) -> Figure | None:
@@ -136,7 +139,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
         {
             "type": "scatter",
             "mode": "lines+markers" if len(table) < 80 else "lines",
-            "name": shortened(run.name),
+            "name": shortened(run.short_name),
             "x": x[EPOCHS][i],
             "y": y[MAIN_CURVE][i],
             "line": line_of(rank),
@@ -147,8 +150,10 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
         }
         for i, ((rank, run), table) in enumerate(zip(drawn, tables, strict=True))
     ]
-    look = layout(EPOCHS, MAIN_CURVE, 460, showlegend=True, hovermode="closest", yaxis={"type": "log"})
-    return {"data": data, "layout": look, "choices": {"x": x, "y": y}}
+    steps = {EPOCHS: 1} if max(table["epoch"].max() for table in tables) <= FEW_EPOCHS else {}
+    ticks = {"dtick": steps.get(EPOCHS)}
+    look = layout(EPOCHS, MAIN_CURVE, 460, showlegend=True, hovermode="closest", xaxis=ticks, yaxis={"type": "log"})
+    return {"data": data, "layout": look, "choices": {"x": x, "y": y}, "steps": steps}
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +190,7 @@ def _metric_curve(runs: Sequence[Run], metric: Metric) -> Figure | None:
         return None
     data = [
         {
-            **_curve_trace(run.metrics[metric.name], shortened(run.name), metric),
+            **_curve_trace(run.metrics[metric.name], shortened(run.short_name), metric),
             "line": line_of(rank),
             "visible": visible(rank),
         }
@@ -228,7 +233,7 @@ def reliability(runs: Sequence[Run]) -> Figure | None:
             "x": [0, end],
             "y": [0, end * (1 + deviation)],
             "line": {"color": GREY, "width": 1, "dash": "solid" if deviation == 0 else "dot"},
-            "name": "as expected" if deviation == 0 else f"{deviation:+.0%}",
+            "name": "as expected" if deviation == 0 else f"{deviation:+.0%} error",
             "hoverinfo": "skip",
         }
         for deviation in (0, GOAL, -GOAL)
@@ -237,7 +242,7 @@ def reliability(runs: Sequence[Run]) -> Figure | None:
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": shortened(runs[rank].name),
+            "name": shortened(runs[rank].short_name),
             "x": numbers(tenths["expected"]),
             "y": numbers(tenths["measured"]),
             "line": line_of(rank),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.label_quality import (
     BASELINES,
@@ -114,7 +115,11 @@ def data_page(
         page.section("Summary", "", page.text(*summary(report))),
         _scale_section(report),
         _counts_section(table),
-        page.section("Missing labels", "By source, the most frequent combination first.", _patterns(table)),
+        page.section(
+            "Missing labels",
+            "By source, the most frequent combination first. Click a column to sort.",
+            _patterns(table),
+        ),
         _duplicates_section(report),
         _suspicious_section(report),
     ]
@@ -138,7 +143,7 @@ def summary(report: DataReport) -> list[str]:
         lines.append(f"Noise floor, the RMSE of a single label in px, estimated from duplicates: {errors}.")
     else:
         lines.append("Noise floor: unknown, as no two rows show the same image with the same points labelled.")
-    errors = ", ".join(f"{name} {by_source['all']:.2f}" for name, by_source in report.baselines.items())
+    errors = ", ".join(f"{name} {by_source['all']:.2f}" for name, by_source in report.baselines.items() if by_source)
     lines.append(f"Baselines, RMSE in px: {errors}.")
     return lines
 
@@ -163,7 +168,7 @@ def _best_run(runs: Sequence[Run], key: str) -> dict[str, float]:
     best = next(iter(runs), None)
     if best is None or key not in best.metrics:
         return {}
-    return {f"best run: {figures.shortened(best.name, 40)}": best.metrics[key]}
+    return {f"best run: {figures.shortened(best.short_name)}": best.metrics[key]}
 
 
 # Counts
@@ -183,7 +188,8 @@ def _counts_section(table: FaceTable) -> Section:
     for source in sources:
         columns.append(page.column(source, f"{source}: labelled", 0))
         columns.append(page.column(f"{source} missing", f"{source}: missing, %", 1, shade=True))
-    return page.section("Labels by source and keypoint", "", page.table("counts", columns, rows))
+    note = "A source is a way of labelling: which points, and where exactly they lie. Click a column to sort."
+    return page.section("Labels by source and keypoint", note, page.table("counts", columns, rows))
 
 
 def readable(name: str) -> str:
@@ -196,11 +202,11 @@ def _patterns(table: FaceTable) -> Block | None:
     for s, source in enumerate(table.keypoints.source_names):
         expected = table.keypoints.labels_of(source)
         labelled = table.mask[table.source == s]
-        for pattern, count in Counter(map(tuple, expected & ~labelled)).most_common(PATTERNS):
+        for pattern, faces in Counter(map(tuple, expected & ~labelled)).most_common(PATTERNS):
             missing = [readable(name) for name, gone in zip(table.keypoints.names, pattern, strict=True) if gone]
             names = ", ".join(missing) if len(missing) <= NAMED else f"{len(missing)} points, such as {missing[0]}"
-            percent = 100 * count / len(labelled)
-            rows.append({"missing": names or "none", "source": source, "faces": count, "percent": percent})
+            percent = 100 * faces / len(labelled)
+            rows.append({"missing": names or "none", "source": source, "faces": faces, "percent": percent})
     columns = [
         page.column("missing", "missing points"),
         page.column("source", "source"),
@@ -215,7 +221,7 @@ def _patterns(table: FaceTable) -> Block | None:
 
 def _duplicates_section(report: DataReport) -> Section:
     sizes = Counter(np.unique(report.groups, return_counts=True)[1].tolist())
-    groups = ", ".join(f"{count} with {size} faces" for size, count in sorted(sizes.items()) if size > 1) or "none"
+    groups = ", ".join(f"{number} with {size} faces" for size, number in sorted(sizes.items()) if size > 1) or "none"
     columns = [
         page.column("source", "source"),
         page.column("kind", "images"),
@@ -230,7 +236,7 @@ def _duplicates_section(report: DataReport) -> Section:
     rows = [{str(key): value for key, value in row.items()} for row in report.noise.to_dict("records")]
     note = (
         "Differences between two labels of the same image. Near-duplicates may be cropped differently, which adds to "
-        "the noise."
+        "the noise. Click a column to sort."
     )
     return page.section(
         "Duplicates and label noise",
@@ -293,15 +299,18 @@ def _suspicious_section(report: DataReport) -> Section:
     if report.runs:
         judged = len(labels[["i"]].drop_duplicates())
         how = (
-            f"The expected position is the mean prediction of {len(report.runs)} runs on faces that did not train "
-            f"them: {judged} of {len(table)} faces. Runs over all folds cover all faces."
+            f"The expected position is the mean prediction of {count(len(report.runs), 'run')} on faces outside of "
+            f"the training rows: {judged} of {len(table)} faces. Runs over all folds cover all faces."
         )
     else:
         how = (
             "The expected position follows from the other points of the face (a cross-validated linear fit). Name runs "
             "over all folds on the command line to use their predictions instead."
         )
-    note = f"{how} Ring: label. Dot: expected position. Look at a face before you remove its label: it may be right."
+    note = (
+        f"{how} Ring: label. Dot: expected position. Look at a face before you remove its label: it may be right. "
+        "Click a column to sort."
+    )
     return page.section(
         "Suspicious labels",
         note,

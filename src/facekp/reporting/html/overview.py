@@ -39,7 +39,12 @@ def runs_page(
     store = ImageStore()
     pictures = extremes(runs, faces, store)
     sections = [
-        page.section("Summary", "", page.text(*summary(runs, bounds, pairs, skipped))),
+        page.section(
+            "Summary",
+            "",
+            page.text(*headline(runs, bounds), alert=runs[0].gain is not None and runs[0].gain <= 0),
+            page.text(*summary(runs, pairs, skipped)),
+        ),
         _runs_section(runs, bounds, pairs),
         _groups_section(groups, bounds[len(runs) :]),
         _comparison_section(runs, groups, pairs),
@@ -58,8 +63,7 @@ def runs_page(
         ),
         page.section(
             "Worst and best faces",
-            "Ring: label. Dot: prediction. Below each face: its RMSE. Move the pointer over a point to see its name "
-            "and error.",
+            "Ring: label. Dot: prediction. Below each face: its RMSE. Point at a dot to see its name and error.",
             page.faces("faces", pictures),
             page.text(*store.notes) if store.notes else None,
         ),
@@ -73,31 +77,59 @@ def runs_page(
 # Summary
 
 
-def summary(
-    runs: Sequence[Run], bounds: Sequence[Interval | None], pairs: Pairs, skipped: Sequence[SkippedRun]
-) -> list[str]:
-    """The page in a few sentences.
+def headline(runs: Sequence[Run], bounds: Sequence[Interval | None]) -> list[str]:
+    """The best run, and whether it is better than the mean face.
 
     Args:
         runs: best first.
         bounds: of `facekp.reporting.html.compare.intervals`, the runs first.
+    """
+    best = runs[0]
+    interval = "" if bounds[0] is None else f" (95 % interval over images: {bounds[0][0]:.3f} to {bounds[0][1]:.3f})"
+    lines = [f"{'Best run: ' * (len(runs) > 1)}{best.name}, RMSE {best.metrics[MAIN]:.3f} px{interval}."]
+    if best.baseline is None or best.gain is None:
+        lines[0] += " The RMSE of the mean face is unknown: a scored point has no label in the training rows."
+    else:
+        difference = f"{abs(best.baseline - best.metrics[MAIN]):.3f} px ({abs(best.gain):.0%})"
+        lines[0] += f" That is {difference} {'better' if best.gain > 0 else 'worse'} than the mean face"
+        lines[0] += f" ({best.baseline:.3f} px)."
+    worse = [run for run in runs if run.gain is not None and run.gain <= 0]
+    if best in worse:
+        lines.append(
+            "The mean face predicts the same points for every image, so this network has not learnt to find points. "
+            "Train longer, or change lr."
+        )
+    if len(runs) > 1 and worse:
+        none = (
+            f"None of the {len(runs)} runs is"
+            if len(worse) == len(runs)
+            else f"{len(worse)} of {len(runs)} runs are not"
+        )
+        lines.append(f"{none} better than the mean face.")
+    return lines
+
+
+def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) -> list[str]:
+    """The rest of the page in a few sentences.
+
+    Args:
+        runs: best first.
         pairs: of `facekp.reporting.html.compare.differences`.
         skipped: folders that can't be shown.
     """
-    best = runs[0]
-    rmse, baseline = best.metrics[MAIN], best.metrics["mean_face"][MAIN]
-    interval = "" if bounds[0] is None else f" (95 % interval over images: {bounds[0][0]:.3f} to {bounds[0][1]:.3f})"
-    lines = [
-        f"{'Best run: ' * (len(runs) > 1)}{best.name}, RMSE {rmse:.3f} px{interval}. "
-        f"The mean face has {baseline:.3f} px."
-    ]
+    lines = []
     if len(runs) > 1:
-        lines.append(f"Second: {runs[1].name}, {runs[1].metrics[MAIN]:.3f} px. {_is_different(pairs.get((0, 1)))}")
+        lines.append(f"Second: {runs[1].name}, RMSE {runs[1].metrics[MAIN]:.3f} px. {_is_different(runs, pairs)}")
         similar = [i for i in range(1, len(runs)) if (0, i) in pairs and not pairs[0, i].is_significant]
         if len(similar) > 1:
             lines.append(
-                f"{len(similar)} of the other {len(runs) - 1} runs do not differ significantly from the best one on "
-                "these images."
+                f"{len(similar)} of the other {len(runs) - 1} runs do not differ significantly from the best run."
+            )
+        splits = dict.fromkeys(run.split for run in runs)
+        if len(splits) > 1:
+            lines.append(
+                f"The runs were validated on {len(splits)} different sets of images, some of which are easier than "
+                "others. So their order depends on the set too; compare runs of the same set."
             )
     unfinished = sum(not run.finished for run in runs)
     if unfinished:
@@ -107,10 +139,21 @@ def summary(
     return lines
 
 
-def _is_different(pair: Difference | None) -> str:
+def _is_different(runs: Sequence[Run], pairs: Pairs) -> str:
+    """Whether the second run is worse than the best, on the images that both predicted."""
+    best, second = runs[:2]
+    pair = pairs.get((0, 1))
+    if pair is None and not (len(best.images) and len(second.images)):
+        return "The difference can't be tested, as a run has no predictions.csv."
     if pair is None:
-        return "The two runs have no images in common, so the difference can't be tested."
-    details = f"{-pair.value:+.3f} px, 95 % interval {-pair.high:+.3f} to {-pair.low:+.3f}, {pair.images} images"
+        return (
+            "The difference can't be tested, as the two runs were validated on different images "
+            f"({best.split}; {second.split})."
+        )
+    images = f"{pair.images} images"
+    if pair.images < max(len(best.images), len(second.images)):
+        images += f" that both runs predicted, of {len(best.images)} and {len(second.images)}"
+    details = f"{-pair.value:+.3f} px, 95 % interval {-pair.high:+.3f} to {-pair.low:+.3f}, {images}"
     return f"The difference is {'' if pair.is_significant else 'not '}significant ({details})."
 
 
@@ -125,17 +168,26 @@ def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs:
         page.column("name", "run"),
         page.column("rank", "rank", 0),
         _metric_column(MAIN, METRICS[MAIN]),
-        page.column("low", "from", 3, hint="lower end of the RMSE's 95 % interval over resampled images"),
+        page.column("low", "95 % from", 3, hint="lower end of the RMSE's 95 % interval over resampled images"),
         page.column("high", "to", 3, hint="upper end of the RMSE's 95 % interval over resampled images"),
-        page.column("state", "state"),
+        page.column(
+            "gain",
+            "better than mean face, %",
+            0,
+            hint="by how much the RMSE is lower than the mean face's on the same images; negative: it is higher",
+        ),
+        page.column("images", "images", 0, hint="validation images, whose predictions are compared"),
+        *([] if all(run.finished for run in runs) else [page.column("state", "state")]),
         *(_metric_column(key, metric) for key, metric in metrics.items()),
-        *(page.column(key, key, digits) for key, digits in OF_TRAINING.items()),
+        *(page.column(key, key, digits) for key, digits in OF_TRAINING.items() if any(key in r.metrics for r in runs)),
         *(page.column(f"setting {key}", titles[key], hint=key) for key in settings),
     ]
     rows = [
         {
-            "name": run.name,
+            **_names(run),
             "rank": i + 1,
+            "gain": None if run.gain is None else 100 * run.gain,
+            "images": len(run.images) or None,
             "state": "finished" if run.finished else "unfinished",
             **dict(zip(("low", "high"), bounds[i] or (None, None), strict=True)),
             **{key: run.metrics.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
@@ -146,10 +198,18 @@ def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs:
     behind = {i: pairs[0, i] for i in range(1, len(runs)) if (0, i) in pairs}
     return page.section(
         "Runs",
-        "Settings that differ between the runs have a column each. Click a column title to sort.",
+        "Each setting that differs between the runs has a column. Click a column to sort.",
         page.table("runs", columns, rows),
-        page.figure("behind", figures.behind_best([run.name for run in runs], behind)),
+        page.figure("behind", figures.behind_best([run.short_name for run in runs], behind)),
+        page.note("RMSE minus that of the best run, on the images that both predicted. Bar: 95 % interval.")
+        if behind
+        else None,
     )
+
+
+def _names(run: Run) -> dict[str, str]:
+    """``name`` is shown; ``title`` appears while the pointer rests on it."""
+    return {"name": run.short_name, "title": run.name}
 
 
 def _metric_column(key: str, metric: Metric) -> dict[str, Any]:
@@ -188,13 +248,13 @@ def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) 
         page.column("best", "best", 3),
         page.column("worst", "worst", 3),
         page.column("pooled", "pooled", 3, hint="RMSE of the predictions of all runs together"),
-        page.column("low", "from", 3, hint="lower end of the pooled RMSE's 95 % interval over resampled images"),
+        page.column("low", "95 % from", 3, hint="lower end of the pooled RMSE's 95 % interval over resampled images"),
         page.column("high", "to", 3, hint="upper end of the pooled RMSE's 95 % interval over resampled images"),
         page.column("repeated", "repeated with"),
     ]
     note = (
         "Runs that differ only in seed or fold are one row. The standard deviation shows how much the RMSE depends on "
-        "the seed or the fold."
+        "the seed or the fold. Click a column to sort."
     )
     rows.sort(key=lambda row: row["mean"])
     return page.section("Seeds and folds", note, page.table("groups", columns, rows))
@@ -227,10 +287,21 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pai
     settings = differing([run.compared for run in runs])
     scores = {**_rmse_keys(runs), **dict.fromkeys(_other_metrics(runs))}
     units = [
-        *({"name": run.name, "config": _settings(run, settings), "metrics": _scores_of(run, scores)} for run in runs),
+        *(
+            {
+                **_names(run),
+                "images": len(run.images),
+                "split": run.split,
+                "config": _settings(run, settings),
+                "metrics": _scores_of(run, scores),
+            }
+            for run in runs
+        ),
         *(
             {
                 "name": f"{len(group.runs)} runs: {group.name}",
+                "images": len(group.images),
+                "split": group.split,
                 "config": _settings(group.runs[0], [key for key in settings if key not in REPEATED]),
                 "metrics": _mean_scores(group, scores),
             }
@@ -238,9 +309,10 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pai
         ),
     ]
     note = (
-        "Paired bootstrap: images are drawn with replacement, and the RMSE of both runs is computed on each draw. The "
-        "interval shows how much the difference depends on the choice of images, not on the seed; to test the seed, "
-        "compare several seeds. The best of many runs is partly best by chance."
+        "Only images that both runs predicted and did not train on are compared. Paired bootstrap: these images are "
+        "drawn with replacement, and the RMSE of both runs is computed on each draw. The interval shows how much the "
+        "difference depends on the choice of images, not on the seed; to test the seed, compare several seeds. The "
+        "best of many runs is partly best by chance."
     )
     block = {
         "kind": "versus",
@@ -256,6 +328,8 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pai
 def _pair_values(pair: Difference) -> dict[str, float]:
     return {
         "value": round(pair.value, 5),
+        "first": round(pair.first, 4),
+        "second": round(pair.second, 4),
         "low": round(pair.low, 5),
         "high": round(pair.high, 5),
         "images": pair.images,
@@ -300,12 +374,13 @@ def _keypoints_section(runs: Sequence[Run]) -> Section:
         page.column("name", "run"),
         *(page.column(key, title, 3 if key == MAIN else 2, shade=True) for key, title in keys.items()),
     ]
-    rows: list[dict[str, Any]] = [{"name": run.name, **_scores_of(run, keys)} for run in runs]
+    rows: list[dict[str, Any]] = [{**_names(run), **_scores_of(run, keys)} for run in runs]
     baseline = {key: value for key, value in runs[0].metrics["mean_face"].items() if key in keys}
     rows.append({"name": "mean face", **baseline, "apart": True})
     return page.section(
         "RMSE by source and keypoint",
-        "In pixels; the darkest cell of a column is the worst. The mean face is that of the best run's fold.",
+        "In pixels. The darkest cell of a column is the worst. The mean face is that of the best run's fold. Click a "
+        "column to sort.",
         page.table("points", columns, rows),
     )
 

@@ -36,6 +36,8 @@ function buttons(label, names, chosen, onChoose) {
 
 // Tables
 
+const LONG = 16; // letters from which a column's title may wrap
+
 function compare(a, b, sign) {
   const [noA, noB] = [a, b].map((value) => value === null || value === undefined || value === "");
   if (noA || noB) return noA - noB;
@@ -57,6 +59,7 @@ function tableOf({ name, columns, rows }) {
     const cell = make("th", { scope: "col", title: column.hint ?? "", "aria-sort": "none" }, button);
     if (column.digits !== null) cell.classList.add("number");
     if (column.shade) cell.classList.add("narrow");
+    else if (column.label.length > LONG) cell.classList.add("long");
     button.addEventListener("click", () => {
       const down = cell.getAttribute("aria-sort") === "ascending";
       for (const other of head.children) other.setAttribute("aria-sort", "none");
@@ -77,7 +80,7 @@ function rowOf(row, columns, shades) {
     const cell = make("td", {}, shown(value, column.digits === null ? null : row.digits ?? column.digits));
     if (column.digits !== null) cell.classList.add("number");
     if (column.shade) cell.classList.add("shaded");
-    if (i === 0) cell.title = shown(value, column.digits);
+    if (i === 0) cell.title = row.title ?? shown(value, column.digits);
     if (shades[i] && !row.apart && typeof value === "number") cell.style.backgroundColor = shades[i](value);
     line.append(cell);
   });
@@ -85,6 +88,62 @@ function rowOf(row, columns, shades) {
 }
 
 // Figures
+
+const NARROW = matchMedia("(max-width: 600px)");
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const LEGEND_LINE = 20, LEGEND_PADDING = 12, LEGEND_LINES = 12; // px, px, and the lines that need no scrolling
+const MODEBAR = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
+const drawn = []; // figures, each with its element
+
+// Colours of the page, as plotly's layout has them
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const [page, ink, grid, axis] = ["--page", "--ink", "--grid", "--axis"].map((name) => style.getPropertyValue(name).trim());
+  const axes = ["xaxis", "yaxis"].flatMap((name) => [[`${name}.gridcolor`, grid], [`${name}.linecolor`, axis]]);
+  return { paper_bgcolor: page, plot_bgcolor: page, "font.color": ink, "legend.bgcolor": page, ...Object.fromEntries(axes) };
+}
+
+// On narrow screens the legend is below the plot, and a finger scrolls the page instead of zooming the plot
+function narrowLook({ data, layout, narrow }) {
+  const legend = layout.showlegend ? LEGEND_LINE * Math.min(data.length, LEGEND_LINES) + LEGEND_PADDING : 0;
+  return {
+    height: layout.height + legend,
+    dragmode: false,
+    "margin.b": layout.margin.b + (legend ? legend + 8 : 0),
+    "margin.r": 8,
+    "legend.orientation": "v",
+    "legend.yref": "container",
+    "legend.yanchor": "bottom",
+    "legend.y": 0,
+    "legend.xanchor": "left",
+    "legend.x": 0,
+    "legend.maxheight": legend || null,
+    ...narrow,
+  };
+}
+
+function at(layout, path) {
+  return path.split(".").reduce((part, key) => part?.[key], layout) ?? null;
+}
+
+// What the width and the colours of the page change in a figure's layout, by dotted key
+function lookOf(figure) {
+  const narrow = narrowLook(figure);
+  const wide = Object.keys(narrow).map((path) => [path, at(figure.layout, path)]);
+  return { ...(NARROW.matches ? narrow : Object.fromEntries(wide)), ...colours() };
+}
+
+function drawFigures() {
+  const settings = { responsive: true, displaylogo: false, displayModeBar: NARROW.matches ? false : "hover", modeBarButtons: MODEBAR };
+  return Promise.all(drawn.map(async ({ target, figure }) => {
+    await Plotly.newPlot(target, figure.data, structuredClone(figure.layout), settings);
+    return Plotly.relayout(target, lookOf(figure));
+  }));
+}
+
+for (const media of [NARROW, DARK]) {
+  media.addEventListener("change", () => drawn.forEach(({ target, figure }) => Plotly.relayout(target, lookOf(figure))));
+}
 
 function figureOf({ name, figure, pick }) {
   const bar = make("div", { class: "bar" });
@@ -94,7 +153,9 @@ function figureOf({ name, figure, pick }) {
     if (titles.length < 2) continue;
     bar.append(make("span", {}, `${axis} axis:`));
     bar.append(buttons(axis, titles, figure.layout[`${axis}axis`].title.text, (title) => {
-      Plotly.update(target, { [axis]: options[title] }, { [`${axis}axis.title.text`]: title, [`${axis}axis.autorange`]: true });
+      const look = { "title.text": title, autorange: true, dtick: figure.steps?.[title] ?? null };
+      const entries = Object.entries(look).map(([key, value]) => [`${axis}axis.${key}`, value]);
+      Plotly.update(target, { [axis]: options[title] }, Object.fromEntries(entries));
     }));
   }
   if (figure.choices) {
@@ -102,7 +163,7 @@ function figureOf({ name, figure, pick }) {
       Plotly.relayout(target, { "yaxis.type": scale === "linear" ? "linear" : "log", "yaxis.autorange": true });
     }));
   }
-  if (pick && figure.data.length > 1) {
+  if (pick && figure.data.length > pick) {
     bar.append(make("span", {}, "show:"));
     for (const [label, test] of [["all", () => true], [`first ${pick}`, (i) => i < pick], ["none", () => false]]) {
       const button = make("button", { type: "button" }, label);
@@ -112,8 +173,7 @@ function figureOf({ name, figure, pick }) {
       bar.append(button);
     }
   }
-  const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-  later.push(() => Plotly.newPlot(target, figure.data, figure.layout, settings));
+  drawn.push({ target, figure });
   const scroll = make("div", { class: figure.layout.height > 640 ? "scroll wide" : "" }, target);
   return make("div", {}, bar, scroll);
 }
@@ -144,11 +204,34 @@ function faceOf(face) {
   return make("figure", {}, picture, caption);
 }
 
+const FACE = 150, GAP = 12; // px
+
+// How many of some faces a row has, so that all rows are as long as each other if possible
+function evenColumns(faces, width) {
+  const most = Math.max(1, Math.min(faces, Math.floor((width + GAP) / (FACE + GAP))));
+  for (let columns = most; columns > most / 2; columns--) if (faces % columns === 0) return columns;
+  return Math.ceil(faces / Math.ceil(faces / most));
+}
+
+// Keeps the rows even when the width of the page changes
+function watchRows() {
+  return new ResizeObserver((entries) => entries.forEach(({ target, contentRect }) => {
+    target.style.setProperty("--columns", evenColumns(target.children.length, contentRect.width));
+  }));
+}
+
+function groupOf({ label, faces }, watch) {
+  const rows = make("div", { class: "faces" }, ...faces.map(faceOf));
+  watch.observe(rows);
+  return [make("h3", {}, label), rows];
+}
+
 function facesOf({ name, choices }) {
-  const target = make("div", { id: name });
-  const show = (choice) => target.replaceChildren(...choice.groups.flatMap((group) => [
-    make("h3", {}, group.label), make("div", { class: "faces" }, ...group.faces.map(faceOf)),
-  ]));
+  const target = make("div", { id: name }), watch = watchRows();
+  const show = (choice) => {
+    watch.disconnect();
+    target.replaceChildren(...choice.groups.flatMap((group) => groupOf(group, watch)));
+  };
   show(choices[0]);
   if (choices.length === 1) return target;
   const select = selectOf(choices, 0, `${name}-run`);
@@ -157,7 +240,7 @@ function facesOf({ name, choices }) {
 }
 
 function selectOf(named, chosen, id) {
-  const select = make("select", { id }, ...named.map(({ name }) => make("option", {}, name)));
+  const select = make("select", { id }, ...named.map(({ name, title }) => make("option", { title: title ?? name }, name)));
   select.selectedIndex = chosen;
   return select;
 }
@@ -170,7 +253,7 @@ function versusOf({ name, units, pairs, keys, scores }) {
   const show = () => {
     const [a, b] = selects.map((select) => select.selectedIndex);
     const tables = make("div", { class: "beside" }, scoresOf(a, b, units, scores), settingsOf(a, b, units, keys));
-    target.replaceChildren(make("p", { class: "verdict" }, verdict(a, b, pairs)), tables);
+    target.replaceChildren(make("p", { class: "verdict" }, verdict(a, b, units, pairs)), tables);
   };
   for (const select of selects) select.addEventListener("change", show);
   show();
@@ -178,16 +261,35 @@ function versusOf({ name, units, pairs, keys, scores }) {
   return make("div", {}, bar, target);
 }
 
-function verdict(a, b, pairs) {
+function signed(value) {
+  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
+}
+
+function verdict(a, b, units, pairs) {
   if (a === b) return "A and B are the same.";
   const pair = pairs[`${Math.min(a, b)},${Math.max(a, b)}`];
-  if (!pair) return "A and B have no images in common, so the difference can't be tested. Compare groups of runs over all folds.";
+  if (!pair) return whyUntested(units[a], units[b]);
   const sign = a < b ? 1 : -1;
   const [low, high] = [pair.low * sign, pair.high * sign].sort((x, y) => x - y);
-  const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
   const result = low > 0 ? "B is better." : high < 0 ? "A is better." : "No significant difference: the interval contains 0.";
-  const interval = `95 % interval ${signed(low)} to ${signed(high)}`;
-  return `${result} RMSE of A − RMSE of B = ${signed(pair.value * sign)} px, ${interval}, on ${pair.images} images in common.`;
+  const difference = `RMSE of A − RMSE of B = ${signed(pair.value * sign)} px, 95 % interval ${signed(low)} to ${signed(high)}`;
+  return `${result} ${difference}, ${sharedImages(a, b, units, pair)}`;
+}
+
+function sharedImages(a, b, units, pair) {
+  const [ofA, ofB] = [units[a].images, units[b].images];
+  if (pair.images === ofA && pair.images === ofB) return `on ${pair.images} images in common.`;
+  const [rmseA, rmseB] = a < b ? [pair.first, pair.second] : [pair.second, pair.first];
+  return `on the ${pair.images} images that both predicted (of ${ofA} of A and ${ofB} of B). On these, A has an RMSE of ` +
+    `${rmseA.toFixed(3)} px and B of ${rmseB.toFixed(3)} px; the table shows the RMSE on all images of each.`;
+}
+
+function whyUntested(a, b) {
+  const missing = [["A", a], ["B", b]].filter(([, unit]) => !unit.images).map(([name]) => name);
+  if (missing.length) return `The difference can't be tested, as ${missing.join(" and ")} has no predictions.csv.`;
+  return `The difference can't be tested: A was validated on ${a.images} images (${a.split}), B on ${b.images} others ` +
+    `(${b.split}), and no image was predicted by both. Train both with the same data.fold and data.split_seed, or ` +
+    "compare runs over all folds.";
 }
 
 function scoresOf(a, b, units, scores) {
@@ -209,9 +311,8 @@ function settingsOf(a, b, units, keys) {
 
 // The page
 
-const later = []; // plotly draws a figure once its element is part of the page and has a width
 const kinds = {
-  text: ({ lines }) => make("div", {}, ...lines.map((line) => make("p", {}, line))),
+  text: ({ lines, style }) => make("div", { class: style }, ...lines.map((line) => make("p", {}, line))),
   table: tableOf,
   figure: figureOf,
   faces: facesOf,
@@ -230,4 +331,5 @@ content.sections.forEach((section, i) => {
   part.append(...section.blocks.map((block) => kinds[block.kind](block)));
   document.body.append(part);
 });
-Promise.all(later.map((task) => task())).then(() => document.body.setAttribute("data-ready", "true"));
+// plotly draws a figure once its element is part of the page and has a width
+drawFigures().then(() => document.body.setAttribute("data-ready", "true"));

@@ -35,9 +35,14 @@ def section(title: str, note: str, *blocks: Block | None) -> Section:
     return {"title": title, "note": note, "blocks": [block for block in blocks if block is not None]}
 
 
-def text(*lines: str) -> Block:
-    """Paragraphs."""
-    return {"kind": "text", "lines": list(lines)}
+def text(*lines: str, alert: bool = False) -> Block | None:
+    """Paragraphs, highlighted if they are an alert; None without lines."""
+    return {"kind": "text", "lines": list(lines), "style": "alert" if alert else ""} if lines else None
+
+
+def note(line: str) -> Block:
+    """An explanation of the block above."""
+    return {"kind": "text", "lines": [line], "style": "note"}
 
 
 def column(key: str, label: str, digits: int | None = None, shade: bool = False, hint: str = "") -> dict[str, Any]:
@@ -54,9 +59,10 @@ def column(key: str, label: str, digits: int | None = None, shade: bool = False,
 
 
 def table(name: str, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Block | None:
-    """A table that is sorted by a click on a column title; None without rows.
+    """A table that is sorted by a click on a column; None without rows.
 
-    Empty cells, and rows with ``apart``, stay at the end.
+    Empty cells, and rows with ``apart``, stay at the end. The ``title`` of a row is shown while the pointer rests on
+    its first cell.
     """
     if not rows:
         return None
