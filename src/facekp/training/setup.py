@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ from facekp.training.callbacks.validation_results import ValidationResults, trai
 from facekp.training.dataset import build_data
 from facekp.training.initial import build_estimator
 from facekp.training.learning_rate import find_learning_rate
+from facekp.training.label_offsets import warn_of_offsets
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
 from facekp.training.settings import FIND, TrainSettings
 from facekp.training.trainer import build_trainer, trainer_errors
 
 log = logging.getLogger(__name__)
-LARGE_OFFSET = 0.5  # pixels; a larger median offset between labels and predictions is reported
 
 
 def train(
@@ -143,22 +143,3 @@ def _finish(
         warn_of_offsets(held_out, points, results.others, settings.data.offsets)
     log.info("run: %s\nckpt: %s", run, best.path)
     return metrics
-
-
-def _warn_of_offsets(metrics: Mapping[str, Any], settings: TrainSettings) -> None:
-    """Warn of labels that lie to one side of the predictions, where mirror images keep the network from learning it."""
-    if not settings.augment.flip:
-        return
-    prefix = "offset/"
-    offsets = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
-    large = {source: value for source, value in offsets.items() if abs(value) >= LARGE_OFFSET}
-    given = settings.data.offsets or {}
-    better = {**given, **{source: round(given.get(source, 0.0) + value, 2) for source, value in large.items()}}
-    for source, value in large.items():
-        log.warning(
-            "the labels of %s lie %g px to the right of the predictions (median), and training with mirror images "
-            "can't learn that; if it is still so after a full training, set 'data.offsets={%s}'",
-            source,
-            value,
-            ",".join(f"{name}:{right:g}" for name, right in better.items()),
-        )
