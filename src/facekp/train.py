@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from facekp.config.command import run_command
+from facekp.runs.resume_arguments import allow_keys_of_the_run
 from facekp.runs.sweep_arguments import rewrite_arguments
 
 
@@ -17,5 +18,10 @@ def main(cfg: DictConfig) -> dict[str, Any] | None:
     return run(cfg)
 
 
+def rewrite(arguments: list[str]) -> list[str]:
+    """The arguments that Hydra reads, where a sweep or a run is resumed."""
+    return allow_keys_of_the_run(rewrite_arguments(arguments))
+
+
 if __name__ == "__main__":
-    run_command("train", main, rewrite_arguments)
+    run_command("train", main, rewrite)

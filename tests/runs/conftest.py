@@ -44,6 +44,7 @@ def multirun() -> Iterator[Callable[..., DictConfig]]:
         def make(folder: Path, *overrides: str) -> DictConfig:
             cfg = compose("train", [f"hydra.sweep.dir={folder}"], return_hydra_config=True)
             cfg.hydra.overrides.task = list(overrides)
+            cfg.hydra.overrides.hydra = [f"hydra.sweep.dir={folder}"]
             return cfg
 
         yield make

@@ -108,6 +108,6 @@ def test_a_process_of_its_own_gets_the_overrides_and_its_last_lines_are_kept(job
     with pytest.raises(UserError):
         train_in_new_process(folder, ["plugins=[mine]", "lr=1"], resume=True)
     assert started == [
-        ["facekp.train", "plugins=[mine]", "lr=1", f"out={tmp_path}"],
-        ["facekp.train", "plugins=[mine]", f"resume={tmp_path}"],
+        ["facekp.train", "plugins=[mine]", "lr=1", f"hydra.run.dir={tmp_path}"],
+        ["facekp.train", "plugins=[mine]", f"resume={tmp_path}", f"hydra.run.dir={tmp_path}"],
     ]

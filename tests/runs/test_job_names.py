@@ -4,8 +4,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from facekp.core.errors import UserError
-from facekp.runs.folder import RunFolder
+from facekp.core.settings import NewPath, Settings, parse
 from facekp.runs.job_names import LONGEST_NAME, constant_keys, differing, job_name
+
+
+class Named(Settings):
+    out: NewPath
+
 
 NAMES = {
     "settings that differ, in the order given": (
@@ -31,7 +36,7 @@ NAMES = {
 def test_a_job_is_named_by_the_settings_that_differ(case, tmp_path):
     overrides, name = NAMES[case]
     assert job_name(differing(overrides, ["data"], ["seed", "lr", "data"])) == name
-    RunFolder(f"outputs/sweeps/{name}").check_new()
+    assert parse(Named, {"out": f"outputs/sweeps/{name}"}).out.endswith(name)  # can be pasted into ckpt=
 
 
 def test_long_names_fit_a_file_system_and_stay_different():

@@ -10,6 +10,7 @@ from facekp.config import command as cli
 from facekp.core.errors import UserError
 from facekp.runs.sweep import begin_sweep
 from facekp.runs.sweep_arguments import rewrite_arguments
+from facekp.runs.sweep_folder import SweepFolder
 from tests.runs.conftest import begin_job
 
 
@@ -28,6 +29,13 @@ def test_options_of_hydra_are_kept(multirun, tmp_path, option):
     begin_sweep(multirun(tmp_path, "lr=1,2"))
     again = ["-m", *option, "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
     assert rewrite_arguments([*option, f"sweep.resume={tmp_path}"]) == again
+
+
+@pytest.mark.parametrize("given", [[], ["-cd", "there"], ["--config-dir=there"]])
+def test_the_config_folder_of_a_sweep_is_kept_unless_another_is_given(given, tmp_path):
+    SweepFolder(tmp_path).write_settings(["--config-dir=/own", "data=mine", "lr=1,2"], None)
+    again = rewrite_arguments([*given, f"sweep.resume={tmp_path}"])
+    assert again == ["-m", *(given or ["--config-dir=/own"]), "data=mine", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
 
 
 def test_the_budget_of_a_search_may_grow(multirun, tmp_path):

@@ -17,10 +17,13 @@ import yaml
 from torch import nn
 
 from facekp.core.errors import UserError
+from facekp.core.outputs import exclusive
 from facekp.models.checkpoint import load_checkpoint
 from facekp.runs.folder import RunFolder
+from facekp.runs.resume_arguments import allow_keys_of_the_run
 from facekp.training.run import resumed
-from tests.conftest import FIXTURES, TINY, facekp, settings_of
+from facekp.training.settings import TrainSettings
+from tests.conftest import FIXTURES, TINY, composed, config_of, facekp, settings_of
 
 RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100", "callbacks.ema=0.9"]
 
@@ -85,20 +88,86 @@ def test_the_config_is_written_once(runs):
     assert "resume=" not in (runs[1] / "overrides.yaml").read_text()
 
 
-@pytest.mark.parametrize("key", ["lr=1", "optimizer=sgd", "data.fold=1", "seed=3", "trainer.precision=bf16-mixed"])
+def settings_resumed(folder: Path, *overrides: str) -> TrainSettings:
+    """The settings of a run that is resumed with these overrides."""
+    given = allow_keys_of_the_run([f"resume={folder}", *overrides])
+    return resumed(RunFolder(folder), composed(*given), given)
+
+
+@pytest.mark.parametrize("key", ["lr=1", "optimizer=sgd", "data.fold=1", "seed=3", "data.batch_size=2", "out=x"])
 def test_other_settings_can_t_be_given_with_resume(runs, key):
-    settings = settings_of(f"resume={runs[1]}", key)
     with pytest.raises(UserError, match=rf"{key.split('=')[0]} can't be changed when a run is resumed"):
-        resumed(settings, [f"resume={runs[1]}", key])
+        settings_resumed(runs[1], key)
 
 
 def test_a_resumed_run_has_its_own_settings_and_those_that_may_change(runs):
-    overrides = [f"resume={runs[1]}", "trainer.max_epochs=11", "logger=[csv,wandb]", "debug=true"]
-    settings = resumed(settings_of(*overrides), overrides)
+    settings = settings_resumed(runs[1], "trainer.max_epochs=11", "logger=[csv,wandb]", "debug=true")
     assert settings.optimizer.name == "adamw"
     assert settings.callbacks.ema == 0.9
     assert settings.trainer.max_epochs == 11
     assert settings.logger.wandb
+
+
+def test_a_run_is_resumed_on_another_machine(runs):
+    settings = settings_resumed(runs[1], "trainer=ddp", "trainer.precision=bf16-mixed")
+    assert (settings.trainer.strategy, settings.trainer.devices) == ("ddp", 2)
+    assert (settings.trainer.precision, settings.trainer.max_epochs) == ("bf16-mixed", 8)
+
+
+@pytest.fixture
+def photo_run(runs, tmp_path):
+    """The folder of a run on photos, as far as its config tells."""
+    folder = RunFolder(tmp_path / "photos")
+    config = RunFolder(runs[0]).read_config()
+    photos = config_of("data=folder", "data.images=/a/photos", "data.labels=/a/labels.csv")["data"]
+    folder.path.mkdir()
+    folder.write_config({**config, "data": photos})
+    return folder.path
+
+
+def test_data_may_lie_elsewhere_now(photo_run, monkeypatch):
+    monkeypatch.chdir(photo_run.parent)
+    settings = settings_resumed(photo_run, "data.images=photos/b", "data.labels=/c.csv")
+    assert settings.data.images == str(photo_run / "b")
+    assert settings.data.labels == "/c.csv"
+    with pytest.raises(UserError, match=r"^resume=.*data\.dir: unknown key"):
+        settings_resumed(photo_run, "data.dir=/a")
+
+
+def test_a_run_whose_last_checkpoint_was_deleted_is_refused_and_kept(copy, run_here):
+    from facekp.train import main
+
+    (copy / "checkpoints" / "last.ckpt").unlink()
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    code, err = run_here("train", main, f"resume={copy}")
+    assert code == 2, err
+    assert "last.ckpt is missing; put it back, or start a new run with out=DIR init_from=" in err
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_minutes_and_length_are_those_of_all_parts(copy, run_here):
+    from facekp.train import main
+
+    folder = RunFolder(copy)
+    curves = pd.read_csv(folder.curves)
+    curves["minutes"] += 30 - curves["minutes"].iloc[-1]
+    curves.to_csv(folder.curves, index=False)
+    folder.write_metrics({"rmse": 1.0, "minutes": 0.1, "epochs": 8, "finished": True})
+    code, err = run_here("train", main, f"resume={copy}", "trainer.max_epochs=9")
+    assert code == 0, err
+    metrics = json.loads(folder.metrics.read_text())
+    assert 30 < metrics["minutes"] < 35
+    assert metrics["epochs"] == 9
+    assert folder.read_config()["trainer"]["max_epochs"] == 9
+
+
+def test_a_run_that_is_being_trained_is_not_resumed(copy, run_here):
+    from facekp.train import main
+
+    with exclusive(copy):
+        code, err = run_here("train", main, f"resume={copy}")
+    assert code == 2
+    assert "another process is writing" in err
 
 
 def test_a_run_with_plug_ins_needs_them_again_on_the_command_line(runs, tmp_path):
@@ -106,7 +175,7 @@ def test_a_run_with_plug_ins_needs_them_again_on_the_command_line(runs, tmp_path
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump({**config, "plugins": ["never_imported"]}))
     with pytest.raises(UserError, match=r"the run needs plugins=\[never_imported\]; add this to the command line"):
-        resumed(settings_of(f"resume={folder}"), [f"resume={folder}"])
+        settings_resumed(folder)
 
 
 def test_more_epochs_may_be_given(runs, tmp_path):

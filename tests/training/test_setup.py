@@ -1,4 +1,4 @@
-"""`train`: what it checks before it trains, and what it warns of at the end."""
+"""`train`: what it checks before it trains."""
 
 import pytest
 

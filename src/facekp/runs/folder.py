@@ -3,8 +3,8 @@
 `RunFolder` is the only place that knows these names. Every file is written atomically: a killed process leaves the old
 file or the new one, never half of one.
 
-config.yaml        the resolved settings; written once, last of the first files, and what a resumed run reads
-overrides.yaml     the command line's overrides
+config.yaml        the resolved settings; written last of the first files, and what a resumed run reads and may change
+overrides.yaml     the command line's arguments: overrides, and --config-dir
 git.txt            the revision of the code, where it runs from a git checkout
 split.csv          row, source, group, fold and set of every row; for photos also the photo's name
 metrics.csv        the curves, one row per epoch; epochs are counted from 1
@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -38,7 +39,6 @@ from hydra.core.hydra_config import HydraConfig
 from facekp.config.migration import epochs_from_1, migrate
 from facekp.core.errors import UserError
 from facekp.core.files import write_csv, write_json, write_text, write_yaml
-from facekp.core.settings import NewPath, Settings, parse
 from facekp.runs.revision import git_revision
 
 if TYPE_CHECKING:
@@ -66,10 +66,6 @@ class JobStatus:
     status: str = ""
     message: str = ""
     differs: dict[str, str] = field(default_factory=dict)
-
-
-class _NewFolder(Settings):
-    out: NewPath
 
 
 class RunFolder:
@@ -127,19 +123,36 @@ class RunFolder:
 
     # State of the run.
 
-    def check_new(self) -> None:
-        """Refuse a folder that a new run can't be written to.
-
-        Raises:
-            UserError: the folder holds a run, or its path would have to be quoted in ``ckpt=`` and ``resume=``.
-        """
-        parse(_NewFolder, {"out": str(self)})
-        if self.has_begun():
-            raise UserError(f"out={self}: holds a run already; choose another folder, or continue with resume={self}")
+    def names_before_begin(self) -> list[str]:
+        """Names of the files that a run writes before `has_begun` is true; one that was killed may leave them."""
+        return [path.name for path in (self.overrides, self.revision, self.split)]
 
     def has_begun(self) -> bool:
         """Whether a training has written its settings, so that it can be resumed."""
         return self.config.is_file()
+
+    def completed_epochs(self) -> int:
+        """The number of epochs that metrics.csv and metrics.json tell of.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        metrics = self._read_metrics() if self.metrics.is_file() else {}
+        return max(len(self.read_curves()), int(metrics.get("epochs", 0)))
+
+    def minutes(self) -> float:
+        """How long the run was trained so far; 0 before its first validation."""
+        return float(self.read_metrics().get("minutes", 0)) if self.metrics.is_file() else 0.0
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, if there is one, before another is written in its place."""
+        if not all(path.is_file() for path in (self.config, self.overrides, self.revision, self.split)):
+            return  # no run wrote what is here
+        files = (self.config, self.metrics, self.curves, self.predictions, self.reliability, self.wandb_identity)
+        for path in files:
+            path.unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.pictures, self.wandb, self.tensorboard):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def is_finished(self) -> bool:
         """Whether the run has written its final metrics; a stopped training's metrics.json says that it is unfinished.
@@ -181,12 +194,20 @@ class RunFolder:
         self.write_config(config)
 
     def write_origin(self) -> None:
-        """overrides.yaml and git.txt: the command line's overrides, and the revision of the code."""
-        write_yaml(self.overrides, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+        """overrides.yaml and git.txt: the command line's arguments, and the revision of the code."""
+        arguments = []
+        if HydraConfig.initialized():
+            arguments = [*config_dir_options(HydraConfig.get()), *HydraConfig.get().overrides.task]
+        write_yaml(self.overrides, arguments)
         write_text(self.revision, f"{git_revision() or NO_CHECKOUT}\n")
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_yaml(self.config, config)
+
+    def update_config(self, config: dict[str, Any]) -> None:
+        """Write config.yaml again if a resumed run's settings differ from it."""
+        if self.read_config() != config:
+            self.write_config(config)
 
     def read_config(self) -> dict[str, Any]:
         """config.yaml as plain values, with keys that older versions did not write filled in.
@@ -206,7 +227,7 @@ class RunFolder:
         return migrate(config)
 
     def read_overrides(self) -> list[str]:
-        """The command line's overrides.
+        """The command line's arguments: overrides after options, so that they repeat the run.
 
         Raises:
             UserError: overrides.yaml does not exist, or a run did not write it.
@@ -357,6 +378,12 @@ class RunFolder:
             return None
         with _damaged(self.wandb_identity):
             return dict(yaml.safe_load(self.wandb_identity.read_text()))
+
+
+def config_dir_options(hydra: Any) -> list[str]:
+    """The ``--config-dir`` of the command line, by Hydra's part of the config; empty where there is none."""
+    sources = hydra.runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def find_runs(path: Path) -> Iterator[RunFolder]:

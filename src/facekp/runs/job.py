@@ -18,10 +18,10 @@ from omegaconf import DictConfig
 
 from facekp.config.command import one_line
 from facekp.core.errors import UserError
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
 from facekp.runs.job_names import job_settings
 from facekp.runs.sequence import resume_arguments
-from facekp.runs.sweep_arguments import RESUME
+from facekp.runs.sweep_arguments import resume_sweep_text
 
 log = logging.getLogger(__name__)
 SUCCESSFUL = ("ok", "pruned")
@@ -62,7 +62,7 @@ def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str,
         metrics = train(folder.has_begun())
     except (KeyboardInterrupt, SystemExit):
         set_status("interrupted")
-        log.warning("sweep stopped; continue with %s%s", RESUME, folder.path.parent)
+        log.warning("sweep stopped; continue with %s", resume_sweep_text(folder.path.parent, cfg.plugins))
         sys.exit(130)
     except Pruned as reason:
         set_status("pruned", str(reason))
@@ -93,8 +93,9 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
     Raises:
         UserError: the command failed. Its last output is a note of the error.
     """
-    arguments = resume_arguments(folder, overrides) if resume else [*overrides, f"out={folder}"]
-    command = [sys.executable, "-m", "facekp.train", *config_dir_options(HydraConfig.get()), *arguments]
+    arguments = resume_arguments(folder, overrides) if resume else overrides
+    options = [*config_dir_options(HydraConfig.get()), *arguments, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "facekp.train", *options]
     printed: deque[str] = deque(maxlen=LINES_KEPT)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr or ():
@@ -106,9 +107,3 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
         error.add_note("".join(printed))
         raise error
     return folder.read_metrics()
-
-
-def config_dir_options(hydra: Any) -> list[str]:
-    """The ``--config-dir`` of the command line, by Hydra's part of the config; empty where there is none."""
-    sources = hydra.runtime.config_sources
-    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,17 +22,28 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from facekp.config.command import key_of, leave
 from facekp.core.errors import UserError
 from facekp.core.files import write_csv
-from facekp.runs.job import SUCCESSFUL, config_dir_options
+from facekp.core.outputs import output_folder
+from facekp.core.settings import NewPath, Settings, parse
+from facekp.runs.folder import config_dir_options
+from facekp.runs.job import SUCCESSFUL
 from facekp.runs.job_names import constant_keys, register_job_name
 from facekp.runs.search_space import SEARCH
 from facekp.runs.settings import parse_search
-from facekp.runs.sweep_arguments import BUDGET, RESUME
+from facekp.runs.sweep_arguments import BUDGET, RESUME, resume_sweep_text
 from facekp.runs.sweep_folder import SweepFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 SHARED_KEYS = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's key for overrides that name no folder
 NOT_KEPT = ("debug", "hydra.mode", "hydra.sweep.dir")  # keys that change nothing about the jobs
-MAY_DIFFER = (BUDGET, "plugins")  # keys that may differ when a sweep is resumed
+SWEEP_DIR = "hydra.sweep.dir"
+MAY_DIFFER = (BUDGET, "plugins", "--config-dir")  # may differ when a sweep is resumed
+
+
+class _SweepDir(Settings):
+    dir: NewPath
 
 
 class Sweep(Callback):
@@ -49,7 +61,7 @@ class Sweep(Callback):
 
         scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
         sources = Keypoints.from_dict(scheme).source_names
-        if not finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config_dir_options(config.hydra)):
+        if not finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins):
             sys.exit(1)
 
 
@@ -60,48 +72,113 @@ def begin_sweep(config: DictConfig) -> None:
         config: of the multirun with Hydra's part, where the keys that all jobs share are noted.
 
     Raises:
-        UserError: the folder holds another sweep, two jobs would get one name, or the search's settings are not valid.
+        UserError: the folder holds something else, two jobs would get one name, or a setting is not valid.
     """
-    folder, given = SweepFolder(config.hydra.sweep.dir), config.hydra.overrides
+    given = config.hydra.overrides
     as_written: Any = OmegaConf.to_container(given, resolve=False)  # an override may refer to what only a job has
+    _check_command_line(config, as_written["task"])
     overrides = [text for text in (*as_written["task"], *as_written["hydra"]) if key_of(text) not in NOT_KEPT]
-    if folder.jobs() and _fixed(folder.read_overrides()) != _fixed(overrides):
-        raise UserError(
-            f"hydra.sweep.dir={folder}: holds another sweep; choose another folder, or resume it with {RESUME}{folder}"
-        )
+    arguments = [*config_dir_options(config.hydra), *overrides]
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(as_written["task"])
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
-    folder.write_settings(overrides, parse_search(OmegaConf.to_container(config[SEARCH], resolve=True)))
+    search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
+
+    named = any(key_of(text) == SWEEP_DIR for text in as_written["hydra"])
+    with _claimed(str(config.hydra.sweep.dir), named, arguments) as folder:
+        folder.write_settings(arguments, search)
     with read_write(config):
-        given.hydra.append(f"{SHARED_KEYS}=[{','.join(shared)}]")
+        config.hydra.sweep.dir = str(folder)
+        given.hydra += [f"{SHARED_KEYS}=[{','.join(shared)}]", *([] if named else [f"{SWEEP_DIR}={folder}"])]
+
+
+def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: a setting has another meaning in a sweep.
+    """
+    if config.hydra.job.chdir:
+        raise UserError("hydra.job.chdir=true: jobs find their files from the working directory; leave it out")
+    for key in ("out", "overwrite"):
+        if any(key_of(text) == key for text in task_overrides):
+            raise UserError(f"{key}: is for one run; with -m, {SWEEP_DIR}=DIR names the folder of all jobs")
+
+
+@contextmanager
+def _claimed(path: str, named: bool, arguments: Sequence[str]) -> Iterator[SweepFolder]:
+    """The sweep's folder: new or empty, or that of the same sweep, which is continued.
+
+    Args:
+        path: of the folder.
+        named: whether the user named it; else a suffix makes it new.
+        arguments: of the sweep.
+
+    Raises:
+        UserError: the folder holds something else, or its path would have to be quoted in ``ckpt=`` and ``resume=``.
+    """
+    folder = SweepFolder(str(parse(_SweepDir, {"dir": path}, "hydra.sweep").dir))
+    if named and folder.settings.is_file():
+        if folder.jobs() and _fixed(folder.read_overrides()) != _fixed(arguments):
+            raise UserError(
+                f"{SWEEP_DIR}={folder}: holds another sweep; choose another folder, or resume it with {RESUME}{folder}"
+            )
+        yield folder
+        return
+    with output_folder(str(folder) if named else None, str(folder)) as claimed:
+        yield SweepFolder(claimed)
 
 
 def _fixed(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if key_of(override) not in MAY_DIFFER]
 
 
-def finish_sweep(folder: SweepFolder, sources: Sequence[str], options: Sequence[str] = ()) -> bool:
-    """Show all jobs in a table, write sweep.csv, and log the best job's command.
+def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[str] = ()) -> bool:
+    """Show all jobs in a table, write sweep.csv, and log the best configuration and its command.
 
     Args:
         folder: of the sweep.
         sources: names of the labelling conventions.
-        options: of the command line, without which the best job's command would not find its config files.
+        plugins: modules that the sweep needs again when it is resumed.
 
     Returns:
         whether no job failed.
     """
     from facekp.core.console import show  # imported here: these take seconds, and only the end of a sweep needs them
+    from facekp.runs.configurations import repeated_keys
     from facekp.runs.sweep_table import read_jobs, sweep_table
 
     jobs = read_jobs(folder, sources)
     write_csv(folder.table, jobs)
     show(sweep_table(jobs, str(folder)))
-    for name in jobs.loc[jobs["status"] == "ok", "folder"].head(1):
-        log.info("best: python -m facekp.train %s", shlex.join([*options, *folder.job(name).read_overrides()]))
+    if repeated := repeated_keys(jobs):
+        _log_best_configuration(folder, jobs, repeated)
+    else:
+        for name in jobs.loc[jobs["status"] == "ok", "folder"].head(1):
+            _log_best(folder.job(name).read_overrides())
     failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
     if len(failed):
         tracebacks = ", ".join(str(folder.job(name).traceback) for name in failed)
         log.warning("%d of %d jobs failed: %s", len(failed), len(jobs), tracebacks)
-        log.warning("%s%s runs them again", RESUME, folder)
+        log.warning("%s runs them again", resume_sweep_text(folder, plugins))
     return failed.empty
+
+
+def _log_best_configuration(folder: SweepFolder, jobs: pd.DataFrame, repeated: Sequence[str]) -> None:
+    """Show and write the configurations, and log the one with the lowest mean RMSE over folds and seeds."""
+    from facekp.core.console import show
+    from facekp.runs.configurations import by_configuration, command_of, configurations_table, mean_and_deviation
+
+    configurations = by_configuration(jobs)
+    write_csv(folder.configurations, configurations)
+    show(configurations_table(configurations, repeated))
+    for _, best in configurations[configurations["jobs"] > 0].head(1).iterrows():
+        log.info(
+            "best: RMSE %s px, mean and standard deviation of %d jobs that differ in %s",
+            mean_and_deviation(best),
+            best["jobs"],
+            " and ".join(repeated),
+        )
+        _log_best(command_of(folder.job(best["folder"]).read_overrides(), repeated))
+
+
+def _log_best(arguments: Sequence[str]) -> None:
+    log.info("best: python -m facekp.train %s", shlex.join(arguments))

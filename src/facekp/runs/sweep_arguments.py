@@ -11,6 +11,7 @@ from facekp.config.command import key_of
 from facekp.config.plugins import named_plugins
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
+from facekp.runs.resume_arguments import resume_text
 from facekp.runs.settings import SweepSettings
 from facekp.runs.sweep_folder import SweepFolder
 
@@ -18,6 +19,16 @@ RESUME = "sweep.resume="
 BUDGET = "hparams_search.trials"  # a resumed search may have more trials
 MAY_CHANGE = ("debug", "plugins", BUDGET)  # keys that may be given with sweep.resume=
 CONFIG_DIR = ("--config-dir", "-cd")  # options of Hydra whose value may be an argument of its own
+
+
+def resume_sweep_text(folder: object, plugins: Sequence[str]) -> str:
+    """What continues a sweep, for messages; plug-ins must be given again.
+
+    Example:
+        >>> resume_sweep_text("outputs/s", ["mine"])
+        'sweep.resume=outputs/s plugins=[mine]'
+    """
+    return f"sweep.{resume_text(folder, plugins)}"
 
 
 def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
@@ -42,6 +53,8 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
         raise UserError(f"{RESUME}{folder}: {error}") from error
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     given_keys = {key_of(argument) for argument in given}
+    if given_keys & {*CONFIG_DIR}:
+        given_keys |= {*CONFIG_DIR}
     kept = [override for override in stored if key_of(override) not in given_keys]
     return ["-m", *given, *kept, f"hydra.sweep.dir={folder}"]
 

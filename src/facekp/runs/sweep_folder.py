@@ -1,7 +1,8 @@
 """The folder of a sweep: the names of its files, and how each is written and read.
 
-sweep.yaml           the overrides of the command line, which ``sweep.resume=`` reads, and the settings of a search
+sweep.yaml           the arguments of the command line, which ``sweep.resume=`` reads, and the settings of a search
 sweep.csv            a row per job, sorted by RMSE
+configurations.csv   where jobs differ in fold or seed: a row per configuration, with means and standard deviations
 study.log            Optuna's journal of a search without ``hparams_search.storage``
 NAME/                the run of a job (`facekp.runs.folder.RunFolder`), named by the settings that differ
 """
@@ -31,6 +32,7 @@ class SweepFolder:
         self.path = Path(path)
         self.settings = self.path / "sweep.yaml"
         self.table = self.path / "sweep.csv"
+        self.configurations = self.path / "configurations.csv"
         self.journal = self.path / "study.log"
         self.journal_lock = self.path / ".study.lock"
 
@@ -50,7 +52,7 @@ class SweepFolder:
         """sweep.yaml.
 
         Args:
-            overrides: of the command line, ``key=value``.
+            overrides: of the command line, ``key=value`` after ``--config-dir=DIR``.
             search: None where every combination is trained.
         """
         searched = {} if search is None else {"search": search.plain()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,24 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from facekp.config.command import is_child_process, key_of, plain_values
+from facekp.config.command import is_child_process, plain_values
 from facekp.core.errors import UserError
-from facekp.core.settings import parse, replace_paths
+from facekp.core.outputs import exclusive, output_folder
+from facekp.core.settings import Settings, parse, replace_paths
 from facekp.runs.folder import RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
+from facekp.runs.lookup import run_folder, with_checkpoint_files
 from facekp.runs.pruning import pruning_callback
+from facekp.runs.resume_arguments import changed_settings, with_changes
 from facekp.runs.settings import parse_search
 from facekp.training.settings import TrainSettings
 from facekp.training.setup import train
 
-MAY_CHANGE = ("resume", "trainer.max_epochs", "logger", "debug", "plugins")  # keys that may be given with resume=
+DEFAULT_FOLDER = "outputs/%Y-%m-%d/%H-%M-%S"
+
+
+class _Overwrite(Settings):
+    overwrite: bool
 
 
 def run(cfg: DictConfig) -> dict[str, Any] | None:
@@ -35,73 +44,96 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     Raises:
         UserError: the data or a setting is not valid.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     torch.set_float32_matmul_precision("high")
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        folder = _below_working_directory(Path(HydraConfig.get().runtime.output_dir))
         return run_job(RunFolder(folder), cfg, lambda resume: _train_job(cfg, folder, resume))
+    job = HydraConfig.get().run.dir  # of the process that trains a distributed job; the sweep holds the folder's lock
+    if cfg.resume is not None:
+        return _resume(cfg, locked=job != "." or is_child_process())
     settings = read_train_settings(cfg)
-    if settings.resume is not None:
-        return train(resumed(settings, _overrides()), Path(settings.resume), resume=True)
-    return _train_new(settings, folder)
+    if job != ".":
+        return _train_new(settings, Path(job))
+    if is_child_process():  # the first process has given out= to this one, unless a cluster started both
+        return _train_new(settings, Path(settings.out or time.strftime(DEFAULT_FOLDER)))
+    return _train_in_new_folder(settings, parse(_Overwrite, {"overwrite": cfg.overwrite}).overwrite)
+
+
+def _below_working_directory(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def read_train_settings(cfg: DictConfig) -> TrainSettings:
-    """The settings of a run, without those of a sweep.
+    """The settings of a run, without those of a sweep and of the output folder.
 
     Raises:
-        UserError: a setting is not valid, or a search is not started with ``-m``.
+        UserError: a setting is not valid, a search is not started with ``-m``, or there is no such checkpoint.
     """
     values = plain_values(cfg)
-    del values["sweep"]
+    del values["sweep"], values["overwrite"]
     search = parse_search(values.pop("hparams_search"))
     if search is not None and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise UserError(f"hparams_search={search.name}: trains several networks; start it with -m")
-    return parse(TrainSettings, values)
+    return with_checkpoint_files(parse(TrainSettings, values))
 
 
 def _overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task)
 
 
+def _train_in_new_folder(settings: TrainSettings, overwrite: bool) -> dict[str, Any]:
+    """Train in a folder that no other command writes to.
+
+    Raises:
+        UserError: the folder holds a run or other files, or a setting is not valid.
+    """
+    if settings.out is not None and RunFolder(settings.out).has_begun() and not overwrite:
+        raise UserError(
+            f"out={settings.out}: holds a run already; choose another folder, continue it with resume={settings.out}, "
+            "or replace it with overwrite=true"
+        )
+    ignored = RunFolder("").names_before_begin()
+    with output_folder(settings.out, DEFAULT_FOLDER, overwrite, ignored) as folder:
+        if settings.trainer.is_distributed:
+            sys.argv.append(f"out={folder}")  # Lightning starts the other processes with these arguments
+        return _train_new(settings, folder)
+
+
 def _train_new(settings: TrainSettings, folder: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
-    if not is_child_process():
-        RunFolder(folder).check_new()
-    return train(replace_paths(settings, _absolute), folder, callbacks=callbacks)
+    return train(replace_paths(settings.replaced(out=str(folder)), _absolute), folder, callbacks=callbacks)
 
 
 def _absolute(path: str) -> str:
     """A path that config.yaml can be read with from any working directory."""
-    return path if path == "shipped" else str(Path(path).expanduser().absolute())
+    return path if path == "shipped" else str(Path(path).absolute())
 
 
-def resumed(settings: TrainSettings, overrides: Sequence[str]) -> TrainSettings:
+def _resume(cfg: DictConfig, locked: bool) -> dict[str, Any]:
+    """Continue a run; the folder's lock is taken unless it is ``locked`` for this process already."""
+    folder = run_folder(str(Path(str(cfg.resume)).expanduser()))
+    settings = resumed(folder, cfg, _overrides())
+    with nullcontext() if locked else exclusive(folder.path, "resume"):
+        return train(settings, folder.path, resume=True)
+
+
+def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str]) -> TrainSettings:
     """The settings of a stopped run, with those that may change.
 
     Args:
-        settings: composed from the command line; ``resume`` is the run's folder.
+        folder: of the run.
+        cfg: what Hydra composed of the command line.
         overrides: of the command line.
 
     Raises:
         UserError: another key is given, a plug-in of the run is not imported, or config.yaml is not valid.
     """
-    keys = [key_of(override) for override in overrides]
-    for key in keys:
-        if key not in MAY_CHANGE and not key.startswith("logger."):
-            raise UserError(
-                f"resume={settings.resume}: {key} can't be changed when a run is resumed; leave it out, or start a new "
-                "run"
-            )
+    changed = changed_settings(str(folder), cfg, overrides)
     try:
-        config = RunFolder(str(settings.resume)).read_config()
+        config = with_changes(folder.read_config(), changed)
         _check_plugins(config["plugins"])
-        if "trainer.max_epochs" in keys:
-            config["trainer"]["max_epochs"] = settings.trainer.max_epochs
-        if any(key.split(".")[0] == "logger" for key in keys):
-            config["logger"] = settings.logger.plain()
-        return parse(TrainSettings, config)
+        return replace_paths(parse(TrainSettings, config), _absolute)
     except UserError as error:
-        raise UserError(f"resume={settings.resume}: {error}") from error
+        raise UserError(f"resume={folder}: {error}") from error
 
 
 def _check_plugins(needed: Sequence[str]) -> None:
@@ -129,7 +161,7 @@ def _train_job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
     pruning = pruning_callback(RunFolder(folder))
     callbacks = [] if pruning is None else [pruning]
     if resume:
-        metrics = train(resumed(settings.replaced(resume=str(folder)), []), folder, resume=True, callbacks=callbacks)
+        metrics = train(resumed(RunFolder(folder), cfg, []), folder, resume=True, callbacks=callbacks)
     else:
         metrics = _train_new(settings, folder, callbacks)
     if pruning is not None and pruning.message:

@@ -22,11 +22,12 @@ from facekp.reporting.outcome import log_outcome
 from facekp.reporting.pictures import draw_run
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
+from facekp.runs.resume_arguments import resume_text
 from facekp.training.callbacks.validation_results import ValidationResults, training_summary
 from facekp.training.dataset import build_data
 from facekp.training.initial import build_estimator
-from facekp.training.learning_rate import find_learning_rate
 from facekp.training.label_offsets import warn_of_offsets
+from facekp.training.learning_rate import find_learning_rate
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
 from facekp.training.settings import FIND, TrainSettings
@@ -53,8 +54,8 @@ def train(
     Raises:
         UserError: the data or a setting is not valid.
     """
-    started = time.monotonic()
     run = RunFolder(folder)
+    started = time.monotonic() - (60 * run.minutes() if resume else 0)
     check_observers(settings.callbacks, settings.logger)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
 
@@ -82,16 +83,19 @@ def train(
     # training
     try:
         if not resume and trainer.is_global_zero:
+            run.clear()
             run.write_start(settings.plain(), dataset.split)
             if rate_curve is not None:
                 rate_curve.draw(run.pictures / "lr_find.png")
+        elif trainer.is_global_zero:
+            run.update_config(settings.plain())
         with trainer_errors():
             trainer.fit(estimator, data, ckpt_path=last, weights_only=True)
         if not trainer.is_global_zero:
             return {}
         return _finish(run, table.take(data.val_rows), trainer, results, settings, run_loggers)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
-        log.warning("stopped; continue with resume=%s", folder)
+        log.warning("stopped; continue with %s", resume_text(folder, settings.plugins))
         raise
     finally:
         for logger in run_loggers:
@@ -112,11 +116,23 @@ def _last_checkpoint(run: RunFolder, split: pd.DataFrame) -> Path | None:
         raise UserError(f"resume={run}: the rows of the data differ from those in {run.split}; start a new run")
     last = run.last_checkpoint
     if not last.is_file():
+        _check_nothing_completed(run)
         return None
     missing = {"optimizer_states", "pytorch-lightning_version", "callbacks"} - set(read_tensors(last))
     if missing:
         raise UserError(f"resume={run}: {last} lacks {sorted(missing)[0]}; the run did not write this file")
     return last
+
+
+def _check_nothing_completed(run: RunFolder) -> None:
+    """
+    Raises:
+        UserError: last.ckpt has been deleted, so training again would overwrite results. A run that was killed at the
+            end of its first epoch may lack the file, too, and trains that epoch again to the same result.
+    """
+    if run.completed_epochs() > 1 or (run.metrics.is_file() and run.is_finished()):
+        start = f"out=DIR init_from={run.best_checkpoint}" if run.best_checkpoint.is_file() else "out=DIR"
+        raise UserError(f"resume={run}: {run.last_checkpoint} is missing; put it back, or start a new run with {start}")
 
 
 def _finish(

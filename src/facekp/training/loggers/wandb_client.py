@@ -16,12 +16,11 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from facekp.config.command import key_of
 from facekp.reporting.wandb_account import has_account
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
+from facekp.runs.sweep_folder import SweepFolder
 from facekp.training.logger_settings import LoggerSettings
 from facekp.training.loggers.background import first_line
 from facekp.training.loggers.base import flat_figures
@@ -31,7 +30,15 @@ log = logging.getLogger(__name__)
 
 SERVER_TIMEOUT = 3.0  # seconds for the server's first response
 INIT_TIMEOUT = 60.0  # seconds for the server to accept a run; after that the run stays on disk
-NOT_IN_NAME = ("out", "debug", "plugins", "logger", "callbacks.progress")  # overrides that are left out of a run's name
+NOT_IN_NAME = (
+    "--config-dir",
+    "out",
+    "overwrite",
+    "debug",
+    "plugins",
+    "logger",
+    "callbacks.progress",
+)  # overrides that are left out of a run's name
 
 
 class WandbRun:
@@ -130,9 +137,8 @@ def wandb_identity(folder: RunFolder) -> dict[str, Any]:
     """
     identity = folder.read_wandb_identity()
     if identity is None:
-        hydra = HydraConfig.get() if HydraConfig.initialized() else None
-        group = Path(hydra.sweep.dir).name if hydra is not None and hydra.mode == RunMode.MULTIRUN else None
-        identity = {"id": uuid4().hex[:12], "group": group}
+        sweep = SweepFolder(folder.path.parent)
+        identity = {"id": uuid4().hex[:12], "group": sweep.path.name if sweep.settings.is_file() else None}
         folder.write_wandb_identity(identity)
     return identity
 

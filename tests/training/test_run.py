@@ -1,0 +1,89 @@
+"""`facekp.train` as a command: where it writes, and what it leaves after a mistake."""
+
+import json
+
+import pytest
+import yaml
+
+from facekp.runs.folder import RunFolder
+from facekp.train import main
+from tests.conftest import TINY
+
+QUICK = [*TINY, "trainer.max_epochs=1"]
+
+
+def test_two_default_folders_of_one_second_are_two(run_here, tmp_path, monkeypatch):
+    monkeypatch.setattr("facekp.training.run.DEFAULT_FOLDER", "outputs/today/now")
+    for seed in (0, 1):
+        code, err = run_here("train", main, *QUICK, f"seed={seed}")
+        assert code == 0, err
+    configs = [RunFolder(tmp_path / "outputs/today" / name).read_config() for name in ("now", "now-2")]
+    assert [config["seed"] for config in configs] == [0, 1]
+    assert [config["out"] for config in configs] == ["outputs/today/now", "outputs/today/now-2"]
+
+
+MISTAKES = {
+    "a rate that is no number": ["lr=fast"],
+    "a comma in out": ["out='a,b'"],
+    "a blank in out": ["out=outputs/my run"],
+    "a checkpoint that does not exist": ["init_from=no.ckpt"],
+    "data that do not exist": ["data=kaggle", "data.dir=nowhere"],
+    "the same with a folder": ["data=kaggle", "data.dir=nowhere", "out=outputs/mine"],
+    "an optimiser's setting": ["optimizer=sgd", "optimizer.momentum=-1"],
+    "a run that does not exist": ["resume=outputs/none"],
+    "no run at all": ["resume=last"],
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_leaves_no_folder(case, run_here, tmp_path):
+    code, err = run_here("train", main, *QUICK, *MISTAKES[case])
+    assert code == 2, err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_replaced_only_if_asked_to(run_here, tmp_path):
+    assert run_here("train", main, *QUICK, "out=r")[0] == 0
+    (tmp_path / "r" / "notes.txt").write_text("mine")
+    code, err = run_here("train", main, *QUICK, "out=r", "seed=1")
+    assert code == 2
+    assert "out=r: holds a run already; choose another folder, continue it with resume=r, or replace it" in err
+    before = (tmp_path / "r" / "metrics.json").read_text()
+    code, err = run_here("train", main, *QUICK, "out=r", "seed=1", "overwrite=true", "data=kaggle", "data.dir=no")
+    assert (code, (tmp_path / "r" / "metrics.json").read_text()) == (2, before)  # a mistake costs nothing
+
+    code, err = run_here("train", main, *QUICK, "out=r", "seed=1", "overwrite=true")
+    assert code == 0, err
+    assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["seed"] == 1
+    assert (tmp_path / "r" / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "r" / ".lock").exists()
+
+
+def test_a_folder_of_others_is_refused(run_here, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_text("")
+    code, err = run_here("train", main, *QUICK, "out=photos")
+    assert code == 2
+    assert "out=photos: holds me.jpg already" in err
+
+
+def test_a_start_that_was_killed_may_be_repeated(run_here, tmp_path):
+    (tmp_path / "r").mkdir()
+    for name in RunFolder("").names_before_begin():
+        (tmp_path / "r" / name).write_text("")
+    assert run_here("train", main, *QUICK, "out=r")[0] == 0
+
+
+def test_weights_and_runs_are_named_by_folders_and_last(run_here, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert run_here("train", main, *QUICK, "out=outputs/a")[0] == 0
+    code, err = run_here("train", main, *QUICK, "out=outputs/b", "init_from=last")
+    assert code == 0, err
+    best = "outputs/a/checkpoints/best.ckpt"
+    assert f"last: takes the run's best checkpoint, {best}" in caplog.text
+    assert RunFolder(tmp_path / "outputs/b").read_config()["init_from"] == str(tmp_path / best)
+    code, err = run_here("train", main, "resume=last", "trainer.max_epochs=2")
+    assert code == 0, err
+    assert "resume=last: outputs/b" in caplog.text
+    assert json.loads((tmp_path / "outputs/b/metrics.json").read_text())["epochs"] == 2
