@@ -1,5 +1,7 @@
 """The web page in a headless Chromium: upload a photo, see what is drawn; other files are not served."""
 
+import io
+import logging
 import socket
 import time
 import urllib.error
@@ -32,13 +34,31 @@ def app_settings(*overrides):
 
 
 @pytest.fixture(scope="module")
-def address():
+def cache(tmp_path_factory):
+    """Gradio's folder for uploads."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def address(cache):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     page = serve(app_settings(f"port={port}", "detector=none", "max_megabytes=1"), block=False)
     yield f"http://127.0.0.1:{port}/"
     page.close()
+
+
+def files_in(cache):
+    return [path for path in cache.rglob("*") if path.is_file()]
+
+
+def clear(browser):
+    browser.value("document.querySelector('#photo button[aria-label=Clear]').click()")
+    browser.until("document.querySelector('#photo input[type=file]') !== null")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +73,22 @@ def browser(address, tmp_path_factory):
 def upload(browser, path):
     """Upload a file as a user does, after removing the last one."""
     if browser.value("document.querySelector('#photo button[aria-label=Clear]') !== null"):
-        browser.value("document.querySelector('#photo button[aria-label=Clear]').click()")
+        clear(browser)
     browser.until("document.querySelector('#photo input[type=file]') !== null")
     root = browser.call("DOM.getDocument")["root"]["nodeId"]
     field = browser.call("DOM.querySelector", nodeId=root, selector="#photo input[type=file]")["nodeId"]
     browser.call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
 
 
-def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, tmp_path, faces):
+PLACES = """['photo', 'status', 'csv', 'drawn', 'maps', 'points'].map((id) => {
+    const box = document.getElementById(id).getBoundingClientRect();
+    return [box.left, box.top + scrollY, box.width, box.height].map(Math.round);
+})"""
+
+
+def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, cache, tmp_path, faces):
+    browser.until("document.querySelector('#photo input[type=file]') !== null")
+    before = browser.value(PLACES)
     Image.fromarray(faces.images[0]).resize((300, 300)).save(tmp_path / "face.png")
     upload(browser, tmp_path / "face.png")
     browser.until(f"({STATUS}).includes('1 face in')")
@@ -71,16 +99,38 @@ def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, tmp_path, f
     drawn = urllib.request.urlopen(browser.value("document.querySelector('#drawn img').src")).read()
     picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR).astype(int)
     assert (picture[..., 2] - picture[..., 0] > 120).sum() > 100  # red points on a grey face
-    browser.until(
-        "document.querySelector('a#csv, #csv a, #csv')?.href || document.querySelector('#csv')?.disabled === false"
-    )
+    saved = urllib.request.urlopen(browser.value("document.querySelector('#csv a').href")).read()
+    table = pd.read_csv(io.BytesIO(saved))
+    assert list(table) == ["face", "keypoint", "x", "y", "confidence", "expected_error"]
+    assert len(table) == 15
+    assert browser.value(PLACES) == before  # nothing moves
+    assert files_in(cache) == []
     assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
 
 
-def test_a_broken_photo_is_reported_and_the_next_one_works(browser, tmp_path, faces):
+def test_clearing_the_photo_clears_its_results(browser):
+    assert browser.value("document.querySelectorAll('#points td').length") > 0
+    clear(browser)
+    browser.until(f"({STATUS}).includes('Upload a photo.')")
+    assert browser.value("document.querySelectorAll('#points td, #maps img, #drawn img, #csv a[href]').length") == 0
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(browser):
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    browser.until("innerWidth === 390")
+    assert browser.value("document.documentElement.scrollWidth") == 390
+    browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_a_broken_photo_is_reported_and_the_next_one_works(browser, cache, tmp_path, faces):
+    Image.fromarray(faces.images[1]).save(tmp_path / "first.png")
+    upload(browser, tmp_path / "first.png")
+    browser.until(f"({STATUS}).includes('1 face in')")
     (tmp_path / "broken.png").write_bytes(b"not an image")
     upload(browser, tmp_path / "broken.png")
     browser.until(f"({STATUS}).includes('read')")
+    assert browser.value("document.querySelectorAll('#points td, #maps img, #drawn img').length") == 0
+    assert files_in(cache) == []
     Image.fromarray(faces.images[1]).save(tmp_path / "good.png")
     time.sleep(1)
     upload(browser, tmp_path / "good.png")
@@ -110,35 +160,77 @@ def handler(small_predictor):
 
 def test_a_photo_that_can_t_be_read_says_why_in_the_status_line(tmp_path, handler):
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
-    assert "9000 x 9000 pixels; at most 1 million" in handler(str(tmp_path / "bomb.png"), "a").status
+    assert "9000 x 9000 pixels; at most 1 million" in handler.read(str(tmp_path / "bomb.png"))
     (tmp_path / "text.png").write_bytes(b"hello")
-    assert handler(str(tmp_path / "text.png"), "a").status == "This photo can't be read: the image format is not known."
-    assert handler(None, "a") == (None, [], None, None, "Upload a photo first.")
+    reason = "This photo can't be read: the image format is not known."
+    assert handler.read(str(tmp_path / "text.png")) == reason
+    for photo, status in ((reason, reason), (None, "Upload a photo.")):
+        content = handler(photo, "a")
+        assert content.status == status
+        assert content.picture is None
+        assert content.table.empty
+        assert content.heatmaps == []
 
 
-def test_a_photo_without_a_face_is_shown_as_it_is(tmp_path, handler):
+def test_a_photo_without_a_face_is_shown_as_it_is(handler):
     handler.detector = type("Blind", (), {"margin": 1.0, "find": lambda self, image: []})()
-    Image.new("RGB", (50, 40), (10, 20, 30)).save(tmp_path / "a.png")
-    content = handler(str(tmp_path / "a.png"), "a")
+    content = handler(np.full((40, 50, 3), 20, np.uint8), "a")
     assert content.picture.shape == (40, 50, 3)
     assert content.status.startswith("No face was found")
-    assert (content.heatmaps, content.table, content.csv) == ([], None, None)
+    assert (content.heatmaps, len(content.table)) == ([], 0)
 
 
-def test_the_table_and_its_file_hold_the_points(tmp_path, handler, faces, small_predictor):
-    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
-    content = handler(str(tmp_path / "a.png"), "a")
+def test_the_table_holds_the_points(handler, faces, small_predictor):
+    photo = cv2.cvtColor(faces.images[0], cv2.COLOR_GRAY2RGB)
+    content = handler(photo, "a")
     points = small_predictor.predict(faces.images[:1]).points[0]
     assert content.table["keypoint"].tolist() == list(faces.keypoints.names)
     assert content.status.startswith("1 face in")
-    assert pd.read_csv(content.csv).equals(content.table)
-    ((photo, found),) = find_points(as_photos(faces.images[:1]), small_predictor, WholePhotoDetector(), refine=False)
+    ((read, found),) = find_points(as_photos(faces.images[:1]), small_predictor, WholePhotoDetector(), refine=False)
     table = points_table(found, faces.keypoints.names)
     assert np.allclose(table[["x", "y"]], points, atol=0.006)
     assert list(table) == ["face", "keypoint", "x", "y", "confidence"]
-    pictures = heatmap_pictures(photo, found[0], small_predictor)
-    assert [picture.shape for picture, _ in pictures] == [(192, 192, 3)] * 15
-    assert pictures[0][1].startswith("left eye center  ")
+    assert [picture.shape for picture in heatmap_pictures(read, found[0], small_predictor)] == [(192, 192, 3)] * 15
+
+
+def test_faces_have_the_number_of_the_table_in_the_picture_and_over_the_heatmaps(handler, faces):
+    class Halves(WholePhotoDetector):
+        """A small face on the left, a large one on the right."""
+
+        def find(self, image):
+            return np.array([[0, 0, 96, 96], [96, 0, 288, 192]])
+
+    handler.detector, handler.refine = Halves(), False
+    photo = np.zeros((192, 288, 3), np.uint8)
+    photo[:96, :96] = faces.images[0][..., None]
+    photo[:, 96:] = cv2.resize(faces.images[1], (192, 192))[..., None]
+    content = handler(photo, "a")
+    assert content.status.startswith("2 faces in")
+    assert content.table["face"].unique().tolist() == [0, 1]
+    assert content.largest == 1
+    assert "Heatmaps of face 1 (the largest)" in handler.again(photo, "a")[2]
+    for left in (0, 96):  # a green label with a black number in the corner of each box
+        corner = content.picture[:12, left : left + 10].astype(int)
+        assert (corner[..., 1] - corner[..., 0] > 100).any()
+
+
+def test_a_photo_is_deleted_once_it_is_read_even_if_that_fails(tmp_path, handler):
+    def upload(name, content):
+        folder = tmp_path / "cache" / "hash"
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+        (tmp_path / "cache" / "tmp0").touch()  # Gradio leaves such a file at each upload
+        return str(folder / name)
+
+    png = cv2.imencode(".png", np.zeros((20, 20), np.uint8))[1].tobytes()
+    photo, *_ = handler.upload(upload("a.png", png), "a")
+    assert photo.shape == (20, 20, 3)
+    assert list((tmp_path / "cache").iterdir()) == []
+    handler.read = lambda file: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        handler.upload(upload("b.png", b""), "a")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert handler.upload(None, "a")[-1] == "Upload a photo."
 
 
 def test_calibrated_checkpoints_add_expected_errors():
@@ -155,6 +247,17 @@ def test_checkpoints_of_one_name_are_told_apart_by_their_path():
     handler = PhotoHandler.from_settings(app_settings(f"ckpt=[{','.join(paths)},{runs}/calibrated.ckpt]"))
     assert list(handler.predictors) == [*paths, "calibrated"]
     assert handler.max_pixels == 40_000_000
+
+
+def test_the_terminal_shows_the_address_and_nothing_of_gradio(small_checkpoint, capfd, caplog):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with caplog.at_level(logging.INFO):
+        serve(app_settings(f"port={port}", f"ckpt={small_checkpoint}"), block=False).close()
+    assert f"open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops the server" in caplog.messages
+    assert not [record for record in caplog.records if record.name == "httpx"]
+    assert "share" not in capfd.readouterr().out
 
 
 def test_a_port_in_use_is_a_mistake(small_checkpoint):

@@ -1,15 +1,16 @@
 """The web page of `facekp app`: give a photo, see its faces, keypoints, heatmaps and confidences, download the points.
 
-The page is served on 127.0.0.1 only. It sends no requests to other machines, and the only files it serves are those
-that it wrote for the visitor.
+The page is served on 127.0.0.1 only and sends no requests to other machines. An uploaded photo is deleted once it is
+read, and results are part of the page, so no file of a visitor remains.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,39 +19,54 @@ import numpy as np
 import pandas as pd
 from PIL import UnidentifiedImageError
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import FaceDetector, build_face_detector
-from facekp.photos.drawing import draw
+from facekp.photos.drawing import BOX, draw
 from facekp.photos.pipeline import Face, find_points
 from facekp.photos.reading import Photo
 from facekp.photos.settings import AppSettings
+from facekp.photos.web_results import CSS, csv_html, heatmaps_html, picture_html, table_html
 
+log = logging.getLogger(__name__)
 HEATMAP_SIDE = 192  # pixels of a heatmap on the page
+COLUMNS = ["face", "keypoint", "x", "y", "confidence"]
+CLEAN_UP = (60, 600)  # every minute, files of ten minutes ago are deleted: uploads that were given up
+UPLOAD_HEIGHT = 150  # pixels, with and without a photo
+FIRST = "Upload a photo."
 
-CSS = ".gradio-container {max-width: 1200px !important; margin: 0 auto} #status {min-height: 1.5em}"
-
-INTRO = "# Facial keypoints\nUpload a photo or take one with the webcam. Photos never leave this machine."
+INTRO = (
+    "# Facial keypoints\nUpload a photo or take one with the webcam. It does not leave this machine, and its file is "
+    "deleted as soon as it is read."
+)
 
 
 class PageContent(NamedTuple):
     """What the page shows for a photo.
 
     Attributes:
-        picture: the photo with the points drawn, uint8 (H, W, 3); None if there is no photo.
-        heatmaps: of the largest face, each with its caption.
-        table: one row per keypoint; None without a face.
-        csv: path of the table's file; None without a face.
+        picture: the photo with the points and the numbers of the faces, uint8 (H, W, 3); None if there is no photo.
+        heatmaps: of the largest face, uint8 (side, side, 3) each; none without a face.
+        confidence: of its keypoints.
+        largest: the number of that face.
+        table: one row per keypoint; no rows without a face.
         status: one line of text: the number of faces and the time, or what is wrong.
     """
 
     picture: np.ndarray | None
-    heatmaps: list[tuple[np.ndarray, str]]
-    table: pd.DataFrame | None
-    csv: str | None
+    heatmaps: list[np.ndarray]
+    confidence: list[float]
+    largest: int
+    table: pd.DataFrame
     status: str
+
+    @classmethod
+    def without_faces(cls, status: str, picture: np.ndarray | None = None) -> PageContent:
+        """A page with only a status and perhaps a photo."""
+        return cls(picture, [], [], 0, pd.DataFrame(columns=COLUMNS), status)
 
 
 class PhotoHandler:
@@ -85,45 +101,95 @@ class PhotoHandler:
         max_pixels = int(settings.max_megapixels * 1e6)
         return cls(predictors, build_face_detector(settings.detector), settings.refine, max_pixels)
 
-    def __call__(self, file: str | None, checkpoint: str) -> PageContent:
+    def read(self, file: str) -> np.ndarray | str:
+        """A photo's image; the reason if it can't be read."""
+        try:
+            return read_image(file, self.max_pixels)
+        except UnreadableImage as error:
+            return f"This photo can't be read: {error}."
+        except UnidentifiedImageError:
+            return "This photo can't be read: the image format is not known."
+
+    def __call__(self, photo: np.ndarray | str | None, checkpoint: str) -> PageContent:
         """Find the faces of a photo and predict their keypoints.
 
         Args:
-            file: the photo's file; None: no photo was given.
+            photo: of `read`; None: no photo was given.
             checkpoint: name of a predictor.
         """
-        if file is None:
-            return PageContent(None, [], None, None, "Upload a photo first.")
-        try:
-            photo = Photo("photo", read_image(file, self.max_pixels))
-        except UnreadableImage as error:
-            return PageContent(None, [], None, None, f"This photo can't be read: {error}.")
-        except UnidentifiedImageError:
-            return PageContent(None, [], None, None, "This photo can't be read: the image format is not known.")
+        if photo is None or isinstance(photo, str):
+            return PageContent.without_faces(photo or FIRST)
         predictor = self.predictors[checkpoint]
         start = time.perf_counter()
-        ((_, faces),) = find_points([photo], predictor, self.detector, self.refine)
+        ((read, faces),) = find_points([Photo("photo", photo)], predictor, self.detector, self.refine)
         seconds = time.perf_counter() - start
         if not faces:
-            return PageContent(photo.image, [], None, None, f"No face was found ({seconds:.2f} s).")
-        return _content(photo, faces, predictor, seconds)
+            return PageContent.without_faces(f"No face was found ({seconds:.2f} s).", photo)
+        return _content(read, faces, predictor, seconds)
 
-    def for_page(self, file: str | None, checkpoint: str) -> tuple[Any, ...]:
-        """The same for Gradio: the path of the CSV file becomes a download button."""
-        import gradio as gr
+    # What the page calls; each returns the photo, which is kept for another checkpoint, and what is shown.
 
-        picture, maps, table, csv, status = self(file, checkpoint)
-        return picture, maps, table, gr.DownloadButton(value=csv, interactive=csv is not None), status
+    def upload(self, file: str | None, checkpoint: str) -> tuple[Any, ...]:
+        """Read a photo, delete its file, and predict."""
+        try:
+            photo = None if file is None else self.read(file)
+        finally:
+            delete_upload(file)
+        return self.again(photo, checkpoint)
+
+    def again(self, photo: np.ndarray | str | None, checkpoint: str) -> tuple[Any, ...]:
+        """Predict a photo that was read before."""
+        content = self(photo, checkpoint)
+        names = self.predictors[checkpoint].keypoints.names
+        title = f"Heatmaps of face {content.largest} (the largest)" if content.heatmaps else "Heatmaps"
+        heatmaps = heatmaps_html(title, names, content.heatmaps, content.confidence)
+        table = content.table
+        return photo, picture_html(content.picture), heatmaps, table_html(table), csv_html(table), content.status
+
+    def clear(self, checkpoint: str) -> tuple[Any, ...]:
+        """Forget the photo."""
+        return self.again(None, checkpoint)
+
+
+def delete_upload(file: str | None) -> None:
+    """Delete a file that Gradio stored, its folder, and the empty files that Gradio leaves beside it."""
+    if file is None:
+        return
+    path = Path(file)
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: a photo with the same content is being read
+        path.parent.rmdir()
+    for left in path.parent.parent.glob("tmp*"):
+        if left.is_file() and left.stat().st_size == 0:
+            left.unlink(missing_ok=True)
 
 
 def _content(photo: Photo, faces: Sequence[Face], predictor: KeypointPredictor, seconds: float) -> PageContent:
     """The page for a photo with at least one face."""
-    table = points_table(faces, predictor.keypoints.names)
-    largest = max(faces, key=lambda face: face.crop.width)
+    largest = max(range(len(faces)), key=lambda i: faces[i].crop.width)
     height, width = photo.image.shape[:2]
-    status = f"{len(faces)} face{'s' * (len(faces) > 1)} in {seconds:.2f} s ({width} x {height} pixels)."
-    picture = draw(photo, faces, predictor.keypoints)
-    return PageContent(picture, heatmap_pictures(photo, largest, predictor), table, _write_csv(table), status)
+    return PageContent(
+        picture=_numbered(draw(photo, faces, predictor.keypoints), faces),
+        heatmaps=heatmap_pictures(photo, faces[largest], predictor),
+        confidence=faces[largest].confidence.tolist(),
+        largest=largest,
+        table=points_table(faces, predictor.keypoints.names),
+        status=f"{count(len(faces), 'face')} in {seconds:.2f} s ({width} x {height} pixels).",
+    )
+
+
+def _numbered(picture: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+    """The picture with the number of each face, as in the table, in the upper left corner of its box."""
+    for i, face in enumerate(faces):
+        scale = max(face.crop.width / 250, 0.4)
+        thickness = max(1, round(2 * scale))
+        (width, height), _ = cv2.getTextSize(str(i), cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+        left, top = max(round(face.box[0]), 0), max(round(face.box[1]), 0)
+        edge = thickness + 2
+        cv2.rectangle(picture, (left, top), (left + width + 2 * edge, top + height + 2 * edge), BOX, cv2.FILLED)
+        place = (left + edge, top + height + edge)
+        cv2.putText(picture, str(i), place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+    return picture
 
 
 def points_table(faces: Sequence[Face], names: Sequence[str]) -> pd.DataFrame:
@@ -140,26 +206,19 @@ def points_table(faces: Sequence[Face], names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def heatmap_pictures(photo: Photo, face: Face, predictor: KeypointPredictor) -> list[tuple[np.ndarray, str]]:
-    """The heatmap of every keypoint over the face's crop, uint8 (side, side, 3) RGB, with its caption."""
+def heatmap_pictures(photo: Photo, face: Face, predictor: KeypointPredictor) -> list[np.ndarray]:
+    """The heatmap of every keypoint over the face's crop, uint8 (side, side, 3) RGB."""
     crop = face.crop.cut(photo.grey)
     size = (HEATMAP_SIDE, HEATMAP_SIDE)
     ground = cv2.cvtColor(cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
     pictures = []
-    for k, heatmap in enumerate(predictor.heatmaps(crop)):
+    for heatmap in predictor.heatmaps(crop):
         level = np.clip(heatmap / max(float(heatmap.max()), 1e-9), 0, 1)
         level = cv2.resize(level, size, interpolation=cv2.INTER_LINEAR)[..., None]
         colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         glow = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
-        picture = ((1 - 0.8 * level) * ground * 0.7 + 0.8 * level * glow).astype(np.uint8)
-        pictures.append((picture, f"{predictor.keypoints.names[k].replace('_', ' ')}  {face.confidence[k]:.2f}"))
+        pictures.append(((1 - 0.8 * level) * ground * 0.7 + 0.8 * level * glow).astype(np.uint8))
     return pictures
-
-
-def _write_csv(table: pd.DataFrame) -> str:
-    path = Path(tempfile.mkdtemp(prefix="facekp-"), "points.csv")  # Gradio copies it to its own served folder
-    table.to_csv(path, index=False)
-    return str(path)
 
 
 def _with_short_names(paths: Sequence[str]) -> list[tuple[str, str]]:
@@ -181,6 +240,7 @@ def serve(settings: AppSettings, block: bool = True) -> Any:
     Raises:
         UserError: gradio is not installed, a checkpoint can't be read, or the port is in use.
     """
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks its own server whether it runs
     page = build_page(PhotoHandler.from_settings(settings))
     try:
         page.launch(
@@ -190,13 +250,17 @@ def serve(settings: AppSettings, block: bool = True) -> Any:
             ssr_mode=False,
             allowed_paths=[],
             max_file_size=int(settings.max_megabytes * 1e6),
-            prevent_thread_lock=not block,
+            prevent_thread_lock=True,
             footer_links=[],
             enable_monitoring=False,
             css=CSS,
+            quiet=True,
         )
     except OSError as error:
         raise UserError(f"port={settings.port}: the page can't be served there ({error}); choose another") from error
+    log.info("open %s in a browser; Ctrl-C stops the server", page.local_url)
+    if block:
+        page.block_thread()
     return page
 
 
@@ -213,36 +277,31 @@ def build_page(handler: PhotoHandler) -> Any:
     except ImportError as error:
         raise UserError("facekp.app needs gradio: pip install 'facekp[app]'") from error
     names = list(handler.predictors)
-    with gr.Blocks(title="facekp", analytics_enabled=False) as page:
+    _, picture, heatmaps, table, csv, status = handler.clear(names[0])
+    with gr.Blocks(title="facekp", analytics_enabled=False, delete_cache=CLEAN_UP) as page:
         gr.Markdown(INTRO)
+        kept = gr.State(None)
         with gr.Row():
-            with gr.Column():
+            with gr.Column(min_width=300):
                 # As a file, not an image: facekp and not Gradio decodes it, so broken or huge photos are refused.
-                photo = gr.File(label="Photo", file_types=["image"], type="filepath", elem_id="photo")
+                photo = gr.File(label="Photo", type="filepath", height=UPLOAD_HEIGHT, elem_id="photo")
                 with gr.Accordion("Webcam", open=False):
-                    webcam = gr.Image(sources=["webcam"], type="filepath", show_label=False, buttons=[])
+                    webcam = gr.Image(
+                        sources=["webcam"], type="filepath", image_mode=None, show_label=False, buttons=[]
+                    )
                 chosen = gr.Dropdown(names, value=names[0], label="Checkpoint", interactive=len(names) > 1)
-                status = gr.Markdown(elem_id="status")
-                csv = gr.DownloadButton("Download the points (CSV)", interactive=False, elem_id="csv")
-            with gr.Column(scale=2):
-                picture = gr.Image(
-                    label="Faces and keypoints",
-                    interactive=False,
-                    elem_id="drawn",
-                    format="png",
-                    buttons=["fullscreen"],
-                )
-        maps = gr.Gallery(
-            label="Heatmaps of the largest face, with confidences", columns=5, height="auto", buttons=[], elem_id="maps"
-        )
-        table = gr.Dataframe(
-            headers=["face", "keypoint", "x", "y", "confidence"],
-            label="Keypoints, in pixels of the photo",
-            interactive=False,
-            buttons=[],
-            elem_id="points",
-        )
-        outputs = [picture, maps, table, csv, status]
-        gr.on([photo.upload, chosen.change], handler.for_page, [photo, chosen], outputs, api_visibility="private")
-        webcam.change(handler.for_page, [webcam, chosen], outputs, api_visibility="private")
+                shown_status = gr.Markdown(status, elem_id="status")
+                shown_csv = gr.HTML(csv, elem_id="csv")
+            with gr.Column(scale=2, min_width=320):
+                shown_picture = gr.HTML(picture, elem_id="drawn")
+        shown_heatmaps = gr.HTML(heatmaps, elem_id="maps")
+        shown_table = gr.HTML(table, elem_id="points")
+        outputs = [kept, shown_picture, shown_heatmaps, shown_table, shown_csv, shown_status]
+        look = {"outputs": outputs, "show_progress_on": shown_status, "api_visibility": "private"}
+        running = [
+            photo.upload(handler.upload, [photo, chosen], **look),
+            webcam.input(handler.upload, [webcam, chosen], **look),
+            chosen.change(handler.again, [kept, chosen], **look),
+        ]
+        gr.on([photo.clear, webcam.clear], handler.clear, [chosen], cancels=running, **look)
     return page
