@@ -297,7 +297,7 @@ def build_page(handler: PhotoHandler) -> Any:
         shown_heatmaps = gr.HTML(heatmaps, elem_id="maps")
         shown_table = gr.HTML(table, elem_id="points")
         outputs = [kept, shown_picture, shown_heatmaps, shown_table, shown_csv, shown_status]
-        look = {"outputs": outputs, "show_progress_on": shown_status, "api_visibility": "private"}
+        look: dict[str, Any] = {"outputs": outputs, "show_progress_on": shown_status, "api_visibility": "private"}
         running = [
             photo.upload(handler.upload, [photo, chosen], **look),
             webcam.input(handler.upload, [webcam, chosen], **look),

@@ -80,7 +80,7 @@ def heatmaps_html(title: str, names: Sequence[str], heatmaps: Sequence[np.ndarra
 
 def table_html(table: pd.DataFrame) -> str:
     """A row for each keypoint of each face, in a box that scrolls."""
-    head = "".join(f"<th>{html.escape(column.replace('_', ' '))}</th>" for column in table)
+    head = "".join(f"<th>{html.escape(str(column).replace('_', ' '))}</th>" for column in table)
     rows = [
         "".join(f"<td>{html.escape(_cell(value))}</td>" for value in row)
         for row in table.itertuples(index=False, name=None)
