@@ -1,7 +1,8 @@
 """`python -m facekp.predict photo.jpg ...`: predicts the keypoints of all faces in photos, videos or webcam frames.
 
 Names of files are plain arguments, settings are key=value; behind ``--`` every argument is a name. What is written to
-the output folder is described in `facekp.photos.output`. The exit code is 1 if a file could not be read.
+the output folder is described in `facekp.photos.output`. The exit code is 1 if a file or a frame could not be read, or
+if a prediction is not finite.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig, names: Sequence[str]) -> Outcome:
-    """Hydra's task: predict, log what was found, and exit with 1 if a file was skipped."""
+    """Hydra's task: predict, log what was found, and exit with 1 if something failed."""
     from facekp.photos.run import predict  # imported here: --help must not wait for torch
     from facekp.photos.settings import PredictSettings
 
     settings = read_settings(cfg, PredictSettings)
     outcome = predict(settings, names)
-    log.info("%d faces in %d photos or frames, %d without a face", outcome.faces, outcome.photos, outcome.without)
+    log.info("%s", outcome.summary())
     log.info("written: %s", settings.out)
-    if outcome.unreadable:
-        log.error("%d of the files could not be read", len(outcome.unreadable))
+    for problem in outcome.problems():
+        log.error("%s", problem)
+    if outcome.problems():
         sys.exit(1)
     return outcome
 

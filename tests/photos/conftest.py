@@ -1,5 +1,6 @@
 """What the tests of photos share: a small checkpoint, videos, photos from images, settings of commands."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -46,3 +47,19 @@ def write_video(path: Path, image: np.ndarray, frames: int) -> None:
     for _ in range(frames):
         writer.write(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     writer.release()
+
+
+def write_numbered_video(path: Path, frames: int, broken: Sequence[int] = ()) -> None:
+    """A video (AVI, JPEG frames) whose frame i has the grey level 6 i; the data of the broken ones are zeros."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), 6 * number, np.uint8))
+    writer.release()
+    content = bytearray(path.read_bytes())
+    start = content.find(b"movi") + 4
+    for number in range(frames):
+        size = int.from_bytes(content[start + 4 : start + 8], "little")
+        if number in broken:
+            content[start + 8 : start + 8 + size] = bytes(size)
+        start += 8 + size + size % 2
+    path.write_bytes(content)

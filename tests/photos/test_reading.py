@@ -1,4 +1,4 @@
-"""Reading: which files arguments mean, photos of all kinds, videos and the webcam."""
+"""Reading: photos of all kinds, animations, videos with broken frames, and the webcam."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ from PIL import Image
 
 from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
-from facekp.photos.reading import FFMPEG_LEVEL, list_files, quiet_opencv, read_photos
-from tests.photos.conftest import colour, write_video
+from facekp.photos.reading import FFMPEG_LEVEL, DamagedVideo, quiet_opencv, read_photos
+from tests.photos.conftest import colour, write_numbered_video, write_video
 
 
 def test_every_kind_of_photo_shows_the_same_pixels(tmp_path, faces):
@@ -59,30 +59,6 @@ def test_a_file_that_is_no_photo_says_why(tmp_path, faces):
         read_image(str(tmp_path / "whole.jpg"), most_pixels=1000)
 
 
-def test_files_folders_and_patterns_mean_photos_whatever_their_names(tmp_path, monkeypatch, faces):
-    monkeypatch.chdir(tmp_path)
-    names = ["a=b.png", "[x] *?.png", "Ä ö\n'\".png", "-dash.png", "deep/er/%02d.png", "clip:1.mp4", "out/old.png"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(faces.images[0]).save(tmp_path / name, format="png")
-    (tmp_path / "notes.txt").write_text("x")
-    assert set(list_files(["."], exclude=tmp_path / "out")) == set(names) - {"out/old.png"}
-    assert list_files(["[x] *?.png", "a*.png", "webcam"]) == ["[x] *?.png", "a=b.png", "webcam"]
-    assert list_files(["de*"]) == ["deep/er/%02d.png"]
-
-
-def test_an_argument_that_matches_nothing_is_a_mistake(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    for wrong in ("none.png", "zz*", ""):
-        with pytest.raises(UserError, match="no such file or folder, and as a pattern it matches no file"):
-            list_files([wrong])
-    with pytest.raises(UserError, match="empty: no photo or video in this folder"):
-        list_files(["empty"])
-    with pytest.raises(UserError, match="no photo given; name files"):
-        list_files([])
-
-
 def test_frames_of_a_video_are_counted_and_limited(tmp_path, faces):
     write_video(tmp_path / "clip:1 %02d.mp4", faces.images[0], 4)
     frames = list(read_photos(str(tmp_path / "clip:1 %02d.mp4")))
@@ -92,6 +68,69 @@ def test_frames_of_a_video_are_counted_and_limited(tmp_path, faces):
     assert {photo.file for photo in frames} == {str(tmp_path / "clip:1 %02d.mp4")}
     few = list(read_photos(str(tmp_path / "clip:1 %02d.mp4"), frames=2))
     assert [photo.progress for photo in few] == [0.5, 1]
+
+
+def numbers_seen(path):
+    """The numbers of the frames that are read, those that their pictures show, and the message of what is lost."""
+    seen, message = [], None
+    try:
+        for photo in read_photos(str(path)):
+            seen.append((photo.frame, round(float(photo.grey.mean()) / 6)))
+    except DamagedVideo as error:
+        message = str(error)
+    return [number for number, _ in seen], [shown for _, shown in seen], message
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ([14], "1 of 40 frames can't be read: 14"),
+        ([14, 15, 16, 30], "4 of 40 frames can't be read: 14 to 16, 30"),
+        ([0], "1 of 40 frames can't be read: 0"),
+        ([39], "1 of 40 frames can't be read: 39"),
+        ([], None),
+    ],
+)
+def test_a_video_is_read_on_behind_broken_frames_and_keeps_its_numbers(tmp_path, broken, message):
+    write_numbered_video(tmp_path / "clip.avi", 40, broken)
+    numbers, shown, lost = numbers_seen(tmp_path / "clip.avi")
+    assert numbers == shown == [number for number in range(40) if number not in broken]
+    assert lost == message
+
+
+def test_a_truncated_video_tells_how_many_frames_are_missing(tmp_path):
+    write_numbered_video(tmp_path / "clip.avi", 40)
+    content = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "half.avi").write_bytes(content[: len(content) // 2])
+    numbers, _, lost = numbers_seen(tmp_path / "half.avi")
+    assert numbers == list(range(len(numbers)))
+    assert 5 < len(numbers) < 30
+    assert lost == f"{40 - len(numbers)} of 40 frames can't be read: {len(numbers)} to 39"
+
+
+def test_the_first_frames_of_a_broken_video_may_be_whole(tmp_path):
+    write_numbered_video(tmp_path / "clip.avi", 40, broken=[30])
+    assert [photo.frame for photo in read_photos(str(tmp_path / "clip.avi"), frames=20)] == list(range(20))
+
+
+def test_an_animation_is_read_like_a_video(tmp_path):
+    frames = [Image.new("L", (32, 24), 6 * number) for number in range(5)]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:], duration=50)
+    photos = list(read_photos(str(tmp_path / "moves.gif")))
+    assert [photo.frame for photo in photos] == list(range(5))
+    assert [photo.grey.mean() for photo in photos] == pytest.approx([0, 6, 12, 18, 24], abs=1)
+    assert {photo.rate for photo in photos} == {20}
+    assert [photo.frame for photo in read_photos(str(tmp_path / "moves.gif"), frames=2)] == [0, 1]
+    Image.new("L", (32, 24)).save(tmp_path / "still.gif")
+    assert [photo.frame for photo in read_photos(str(tmp_path / "still.gif"))] == [None]
+
+
+def test_a_heic_photo_is_never_opened_as_a_video(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("opened as a video"))
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x14ftypheic\0\0\0\0mif1" + bytes(100))
+    with pytest.raises(UnreadableImage, match="is a HEIC photo"):
+        list(read_photos(str(tmp_path / "photo.heic")))
 
 
 def test_the_webcam_is_read_like_a_video_and_may_be_missing(tmp_path, monkeypatch, faces):

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.models.predictor import KeypointPredictor
 from facekp.photos import run
-from tests.photos.conftest import predict_settings, write_video
+from tests.photos.conftest import predict_settings, write_numbered_video, write_video
 
 
 def settings(out, ckpt, *more):
@@ -22,7 +23,8 @@ def test_points_are_written_in_pixels_of_the_photo(tmp_path, faces, small_checkp
     image = faces.images[0].repeat(2, axis=0).repeat(2, axis=1)  # halving it gives the image back
     Image.fromarray(image).save(tmp_path / "a b.png")
     outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "refine=false"), [str(tmp_path / "a b.png")])
-    assert (outcome.photos, outcome.faces, outcome.without, outcome.unreadable) == (1, 1, 0, [])
+    assert outcome == run.Outcome(1, 0, 1, 0, 0, [], [])
+    assert outcome.summary() == "1 face in 1 photo, 0 without a face"
     points, confidence = small_predictor(faces.images[:1])
     rows = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))
     assert [row["keypoint"] for row in rows] == list(faces.keypoints.names)
@@ -67,8 +69,8 @@ def test_an_interrupt_keeps_the_predictions_so_far(tmp_path, faces, small_checkp
     Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
     read = run.read_photos
 
-    def interrupted(name, frames):
-        yield from read(name, frames)
+    def interrupted(*arguments):
+        yield from read(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "read_photos", interrupted)
@@ -86,3 +88,54 @@ def test_earlier_output_is_not_read_as_input(tmp_path, faces, small_checkpoint):
     assert outcome.photos == 1
     with pytest.raises(UserError, match="no photo or video in this folder"):
         run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "out")])
+
+
+def test_a_video_with_broken_frames_is_reported_and_its_drawn_video_keeps_its_length(
+    tmp_path, small_checkpoint, capsys
+):
+    write_numbered_video(tmp_path / "clip.avi", 40, broken=[0, 14, 15])
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "clip.avi")])
+    assert (outcome.photos, outcome.unreadable, outcome.damaged) == (37, [], [str(tmp_path / "clip.avi")])
+    assert outcome.summary() == "37 faces in 37 frames, 0 without a face"
+    assert outcome.problems() == ["1 video could be read in part only"]
+    expected = f"facekp: {tmp_path / 'clip.avi'}: 3 of 40 frames can't be read: 0, 14 to 15"
+    assert expected in capsys.readouterr().err.splitlines()
+    entries = json.loads((tmp_path / "out" / "points.json").read_text())
+    assert [entry["frame"] for entry in entries] == [n for n in range(40) if n not in (0, 14, 15)]
+    (drawn,) = (tmp_path / "out" / "pictures").iterdir()
+    assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FRAME_COUNT) == 40
+
+
+def test_deep_photos_of_a_call_share_their_scale(tmp_path, faces, small_checkpoint, small_predictor, caplog):
+    dim, bright = faces.images[0] // 8, faces.images[1]
+    for name, image in (("dim", dim), ("bright", bright)):
+        Image.fromarray(np.rint(image / 255 * 4095).astype(np.uint16)).save(tmp_path / f"{name}.png")
+    with caplog.at_level("INFO"):
+        run.predict(settings(tmp_path / "out", small_checkpoint, "refine=false"), [str(tmp_path)])
+    assert "2 photos with more than 8 bits per channel: levels 0 to 4095 become 0 to 255" in caplog.messages
+    entries = {entry["file"]: entry for entry in json.loads((tmp_path / "out" / "points.json").read_text())}
+    points = entries[str(tmp_path / "dim.png")]["faces"][0]["points"]
+    found = [[point["x"], point["y"]] for point in points]
+    assert np.allclose(found, small_predictor(dim)[0], atol=0.2)
+
+
+def test_predictions_that_are_not_finite_are_null_and_counted(tmp_path, faces, small_checkpoint, monkeypatch):
+    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+    predict = KeypointPredictor.predict
+
+    def broken(self, images):
+        prediction = predict(self, images)
+        prediction.points[0, 3] = np.nan
+        prediction.confidence[0, 3] = np.inf
+        return prediction
+
+    monkeypatch.setattr(KeypointPredictor, "predict", broken)
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "a.png")])
+    assert outcome.not_finite == 1
+    assert outcome.problems() == ["1 predicted point not finite: null in points.json, empty in points.csv"]
+    (entry,) = json.loads((tmp_path / "out" / "points.json").read_text())
+    points = entry["faces"][0]["points"]
+    assert [points[3][key] for key in ("x", "y", "confidence")] == [None, None, None]
+    assert sum(point["x"] is None for point in points) == 1
+    row = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))[3]
+    assert (row["x"], row["y"], row["confidence"]) == ("", "", "")

@@ -78,6 +78,7 @@ class ProgressDisplay:
 
     def __init__(self, label: str, total: float | None = None) -> None:
         self.label, self.total = label, total
+        self.done = 0.0
         self._started = time.monotonic()
         self._next = self._started + SILENT  # when something is shown next
         self._bar: Progress | None = None
@@ -93,8 +94,13 @@ class ProgressDisplay:
             self._bar.stop()
             self._logs.follow()
 
+    def advance(self, amount: float) -> None:
+        """Say how much more is done."""
+        self.update(self.done + amount)
+
     def update(self, done: float) -> None:
         """Say how much of ``total`` is done."""
+        self.done = done
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done)
@@ -120,8 +126,10 @@ class ProgressDisplay:
         if not self.total:
             return f"{self.label}: {done:.0f} done in {seconds:.0f} s"
         left = seconds * (self.total - done) / done if done else None
+        counted = f"{done:.0f} of {self.total:.0f} " if done == int(done) and self.total > 1 else ""
         remaining = "" if left is None else f", about {duration(left)} left"
-        return f"{self.label}: {done:.0f} of {self.total:.0f} ({done / self.total:.0%}){remaining}"
+        percent = f"{done / self.total:.0%}"
+        return f"{self.label}: {counted}({percent}){remaining}" if counted else f"{self.label}: {percent}{remaining}"
 
 
 class StderrLogs:

@@ -64,6 +64,16 @@ def read_image(file: str | IO[bytes], most_pixels: int | None = None, scales: Sc
         return _to_rgb(opened) if levels is None else _deep_to_rgb(levels, scales)
 
 
+def count_animated(file: str) -> int:
+    """The number of pictures of an animation; 1 for other images.
+
+    Raises:
+        as `read_image`.
+    """
+    with open_image(file) as opened:
+        return opened.n_frames if is_animation(opened) else 1  # type: ignore[attr-defined]
+
+
 def read_animation(file: str) -> Iterator[tuple[np.ndarray, float]]:
     """The pictures of an animation, each uint8 (H, W, 3) with the seconds for which it is shown.
 

@@ -19,6 +19,8 @@ SHIFT = 4  # OpenCV draws at 1 / 2**SHIFT of a pixel
 def draw(photo: Photo, faces: Sequence[Face], keypoints: Keypoints) -> np.ndarray:
     """A copy of the photo with crops, keypoints and lines; strokes are as thick as suits the size of each face.
 
+    Points that are not finite are left out.
+
     Args:
         photo: its image is not changed.
         faces: found in the photo.
@@ -34,11 +36,16 @@ def draw(photo: Photo, faces: Sequence[Face], keypoints: Keypoints) -> np.ndarra
         corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
         cv2.polylines(canvas, [_fixed_point(corners)], True, BOX, thickness, cv2.LINE_AA, SHIFT)
         for line in keypoints.lines:
-            points = face.points[[keypoints.names.index(name) for name in line]]
+            points = _finite(face.points[[keypoints.names.index(name) for name in line]])
             cv2.polylines(canvas, [_fixed_point(points)], False, LINE, thickness, cv2.LINE_AA, SHIFT)
-        for x, y in _fixed_point(face.points).tolist():
+        for x, y in _fixed_point(_finite(face.points)).tolist():
             cv2.circle(canvas, (x, y), round(radius * 2**SHIFT), POINT, cv2.FILLED, cv2.LINE_AA, SHIFT)
     return canvas
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    """The points (K, 2) without those that are NaN or infinite."""
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def _fixed_point(coordinates: np.ndarray) -> np.ndarray:

@@ -4,17 +4,19 @@ In the output folder:
 
 - points.csv: one row per keypoint with file, frame, face, left, top, right, bottom (edges of the crop), keypoint, x, y,
   confidence, expected_error;
-- points.json: the same as a list of photos, including photos without a face;
+- points.json: the same as a list of photos, including photos without a face; numbers that are not finite are null;
 - pictures/: photos and videos with the points drawn.
 
 Coordinates and ``expected_error`` are in pixels of the upright photo (turned as its EXIF data say); 0 is the centre of
-the first pixel. ``expected_error`` is empty if the checkpoint is not calibrated.
+the first pixel. ``expected_error`` is empty if the checkpoint is not calibrated. A drawn video repeats the last frame
+in place of frames that could not be read, so that it keeps its time.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -22,11 +24,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import cv2
+import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
 from facekp.core.keypoints import Keypoints
 from facekp.photos.drawing import draw
+from facekp.photos.files import PICTURES, POINTS
 from facekp.photos.pipeline import Face
 from facekp.photos.reading import Photo, quiet_opencv
 
@@ -45,15 +49,18 @@ class PredictionWriter:
 
     Attributes:
         photos: number of photos and frames written so far.
+        frames: number of frames of videos among them.
         faces: number of faces in them.
         without: number of photos and frames without a face.
+        not_finite: number of predicted points that are NaN or infinite.
     """
 
     def __init__(self, out: Path, keypoints: Keypoints, pictures: bool) -> None:
         self.out, self.keypoints, self.pictures = out, keypoints, pictures
-        self.photos, self.faces, self.without = 0, 0, 0
+        self.photos, self.frames, self.faces, self.without, self.not_finite = 0, 0, 0, 0, 0
         self._pictures_started, self._open_pictures = 0, ExitStack()  # the latter holds the video that is being written
         self._video: cv2.VideoWriter | None = None
+        self._last: tuple[str, int] = ("", -1)  # file and number of the last frame
 
     def __enter__(self) -> PredictionWriter:
         with ExitStack() as stack:
@@ -62,7 +69,7 @@ class PredictionWriter:
                 draft = stack.enter_context(atomic(self.out / name))
                 return stack.enter_context(draft.open("w", encoding="utf-8", errors="surrogateescape", newline=""))
 
-            self._json, table = opened("points.json"), opened("points.csv")
+            self._json, table = opened(POINTS), opened("points.csv")
             stack.enter_context(self._open_pictures)
             self._csv = csv.writer(table, lineterminator="\n")
             self._csv.writerow(COLUMNS)
@@ -81,11 +88,13 @@ class PredictionWriter:
         Raises:
             UserError: a file cannot be written.
         """
-        self._json.write((",\n" if self.photos else "\n") + json.dumps(self._json_entry(photo, faces)))
+        self._json.write((",\n" if self.photos else "\n") + json.dumps(self._json_entry(photo, faces), allow_nan=False))
         self._csv.writerows(self._csv_rows(photo, faces))
         self.photos += 1
+        self.frames += photo.frame is not None
         self.faces += len(faces)
         self.without += not faces
+        self.not_finite += sum(int((~np.isfinite(face.points).all(axis=1)).sum()) for face in faces)
         if self.pictures:
             self._write_picture(photo, faces)
 
@@ -106,31 +115,37 @@ class PredictionWriter:
             (x, y), error = face.points[k], face.expected_error
             yield {
                 "keypoint": name,
-                "x": round(float(x), 3),
-                "y": round(float(y), 3),
-                "confidence": round(float(face.confidence[k]), 4),
-                "expected_error": None if error is None else round(float(error[k]), 3),
+                "x": _rounded(x, 3),
+                "y": _rounded(y, 3),
+                "confidence": _rounded(face.confidence[k], 4),
+                "expected_error": None if error is None else _rounded(error[k], 3),
             }
 
     def _write_picture(self, photo: Photo, faces: Sequence[Face]) -> None:
         """Write the photo with its points, or add a frame to the video."""
         picture = cv2.cvtColor(draw(photo, faces, self.keypoints), cv2.COLOR_RGB2BGR)
-        first = not photo.frame  # a photo, or frame 0 of a video
+        last_file, last_frame = self._last
+        first = photo.frame is None or photo.file != last_file or photo.frame <= last_frame
         self._pictures_started += first
         name = f"{self._pictures_started:04d}_{_portable_name(photo.file)}"
         if photo.frame is None:
-            with atomic(self.out / "pictures" / f"{name}.jpg") as draft:
+            with atomic(self.out / PICTURES / f"{name}.jpg") as draft:
                 draft.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+            self._last = ("", -1)
             return
         if first:
             self._open_video(name, photo)
+            last_frame, self._last_picture = -1, picture
         assert self._video is not None
+        for _ in range(photo.frame - last_frame - 1):  # frames that could not be read
+            self._video.write(self._last_picture)
         self._video.write(picture)
+        self._last, self._last_picture = (photo.file, photo.frame), picture
 
     def _open_video(self, name: str, photo: Photo) -> None:
         """Close the last video and start a new one, which gets its name when it is closed."""
         self._open_pictures.close()
-        draft = self._open_pictures.enter_context(atomic(self.out / "pictures" / f"{name}.mp4"))
+        draft = self._open_pictures.enter_context(atomic(self.out / PICTURES / f"{name}.mp4"))
         height, width = photo.image.shape[:2]
         codec = cv2.VideoWriter.fourcc(*"mp4v")
         part = draft.with_suffix(".mp4")  # OpenCV derives the container format from the ending
@@ -140,6 +155,11 @@ class PredictionWriter:
             raise UserError(f"{name}.mp4: OpenCV can't write a video of {width} x {height} pixels; set draw=false")
         self._open_pictures.callback(part.replace, draft)
         self._open_pictures.callback(self._video.release)
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """A number for JSON; None if it is not finite."""
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def _portable_name(file: str) -> str:

@@ -1,33 +1,39 @@
-"""Reads photos, videos and the webcam: names come in, `Photo` objects go out one after another.
+"""Reads photos, animations, videos and the webcam: a name comes in, `Photo` objects go out one after another.
 
-`list_files` finds the files that command-line arguments mean; `read_photos` reads one of them. Only one photo or frame
-is in memory at a time. Photos are upright and in colour, whatever the file format.
+Only one photo or frame is in memory at a time. Photos are upright and in colour, whatever the file format.
 """
 
 from __future__ import annotations
 
-import glob
+import logging
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from facekp.core.errors import UserError
-from facekp.data.images import UnreadableImage, read_image
+from facekp.data.grey_levels import Scales
+from facekp.data.images import WHOLE_DEPTH, UnreadableImage, count_animated, read_animation, read_image
+from facekp.photos.files import WEBCAM
+from facekp.photos.frames import FrameNumbers
 
-WEBCAM = "webcam"
-
-VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}  # endings searched for in folders
+log = logging.getLogger(__name__)
 
 FALLBACK_RATE = 25.0  # frames per second, for videos that do not state theirs
+
+EARLY = 0.05  # of a video's frames; their number may be an estimate that is off by less
+
+MOST_FAILURES = 10_000  # attempts in a row; two seconds
+
+PATIENCE = 10  # failed attempts at the end of a video, after which no frame is expected any more
 
 FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # environment variable that OpenCV reads whenever it opens a video
 
@@ -56,72 +62,59 @@ class Photo:
         return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY)
 
 
-def list_files(arguments: Sequence[str], exclude: Path | None = None) -> list[str]:
-    """The files that command-line arguments mean, in the order of the arguments.
-
-    Args:
-        arguments: each is a file; a folder, in which photos and videos are searched recursively by their endings; a
-            pattern (``*``, ``?``, ``[a-z]``, ``**``), unless a file has this very name; or ``webcam``.
-        exclude: a folder to skip, such as the output folder of earlier runs.
-
-    Raises:
-        UserError: there are no arguments, or one matches no file.
-    """
-    if not arguments:
-        raise UserError("no photo given; name files, folders, patterns or webcam, e.g. facekp predict photo.jpg")
-    return [name for argument in arguments for name in _matches(argument, exclude)]
+class DamagedVideo(UnreadableImage):
+    """Some frames of a video or an animation can't be read; raised after all others were read."""
 
 
-def _matches(argument: str, exclude: Path | None) -> list[str]:
-    """The files that one argument means."""
-    if argument == WEBCAM or os.path.isfile(argument):
-        return [argument]
-    if os.path.isdir(argument):
-        files = _files_in(argument, exclude)
-        if not files:
-            raise UserError(f"{argument}: no photo or video in this folder or its subfolders; name another one")
-        return files
-    matches = sorted(glob.glob(argument, recursive=True))
-    if not matches:
-        raise UserError(f"{argument}: no such file or folder, and as a pattern it matches no file")
-    folders = [match for match in matches if os.path.isdir(match)]
-    inside = [name for folder in folders for name in _files_in(folder, exclude)]
-    return list(dict.fromkeys([match for match in matches if match not in folders] + inside))
+def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEPTH) -> Iterator[Photo]:
+    """Read a file: the photo, or the frames of the animation, the video or the webcam one after another.
 
-
-def _files_in(folder: str, exclude: Path | None) -> list[str]:
-    """Photos and videos in a folder and its subfolders, sorted."""
-    endings = VIDEOS | set(Image.registered_extensions())
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in endings and path.is_file())
-    excluded = exclude.resolve() if exclude else None
-    return [str(path) for path in files if excluded is None or excluded not in path.resolve().parents]
-
-
-def read_photos(name: str, frames: int | None = None) -> Iterator[Photo]:
-    """Read a file: the photo, or the frames of the video or the webcam one after another.
+    Frames keep their numbers where others before them can't be read.
 
     Args:
         name: a file, or ``webcam``.
-        frames: read only the first frames of a video or the webcam; None: all.
+        frames: read only the first frames of an animation, a video or the webcam; None: all.
+        scales: of levels of more than 8 bits, which the photo shares with others.
 
     Raises:
         UnreadableImage: the file is neither a photo nor a video, or is broken.
+        DamagedVideo: some frames can't be read.
         UserError: there is no webcam.
     """
     if name == WEBCAM:
-        yield from _read_frames(WEBCAM, 0, cv2.CAP_ANY, frames)
+        yield from _read_video(WEBCAM, 0, cv2.CAP_ANY, frames)
         return
     try:
-        yield Photo(name, read_image(name))
+        pictures = count_animated(name)
+        if pictures > 1:
+            yield from _read_animation(name, min(pictures, frames or pictures))
+        else:
+            yield Photo(name, read_image(name, scales=scales))
     except UnidentifiedImageError:
         # FFmpeg interprets colons and percent signs in names, and fails at names that are not UTF-8.
         with TemporaryDirectory() as folder:
             alias = Path(folder, "video")
             alias.symlink_to(os.path.abspath(name))
-            yield from _read_frames(name, str(alias), cv2.CAP_FFMPEG, frames)
+            yield from _read_video(name, str(alias), cv2.CAP_FFMPEG, frames)
 
 
-def _read_frames(name: str, address: str | int, backend: int, frames: int | None) -> Iterator[Photo]:
+def _read_animation(name: str, total: int) -> Iterator[Photo]:
+    """The first pictures of an animation as the frames of a video; the first one's duration gives the rate."""
+    numbers, rate = FrameNumbers(FALLBACK_RATE), FALLBACK_RATE
+    try:
+        for number, (image, seconds) in zip(range(total), read_animation(name), strict=False):
+            if number == 0 and seconds > 0:
+                rate = 1 / seconds
+            numbers.next(number / rate)
+            yield Photo(name, image, number, rate, (number + 1) / total)
+    except UnreadableImage as error:
+        if numbers.last < 0:
+            raise
+        numbers.end(total)
+        raise DamagedVideo(f"{numbers.describe(total)} ({error})") from error
+
+
+def _read_video(name: str, address: str | int, backend: int, frames: int | None) -> Iterator[Photo]:
     """The frames of a video; ``address`` and ``backend`` are those of `cv2.VideoCapture`."""
     with quiet_opencv():
         video = cv2.VideoCapture(address, backend)
@@ -130,23 +123,63 @@ def _read_frames(name: str, address: str | int, backend: int, frames: int | None
             if name == WEBCAM:
                 raise UserError("webcam: no camera was found; connect one, or name files instead")
             raise UnreadableImage("is neither a photo nor a video that can be read")
-        known = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if name != WEBCAM else 0
-        total = min(known, frames or known) if known > 0 else frames
+        stated = 0 if name == WEBCAM else max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         rate = video.get(cv2.CAP_PROP_FPS)
-        for number in range(frames) if frames else count():
-            with quiet_opencv():
-                read, image = video.read()
-            if not read:
-                break
-            progress = min((number + 1) / total, 1.0) if total else 0.0
-            colour = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-            yield Photo(name, colour, number, rate if rate > 0 else FALLBACK_RATE, progress)
-        else:
-            return
-        if number == 0:
+        numbers = FrameNumbers(rate if 0 < rate < math.inf else FALLBACK_RATE)
+        total = min(stated or math.inf, frames or math.inf)
+        for number, image in _decode(video, numbers, stated, frames or math.inf, patience=PATIENCE * (name != WEBCAM)):
+            progress = min((number + 1) / total, 1.0)
+            yield Photo(name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number, numbers.rate, progress)
+        if numbers.last < 0:
             raise UnreadableImage("is a video in which no frame can be read")
+        _report_loss(name, numbers, total if stated else math.inf)
     finally:
         video.release()
+
+
+def _decode(
+    video: cv2.VideoCapture, numbers: FrameNumbers, stated: int, limit: float, patience: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The numbers and pictures (BGR) of the frames that can be decoded, up to ``limit`` of them.
+
+    A failure is a broken frame or the end. It is taken for the end where as many attempts failed as frames are missing
+    of those that the video states, and ``patience`` more.
+    """
+    while numbers.last + 1 < limit:
+        with quiet_opencv():
+            read, image = video.read()
+        if read:
+            number = numbers.next(video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            if number is not None and number < limit:
+                yield number, image
+        else:
+            numbers.fail()
+            if numbers.failures > min(max(stated - numbers.last - 1, 0) + patience, MOST_FAILURES):
+                return
+
+
+def _report_loss(name: str, numbers: FrameNumbers, total: float) -> None:
+    """Report frames that are missing.
+
+    A video that ends early without a failure is only warned of, unless its format counts its frames: MP4 also states
+    those that were trimmed, and others estimate their number.
+
+    Raises:
+        DamagedVideo: frames are lost.
+    """
+    missing = total - numbers.last - 1 if math.isfinite(total) else 0
+    if missing > 0 and (numbers.damaged or _starts_with(name, b"RIFF")):
+        numbers.end(int(total))
+    elif missing > 0 and missing > (0 if _starts_with(name, b"ftyp", 4) else EARLY * total):
+        log.warning("%s: ends after %d of %.0f frames; it was trimmed or is truncated", name, numbers.last + 1, total)
+    if numbers.lost:
+        raise DamagedVideo(numbers.describe(total))
+
+
+def _starts_with(name: str, mark: bytes, at: int = 0) -> bool:
+    """Whether a file has these bytes at its start, by which its format is recognised."""
+    with open(name, "rb") as file:
+        return file.read(at + len(mark))[at:] == mark
 
 
 @contextmanager

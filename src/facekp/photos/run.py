@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
+from facekp.core.console import ProgressDisplay, count, progress
+from facekp.data.grey_levels import Scales
 from facekp.data.images import UnreadableImage
+from facekp.data.photo_survey import survey_photos
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import build_face_detector
+from facekp.photos.files import WEBCAM, list_files
 from facekp.photos.output import PredictionWriter
 from facekp.photos.pipeline import find_points
-from facekp.photos.reading import Photo, list_files, read_photos
+from facekp.photos.reading import DamagedVideo, Photo, read_photos
 from facekp.photos.settings import PredictSettings
 
 log = logging.getLogger(__name__)
@@ -28,15 +30,36 @@ class Outcome:
 
     Attributes:
         photos: photos and frames that were read.
+        frames: frames of videos among them.
         faces: faces that were found in them.
         without: photos and frames without a face.
+        not_finite: predicted points that are NaN or infinite.
         unreadable: names of the files that were skipped because they could not be read.
+        damaged: names of the videos in which some frames could not be read.
     """
 
     photos: int
+    frames: int
     faces: int
     without: int
+    not_finite: int
     unreadable: list[str]
+    damaged: list[str]
+
+    def summary(self) -> str:
+        """How many faces were found, and in what."""
+        parts = [(self.photos - self.frames, "photo"), (self.frames, "frame")]
+        searched = " and ".join(count(number, noun) for number, noun in parts if number) or count(0, "photo")
+        return f"{count(self.faces, 'face')} in {searched}, {self.without} without a face"
+
+    def problems(self) -> list[str]:
+        """What went wrong, a line each."""
+        lines = (
+            (len(self.unreadable), "file", "could not be read"),
+            (len(self.damaged), "video", "could be read in part only"),
+            (self.not_finite, "predicted point", "not finite: null in points.json, empty in points.csv"),
+        )
+        return [f"{count(number, noun)} {what}" for number, noun, what in lines if number]
 
 
 def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
@@ -44,7 +67,7 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
 
     Args:
         settings: of conf/predict.yaml.
-        names: files, folders, patterns or ``webcam``, as for `facekp.photos.reading.list_files`.
+        names: files, folders, patterns or ``webcam``, as for `facekp.photos.files.list_files`.
 
     Raises:
         UserError: a name matches no file, or the checkpoint, the detector or the output folder can't be used.
@@ -56,39 +79,57 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
     )
     warn_of_drawn_faces(predictor.models)
     detector = build_face_detector(settings.detector)
-    unreadable: list[str] = []
-    with Progress(console=Console(stderr=True)) as progress:
-
-        def skip(file: str, reason: str) -> None:
-            unreadable.append(file)
-            text = f"facekp: skipped: {file}: {reason}".encode(errors="backslashreplace").decode()
-            progress.console.print(" ".join(text.split()), markup=False, highlight=False, soft_wrap=True)
-
-        photos = _with_progress(_read_all(files, settings.frames, skip), progress, len(files))
-        predictions = find_points(photos, predictor, detector, settings.refine, settings.batch)
+    scales = survey_photos(progress([file for file in files if file != WEBCAM], "looking at photos"), animations=True)
+    with ProgressDisplay("predicting", len(files)) as display:
+        reader = _Reader(files, settings.frames, scales, display)
+        predictions = find_points(reader.photos(), predictor, detector, settings.refine, settings.batch)
         with PredictionWriter(out, predictor.keypoints, settings.draw) as writer:
             try:
                 for photo, faces in predictions:
                     writer.write(photo, faces)
             except KeyboardInterrupt:
                 log.warning("interrupted; the predictions so far are kept")
-    return Outcome(writer.photos, writer.faces, writer.without, unreadable)
+    counts = (writer.photos, writer.frames, writer.faces, writer.without, writer.not_finite)
+    return Outcome(*counts, reader.unreadable, reader.damaged)
 
 
-def _read_all(files: Sequence[str], frames: int | None, skip: Callable[[str, str], None]) -> Iterator[Photo]:
-    """The photos of all files; ``skip`` is called with the name of a file that can't be read, and the reason."""
-    for file in files:
-        try:
-            yield from read_photos(file, frames)
-        except UnreadableImage as error:
-            skip(file, str(error))
+@dataclass
+class _Reader:
+    """Reads files one after another, shows progress, and reports those that can't be read.
+
+    Attributes:
+        files: to be read.
+        frames: as for `read_photos`.
+        scales: as for `read_photos`.
+        display: shows how many of the files have been read.
+        unreadable: files that were skipped.
+        damaged: videos in which some frames can't be read.
+    """
+
+    files: Sequence[str]
+    frames: int | None
+    scales: Scales
+    display: ProgressDisplay
+    unreadable: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    def photos(self) -> Iterator[Photo]:
+        """The photos and frames of all files."""
+        for done, file in enumerate(self.files):
+            try:
+                for photo in read_photos(file, self.frames, self.scales):
+                    self.display.update(done + photo.progress)
+                    yield photo
+            except DamagedVideo as error:
+                self.damaged.append(file)
+                _report(f"{file}: {error}")
+            except UnreadableImage as error:
+                self.unreadable.append(file)
+                _report(f"skipped: {file}: {error}")
+            self.display.update(done + 1)
 
 
-def _with_progress(photos: Iterator[Photo], progress: Progress, files: int) -> Iterator[Photo]:
-    """The photos, while a progress bar shows how many of the files have been read."""
-    bar, done = progress.add_task("photos", total=files), 0.0
-    for photo in photos:
-        progress.update(bar, completed=min(done + photo.progress, files))
-        done += photo.progress == 1
-        yield photo
-    progress.update(bar, completed=files)
+def _report(text: str) -> None:
+    """Print one line on stderr, above a progress bar if there is one."""
+    line = " ".join(f"facekp: {text}".encode(errors="backslashreplace").decode().split())
+    print(line, file=sys.stderr)
