@@ -1,13 +1,15 @@
 """Names of runs and checkpoints: a file, a run's folder, or the newest run."""
 
+import json
 import os
 
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.core.settings import CheckpointPaths, FilePath, Settings
+from facekp.core.settings import CheckpointPath, CheckpointPaths, FilePath, Settings
 from facekp.runs.folder import RunFolder
-from facekp.runs.lookup import checkpoint_file, newest_run, run_folder, with_checkpoint_files
+from facekp.runs.lookup import checkpoint_file, checkpoint_files, newest_run, run_folder, with_checkpoint_files
+from facekp.runs.sweep_folder import SweepFolder
 
 
 @pytest.fixture
@@ -72,3 +74,29 @@ def test_only_settings_that_name_checkpoints_are_replaced(outputs):
     best = "checkpoints/best.ckpt"
     assert settings.ckpt == [f"outputs/a/{best}", f"outputs/sweeps/s/lr-1/{best}", "b.ckpt"]
     assert settings.images == "outputs/a"
+
+
+def test_a_sweep_s_folder_stands_for_all_of_its_finished_runs(outputs, caplog):
+    class Ensemble(Settings):
+        ckpt: CheckpointPaths
+        twin: CheckpointPath | None
+
+    caplog.set_level("INFO")
+    sweep = SweepFolder("outputs/sweeps/s")
+    sweep.write_settings(["lr=1,2"], None)
+    for name, finished in (("lr-1", True), ("lr-2", True), ("lr-3", False)):
+        sweep.job(name).checkpoints.mkdir(parents=True, exist_ok=True)
+        sweep.job(name).metrics.write_text(json.dumps({"rmse": 1.0, "finished": finished}))
+    files = [f"outputs/sweeps/s/lr-{number}/checkpoints/best.ckpt" for number in (1, 2)]
+    settings = Ensemble(ckpt=["a.ckpt", "outputs/sweeps/s"], twin=None)
+    assert with_checkpoint_files(settings).ckpt == ["a.ckpt", *files]
+    assert with_checkpoint_files(Ensemble(ckpt="outputs/sweeps/s", twin=None)).ckpt == files
+    assert caplog.messages[-1] == "outputs/sweeps/s: takes the best checkpoints of its 2 finished runs"
+    with pytest.raises(UserError, match="name one of its runs"):
+        with_checkpoint_files(Ensemble(ckpt="a.ckpt", twin="outputs/sweeps/s"))
+
+
+def test_a_sweep_without_a_finished_run_says_how_to_resume_it(outputs):
+    SweepFolder("outputs/sweeps/s").write_settings(["lr=1,2"], None)
+    with pytest.raises(UserError, match=r"no finished run; resume it with sweep\.resume=outputs/sweeps/s"):
+        checkpoint_files("outputs/sweeps/s")

@@ -274,13 +274,14 @@ class PathKind(Enum):
 
     INPUT = "input"
     CHECKPOINT = "checkpoint"  # a file, a run's folder, or last (`facekp.runs.lookup`)
+    CHECKPOINTS = "checkpoints"  # one or several of these, or a sweep's folder
     OUTPUT = "output"
 
 
 HomeExpanded = AfterValidator(os.path.expanduser)  # shells leave the ~ of ckpt=~/best.ckpt as it is
 FilePath = Annotated[str, Field(min_length=1), HomeExpanded, PathKind.INPUT]
 CheckpointPath = Annotated[str, Field(min_length=1), HomeExpanded, PathKind.CHECKPOINT]
-CheckpointPaths = CheckpointPath | Annotated[list[CheckpointPath], Field(min_length=1)]
+CheckpointPaths = Annotated[CheckpointPath | Annotated[list[CheckpointPath], Field(min_length=1)], PathKind.CHECKPOINTS]
 
 
 def _is_plain_path(path: str) -> str:
@@ -318,8 +319,8 @@ def path_fields(settings: Settings | type[Settings]) -> dict[str, PathKind]:
         if not isinstance(settings, type):
             value = getattr(settings, name)
             groups = [value] if isinstance(value, Settings) else []
-        for kind in (part for part in parts if isinstance(part, PathKind)):
-            found[name] = kind
+        if kinds := [part for part in parts if isinstance(part, PathKind)]:
+            found[name] = PathKind.CHECKPOINTS if PathKind.CHECKPOINTS in kinds else kinds[-1]
         for group in groups:
             found |= {f"{name}.{key}": kind for key, kind in path_fields(group).items()}
     return found
@@ -330,15 +331,15 @@ def _parts(annotation: Any) -> list[Any]:
     return [annotation, *(part for argument in get_args(annotation) for part in _parts(argument))]
 
 
-READ = (PathKind.INPUT, PathKind.CHECKPOINT)
+READ = (PathKind.INPUT, PathKind.CHECKPOINT, PathKind.CHECKPOINTS)
 
 
-def replace_paths(settings: S, change: Callable[[str], str], kinds: Collection[PathKind] = READ) -> S:
+def replace_paths(settings: S, change: Callable[[str], str | list[str]], kinds: Collection[PathKind] = READ) -> S:
     """A copy in which every path of what is read is replaced by what ``change`` makes of it.
 
     Args:
         settings: the settings.
-        change: takes a path and returns another one.
+        change: takes a path and returns another one, or several where the setting may be a list.
         kinds: of paths that are replaced.
 
     Example:
@@ -354,5 +355,9 @@ def replace_paths(settings: S, change: Callable[[str], str], kinds: Collection[P
         if isinstance(value, Settings):
             new[name] = replace_paths(value, change, kinds)
         elif fields.get(name) in kinds and value is not None:
-            new[name] = [change(path) for path in value] if isinstance(value, list) else change(value)
+            new[name] = _flat(change(path) for path in value) if isinstance(value, list) else change(value)
     return settings.model_copy(update=new)
+
+
+def _flat(parts: Iterable[str | list[str]]) -> list[str]:
+    return [path for part in parts for path in (part if isinstance(part, list) else [part])]

@@ -1,4 +1,7 @@
-"""Which run or checkpoint a setting names: a file, the folder of a run, or ``last`` for the newest run in outputs/."""
+"""Which run or checkpoint a setting names: a file, the folder of a run, or ``last`` for the newest run in outputs/.
+
+Where several checkpoints may be named, the folder of a sweep stands for all of its finished runs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TypeVar
 from facekp.core.errors import UserError
 from facekp.core.settings import PathKind, Settings, replace_paths
 from facekp.runs.folder import RunFolder, find_runs
+from facekp.runs.sweep_folder import SweepFolder
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=Settings)
@@ -22,7 +26,24 @@ def with_checkpoint_files(settings: S) -> S:
     Raises:
         UserError: a folder holds no checkpoint, or there is no run.
     """
+    settings = replace_paths(settings, checkpoint_files, [PathKind.CHECKPOINTS])
     return replace_paths(settings, checkpoint_file, [PathKind.CHECKPOINT])
+
+
+def checkpoint_files(name: str) -> str | list[str]:
+    """The best checkpoints of all finished runs of the sweep that ``name`` names; else as `checkpoint_file`.
+
+    Raises:
+        UserError: the folder holds no best checkpoint, or there is no run in outputs/.
+    """
+    sweep = SweepFolder(Path(name))
+    if not sweep.settings.is_file():
+        return checkpoint_file(name)
+    files = [str(run.best_checkpoint) for run in find_runs(sweep.path) if run.is_finished()]
+    if not files:
+        raise UserError(f"{name}: the sweep has no finished run; resume it with sweep.resume={name}")
+    log.info("%s: takes the best checkpoints of its %d finished runs", name, len(files))
+    return files
 
 
 def checkpoint_file(name: str) -> str:
