@@ -11,8 +11,9 @@ def main(cfg: DictConfig) -> None:
     """Hydra's task: serve until it is stopped."""
     from facekp.photos.settings import AppSettings  # imported here: --help must not wait for torch
     from facekp.photos.web_app import serve
+    from facekp.runs.lookup import with_checkpoint_files
 
-    serve(read_settings(cfg, AppSettings))
+    serve(with_checkpoint_files(read_settings(cfg, AppSettings)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The two sides of a ratio are measured in turn, as machines differ and are noisy.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekp.config.command import read_settings, run_command
@@ -25,12 +24,16 @@ def main(cfg: DictConfig) -> list[Measurement]:
 
     from facekp.core.console import show
     from facekp.core.files import write_csv
+    from facekp.core.outputs import output_file
     from facekp.reporting.benchmark import bench, benchmark_table
+    from facekp.runs.lookup import with_checkpoint_files
 
+    settings = with_checkpoint_files(settings)
+    out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
     measurements = bench(settings)
     show(benchmark_table(measurements, settings.threads))
-    if settings.out is not None:
-        write_csv(Path(settings.out), pd.DataFrame(measurements))
+    if out is not None:
+        write_csv(out, pd.DataFrame(measurements))
     return measurements
 
 

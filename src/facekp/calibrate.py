@@ -24,26 +24,31 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> Calibration:
     """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibration."""
     # imported here: --help and mistakes in a key must answer within a second
+    from facekp.core.outputs import output_file
     from facekp.data.readers.read import read_table
     from facekp.models.calibration_fit import calibrate, load_twin, read_calibratable, write_calibration
     from facekp.models.checkpoint import load_checkpoint
     from facekp.models.command_settings import CalibrateSettings
     from facekp.models.scoring import unseen_rows
     from facekp.runs.folder import RunFolder
+    from facekp.runs.lookup import with_checkpoint_files
 
-    settings = read_settings(cfg, CalibrateSettings)
+    settings = with_checkpoint_files(read_settings(cfg, CalibrateSettings))
+    out = output_file(settings.out, overwrite=settings.overwrite)
+    picture = None if settings.reliability is None else Path(settings.reliability)
+    for path in () if picture is None else (picture, picture.with_suffix(".json")):
+        output_file(str(path), overwrite=settings.overwrite, key="reliability")
     loaded = load_checkpoint(settings.ckpt)
     read_calibratable(loaded.path)  # refused before anything is measured
     measured = loaded if settings.twin is None else load_twin(loaded, settings.twin)
     table = read_table(settings.data, loaded.model.keypoints)
     fitted = calibrate(measured, table.take(unseen_rows([measured], table)), settings.data.split_seed)
 
-    out = Path(settings.out)
     write_calibration(loaded.path, out, fitted)
     _show(fitted.reliability)
     log.info("ckpt: %s (%.1f MB)", out, out.stat().st_size / 1e6)
-    if settings.reliability is not None:
-        _write_picture(Path(settings.reliability), fitted.reliability)
+    if picture is not None:
+        _write_picture(picture, fitted.reliability)
     if (folder := RunFolder.of_checkpoint(loaded.path)) is not None:
         folder.write_reliability(fitted.reliability)  # facekp.report shows it
     return fitted

@@ -17,8 +17,9 @@ def main(cfg: DictConfig) -> list[BenchmarkRow]:
     from facekp.core.console import show  # imported here: --help must not wait for torch
     from facekp.photos.detection_benchmark import results_table, run_detection_benchmark
     from facekp.photos.settings import DetectionBenchmarkSettings
+    from facekp.runs.lookup import with_checkpoint_files
 
-    rows = run_detection_benchmark(read_settings(cfg, DetectionBenchmarkSettings))
+    rows = run_detection_benchmark(with_checkpoint_files(read_settings(cfg, DetectionBenchmarkSettings)))
     show(results_table(rows))
     return rows
 

@@ -9,7 +9,6 @@ decoding are part of the graph. Metadata: JSON under ``facekp``.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facekp.config.command import read_settings, run_command
@@ -23,12 +22,15 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Write the graph; its differences from the checkpoint."""
     # imported here: --help and mistakes in a key must answer within a second
+    from facekp.core.outputs import output_file
     from facekp.models.command_settings import ExportSettings
     from facekp.models.export import export
+    from facekp.runs.lookup import with_checkpoint_files
 
-    settings = read_settings(cfg, ExportSettings)
+    settings = with_checkpoint_files(read_settings(cfg, ExportSettings))
+    out = output_file(settings.out, overwrite=settings.overwrite)
     check = export(settings)
-    log.info("written: %s (%.1f MB)", settings.out, Path(settings.out).stat().st_size / 1e6)
+    log.info("written: %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return check
 
 

@@ -6,12 +6,13 @@ With ``half=true`` convolution kernels are kept in 16 bits, which halves it agai
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekp.config.command import read_settings, run_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
@@ -20,11 +21,13 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> Path:
     """Write the packed checkpoint; its path."""
     # imported here: --help and mistakes in a key must answer within a second
+    from facekp.core.outputs import output_file
     from facekp.models.command_settings import PackSettings
     from facekp.models.packing import pack
+    from facekp.runs.lookup import with_checkpoint_files
 
-    settings = read_settings(cfg, PackSettings)
-    out = Path(settings.out)
+    settings = with_checkpoint_files(read_settings(cfg, PackSettings))
+    out = output_file(settings.out, overwrite=settings.overwrite)
     pack(settings.ckpt, out, settings.half, settings.decoder, settings.offsets)
     log.info("ckpt: %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return out

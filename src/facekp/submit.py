@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekp.config.command import read_settings, run_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
@@ -17,18 +18,20 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> Path:
     """Read the test images, predict, and write the file; its path."""
     # imported here: --help and mistakes in a key must answer within a second
+    from facekp.core.outputs import output_file
     from facekp.data.competition import write_submission
     from facekp.data.readers.read import read_test
     from facekp.models.command_settings import SubmitSettings
     from facekp.models.ensemble import load_models, predict_table
     from facekp.models.training_data import points_of_sources, warn_of_other_data, warn_of_untrained
+    from facekp.runs.lookup import with_checkpoint_files
 
-    settings = read_settings(cfg, SubmitSettings)
+    settings = with_checkpoint_files(read_settings(cfg, SubmitSettings))
+    out = output_file(settings.out, "submission.csv", settings.overwrite)
     models = load_models(settings.ckpt, settings.decoder)
     table, lookup = read_test(settings.data, models[0].model.keypoints)
     warn_of_other_data(models, settings.data)
     warn_of_untrained(models, points_of_sources(table.keypoints, table.source))
-    out = Path(settings.out)
     write_submission(out, table, predict_table(models, table).points, lookup)
     log.info("written: %s (%d values of %d images)", out, len(lookup), len(table))
     return out

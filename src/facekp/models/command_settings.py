@@ -32,12 +32,14 @@ class EvaluateSettings(CommandSettings):
         data: the rows that are scored, as far as they trained none of the checkpoints.
         decoder: replaces settings of the checkpoints' decoders.
         out: folder for metrics.json and predictions.csv; None: print only.
+        overwrite: replace an earlier evaluation in ``out``.
     """
 
     ckpt: CheckpointPaths
     data: Data
     decoder: DecoderOverride
     out: NewPath | None
+    overwrite: bool = False
 
 
 class SubmitSettings(CommandSettings):
@@ -47,13 +49,15 @@ class SubmitSettings(CommandSettings):
         ckpt: checkpoints or exported files; several predict with their mean.
         data: the competition's files.
         decoder: replaces settings of the checkpoints' decoders.
-        out: the CSV file to write.
+        out: the CSV file to write; None: submission.csv, with a suffix where it exists.
+        overwrite: replace ``out`` if it exists.
     """
 
     ckpt: CheckpointPaths
     data: Data
     decoder: DecoderOverride
-    out: NewPath
+    out: NewPath | None
+    overwrite: bool = False
 
 
 class PackSettings(CommandSettings):
@@ -65,6 +69,7 @@ class PackSettings(CommandSettings):
         half: keep convolution kernels in 16 bits.
         decoder: replaces settings of the checkpoint's decoder in the packed file.
         offsets: replace those of the checkpoint, pixels by source; a calibration is dropped. None: keep both.
+        overwrite: replace ``out`` if it exists.
     """
 
     ckpt: OneCheckpoint
@@ -72,6 +77,7 @@ class PackSettings(CommandSettings):
     half: bool
     decoder: DecoderOverride
     offsets: dict[str, float] | None
+    overwrite: bool = False
 
 
 class CalibrateSettings(CommandSettings):
@@ -83,6 +89,7 @@ class CalibrateSettings(CommandSettings):
         data: its labelled rows that trained no checkpoint are fitted and checked on.
         twin: checkpoint of the same recipe, trained without some rows, which is measured instead of ``ckpt``.
         reliability: picture of expected and measured errors; its values are written beside it as JSON. None: neither.
+        overwrite: replace these files if they exist.
     """
 
     ckpt: OneCheckpoint
@@ -90,6 +97,7 @@ class CalibrateSettings(CommandSettings):
     data: Data
     twin: CheckpointPath | None
     reliability: NewPath | None
+    overwrite: bool = False
 
 
 class ExportSettings(CommandSettings):
@@ -106,6 +114,7 @@ class ExportSettings(CommandSettings):
         source: the labelling convention that the graph predicts; None: the first; ``all``: a second input says which.
         check: number of faces that the graph is compared with the checkpoint on; int8 takes as many others.
         force: keep the file even if its predictions differ too much.
+        overwrite: replace ``out`` if it exists.
     """
 
     ckpt: OneCheckpoint
@@ -118,6 +127,7 @@ class ExportSettings(CommandSettings):
     source: Text | None
     check: Annotated[int, Field(ge=2)]
     force: bool
+    overwrite: bool = False
 
     @model_validator(mode="after")
     def _check_format(self) -> Self:

@@ -34,8 +34,9 @@ class PredictSettings(PhotoCommandSettings):
 
     Attributes:
         source: labelling convention of the predictions; None: the first one of the checkpoint.
-        device: of torch.
-        out: output folder.
+        device: ``auto``, or of torch (`facekp.core.device.choose_device`).
+        out: output folder; None: a new one below outputs/predict.
+        overwrite: replace earlier predictions in ``out``.
         draw: also write photos and videos with the points drawn.
         batch: faces that are predicted together.
         frames: read only the first frames of a video or the webcam; None: all.
@@ -43,7 +44,8 @@ class PredictSettings(PhotoCommandSettings):
 
     source: Text | None
     device: Text
-    out: NewPath
+    out: NewPath | None
+    overwrite: bool = False
     draw: bool
     batch: PositiveCount
     frames: PositiveCount | None
@@ -54,7 +56,7 @@ class AppSettings(PhotoCommandSettings):
 
     Attributes:
         source: labelling convention of the predictions; None: the first one of the checkpoint.
-        device: of torch.
+        device: ``auto``, or of torch (`facekp.core.device.choose_device`).
         port: of 127.0.0.1.
         max_megabytes: largest upload.
         max_megapixels: largest photo, in millions of pixels.

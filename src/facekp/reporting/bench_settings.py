@@ -22,6 +22,7 @@ class BenchSettings(CommandSettings):
         steps: training steps per round.
         threads: of torch.
         out: CSV file for the measurements; None: they are only shown.
+        overwrite: replace ``out`` if it exists.
         row_by_row: rows on which the reader of the published system is timed; its time grows linearly.
         data: the competition's data. If its files are missing, drawn faces are read instead.
         keypoints: landmark scheme of the data.
@@ -33,6 +34,7 @@ class BenchSettings(CommandSettings):
     steps: PositiveCount
     threads: PositiveCount
     out: NewPath | None
+    overwrite: bool = False
     row_by_row: PositiveCount
     data: KaggleSettings
     keypoints: KeypointsField

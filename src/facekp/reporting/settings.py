@@ -18,6 +18,7 @@ class ReportSettings(CommandSettings):
     Attributes:
         what: ``runs`` compares runs, ``data`` shows the labels of a dataset.
         out: the page, an HTML file.
+        overwrite: replace ``out`` even if it is no report.
         faces: worst faces, and best faces, of each run; pictures of duplicates and of suspicious labels; 0: no faces.
         resamples: of the images, in the bootstrap that tests whether two runs differ.
         data: the dataset of ``what=data``. The faces of a run are read as its config.yaml says.
@@ -26,6 +27,7 @@ class ReportSettings(CommandSettings):
 
     what: Literal["runs", "data"]
     out: NewPath
+    overwrite: bool = False
     faces: Annotated[int, Field(ge=0, le=100)]
     resamples: Annotated[int, Field(ge=100)]
     data: Annotated[DataSettings, READERS.validator]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
@@ -19,6 +18,7 @@ from facekp.config.command import CommandSettings
 from facekp.core.errors import UserError
 from facekp.core.files import write_json
 from facekp.core.keypoints import Keypoints, KeypointsField
+from facekp.core.outputs import output_file
 from facekp.core.settings import NewPath, Text
 from facekp.reporting.wandb_account import has_account
 
@@ -41,6 +41,7 @@ class DashboardSettings(CommandSettings):
         project: W&B project.
         title: of the workspace.
         out: file for the specification; None: it is not written.
+        overwrite: replace ``out`` if it exists.
         dry_run: write the file only.
     """
 
@@ -49,6 +50,7 @@ class DashboardSettings(CommandSettings):
     project: Text
     title: Text
     out: NewPath | None
+    overwrite: bool = False
     dry_run: bool
 
     @model_validator(mode="after")
@@ -67,10 +69,11 @@ def create_dashboard(settings: DashboardSettings) -> str | None:
     Raises:
         UserError: a package or the account is missing, or W&B refuses the workspace.
     """
+    out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
     workspace = build_workspace(settings.entity or "", settings.project, settings.title, settings.keypoints)
-    if settings.out is not None:
-        write_json(Path(settings.out), specification(workspace))
-        log.info("written: %s", settings.out)
+    if out is not None:
+        write_json(out, specification(workspace))
+        log.info("written: %s", out)
     if settings.dry_run:
         return None
     default = default_entity()

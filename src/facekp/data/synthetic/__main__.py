@@ -18,19 +18,20 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> Path:
     """Write training.csv, test.csv and IdLookupTable.csv; the folder."""
     from dataclasses import replace  # imported here: --help and mistakes in a key must answer within a second
-    from pathlib import Path
 
     import numpy as np
 
+    from facekp.core.outputs import output_folder
     from facekp.data.competition import write_test, write_training
     from facekp.data.synthetic.command_settings import SyntheticCommandSettings
     from facekp.data.synthetic.faces import draw_faces
 
     settings = read_settings(cfg, SyntheticCommandSettings)
-    folder, data = Path(settings.out), settings.data
-    write_training(folder / "training.csv", draw_faces(data.rows, data.seed, settings.keypoints))
-    test = draw_faces(settings.test_rows, data.seed + 1, settings.keypoints)
-    write_test(folder, replace(test, row=np.arange(1, len(test) + 1)), test.mask)
+    data = settings.data
+    with output_folder(settings.out, overwrite=settings.overwrite) as folder:
+        write_training(folder / "training.csv", draw_faces(data.rows, data.seed, settings.keypoints))
+        test = draw_faces(settings.test_rows, data.seed + 1, settings.keypoints)
+        write_test(folder, replace(test, row=np.arange(1, len(test) + 1)), test.mask)
     log.info("written: %s (%d training rows, %d test rows)", folder, data.rows, len(test))
     return folder
 

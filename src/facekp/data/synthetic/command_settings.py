@@ -23,12 +23,14 @@ class SyntheticCommandSettings(CommandSettings):
 
     Attributes:
         out: folder for training.csv, test.csv and IdLookupTable.csv.
+        overwrite: write into ``out`` even if it holds files.
         test_rows: images in test.csv.
         data: number of training rows, and the random seed.
         keypoints: the landmark scheme.
     """
 
     out: NewPath
+    overwrite: bool = False
     test_rows: PositiveCount
     data: Annotated[SyntheticSettings, BeforeValidator(_refuse_other_readers)]
     keypoints: KeypointsField

@@ -112,6 +112,14 @@ def write_page(path: Path, title: str, sections: Sequence[Section], images: Mapp
         draft.write_text("\n".join(parts), encoding="utf-8")
 
 
+def is_page(path: Path) -> bool:
+    """Whether a file is a page of `write_page`, which may be replaced by a newer one."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return POLICY.encode() in file.read(1000)
+
+
 def _json_value(value: Any) -> Any:
     """A value that JSON can hold: NaN and infinity become None."""
     if isinstance(value, dict):

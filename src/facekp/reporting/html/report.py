@@ -6,12 +6,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from facekp.core.outputs import output_file
 from facekp.data.readers.read import read_table
 from facekp.reporting.html.collect import read_runs
 from facekp.reporting.html.faces import ImageStore
 from facekp.reporting.html.labels import data_page
 from facekp.reporting.html.overview import runs_page
-from facekp.reporting.html.page import Section, write_page
+from facekp.reporting.html.page import Section, is_page, write_page
 from facekp.reporting.settings import ReportSettings
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,12 @@ def write_report(settings: ReportSettings, paths: Sequence[Path]) -> Path:
         The path of the page.
 
     Raises:
-        UserError: there are no runs, or the data can't be read.
+        UserError: another file would be replaced, there are no runs, or the data can't be read.
     """
+    replaceable = settings.overwrite or is_page(Path(settings.out))
+    out = output_file(settings.out, overwrite=replaceable)
     page = _page_of_runs if settings.what == "runs" else _page_of_data
     title, sections, store = page(settings, paths)
-    out = Path(settings.out)
     write_page(out, title, sections, store.images)
     log.info("report: %s (%.1f MB); open it in a browser", out, out.stat().st_size / MEGABYTE)
     return out
