@@ -3,12 +3,14 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 import facekp
 from facekp import KeypointPredictor
+from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_table
@@ -62,18 +64,48 @@ def test_answers_is_the_deprecated_name_of_predict(predictor, faces):
     ("images", "message"),
     [
         ([[1]], "a list"),
-        (np.zeros((2, 50, 96)), r"\(2, 50, 96\)"),
+        (np.zeros((2, 0, 96)), r"\(2, 0, 96\)"),
         (np.zeros((2, 3, 96, 96)), "grey crops"),
         (np.zeros(96), r"\(96,\)"),
         (np.full((1, 96, 96), np.nan), "NaN"),
         (np.full((1, 96, 96), 256), "16-bit"),
         (np.full((1, 96, 96), -1), "outside"),
         (np.full((1, 96, 96), "a"), "numbers"),
+        (np.full((2, 96, 96), 0.5), r"the highest grey level is 0\.5; give levels 0..255: multiply images by 255"),
+        (np.ones((96, 96), np.float32), "multiply images by 255"),
+        (np.ones((96, 96), bool), "multiply images by 255"),
+        (torch.rand(1, 1, 96, 96), "multiply images by 255"),
     ],
 )
 def test_what_is_not_a_grey_crop_is_refused(predictor, images, message):
     with pytest.raises(ValueError, match=message):
         predictor(images)
+
+
+def test_integers_of_0_and_1_are_dark_images(predictor):
+    assert np.isfinite(predictor(np.ones((1, 96, 96), np.uint8))[0]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(192, 192), (48, 48), (144, 192)])
+def test_images_of_another_size_are_resized_and_get_points_in_their_pixels(ckpt, faces, height, width, caplog):
+    predictor = KeypointPredictor.from_checkpoint(ckpt)
+    crops = faces.images[:3]
+    images = np.stack([cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC) for image in crops])
+    prediction = predictor.predict(images)
+    predictor.predict(images)
+    again = np.stack([Crop(0, 0, width, height, (96, 96)).cut(image) for image in images])
+    expected = predictor.predict(again)
+    scale = np.array([width / 96, height / 96])
+    np.testing.assert_allclose(prediction.points, (expected.points + 0.5) * scale - 0.5, atol=1e-3)
+    np.testing.assert_allclose(prediction.deviation, expected.deviation * scale.mean(), rtol=1e-4)
+    assert caplog.messages == [
+        f"images of {width} x {height} pixels are resized to 96 x 96; points are in pixels of the images given"
+    ]
+    tensors, _ = predictor(torch.from_numpy(images)[:, None].float())
+    np.testing.assert_allclose(tensors.numpy(), prediction.points, atol=1e-3)
+    assert predictor(images[0])[0].shape == (15, 2)
+    assert predictor(images[:0])[0].shape == (0, 15, 2)
+    assert predictor.heatmaps(images).shape == (3, 15, 24, 24)
 
 
 def test_an_unknown_source_is_refused_with_the_choices(predictor, ckpt, faces):

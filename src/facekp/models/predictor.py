@@ -7,6 +7,7 @@ points, confidence = KeypointPredictor.from_checkpoint("shipped")(images)
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,21 +17,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facekp.core.crop import Crop
+from facekp.core.device import AUTO, choose_device
 from facekp.core.errors import UserError
 from facekp.core.settings import one_of, parse
 from facekp.models.ensemble import BATCH, LoadedModel, load_models, make_ready
+from facekp.models.grey_images import as_grey
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.onnx_model import OnnxModel
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride
 from facekp.models.training_data import points_of_sources, warn_of_untrained
 
+log = logging.getLogger(__name__)
+
 
 class KeypointPredictor:
     """Predicts the keypoints of face crops; made by `from_checkpoint`.
 
     Points follow the labelling convention of one source (`source_names`). Without a choice it is the first one, in the
-    competition's data ``dense``.
+    competition's data ``dense``. Crops of another size are resized; points are in pixels of the crops given.
 
     Attributes:
         keypoints: the scheme (`facekp.core.keypoints.Keypoints`) that names the K points.
@@ -50,16 +56,17 @@ class KeypointPredictor:
         self.keypoints, self.size = model.keypoints, model.size
         exported = model.source if isinstance(model, OnnxModel) else None
         self.source = self._source_index(source or exported or self.source_names[0])
-        self.device = torch.device(device)
+        self.device = choose_device(device)
         for loaded in models:
             make_ready(loaded, self.device)
+        self._said_resized = False
 
     @classmethod
     def from_checkpoint(
         cls,
         path: str | Path | Sequence[str | Path] = "shipped",
         source: str | None = None,
-        device: str = "cpu",
+        device: str = AUTO,
         batch_size: int = BATCH,
         decoder: DecoderOverride | Mapping[str, Any] | None = None,
     ) -> KeypointPredictor:
@@ -69,7 +76,7 @@ class KeypointPredictor:
             path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped``, the checkpoint inside
                 the package; or a list of these, whose predictions are averaged.
             source: the labelling convention of the points; None: the first one, or that of an exported file.
-            device: of torch, e.g. ``cuda``; exported files run on the CPU.
+            device: ``auto``, a GPU if there is one, or of torch, e.g. ``cuda:1``; exported files run on the CPU.
             batch_size: crops per batch; on a CPU more than 16 are slower.
             decoder: replaces settings of the files' decoders (`facekp.models.settings.DecoderSettings`).
                 ``{"shift": 0, "scale": 0}`` predicts on one view of a crop, ``{"flip": False}`` without mirroring.
@@ -112,19 +119,23 @@ class KeypointPredictor:
 
         Args:
             images: array or tensor of grey levels 0..255 of any number type, (N, H, W), (N, 1, H, W), or one (H, W).
-                Grey levels from 0 to 1 are not recognised; multiply them by 255.
+                Images of another size than ``size`` are resized, as photos are cropped; the log says so once.
             source: the labelling convention of the points; None: the predictor's.
 
         Returns:
-            arrays or tensors like ``images``; several files give no deviation and no expected error.
+            arrays or tensors like ``images``, in their pixels; several files give no deviation and no expected error.
 
         Raises:
-            UserError (a ValueError): another shape or type, NaN, grey levels outside 0..255, an unknown source.
+            UserError (a ValueError): another shape or type, NaN, grey levels outside 0..255 or between 0 and 1, an
+                unknown source.
         """
-        batch = self._as_batch(images)
+        batch = as_grey(images, self.size)
         index = self.source if source is None else self._source_index(source)
-        parts = [self._predict(part, index) for part in batch.split(self.batch_size)]
-        return concatenate(parts, torch.cat).map(lambda values: _like(images, values))
+        parts = [self._predict(part, index) for part in self._resized(batch).split(self.batch_size)]
+        prediction = concatenate(parts, torch.cat)
+        if batch.shape[-2:] != self.size:
+            prediction = _in_pixels_of(self._whole(batch), prediction)
+        return prediction.map(lambda values: _like(images, values))
 
     def answers(self, images: Any, source: str | None = None) -> Prediction[Any]:
         """Deprecated name of `predict`."""
@@ -148,7 +159,7 @@ class KeypointPredictor:
         if len(self.models) > 1 or not isinstance(model, KeypointModel):
             raise UserError("heatmaps: exported files and several files have none; load one checkpoint")
         channel = model.channels[self.source if source is None else self._source_index(source)]
-        parts = self._as_batch(images).split(self.batch_size)
+        parts = self._resized(as_grey(images, self.size)).split(self.batch_size)
         return _like(images, torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts]))
 
     def _predict(self, images: Tensor, source: int) -> Prediction[Tensor]:
@@ -160,26 +171,25 @@ class KeypointPredictor:
         points, confidence, *_ = zip(*predictions, strict=True)
         return Prediction(torch.stack(points).mean(0), torch.stack(confidence).mean(0), None, None)
 
-    def _as_batch(self, images: Any) -> Tensor:
-        """float32 (N, 1, H, W) of the images given."""
-        if not isinstance(images, (np.ndarray, Tensor)):
-            raise UserError(f"images: a {type(images).__name__}; give a numpy array or a tensor")
-        if isinstance(images, np.ndarray) and images.dtype.kind not in "uifb":
-            raise UserError(f"images: an array of {images.dtype}; give grey levels 0..255 as numbers")
-        batch = torch.from_numpy(images.astype(np.float32)) if isinstance(images, np.ndarray) else images.float()
-        height, width = self.size
-        grey = batch.squeeze(1) if batch.ndim == 4 and batch.shape[1] == 1 else batch
-        if grey.ndim not in (2, 3) or grey.shape[-2:] != self.size:
-            raise UserError(
-                f"images: of shape {tuple(images.shape)}; give grey crops (N, {height}, {width}), "
-                f"(N, 1, {height}, {width}) or one ({height}, {width})"
+    def _resized(self, batch: Tensor) -> Tensor:
+        """The images (N, 1, H, W) at the networks' size."""
+        height, width = batch.shape[-2:]
+        if (height, width) == self.size:
+            return batch
+        if not self._said_resized:
+            self._said_resized = True
+            log.warning(
+                "images of %d x %d pixels are resized to %d x %d; points are in pixels of the images given",
+                *(width, height, *self.size[::-1]),
             )
-        grey = grey.reshape(-1, 1, height, width)
-        if len(grey) and not (grey.amin() >= 0 and grey.amax() <= 255):
-            raise UserError(
-                "images: a grey level is NaN or outside 0..255; scale 16-bit levels down, clip values beyond the range"
-            )
-        return grey
+        crop = self._whole(batch)
+        levels = batch[:, 0].round().to(torch.uint8).cpu().numpy()
+        images = np.array([crop.cut(image) for image in levels], np.float32).reshape(-1, 1, *self.size)
+        return torch.from_numpy(images)
+
+    def _whole(self, batch: Tensor) -> Crop:
+        """The crop that is a whole image of the batch."""
+        return Crop(0, 0, batch.shape[-1], batch.shape[-2], self.size)
 
     def _source_index(self, name: str) -> int:
         if name not in self.source_names:
@@ -191,3 +201,12 @@ def _like(images: Any, values: Tensor) -> Any:
     """The values like the images: array or tensor, on their device, with an axis N or without."""
     values = values[0] if images.ndim == 2 else values
     return values.cpu().numpy() if isinstance(images, np.ndarray) else values.to(images.device)
+
+
+def _in_pixels_of(crop: Crop, prediction: Prediction[Tensor]) -> Prediction[Tensor]:
+    """A prediction for resized images in pixels of the images before."""
+    points, confidence, *distances = prediction
+    scale = points.new_tensor(crop.scale)
+    mean = float(crop.scale.mean())
+    deviation, error = (None if part is None else part * mean for part in distances)
+    return Prediction((points + 0.5) * scale - 0.5, confidence, deviation, error)

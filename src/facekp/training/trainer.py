@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -31,6 +32,12 @@ def build_trainer(
     Raises:
         UserError: Lightning refuses the settings, e.g. because there is no GPU.
     """
+    no_gpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if settings.accelerator in ("gpu", "cuda") and no_gpu:
+        raise UserError(
+            f"trainer.accelerator={settings.accelerator}: no GPU is available here; use trainer=cpu, or "
+            "trainer.accelerator=auto, which takes a GPU where there is one"
+        )
     with trainer_errors():
         return pl.Trainer(
             **settings.arguments(),
@@ -54,5 +61,5 @@ def trainer_errors() -> Iterator[None]:
         raise
     except MisconfigurationException as error:
         raise UserError(f"trainer: {one_line(error)}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ModuleNotFoundError) as error:
         raise UserError(f"trainer: {one_line(error)}") from error

@@ -1,0 +1,61 @@
+"""Which device of torch computes: ``auto`` takes a GPU where there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facekp.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO = "auto"
+
+INSTEAD = "use device=auto or device=cpu"
+
+
+def choose_device(name: str = AUTO) -> torch.device:
+    """The device with this name, checked.
+
+    Args:
+        name: ``auto``: the first CUDA GPU, or the CPU; otherwise of torch: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        UserError: torch knows no such device, or this machine has none.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    import torch  # imported here: settings and help must not wait for it
+
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        meant = "; did you mean cuda?" if name.startswith("gpu") else ""
+        raise UserError(f"device={name}: torch knows no such device; {INSTEAD}{meant}") from error
+    if device.type == "cuda":
+        _check_cuda(name, device)
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"device={name}: is not available here ({reason}); {INSTEAD}") from error
+    return device
+
+
+def _check_cuda(name: str, device: torch.device) -> None:
+    """
+    Raises:
+        UserError: there is no such GPU.
+    """
+    import torch
+
+    number = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number == 0:
+        why = "this PyTorch is built without CUDA" if torch.version.cuda is None else "no CUDA GPU was found"
+        raise UserError(f"device={name}: is not available here ({why}); {INSTEAD}")
+    if device.index is not None and device.index >= number:
+        raise UserError(f"device={name}: the GPUs here are cuda:0 to cuda:{number - 1}; {INSTEAD}")
