@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facekp.core.console import ProgressDisplay
+from facekp.core.device import choose_device
 from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
@@ -65,7 +67,9 @@ def predict_table(
     """
     for loaded in models:
         check_fits(loaded, table)
-    predictions = [_predict(loaded, table, table.source if source is None else source) for loaded in models]
+    source = table.source if source is None else source
+    with ProgressDisplay("predicting faces", len(models) * len(table)) as display:
+        predictions = [_predict(loaded, table, source, display) for loaded in models]
     if len(predictions) == 1:
         return predictions[0]
     points, confidence, *_ = zip(*predictions, strict=True)
@@ -97,10 +101,15 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
 
 
 @torch.inference_mode()
-def _predict(loaded: LoadedModel, table: FaceTable, source: np.ndarray) -> Prediction[np.ndarray]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _predict(
+    loaded: LoadedModel, table: FaceTable, source: np.ndarray, display: ProgressDisplay
+) -> Prediction[np.ndarray]:
+    device = choose_device()
     make_ready(loaded, device)
-    batches = [loaded.model.predict(*batch).map(_to_numpy) for batch in image_batches(table, device, source)]
+    batches = []
+    for images, sources in image_batches(table, device, source):
+        batches.append(loaded.model.predict(images, sources).map(_to_numpy))
+        display.advance(len(images))
     return concatenate(batches, np.concatenate)
 
 

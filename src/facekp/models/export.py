@@ -2,8 +2,8 @@
 
 Inputs: ``images`` (batch, 1, H, W), any batch, grey levels 0..255; with ``source=all`` also ``source`` int64
 (batch,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (batch, K, 2) in pixels,
-``confidence`` (batch, K) and, of a calibrated checkpoint, ``expected_error`` float32 (batch, K) in pixels. Normalisation, views, mirror images and
-decoding are part of the graph. Metadata: JSON under ``facekp`` (`describe`).
+``confidence`` (batch, K) and, of a calibrated checkpoint, ``expected_error`` float32 (batch, K) in pixels.
+Normalisation, views, mirror images and decoding are part of the graph. Metadata: JSON under ``facekp`` (`describe`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
 from facekp.core.keypoints import Keypoints
@@ -60,12 +61,15 @@ def export(settings: ExportSettings) -> dict[str, Any]:
     source = _source_index(settings.source, loaded)
     faces, others = _faces(settings, loaded, source)
 
+    log.info("tracing the network")
     program = trace(loaded, source, DTYPES[settings.input])
     target = Path(settings.out)
     with atomic(target) as draft:
         if settings.format == "onnx":
+            log.info("writing the ONNX graph")
             write_onnx(program, draft)
             if settings.precision == "int8":
+                log.info("quantising with %s", count(len(others), "face"))
                 quantise(draft, others, DTYPES[settings.input], source)
             _attach(draft, describe(loaded, settings, source, None))
         check = compare(loaded, _predictor(program, draft, settings, source), faces)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from facekp.core.console import ProgressDisplay
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.ensemble import image_batches
@@ -35,8 +36,12 @@ def compare(loaded: LoadedCheckpoint, predict: Predict, faces: FaceTable) -> dic
         ``rmse_checkpoint`` and ``rmse``, None where nothing is labelled.
     """
     cpu = torch.device("cpu")
-    exported = [predict(images, source)[:2] for images, source in image_batches(faces, cpu)]
-    expected = [loaded.model.predict(images, source)[:2] for images, source in image_batches(faces, cpu)]
+    exported, expected = [], []
+    with ProgressDisplay("checking faces", len(faces)) as display:
+        for images, source in image_batches(faces, cpu):
+            exported.append(predict(images, source)[:2])
+            expected.append(loaded.model.predict(images, source)[:2])
+            display.advance(len(images))
     points, confidence = (torch.cat(part) for part in zip(*exported, strict=True))
     expected_points, expected_confidence = (torch.cat(part) for part in zip(*expected, strict=True))
     distance = (points - expected_points).norm(dim=-1)

@@ -6,7 +6,7 @@ scenes with those predicted on the face images themselves. `run_detection_benchm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,14 +15,16 @@ import numpy as np
 from numpy.random import Generator
 from rich.table import Table
 
+from facekp.core.console import ProgressDisplay
 from facekp.core.crop import Crop
+from facekp.core.device import AUTO
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
 from facekp.models.ensemble import BATCH, load_models
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.scoring import unseen_rows
 from facekp.photos.detectors import FaceDetector, build_face_detector
-from facekp.photos.pipeline import Face, find_points
+from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
 from facekp.photos.settings import DetectionBenchmarkSettings
 
@@ -70,15 +72,14 @@ def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[Benchm
     table = read_table(settings.data, keypoints)
     held_out = table.take(unseen_rows(models, table))
     detector = build_face_detector(settings.detector)
+    of_source = {name: pick_faces(held_out, s, settings.faces) for s, name in enumerate(keypoints.source_names)}
     rows = []
-    for s, source in enumerate(keypoints.source_names):
-        faces = pick_faces(held_out, s, settings.faces)
-        if not len(faces):
-            continue
-        predictor = KeypointPredictor(models, source, "cpu", BATCH)
-        for scale in settings.scales:
-            result = measure_detection(faces, predictor, detector, scale, settings.refine)
-            rows.append(BenchmarkRow(source, scale, result))
+    with ProgressDisplay("looking for faces", len(settings.scales) * sum(map(len, of_source.values()))) as display:
+        for source, faces in of_source.items():
+            predictor = KeypointPredictor(models, source, AUTO, BATCH)
+            for scale in settings.scales if len(faces) else ():
+                result = measure_detection(faces, predictor, detector, scale, settings.refine, display=display)
+                rows.append(BenchmarkRow(source, scale, result))
     return rows
 
 
@@ -107,6 +108,7 @@ def measure_detection(
     scale: float,
     refine: bool = True,
     seed: int = 0,
+    display: ProgressDisplay | None = None,
 ) -> DetectionResult:
     """Paste every face of a table into its own scene, find it there and predict its points.
 
@@ -115,15 +117,16 @@ def measure_detection(
         predictor: predicts the points.
         detector: finds the faces.
         scale: as for `paste`.
-        refine: as for `facekp.photos.pipeline.find_points`.
+        refine: as for `facekp.photos.pipeline.predict_photos`.
         seed: random seed of the scenes.
+        display: counts the faces that are looked for.
     """
     scenes = [paste(image, scale, np.random.default_rng([seed, i])) for i, image in enumerate(table.images)]
-    photos = (Photo(str(i), np.repeat(scene[..., None], 3, axis=2)) for i, (scene, _) in enumerate(scenes))
+    photos = _photos([scene for scene, _ in scenes], display)
     direct = predictor.predict(np.array(table.images)).points  # (N, K, 2)
     errors: list[tuple[np.ndarray, np.ndarray]] = []  # of each face found: distances (labelled points,) in both cases
     extra = 0
-    for i, (_, faces) in enumerate(find_points(photos, predictor, detector, refine)):
+    for i, (_, faces) in enumerate(predict_photos(photos, predictor, detector, refine)):
         position = scenes[i][1]
         hits = [face for face in faces if _is_at(face, position)]
         extra += len(faces) - len(hits)
@@ -132,6 +135,13 @@ def measure_detection(
             errors.append((_distances(direct[i], table.points[i]), _distances(pasted, table.points[i])))
     medians = [float(np.median(np.concatenate(column))) for column in zip(*errors, strict=True)] or [np.nan, np.nan]
     return DetectionResult(len(table), len(table) - len(errors), extra, *medians)
+
+
+def _photos(scenes: Sequence[np.ndarray], display: ProgressDisplay | None) -> Iterator[Photo]:
+    for i, scene in enumerate(scenes):
+        if display is not None:
+            display.advance(1)
+        yield Photo(str(i), np.repeat(scene[..., None], 3, axis=2))
 
 
 def paste(image: np.ndarray, scale: float, rng: Generator) -> tuple[np.ndarray, Crop]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import progress
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
@@ -55,7 +56,8 @@ def _read_training(file: File, keypoints: Keypoints, count: int | None = None) -
     columns = keypoints.columns
     values, images = [], []
     with open_file(file) as stream:
-        for batch in batches(islice(read_rows(stream, file, [*columns, "Image"]), count)):
+        rows = islice(read_rows(stream, file, [*columns, "Image"]), count)
+        for batch in batches(progress(rows, f"reading rows of {file}")):
             for row in batch:
                 values.append([_parse_coordinate(row, *item) for item in zip(columns, row.fields, strict=False)])
             images.append(parse_images(batch, column=-1))
@@ -129,7 +131,7 @@ def _read_test_images(file: File, keypoints: Keypoints) -> FaceTable:
     rows_of_ids: dict[int, int] = {}
     images = []
     with open_file(file) as stream:
-        for batch in batches(read_rows(stream, file, ["ImageId", "Image"])):
+        for batch in batches(progress(read_rows(stream, file, ["ImageId", "Image"]), f"reading rows of {file}")):
             for row in batch:
                 parse_new_id(row, "ImageId", row.fields[0], rows_of_ids)
             images.append(parse_images(batch, column=1))
