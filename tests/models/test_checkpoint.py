@@ -215,3 +215,13 @@ def test_a_missing_tensor_is_reported(ckpt, tmp_path):
     raw["state_dict"].popitem()
     with pytest.raises(UserError, match="do not match the file's settings"):
         load_checkpoint(write(tmp_path / "x.ckpt", raw))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(ckpt, tmp_path, value):
+    raw = torch.load(ckpt, weights_only=True)
+    name = next(key for key in raw["state_dict"] if key.endswith("weight"))
+    raw["state_dict"][name].view(-1)[0] = value
+    torch.save(raw, tmp_path / "bad.ckpt")
+    with pytest.raises(UserError, match=r"bad\.ckpt: its weights .*weight are not finite: the training diverged"):
+        load_checkpoint(tmp_path / "bad.ckpt")

@@ -87,3 +87,13 @@ def test_weights_and_runs_are_named_by_folders_and_last(run_here, tmp_path, capl
     assert code == 0, err
     assert "resume=last: outputs/b" in caplog.text
     assert json.loads((tmp_path / "outputs/b/metrics.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])  # weights that are not finite; huge ones, whose maps are not
+def test_a_diverged_network_is_a_failure_not_a_mean_face(run_here, tmp_path, optimizer):
+    code, err = run_here("train", main, *QUICK, "lr=1e30", f"optimizer={optimizer}", "out=r")
+    assert code == 2
+    assert "facekp: error: training diverged: " in err
+    assert "in epoch 1; lower lr=1e+30" in err
+    assert not RunFolder(tmp_path / "r").metrics.exists()
+    assert not RunFolder(tmp_path / "r").best_checkpoint.exists()

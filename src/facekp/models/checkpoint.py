@@ -246,6 +246,9 @@ def _check_installed(entry: Entry) -> None:
 
 
 def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor]) -> None:
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise UserError(f"{path}: its weights {name} are not finite: the training diverged; train with a lower lr=")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -38,6 +38,7 @@ class KeypointEstimator(LightningModule):
 
     Attributes:
         batch_loss: loss on the labels of the last training batch, for the progress bar.
+        infinite_maps: number of batches of the validation whose heatmaps are not finite.
 
     Raises:
         UserError: the optimiser or the schedule refuses a setting.
@@ -65,6 +66,7 @@ class KeypointEstimator(LightningModule):
         build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # bad settings fail here
         self.val_loss = MeanMetric()
         self.batch_loss = torch.tensor(torch.nan)
+        self.infinite_maps = torch.tensor(0.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch, weighted so that every labelled map of an optimiser step counts the same."""
@@ -117,20 +119,30 @@ class KeypointEstimator(LightningModule):
     def on_train_epoch_end(self) -> None:
         loss = self.trainer.callback_metrics["train/loss"]
         if not loss.isfinite():
-            raise UserError(
-                f"training diverged: the loss is {loss:g} in epoch {self.current_epoch + 1}; lower lr={self.lr}"
-            )
+            self._refuse_divergence(f"the loss is {loss:g}")
+        weights = [name for name, value in self.model.named_parameters() if not value.isfinite().all()]
+        if weights:
+            self._refuse_divergence(f"the weights {weights[0]} are not finite")
+
+    def _refuse_divergence(self, what: str) -> None:
+        raise UserError(f"training diverged: {what} in epoch {self.current_epoch + 1}; lower lr={self.lr}")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predicted points (N, K, 2) in pixels and their confidence (N, K), for callbacks."""
         raw = self.model(batch["image"])[-1]
+        self.infinite_maps += (~raw.isfinite()).any().float()
         loss, mask = self._loss([raw], self.model.spread(batch["points"], batch["source"]))
         self.val_loss.update(loss, weight=mask.sum())
         prediction = self.model.decode(self.model.heatmaps(batch["image"], raw), batch["source"])
         self.errors.update(prediction.points, batch["points"], batch["source"])
         return {"points": prediction.points, "confidence": prediction.confidence}
 
+    def on_validation_epoch_start(self) -> None:
+        self.infinite_maps = torch.zeros((), device=self.device)
+
     def on_validation_epoch_end(self) -> None:
+        if self.trainer.strategy.reduce(self.infinite_maps, reduce_op="sum") > 0:  # the mean face would hide it
+            self._refuse_divergence("the network's heatmaps are not finite")
         found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}
         metrics = {f"val/{name}": value for name, value in found.items() if not value.isnan()}
         self.log_dict({"val/loss": self.val_loss.compute(), **metrics})
