@@ -9,7 +9,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.models.prediction import Prediction
 from facekp.photos.detectors import WholePhotoDetector
-from facekp.photos.pipeline import MAX_WAITING, Face, find_points
+from facekp.photos.pipeline import MAX_WAITING, Face, predict_photos
 from facekp.photos.reading import Photo, read_photos
 from tests.photos.conftest import as_photos, write_video
 
@@ -47,7 +47,7 @@ def levels(*grey):
 def test_batch_size_and_order_do_not_change_the_points(faces, small_predictor):
     photos = as_photos(faces.images[:5])
     single, batched = (
-        list(find_points(photos, small_predictor, WholePhotoDetector(), batch=batch)) for batch in (1, 3)
+        list(predict_photos(photos, small_predictor, WholePhotoDetector(), batch=batch)) for batch in (1, 3)
     )
     assert [photo.file for photo, _ in batched] == list("01234")
     for (_, a), (_, b) in zip(single, batched, strict=True):
@@ -57,17 +57,17 @@ def test_batch_size_and_order_do_not_change_the_points(faces, small_predictor):
 
 def test_only_a_face_whose_box_is_far_off_is_predicted_again():
     predictor = FakePredictor()
-    good, off, _ = (faces[0] for _, faces in find_points(levels(200, 40, 210), predictor, WholePhotoDetector()))
+    good, off, _ = (faces[0] for _, faces in predict_photos(levels(200, 40, 210), predictor, WholePhotoDetector()))
     assert predictor.calls == [[200, 40, 210], [40]]
     assert good.crop.width == 192
     assert off.crop.width == 115
-    once = list(find_points(levels(200, 40), predictor, WholePhotoDetector(), refine=False))
+    once = list(predict_photos(levels(200, 40), predictor, WholePhotoDetector(), refine=False))
     assert once[1][1][0].crop.width == 192
     assert predictor.calls[2:] == [[200, 40]]
 
 
 def test_points_and_expected_errors_are_in_pixels_of_the_photo():
-    ((_, (face,)),) = find_points(levels(200), FakePredictor(0.5), WholePhotoDetector())
+    ((_, (face,)),) = predict_photos(levels(200), FakePredictor(0.5), WholePhotoDetector())
     assert np.allclose(face.points, 2 * (MEAN_FACE + 0.5) - 0.5)
     assert face.expected_error.tolist() == [1.0, 1.0, 1.0]
     assert face.box == (-0.5, -0.5, 191.5, 191.5)
@@ -78,7 +78,7 @@ def test_photos_without_a_face_keep_their_position():
         def find(self, image):
             return super().find(image) if image.mean() > 99 else np.empty((0, 4))
 
-    found = list(find_points(levels(40, 200, 50, 210, 60), FakePredictor(), SeesBright(), batch=2))
+    found = list(predict_photos(levels(40, 200, 50, 210, 60), FakePredictor(), SeesBright(), batch=2))
     assert [photo.file for photo, _ in found] == ["40.png", "200.png", "50.png", "210.png", "60.png"]
     assert [len(faces) for _, faces in found] == [0, 1, 0, 1, 0]
 
@@ -90,7 +90,7 @@ def test_the_margin_of_the_detector_enlarges_the_crop():
         def find(self, image):
             return [[50, 50, 100, 100]]  # centre 75, side 50
 
-    ((_, (face,)),) = find_points(levels(200), FakePredictor(), Wide())
+    ((_, (face,)),) = predict_photos(levels(200), FakePredictor(), Wide())
     assert (face.crop.left, face.crop.width) == (75 - 37, 75)
 
 
@@ -100,7 +100,7 @@ def test_a_detector_that_returns_no_boxes_is_named():
             return np.ones((3, 2))
 
     with pytest.raises(UserError, match=r"face detector Wrong: find returned an array of shape \(3, 2\)"):
-        list(find_points(levels(200), FakePredictor(), Wrong()))
+        list(predict_photos(levels(200), FakePredictor(), Wrong()))
 
 
 def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
@@ -115,5 +115,5 @@ def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
             most = max(most, sum(frame() is not None for frame in frames))
             yield photo
 
-    assert sum(1 for _ in find_points(watched(), FakePredictor(), Blind())) == 300
+    assert sum(1 for _ in predict_photos(watched(), FakePredictor(), Blind())) == 300
     assert most < MAX_WAITING / (640 * 480 * 3) + 3

@@ -37,8 +37,7 @@ def as_grey(images: Any, size: tuple[int, int]) -> Tensor:
             f"(N, 1, {height}, {width}) or one ({height}, {width})"
         )
     grey = grey.reshape(-1, 1, *grey.shape[-2:])
-    if len(grey):
-        _check_levels(grey, fractions=_holds_fractions(images))
+    check_levels(images, grey)
     return grey
 
 
@@ -49,11 +48,22 @@ def _holds_fractions(images: np.ndarray | Tensor) -> bool:
     return images.is_floating_point() or images.dtype == torch.bool
 
 
-def _check_levels(grey: Tensor, fractions: bool) -> None:
-    low, high = float(grey.amin()), float(grey.amax())
+def check_levels(images: np.ndarray | Tensor, values: Tensor) -> None:
+    """Refuse images whose levels are not 0..255.
+
+    Args:
+        images: as they were given; their type says whether levels from 0 to 1 may be meant.
+        values: the same numbers in float32.
+
+    Raises:
+        UserError: NaN, or levels outside 0..255 or between 0 and 1.
+    """
+    if not values.numel():
+        return
+    low, high = float(values.amin()), float(values.amax())
     if not (low >= 0 and high <= 255):  # also where they are NaN
         raise UserError(
             "images: a grey level is NaN or outside 0..255; scale 16-bit levels down, clip values beyond the range"
         )
-    if fractions and high <= 1:
+    if _holds_fractions(images) and high <= 1:
         raise UserError(f"images: the highest grey level is {high:g}; give levels 0..255: multiply images by 255")

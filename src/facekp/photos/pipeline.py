@@ -1,6 +1,6 @@
 """From photos to keypoints: find faces, crop them, predict in batches, refine crops that fit badly.
 
-`find_points` takes photos one after another and yields each with its faces, so a video of any length fits in memory.
+`predict_photos` takes photos one after another and yields each with its faces, so a video of any length fits in memory.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ class Face:
         points: float (K, 2), pixels of the photo.
         confidence: float (K,).
         expected_error: float (K,), pixels of the photo; None if the checkpoint is not calibrated.
+        names: of the K points.
     """
 
     crop: Crop
     points: np.ndarray
     confidence: np.ndarray
     expected_error: np.ndarray | None
+    names: tuple[str, ...] = ()
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -49,7 +51,7 @@ class _Waiting:
     crops: list[Crop]
 
 
-def find_points(
+def predict_photos(
     photos: Iterable[Photo],
     predictor: KeypointPredictor,
     detector: FaceDetector,
@@ -76,7 +78,7 @@ def find_points(
         >>> from facekp.photos.detectors import WholePhotoDetector
         >>> photo = Photo("face.png", np.full((200, 200, 3), 90, dtype=np.uint8))
         >>> predictor = KeypointPredictor.from_checkpoint("shipped")
-        >>> [(photo, faces)] = find_points([photo], predictor, WholePhotoDetector())
+        >>> [(photo, faces)] = predict_photos([photo], predictor, WholePhotoDetector())
         >>> faces[0].points.shape, faces[0].confidence.shape
         ((15, 2), (15,))
     """
@@ -130,6 +132,7 @@ def _predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor:
             crop.to_photo(prediction.points[i]),
             prediction.confidence[i],
             None if errors is None else errors[i] * crop.scale.mean(),
+            tuple(predictor.keypoints.names),
         )
         for i, crop in enumerate(crops)
     ]

@@ -17,7 +17,7 @@ from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import build_face_detector
 from facekp.photos.files import WEBCAM, list_files
 from facekp.photos.output import PredictionWriter
-from facekp.photos.pipeline import find_points
+from facekp.photos.pipeline import predict_photos
 from facekp.photos.reading import DamagedVideo, Photo, read_photos
 from facekp.photos.settings import PredictSettings
 
@@ -72,7 +72,7 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
     Raises:
         UserError: a name matches no file, or the checkpoint, the detector or the output folder can't be used.
     """
-    out = Path(settings.out)
+    out = Path(str(settings.out))
     files = list_files(names, exclude=out)
     predictor = KeypointPredictor.from_checkpoint(
         settings.ckpt, settings.source, settings.device, decoder=settings.decoder
@@ -82,7 +82,7 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
     scales = survey_photos(progress([file for file in files if file != WEBCAM], "looking at photos"), animations=True)
     with ProgressDisplay("predicting", len(files)) as display:
         reader = _Reader(files, settings.frames, scales, display)
-        predictions = find_points(reader.photos(), predictor, detector, settings.refine, settings.batch)
+        predictions = predict_photos(reader.photos(), predictor, detector, settings.refine, settings.batch)
         with PredictionWriter(out, predictor.keypoints, settings.draw) as writer:
             try:
                 for photo, faces in predictions:

@@ -26,7 +26,7 @@ from facekp.models.predictor import KeypointPredictor
 from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import FaceDetector, build_face_detector
 from facekp.photos.drawing import BOX, draw
-from facekp.photos.pipeline import Face, find_points
+from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
 from facekp.photos.settings import AppSettings
 from facekp.photos.web_results import CSS, csv_html, heatmaps_html, picture_html, table_html
@@ -75,7 +75,7 @@ class PhotoHandler:
     Args:
         predictors: by the names that the page shows.
         detector: finds the faces.
-        refine: as for `facekp.photos.pipeline.find_points`.
+        refine: as for `facekp.photos.pipeline.predict_photos`.
         max_pixels: larger photos are refused.
     """
 
@@ -121,7 +121,7 @@ class PhotoHandler:
             return PageContent.without_faces(photo or FIRST)
         predictor = self.predictors[checkpoint]
         start = time.perf_counter()
-        ((read, faces),) = find_points([Photo("photo", photo)], predictor, self.detector, self.refine)
+        ((read, faces),) = predict_photos([Photo("photo", photo)], predictor, self.detector, self.refine)
         seconds = time.perf_counter() - start
         if not faces:
             return PageContent.without_faces(f"No face was found ({seconds:.2f} s).", photo)
