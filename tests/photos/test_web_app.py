@@ -17,7 +17,7 @@ from facekp.core.errors import UserError
 from facekp.core.settings import parse
 from facekp.models.checkpoint import SHIPPED
 from facekp.photos.detectors import WholePhotoDetector
-from facekp.photos.pipeline import find_points
+from facekp.photos.pipeline import predict_photos
 from facekp.photos.settings import AppSettings
 from facekp.photos.web_app import PhotoHandler, heatmap_pictures, points_table, serve
 from tests.browser import chromium
@@ -186,7 +186,7 @@ def test_the_table_holds_the_points(handler, faces, small_predictor):
     points = small_predictor.predict(faces.images[:1]).points[0]
     assert content.table["keypoint"].tolist() == list(faces.keypoints.names)
     assert content.status.startswith("1 face in")
-    ((read, found),) = find_points(as_photos(faces.images[:1]), small_predictor, WholePhotoDetector(), refine=False)
+    ((read, found),) = predict_photos(as_photos(faces.images[:1]), small_predictor, WholePhotoDetector(), refine=False)
     table = points_table(found, faces.keypoints.names)
     assert np.allclose(table[["x", "y"]], points, atol=0.006)
     assert list(table) == ["face", "keypoint", "x", "y", "confidence"]
@@ -237,7 +237,7 @@ def test_calibrated_checkpoints_add_expected_errors():
     calibrated = str(REPOSITORY / "tests" / "fixtures" / "v0_1" / "calibrated.ckpt")
     handler = PhotoHandler.from_settings(app_settings(f"ckpt={calibrated}"))
     predictor = handler.predictors["calibrated"]
-    ((_, found),) = find_points(as_photos(np.zeros((1, 96, 96), np.uint8)), predictor, WholePhotoDetector())
+    ((_, found),) = predict_photos(as_photos(np.zeros((1, 96, 96), np.uint8)), predictor, WholePhotoDetector())
     assert (points_table(found, predictor.keypoints.names)["expected_error"] > 0).all()
 
 
