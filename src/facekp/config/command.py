@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
+from facekp.config.arguments import add_keys_of_swept_groups, check_launcher, quoted
 from facekp.config.catalog import Catalog, Group, config_folders
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
@@ -66,10 +67,12 @@ def run_command(
         if any(argument in HELP for argument in _options(sys.argv[1:])):
             print(help_text(config_name, sys.argv[1:]))
             return
-        sys.argv[1:] = add_or_set(options_first(rewrite(sys.argv[1:])))
-        catalog = _load_plugins(config_name, sys.argv[1:], folders)
-        _check_choices(catalog, sys.argv[1:])
-        OmegaConf.register_new_resolver("run_dir", lambda resume, out: out if resume is None else ".", replace=True)
+        arguments = options_first(rewrite(sys.argv[1:]))
+        folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
+        catalog = _load_plugins(config_name, arguments, folders)
+        _check_choices(catalog, arguments)
+        check_launcher(arguments)
+        sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
         leave(_with_hint(error, config_name, folders))

@@ -28,6 +28,8 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
         log.info("kept: %s is finished; remove the folder to run it again", folder)
         return
     arguments = resume_arguments(folder, overrides) if folder.has_begun() else list(overrides)
+    if command == "evaluate" and folder.path.is_dir():
+        arguments.append("overwrite=true")  # an evaluation that was killed has left files
     log.info("python -m facekp.%s %s", command, " ".join(arguments))
     code = subprocess.run([sys.executable, "-m", f"facekp.{command}", *arguments], check=False).returncode
     if code:

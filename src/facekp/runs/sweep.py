@@ -88,7 +88,7 @@ def begin_sweep(config: DictConfig) -> None:
         folder.write_settings(arguments, search)
     with read_write(config):
         config.hydra.sweep.dir = str(folder)
-        given.hydra += [f"{SHARED_KEYS}=[{','.join(shared)}]", *([] if named else [f"{SWEEP_DIR}={folder}"])]
+        given.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
 
 
 def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
