@@ -120,6 +120,24 @@ def test_a_table_is_read_again_when_labels_photos_or_settings_change(tmp_path, m
     assert len(cut) == 17
 
 
+def test_photos_of_the_same_names_sizes_and_times_in_another_folder_are_other_photos(tmp_path):
+    for name, level in (("one", 10), ("two", 200)):
+        (tmp_path / name).mkdir()
+        write_one_photo(tmp_path / name)
+        path = tmp_path / name / "photos" / "a.png"
+        Image.fromarray(np.full((50, 60), level, np.uint8)).save(path.with_suffix(".bmp"))
+        path.with_suffix(".bmp").rename(path)
+        os.utime(path, (1, 1))
+    sizes = {(tmp_path / name / "photos" / "a.png").stat().st_size for name in ("one", "two")}
+    assert len(sizes) == 1
+    shared = f"data.cache={tmp_path}/cache"
+    assert read_folder(tmp_path / "one", shared).images.max() < 100
+    assert read_folder(tmp_path / "two", shared).images.max() == 200
+    (tmp_path / "one" / "photos").rename(tmp_path / "old")
+    (tmp_path / "two" / "photos").rename(tmp_path / "one" / "photos")
+    assert read_folder(tmp_path / "one", shared).images.max() == 200
+
+
 def test_broken_photos_are_refused_together_or_skipped(tmp_path, caplog):
     labels = write_photos(tmp_path, 12)
     names = labels["name"].unique()

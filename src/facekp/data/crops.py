@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -21,43 +21,26 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from facekp.core.console import count
+from facekp.core.console import count, progress
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
 from facekp.data.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image
+from facekp.data.label_checks import BESIDE, PlacedFace, check_boxes, check_placed, check_points
+from facekp.data.labelled_face import LabelledFace
+from facekp.data.photo_names import with_real_names
 from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-VERSION = 3  # part of the cache key: increase it whenever the same photos would give another table
+VERSION = 4  # part of the cache key: increase it whenever the same photos would give another table
 LARGEST_BOX = 3  # times the photo's longer side; a larger box must be in other units
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledFace:
-    """A face in a photo, as a label file describes it.
-
-    Attributes:
-        name: path of the photo, relative to the photos' folder.
-        points: float64 (K, 2), pixels of the photo; NaN where a point is not labelled.
-        box: left, top, right, bottom edge in the photo; None: the face is located by its points.
-        source: index into ``keypoints.source_names``.
-        row: number of the face in its file.
-        where: position of its labels, for messages: ``faces.csv: line 3``.
-        size: (W, H) of the photo according to the label file, which is checked; None: not stated.
-    """
-
-    name: str
-    points: np.ndarray
-    box: tuple[float, float, float, float] | None
-    source: int
-    row: int
-    where: str
-    size: tuple[int, int] | None = None
+SMALLEST_SIDE = 4  # pixels of a box
+SMALLEST_BOX = 0.5  # of the points' extent; a smaller box is not that of their face
+BORDER = 1.0  # pixels beyond a box, within which a box is widened to keep a point
 
 
 def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints) -> FaceTable:
@@ -74,6 +57,10 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     folder = Path(settings.images).expanduser()
     if not folder.is_dir():
         raise UserError(f"data.images={folder}: no such folder; give the one that the photos' names are relative to")
+    faces = with_real_names(check_points(faces), folder)
+    if settings.boxes == "points":
+        faces = [replace(face, box=None) for face in faces]
+    check_boxes(faces)
     if settings.cache is None:
         return crop_faces(faces, settings, keypoints)
     labels = hashlib.sha256()
@@ -89,6 +76,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     """Read the photos and crop the faces, in their order.
 
     - A point outside its photo or its box counts as missing; a warning says how many do.
+    - A point up to a pixel beyond its box is kept: some programs write the extent of the points as the box.
     - A face without any point is left out, and so is one with neither a box nor two distinct points, because its
       position is unknown; a warning says how many are.
 
@@ -104,21 +92,24 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     folder = Path(settings.images).expanduser()
     images = _allocate(len(faces), settings)
     kept: list[tuple[LabelledFace, np.ndarray, np.ndarray]] = []  # face, points in its crop, map to the photo
+    placed: list[PlacedFace] = []
     broken: dict[str, str] = {}  # the fault of each photo
     unplaced = outside = 0
     if not settings.skip_broken:
         missing = _first_of_missing_photos(faces, folder)
         _refuse_broken({face.name: f"{face.where}: {folder / face.name}: does not exist" for face in missing})
     log.info("cropping %s out of their photos", count(len(faces), "face"))
-    scales = survey_photos(dict.fromkeys(str(folder / face.name) for face in faces))
+    photos = list(dict.fromkeys(str(folder / face.name) for face in faces))
+    scales = survey_photos(progress(photos, "looking at photos"))
     read = lru_cache(maxsize=1)(partial(read_photo, scales=scales))
-    for face in faces:
+    for face in progress(faces, "cropping faces"):
         try:
             photo = read(folder / face.name)
             _check_size(face, photo)
         except UserError as error:
             broken.setdefault(face.name, f"{face.where}: {error}")
             continue
+        placed.append(PlacedFace(face, (photo.shape[1], photo.shape[0])))
         cropped = _crop_face(face, photo, settings)
         if cropped is None:
             unplaced += 1
@@ -128,6 +119,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         kept.append((face, points, to_source))
     if not settings.skip_broken:
         _refuse_broken(broken)
+    check_placed(placed)
     _warn(broken, unplaced, outside)
     if not kept:
         raise UserError(f"{folder}: none of {len(faces)} faces is left; there is nothing to train on")
@@ -180,12 +172,16 @@ def square_around(box: Sequence[float]) -> tuple[int, int, int]:
 
 
 def photos_digest(names: Iterable[str], folder: Path) -> str:
-    """SHA-256 of the photos' names, sizes in bytes and modification times; takes 10 microseconds for each photo."""
-    digest = hashlib.sha256()
+    """SHA-256 of the photos' paths, sizes in bytes and times; takes 10 microseconds for each photo.
+
+    Files of one name in two folders are different photos, however alike their sizes and times are. The time of the last
+    change of a file's status can't be set, so it shows that a file was replaced at the same path.
+    """
+    digest = hashlib.sha256(f"{folder.resolve()}\n".encode())
     for name in dict.fromkeys(names):
         try:
             status = (folder / name).stat()
-            text = f"{status.st_size} {status.st_mtime_ns}"
+            text = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
         except OSError:
             text = "missing"
         digest.update(f"{name}\n{text}\n".encode())
@@ -200,9 +196,28 @@ def _crop_face(
     box = _face_box(face, visible, photo, settings.margin)
     if box is None:
         return None
-    left, top, side = square_around(box)
-    crop = Crop(left, top, side, side, (settings.size, settings.size))
+    crop = _square_crop(box, settings.size)
+    lost = ~np.isnan(visible[:, 0]) & ~_in_rectangle(crop.to_crop(visible), settings.size, settings.size)
+    if face.box is not None and lost.any():
+        _check_smallest(face, visible)
+        crop = _square_crop(_widened(face.box, visible[lost]), settings.size)
     return crop.cut(photo), _points_in_crop(face, crop.to_crop(visible), settings.size), crop.to_source
+
+
+def _square_crop(box: Sequence[float], size: int) -> Crop:
+    left, top, side = square_around(box)
+    return Crop(left, top, side, side, (size, size))
+
+
+def _widened(box: Sequence[float], points: np.ndarray) -> Sequence[float]:
+    """The box, with the pixels of those points (n, 2) that are at most `BORDER` beyond it."""
+    left, top, right, bottom = box
+    first, last = np.array([left, top]) - BORDER, np.array([right, bottom]) + BORDER
+    points = points[((points + 0.5 >= first) & (points + 0.5 <= last)).all(axis=1)]
+    if not len(points):
+        return box
+    low, high = points.min(axis=0), points.max(axis=0) + 1
+    return [min(left, low[0]), min(top, low[1]), max(right, high[0]), max(bottom, high[1])]
 
 
 def _allocate(count: int, settings: PhotoDataSettings) -> np.ndarray:
@@ -271,10 +286,29 @@ def _check_box(face: LabelledFace, box: tuple[float, float, float, float], photo
     shown = f"{face.where}: its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
     if left >= right or top >= bottom:
         raise UserError(f"{shown} is empty; give the left, top, right and bottom edge, or leave it out")
+    if max(right - left, bottom - top) < SMALLEST_SIDE:
+        raise UserError(f"{shown} is too small for a face; correct the boxes, or set {BESIDE}")
     if max(right - left, bottom - top) > LARGEST_BOX * max(width, height):
         raise UserError(f"{shown} is more than {LARGEST_BOX} times {face.name}, {width} x {height} pixels; give pixels")
     if right < 1 or bottom < 1 or left > width - 1 or top > height - 1:
         raise UserError(f"{shown} is outside {face.name}, {width} x {height} pixels; correct it or leave it out")
+
+
+def _check_smallest(face: LabelledFace, points: np.ndarray) -> None:
+    """
+    Raises:
+        UserError: the box is much smaller than the extent of the points (K, 2), but holds some of them.
+    """
+    assert face.box is not None
+    left, top, right, bottom = face.box
+    width, height = np.nanmax(points, axis=0) - np.nanmin(points, axis=0)
+    centres = points + 0.5
+    holds_some = ((centres >= (left, top)) & (centres <= (right, bottom))).all(axis=1).any()
+    if holds_some and max(right - left, bottom - top) < SMALLEST_BOX * max(width, height):
+        raise UserError(
+            f"{face.where}: its box of {right - left:g} x {bottom - top:g} pixels leaves out most of its points, which "
+            f"extend over {width:g} x {height:g}; correct the boxes, or set {BESIDE}"
+        )
 
 
 def _points_in_crop(face: LabelledFace, points: np.ndarray, size: int) -> np.ndarray:

@@ -55,6 +55,8 @@ class PhotoDataSettings(DataSettings):
         size: side of the cropped images, pixels.
         margin: for faces without a box: margin on each side of the points' bounding box, as a fraction of its longer
             side.
+        boxes: ``given``: faces are cropped by their boxes where the file has them; ``points``: always around their
+            points.
         skip_broken: skip photos that can't be read, instead of stopping with an error.
         cache: folder that keeps the cropped images; None: no cache.
     """
@@ -63,6 +65,7 @@ class PhotoDataSettings(DataSettings):
     labels: FilePath
     size: Annotated[int, Field(ge=32, le=1024)]
     margin: Fraction
+    boxes: Literal["given", "points"] = "given"
     skip_broken: bool
     cache: FilePath | None
 

@@ -121,6 +121,11 @@ def changed(change):
     return apply
 
 
+def with_value(at, value):
+    """A change of one number in the keypoints of an annotation."""
+    return changed(lambda coco: coco["annotations"][3]["keypoints"].__setitem__(at, value))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -139,8 +144,23 @@ def changed(change):
         (changed(lambda c: c["annotations"][3]["keypoints"].pop()), "annotations, id 103: keypoints are not 5 times"),
         (changed(lambda c: c["annotations"][3].update(bbox=[1, 2])), r"annotations, id 103: bbox \[1, 2\] is not x, y"),
         (changed(lambda c: c["annotations"][3].update(id=104)), "annotations, id 104: its id is duplicated"),
-        (changed(lambda c: c["annotations"][3].update(id="x")), "annotations: id is 'x'; it must be of type int"),
-        (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; it must be of type str"),
+        (changed(lambda c: c["annotations"][3].update(id="x")), "annotations: id is 'x'; give a whole number"),
+        (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; give the photo's path"),
+        (changed(lambda c: c["annotations"][3].update(keypoints={"a": 1})), "id 103: keypoints are not 5 times"),
+        (with_value(6, None), r"point 3 of its keypoints is \[None, "),
+        (with_value(6, "left"), r"point 3 of its keypoints is \['left'"),
+        (with_value(8, None), r"point 3 .*, None\], not x, y, v"),
+        (changed(lambda c: c["annotations"][3].update(bbox=5)), "annotations, id 103: bbox 5 is not x, y"),
+        (changed(lambda c: c["annotations"][3].update(bbox=[1, 2, None, 4])), "id 103: bbox .* is not x, y"),
+        (changed(lambda c: c["annotations"][3].update(image_id=[1])), r"id 103: image_id is \[1\]; give a"),
+        (changed(lambda c: c["annotations"][3].pop("image_id")), "id 103: image_id is None; give a whole number"),
+        (changed(lambda c: c["annotations"][3].pop("category_id")), "id 103: category_id is None; give a whole number"),
+        (changed(lambda c: c["categories"][1].pop("id")), "categories: id is None; give a whole number"),
+        (changed(lambda c: c["images"][0].update(width="wide")), "images, id 0: width and height are 'wide' and"),
+        (
+            changed(lambda c: c["images"][1].update(id=0)),
+            r"images: id 0 is duplicated, in 0000.jpg and .*png; give every image a different id",
+        ),
         (changed(lambda c: c["annotations"].clear()), "category 'face' has no annotation with a labelled point"),
     ],
 )  # fmt: skip
@@ -150,6 +170,28 @@ def test_every_fault_is_refused_with_its_position(given, change, message):
     with pytest.raises(UserError, match=message) as error:
         read(folder)
     assert str(folder / "labels.json") in str(error.value)
+
+
+def test_numbers_as_text_and_nulls_give_the_same_table(given):
+    folder, coco, write = given
+    expected = read(folder)
+    for photo in coco["images"]:
+        photo["id"] = str(photo["id"])
+    coco["images"][0].update(width=None, height=None)
+    for one in coco["annotations"]:
+        one.update(
+            id=str(one["id"]),
+            image_id=float(one["image_id"]),
+            category_id="1",
+            iscrowd=None,
+            bbox=[str(value) for value in one["bbox"]],
+            keypoints=[str(value) for value in one["keypoints"]],
+        )
+    coco["annotations"][4]["keypoints"] = [None if v in ("0", 0) else v for v in coco["annotations"][4]["keypoints"]]
+    write()
+    table = read(folder)
+    np.testing.assert_array_equal(table.points, expected.points)
+    np.testing.assert_array_equal(table.images, expected.images)
 
 
 def test_a_category_is_chosen_by_name(given):

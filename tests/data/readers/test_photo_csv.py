@@ -1,5 +1,10 @@
 """data=folder: the labels of a CSV, and the error of every fault in it."""
 
+import bz2
+import gzip
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -7,6 +12,14 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from tests.data.photo_folder import BOX, FACE, HEADER, POINTS, read_folder, write_one_photo
 from tests.drawn_photos import five, write_photos
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -49,7 +62,7 @@ def test_the_source_column_names_the_convention_and_the_first_one_is_the_default
         (f"{HEADER},chin_x\n{FACE},1", "column 'chin_x' is not a point of keypoints five"),
         (f"{HEADER},nose_x\n{FACE},1", "column 'nose_x' occurs 2 times"),
         (f"{HEADER},box_x0\n{FACE},1", "column 'box_y0' is missing beside box_x0"),
-        (HEADER.replace(",", ";"), "separate the fields by commas"),
+        (HEADER.replace(",", "|"), "column 'name' of keypoints five is missing"),
         (f"{HEADER}\n\n{FACE}\n{FACE},5", "line 4: 12 fields, but the header has 11 columns"),
         (f"{HEADER}\n{FACE.replace('30', 'x3', 1)}", "line 2, left_eye_x: 'x3' is not a valid coordinate; write"),
         (f"{HEADER}\n{FACE.replace('30', 'nan', 1)}", "line 2, left_eye_x: 'nan' is not a valid coordinate"),
@@ -70,8 +83,44 @@ def test_missing_files_and_other_encodings_are_refused(folder):
         read_folder(folder, f"data.images={folder}/nowhere")
     with pytest.raises(UserError, match=r"data.labels=.*no.csv: can't be read \(No such file"):
         read_folder(folder, f"data.labels={folder}/no.csv")
-    (folder / "labels.csv").write_bytes(f"{HEADER}\n{FACE}".encode("utf-16"))
+    (folder / "labels.csv").write_bytes(f"{HEADER}\n{FACE.replace('a.png', 'ä.png')}".encode("latin-1"))
     with pytest.raises(UserError, match="save it as CSV with commas, in UTF-8"):
         read_folder(folder)
-    (folder / "labels.csv").write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{FACE}\r\n".encode())
-    assert len(read_folder(folder)) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + f"{HEADER}\r\n{FACE}\r\n".encode(),
+        f"{HEADER}\n{FACE}".encode("utf-16"),
+        f"{HEADER}\n{FACE}".encode("utf-16-le"),
+        f"{HEADER}\n{FACE}".encode("utf-16-be"),
+        f"{HEADER}\r{FACE}\r".encode(),
+        f"{HEADER}\n{FACE}".replace(",", "\t").encode(),
+        f"sep=;\n{HEADER}\n{FACE}".replace(",", ";").encode(),
+        f"{HEADER}\n{FACE}".replace(",", ";").replace(";30;", ";30,0;").encode(),
+        gzip.compress(f"{HEADER}\n{FACE}".encode()),
+        bz2.compress(f"{HEADER}\n{FACE}".encode()),
+        zipped({"__MACOSX/x": "", "a.csv": f"{HEADER}\n{FACE}"}),
+    ],
+)
+def test_other_encodings_separators_and_compressions_give_the_same_table(folder, content):
+    expected = read_folder(folder)
+    (folder / "labels.csv").write_bytes(content)
+    table = read_folder(folder)
+    assert (table.points == expected.points).all()
+    assert (table.images == expected.images).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped({"xl/workbook.xml": "", "a": ""}), "is a workbook of Excel; save it as CSV"),
+        (zipped({"a.csv": "", "b.csv": ""}), "holds 2 files; unpack it"),
+        (gzip.compress(bytes(range(256)))[:99], "can't be decompressed"),
+    ],
+)
+def test_compressed_files_without_a_csv_are_refused(folder, content, message):
+    (folder / "labels.csv").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_folder(folder)

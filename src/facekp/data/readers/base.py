@@ -36,7 +36,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
-from facekp.data.crops import LabelledFace
+from facekp.data.labelled_face import LabelledFace
 from facekp.data.settings import DataSettings, PhotoDataSettings
 from facekp.data.table import FaceTable
 

@@ -1,7 +1,7 @@
 """``data=coco``: photos, and COCO's JSON of keypoints in the format of pycocotools.
 
 - ``images`` have ``id`` and ``file_name``;
-- ``annotations`` have ``id``, ``image_id``, ``category_id``, ``keypoints`` (x, y, v for each point; v = 0: not
+- ``annotations`` have ``id``, ``image_id``, ``category_id``, ``keypoints`` (x, y, v for each point; v = 0 or null: not
   labelled), and often ``bbox`` (x, y, width, height) and ``iscrowd``;
 - ``categories`` name their ``keypoints``.
 
@@ -22,6 +22,7 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import Text
+from facekp.data.label_text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
 
@@ -50,29 +51,43 @@ def read_coco(settings: CocoSettings, keypoints: Keypoints) -> list[LabelledFace
     """
     path = settings.label_file
     content = _read_json(path)
-    photos = {_get(path, "images", photo, "id", int): photo for photo in content["images"]}
+    photos = _photos_by_id(path, content["images"])
     category = _choose_category(path, content["categories"], settings.category)
     order = _point_order(path, category, keypoints)
+    wanted = _id_of(f"{path}: categories", category, "id")
     faces: dict[int, LabelledFace] = {}
     for annotation in content["annotations"]:
-        if annotation.get("category_id") != category["id"] or annotation.get("iscrowd"):
-            continue
-        if not _is_labelled(path, annotation, len(order)):
+        where = _where(path, "annotations", annotation)
+        if annotation.get("iscrowd") or _id_of(where, annotation, "category_id") != wanted:
             continue
         face = _parse_face(path, annotation, photos, order)
+        if face is None:
+            continue
         if face.row in faces:
             raise UserError(f"{face.where}: its id is duplicated; give every annotation a different id")
         faces[face.row] = face
     if not faces:
-        raise UserError(f"{path}: category {category['name']!r} has no annotation with a labelled point")
+        raise UserError(f"{path}: category {category.get('name')!r} has no annotation with a labelled point")
     return sorted(faces.values(), key=lambda face: face.name)
+
+
+def _photos_by_id(path: Path, photos: Sequence[dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    by_id: dict[int | str, dict[str, Any]] = {}
+    for photo in photos:
+        name = _id_of(f"{path}: images", photo, "id")
+        if name in by_id:
+            files = " and ".join(str(one.get("file_name")) for one in (by_id[name], photo))
+            raise UserError(
+                f"{path}: images: id {name!r} is duplicated, in {files}; give every image a different id, and its "
+                "annotations the same image_id"
+            )
+        by_id[name] = photo
+    return by_id
 
 
 def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"data.labels={path}: can't be read ({error.strerror})") from error
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"data.labels={path}: not valid JSON ({error}); give a file of COCO keypoints") from error
     for key in ("images", "annotations", "categories"):
@@ -82,16 +97,38 @@ def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
     return content
 
 
-def _get(path: Path, part: str, item: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A value of an object, checked for its type."""
-    if not isinstance(item.get(key), kind):
-        where = f"{part}, id {item['id']}" if key != "id" and "id" in item else part
-        raise UserError(f"{path}: {where}: {key} is {item.get(key)!r}; it must be of type {kind.__name__}")
-    return item[key]
+def _where(path: Path, part: str, item: Mapping[str, Any]) -> str:
+    return f"{path}: {part}, id {item['id']}" if "id" in item else f"{path}: {part}"
+
+
+def _id_of(where: str, item: Mapping[str, Any], key: str) -> int | str:
+    """An id: a whole number, also one that was written as a text or with a decimal point, or a text."""
+    value = item.get(key)
+    if isinstance(value, str) and value.strip():
+        value = value.strip()
+        return int(value) if value.removeprefix("-").isdecimal() else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value == int(value):
+        return int(value)
+    raise UserError(f"{where}: {key} is {value!r}; give a whole number")
+
+
+def _number(value: Any) -> float:
+    """A number, also one that was written as a text; NaN for anything else."""
+    if isinstance(value, str) and "_" not in value:
+        try:
+            value = float(value)
+        except ValueError:
+            return math.nan
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else math.nan
 
 
 def _choose_category(path: Path, categories: Sequence[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
-    usable = {str(category.get("name")): category for category in categories if category.get("keypoints")}
+    usable = {
+        str(category.get("name")): {**category, "name": str(category.get("name"))}
+        for category in categories
+        if category.get("keypoints")
+    }
     names = ", ".join(usable) or "none"
     if wanted is None and len(usable) != 1:
         raise UserError(f"{path}: categories with keypoints: {names}; choose one with data.category=NAME")
@@ -113,43 +150,77 @@ def _point_order(path: Path, category: Mapping[str, Any], keypoints: Keypoints) 
     return [names.index(name) for name in keypoints.names]
 
 
-def _is_labelled(path: Path, annotation: Mapping[str, Any], points: int) -> bool:
-    """Whether any point is labelled; coordinates with v = 0 have no meaning."""
-    values = _get(path, "annotations", annotation, "keypoints", list) if "keypoints" in annotation else []
-    if not values:
-        return False
-    if len(values) != 3 * points or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
-        where = f"{path}: annotations, id {annotation.get('id')}: keypoints"
-        raise UserError(f"{where} are not {points} times x, y, v in finite numbers; correct or remove the annotation")
-    return any(values[2::3])
-
-
 def _parse_face(
-    path: Path, annotation: Mapping[str, Any], photos: Mapping[int, Mapping[str, Any]], order: Sequence[int]
-) -> LabelledFace:
-    row = _get(path, "annotations", annotation, "id", int)
-    where = f"{path}: annotations, id {row}"
-    photo = photos.get(annotation.get("image_id", None))
+    path: Path, annotation: Mapping[str, Any], photos: Mapping[int | str, Mapping[str, Any]], order: Sequence[int]
+) -> LabelledFace | None:
+    """The face of an annotation; None without a labelled point."""
+    where = _where(path, "annotations", annotation)
+    points = _parse_points(annotation, where, len(order))
+    if np.isnan(points).all():
+        return None
+    row = _id_of(f"{path}: annotations", annotation, "id")
+    if not isinstance(row, int):
+        raise UserError(f"{path}: annotations: id is {row!r}; give a whole number")
+    photo = photos.get(_id_of(where, annotation, "image_id"))
     if photo is None:
         raise UserError(f"{where}: image_id {annotation.get('image_id')!r} is not among images; add it there")
-    values = np.array(annotation["keypoints"], np.float64).reshape(-1, 3)[order]
+    name = photo.get("file_name")
+    if not isinstance(name, str) or not name.strip():
+        raise UserError(f"{_where(path, 'images', photo)}: file_name is {name!r}; give the photo's path")
     return LabelledFace(
-        name=_get(path, "images", photo, "file_name", str),
-        points=np.where(values[:, 2:] > 0, values[:, :2], np.nan),
+        name=name,
+        points=points[order],
         box=_parse_box(annotation, where),
         source=0,
         row=row,
         where=where,
-        size=(photo["width"], photo["height"]) if {"width", "height"} <= photo.keys() else None,
+        size=_parse_size(photo, _where(path, "images", photo)),
     )
+
+
+def _parse_points(annotation: Mapping[str, Any], where: str, points: int) -> np.ndarray:
+    """(points, 2) in the category's order; NaN where v is 0, as coordinates have no meaning there."""
+    values = annotation.get("keypoints")
+    if values is None or values == []:
+        return np.full((points, 2), np.nan)
+    if not isinstance(values, list) or len(values) != 3 * points:
+        shown = f"{len(values)} values" if isinstance(values, list) else repr(values)[:40]
+        raise UserError(
+            f"{where}: keypoints are not {points} times x, y, v ({shown}); correct or remove the annotation"
+        )
+    numbers = np.array([_number(value) for value in values]).reshape(-1, 3)
+    triples = [values[i : i + 3] for i in range(0, len(values), 3)]
+    unlabelled = (numbers[:, 2] == 0) | np.array([triple == [None, None, None] for triple in triples])
+    faulty = np.isnan(numbers).any(axis=1) & ~unlabelled
+    if faulty.any():
+        at = int(faulty.argmax())
+        raise UserError(
+            f"{where}: point {at + 1} of its keypoints is {triples[at]}, not x, y, v in finite numbers; write 0, 0, 0 "
+            "for a point without a label"
+        )
+    return np.where((numbers[:, 2:] > 0), numbers[:, :2], np.nan)
+
+
+def _parse_size(photo: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    """(W, H); None where it is not stated, or as null or 0."""
+    stated = [photo.get(key) for key in ("width", "height")]
+    if any(value in (None, 0) for value in stated):
+        return None
+    width, height = (_number(value) for value in stated)
+    if not (width >= 1 and height >= 1):
+        raise UserError(
+            f"{where}: width and height are {stated[0]!r} and {stated[1]!r}; give pixels, or leave them out"
+        )
+    return int(width), int(height)
 
 
 def _parse_box(annotation: Mapping[str, Any], where: str) -> tuple[float, float, float, float] | None:
     """Left, top, right, bottom edge; None without a bbox, or with an empty one, which some exporters write instead."""
     given = annotation.get("bbox")
-    if not given:
+    if not given or (isinstance(given, list) and all(value is None for value in given)):
         return None
-    if len(given) != 4 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in given):
+    numbers = [_number(value) for value in given] if isinstance(given, list) else []
+    if len(numbers) != 4 or any(math.isnan(number) for number in numbers):
         raise UserError(f"{where}: bbox {given!r} is not x, y, width, height in finite numbers; correct or remove it")
-    left, top, width, height = given
+    left, top, width, height = numbers
     return (left, top, left + width, top + height) if width > 0 and height > 0 else None

@@ -1,6 +1,7 @@
 """``data=folder``: photos, and a CSV with any number of points, of photos of any sizes, with several faces per photo.
 
-Each line of the CSV is a face:
+The CSV is separated by commas, semicolons or tabs, in UTF-8 or UTF-16, plain or compressed (`facekp.data.label_text`).
+Each line is a face:
 
 - ``name``: path of the photo, relative to the photos' folder;
 - ``<point>_x`` and ``<point>_y`` for every point of the scheme, in pixels of the photo; empty if not labelled;
@@ -12,7 +13,6 @@ A fault in the file is one `UserError` that names file, line, column and value, 
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.label_text import CsvText, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
 NAME, SOURCE = "name", "source"
@@ -39,40 +40,33 @@ def read_photo_csv(settings: FolderSettings, keypoints: Keypoints) -> list[Label
         UserError: the first fault of the file.
     """
     path = settings.label_file
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            faces = list(_read_faces(csv.reader(stream, strict=True), path, keypoints))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"{error}; save it as CSV with commas, in UTF-8"
-        raise UserError(f"data.labels={path}: can't be read ({reason})") from error
+    faces = list(_read_faces(read_csv(path), path, keypoints))
     if not faces:
         raise UserError(f"{path}: has a header but no faces; add one line for each face")
     return faces
 
 
-def _read_faces(lines: Iterator[list[str]], path: Path, keypoints: Keypoints) -> Iterator[LabelledFace]:
-    header = [column.strip() for column in next(lines, [])]
+def _read_faces(text: CsvText, path: Path, keypoints: Keypoints) -> Iterator[LabelledFace]:
+    header = text.header
     _check_header(path, header, keypoints)
-    row = 0
-    for fields in lines:
-        if not any(field.strip() for field in fields):
-            continue
-        row += 1
-        where = f"{path}: line {lines.line_num}"  # type: ignore[attr-defined]  # a csv.reader has it
+    for row, (line, fields) in enumerate(text.rows, start=1):
+        where = f"{path}: line {line}"
         if len(fields) != len(header):
             raise UserError(
                 f"{where}: {len(fields)} fields, but the header has {len(header)} columns; give one field per column"
             )
-        yield _parse_face(dict(zip(header, (field.strip() for field in fields), strict=True)), row, where, keypoints)
+        if text.decimal_comma:
+            numbers = (*BOX, *keypoints.columns)
+            fields = [f.replace(",", ".") if name in numbers else f for name, f in zip(header, fields, strict=True)]
+        yield _parse_face(dict(zip(header, fields, strict=True)), row, where, keypoints)
 
 
 def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> None:
     for column in (NAME, *keypoints.columns):
         if column not in header:
-            hint = "; separate the fields by commas" if len(header) == 1 and ";" in header[0] else ""
             raise UserError(
                 f"{path}: header: column {column!r} of keypoints {keypoints.name} is missing; add it (with empty "
-                f"fields where it is not labelled), or choose the file's scheme with keypoints=NAME{hint}"
+                f"fields where it is not labelled), or choose the file's scheme with keypoints=NAME"
             )
     known = [NAME, SOURCE, *BOX, *keypoints.columns]
     for column in header:

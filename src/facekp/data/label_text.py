@@ -1,0 +1,115 @@
+"""The text of a label file: UTF-8 or UTF-16, plain or compressed; fields separated by commas, semicolons or tabs."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from facekp.core.errors import UserError
+
+COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ\x00": lzma.decompress,
+}
+SEPARATORS = ",;\t"
+SAVE = "save it as CSV with commas, in UTF-8"
+
+
+@dataclass(frozen=True)
+class CsvText:
+    """The lines of a CSV.
+
+    Attributes:
+        header: the names of the columns.
+        rows: line number, counted from 1, and fields of each line that is not empty.
+        decimal_comma: whether numbers may have a comma, as in files separated by semicolons or tabs.
+    """
+
+    header: list[str]
+    rows: Iterator[tuple[int, list[str]]]
+    decimal_comma: bool
+
+
+def read_csv(path: Path) -> CsvText:
+    """Read a CSV; fields are without blanks around them.
+
+    Raises:
+        UserError: the file can't be read or decoded, or, while rows are taken, a line is not valid.
+    """
+    text = read_text(path)
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    if first.strip().lower().startswith("sep="):  # Excel's line with the separator
+        text, skipped = rest, 1
+    header = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = _lines(reader, path, skipped)
+    _, names = next(lines, (1, []))
+    return CsvText(names, lines, separator != ",")
+
+
+def _lines(reader: Iterator[list[str]], path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    try:
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                line = reader.line_num + skipped  # type: ignore[attr-defined]  # a csv.reader has it
+                yield line, [field.strip() for field in fields]
+    except csv.Error as error:
+        raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, decompressed and decoded.
+
+    Raises:
+        UserError: it can't be.
+    """
+    try:
+        content = path.read_bytes()
+        for start, decompress in COMPRESSED.items():
+            if content.startswith(start):
+                content = decompress(content)
+        if content.startswith(b"PK\x03\x04"):
+            content = _only_member(content, path)
+        return content.decode(_encoding(content))
+    except OSError as error:
+        raise UserError(f"data.labels={path}: can't be read ({error.strerror or error})") from error
+    except (EOFError, zlib.error, lzma.LZMAError, BadZipFile, RuntimeError) as error:
+        raise UserError(f"data.labels={path}: can't be decompressed ({error}); decompress it by hand") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
+
+
+def _only_member(content: bytes, path: Path) -> bytes:
+    """The only file in a zip file.
+
+    Raises:
+        UserError: there are several, as in a workbook of Excel.
+    """
+    with ZipFile(io.BytesIO(content)) as archive:
+        names = [name for name in archive.namelist() if not name.startswith("__MACOSX/") and not name.endswith("/")]
+        if "xl/workbook.xml" in names:
+            raise UserError(f"data.labels={path}: is a workbook of Excel; {SAVE}")
+        if len(names) != 1:
+            raise UserError(f"data.labels={path}: holds {len(names)} files; unpack it and name one of them")
+        return archive.read(names[0])
+
+
+def _encoding(content: bytes) -> str:
+    """The encoding by the file's first bytes; ASCII letters in UTF-16 have a zero as every other byte."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if content[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if content[:1] == b"\0" else "utf-8-sig"

@@ -1,0 +1,42 @@
+"""Photos whose names another system spelled differently."""
+
+import unicodedata
+
+import pytest
+
+from facekp.core.errors import UserError
+from tests.data.photo_folder import FACE, HEADER, read_folder, write_one_photo
+
+NAME = "Fête/é.PNG"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_one_photo(tmp_path)
+    target = tmp_path / "photos" / unicodedata.normalize("NFD", NAME)
+    target.parent.mkdir()
+    (tmp_path / "photos" / "a.png").rename(target)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [NAME, "Fête\\é.PNG", "fête/é.png", "./Fête/é.PNG"])
+def test_case_slashes_and_unicode_forms_find_the_photo(folder, name):
+    (folder / "labels.csv").write_text(f"{HEADER}\n{FACE.replace('a.png', name)}\n")
+    assert read_folder(folder).name.tolist() == [unicodedata.normalize("NFD", NAME)]
+
+
+def test_a_name_like_two_photos_is_refused(folder):
+    photo = folder / "photos" / unicodedata.normalize("NFD", NAME)
+    photo.with_name("X.png").write_bytes(photo.read_bytes())
+    photo.with_name("x.PNG").write_bytes(photo.read_bytes())
+    (folder / "labels.csv").write_text(f"{HEADER}\n{FACE.replace('a.png', 'Fête/x.png')}\n")
+    with pytest.raises(
+        UserError, match=r"line 2: 'Fête/x.png' is none of the photos, but similar to .*X.png and .*x.PNG"
+    ):
+        read_folder(folder)
+
+
+def test_a_name_like_no_photo_does_not_exist(folder):
+    (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n")
+    with pytest.raises(UserError, match=r"a\.png: does not exist"):
+        read_folder(folder)
