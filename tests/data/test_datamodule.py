@@ -1,5 +1,6 @@
 """Batches: their rows and order, split over processes and over the micro-batches of a step."""
 
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
@@ -43,6 +44,15 @@ def test_complete_only_thins_training_rows_never_validation(faces):
     assert complete.train_rows.tolist() == [r for r in full.train_rows if whole[r]]
     assert complete.val_rows.tolist() == full.val_rows.tolist()
     assert not whole[complete.val_rows].all()
+
+
+def test_folds_without_a_label_are_refused(faces):
+    fold_of = np.arange(len(faces)) % 5
+    one = replace(faces, points=np.where((fold_of == 2)[:, None, None], faces.points, np.nan))
+    with pytest.raises(UserError, match=r"data.fold=0: no row of it has a labelled point .*; folds with labels: 2"):
+        data_of(one)
+    with pytest.raises(UserError, match=r"data.fold=2: no row outside the fold has a labelled point"):
+        data_of(one, fold=2)
 
 
 def test_shuffling_draws_from_seed_and_epoch_alone(faces):

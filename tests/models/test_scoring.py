@@ -1,6 +1,7 @@
 """Scoring: only rows that trained no checkpoint, and the metrics that their run recorded."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from facekp.core.errors import UserError
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_table
-from facekp.models.scoring import compute_metrics, score_models, unseen_rows
+from facekp.models.scoring import compute_metrics, score_models, score_predictions, unseen_rows
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -66,6 +67,19 @@ def test_labels_that_lie_to_one_side_of_the_predictions_are_measured_by_source(t
     metrics = compute_metrics(found.astype(np.float32), table)
     assert metrics["offset/dense"] == pytest.approx(0, abs=1e-3)
     assert metrics["offset/sparse"] == pytest.approx(1.25, abs=1e-3)
+
+
+def test_a_point_that_is_labelled_in_the_held_out_rows_only_has_a_baseline(faces):
+    nose = faces.keypoints.names.index("nose_tip")
+    points = faces.points.copy()
+    points[20:, nose] = np.nan
+    others = replace(faces, points=points).take(np.arange(20, 80))
+    held_out = faces.take(np.arange(20))
+    metrics = score_predictions(held_out.points, np.ones(held_out.mask.shape), held_out, others, 0)
+    baseline = metrics["mean_face"]
+    expected = held_out.points[:, nose] - 47.5  # the image's centre
+    assert baseline["rmse/nose_tip"] == pytest.approx(float(np.sqrt(np.nanmean(expected**2))), rel=1e-5)
+    assert np.isfinite(baseline["rmse"])
 
 
 def test_below_a_hundred_values_none_is_trimmed(table):

@@ -1,10 +1,29 @@
 """`train`: what it checks before it trains."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
+from facekp.data.readers.read import read_table
+from facekp.data.split import assign_folds, inseparable_groups
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
+
+
+@pytest.mark.parametrize("held_out", [True, False], ids=["only validation", "only training"])
+def test_a_point_that_is_labelled_on_one_side_only_does_not_end_the_training(tmp_path, monkeypatch, held_out, caplog):
+    settings = settings_of(*TINY, "callbacks.pictures=2", "trainer.max_epochs=1", "model.by_source=false")
+    table = read_table(settings.data, settings.keypoints)
+    fold_of = assign_folds(inseparable_groups(table), table.source, settings.data.folds, settings.data.split_seed)
+    points, nose = table.points.copy(), table.keypoints.names.index("nose_tip")
+    points[(fold_of == settings.data.fold) != held_out, nose] = np.nan
+    monkeypatch.setattr("facekp.training.setup.read_table", lambda *args: replace(table, points=points))
+    metrics = train(settings, tmp_path / "run")
+    assert np.isfinite(metrics["mean_face"]["rmse"])
+    assert ("rmse/nose_tip" in metrics) == held_out
+    assert ("no training row has a label of nose_tip" in caplog.text) == held_out
 
 
 @pytest.mark.parametrize(

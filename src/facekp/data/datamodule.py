@@ -101,6 +101,8 @@ class FaceData(LightningDataModule):
         labels = table.points[:, None]
         if teacher_points is not None:
             labels = np.concatenate((labels, teacher_points), axis=1)
+        if np.isnan(labels[self.train_rows]).all():
+            raise UserError(f"data.fold={fold}: no row outside the fold has a labelled point; label some of them")
         self.labels = labels  # (N, L, K, 2); L = 1 or 1 + S sets of points: labels, teacher by source
         sets, order = labels.shape[1], table.keypoints.flip_order()
         self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())  # (L K,)
@@ -304,7 +306,7 @@ def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -
     """Check what a `FaceData` is asked for.
 
     Raises:
-        UserError: there is no such fold or subset, or no point is labelled.
+        UserError: there is no such fold or subset, or no point of the table or the fold is labelled.
     """
     folds = int(fold_of.max()) + 1
     if fold not in range(folds):
@@ -313,3 +315,6 @@ def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -
         raise UserError(f"subset={subset}: choose one of {', '.join(SUBSETS)}")
     if np.isnan(table.points).all():
         raise UserError("the table holds no labelled point at all; there is nothing to train on")
+    if np.isnan(table.points[fold_of == fold]).all():
+        known = ", ".join(str(other) for other in np.unique(fold_of[table.mask.any(axis=1)]))
+        raise UserError(f"data.fold={fold}: no row of it has a labelled point to score; folds with labels: {known}")

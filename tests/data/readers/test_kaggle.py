@@ -7,7 +7,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.competition import write_training
-from facekp.data.readers.read import read_table
+from facekp.data.readers.read import read_table, read_test
 from tests.data.samples import data_settings
 
 
@@ -20,6 +20,31 @@ def test_missing_files_name_the_three_solutions(scheme, tmp_path):
         read_table(settings_of(f"data.dir={tmp_path}"), scheme)
     for solution in ("data.download=true", "FACEKP_DATA", "data=synthetic"):
         assert solution in str(error.value)
+
+
+def test_a_file_in_place_of_the_folder_is_refused_with_the_folder(scheme, tmp_path, faces):
+    write_training(tmp_path / "training.csv", faces)
+    with pytest.raises(
+        UserError, match=f"training.csv: is a file; give the folder that holds it, data.dir={tmp_path}$"
+    ):
+        read_table(settings_of(f"data.dir={tmp_path}/training.csv"), scheme)
+
+
+def test_a_folder_above_the_files_or_none_is_named(scheme, tmp_path, faces):
+    (tmp_path / "below").mkdir()
+    write_training(tmp_path / "below" / "training.csv", faces)
+    with pytest.raises(UserError, match=f"it is in a folder below: set data.dir={tmp_path}/below"):
+        read_table(settings_of(f"data.dir={tmp_path}"), scheme)
+    with pytest.raises(UserError, match="nowhere: training.csv not found, as there is no such folder"):
+        read_table(settings_of(f"data.dir={tmp_path}/nowhere"), scheme)
+
+
+def test_a_submission_without_test_images_is_not_advised_to_draw_faces(scheme, tmp_path, faces):
+    write_training(tmp_path / "training.csv", faces)
+    with pytest.raises(UserError, match=r"test.csv not found.* A submission needs test.csv and IdLookupTable") as error:
+        read_test(settings_of(f"data.dir={tmp_path}"), scheme)
+    assert "synthetic" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_facekp_data_names_the_folder(monkeypatch):

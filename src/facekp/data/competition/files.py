@@ -22,7 +22,14 @@ class MissingFile(UserError):
     """A file of the competition is neither in the folder nor in a zip file there."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        super().__init__(f"{directory}: {name} not found, neither plain nor in a zip file")
+        fault = (
+            f"{name} not found, neither plain nor in a zip file"
+            if directory.is_dir()
+            else f"{name} not found, as there is no such folder"
+        )
+        below = next(iter(sorted(directory.glob(f"*/{name}"))), None)
+        hint = "" if below is None else f"; it is in a folder below: set data.dir={below.parent}"
+        super().__init__(f"{directory}: {fault}{hint}")
         self.directory, self.name = directory, name
 
 
@@ -52,6 +59,8 @@ def find_file(directory: Path, name: str) -> File:
         MissingFile: it is nowhere.
         UserError: it was not found, and a zip file that may hold it can't be read.
     """
+    if directory.is_file():
+        raise UserError(f"data.dir={directory}: is a file; give the folder that holds it, data.dir={directory.parent}")
     if (directory / name).is_file():
         return directory / name
     broken = None

@@ -65,13 +65,23 @@ def _with_download(settings: KaggleSettings, read: Callable[[], T]) -> T:
         return read()
     except MissingFile as error:
         if not settings.download:
-            raise UserError(
-                f"{error}. Do one of these: (1) download the competition's files to that folder, by hand or with "
-                f"data.download=true (needs the kaggle package and its credentials); (2) set FACEKP_DATA=DIR or "
-                f"data.dir=DIR; (3) use drawn faces with data=synthetic"
-            ) from error
+            raise UserError(f"{error}. {_hint(error.name)}") from error
     _download(settings.dir)
     return read()
+
+
+def _hint(name: str) -> str:
+    """What to do where a file is missing."""
+    ways = [
+        "download the competition's files to that folder, by hand or with data.download=true (needs the kaggle package "
+        "and its credentials)",
+        "set FACEKP_DATA=DIR or data.dir=DIR",
+    ]
+    if name == "training.csv":
+        ways.append("use drawn faces with data=synthetic")
+        return "Do one of these: " + "; ".join(f"({i}) {way}" for i, way in enumerate(ways, start=1))
+    files = "test.csv and IdLookupTable.csv"
+    return f"A submission needs {files} of the competition: " + ", or ".join(ways)
 
 
 def _download(folder: str) -> None:
