@@ -102,7 +102,7 @@ def test_every_curve_is_history_and_every_figure_summary(runs):
         curves = pd.read_csv(folder / "metrics.csv")
         found = records(parts(folder)[0])
         history = pd.DataFrame([one["item"] for one in found["history"]])
-        assert history["_step"].tolist() == [0, 1]
+        assert history["_step"].tolist() == [1, 2]
         pd.testing.assert_frame_equal(history[curves.columns].astype(float), curves.astype(float), rtol=1e-6)
         figures = json.loads((folder / "metrics.json").read_text())
         end = summary(parts(folder)[0])
@@ -112,6 +112,16 @@ def test_every_curve_is_history_and_every_figure_summary(runs):
         assert end["summary"]["mean_face/rmse"] == pytest.approx(figures["mean_face"]["rmse"])
         assert end["summary"]["finished"] is True
         assert found["stats"][0]["item"]["memory_percent"] > 0  # the machine's own figures
+
+
+def test_the_rmse_comes_first_over_epochs_and_keypoints_are_not_plotted(runs):
+    metrics = {one.get("name") or one["glob_name"]: one for one in records(parts(runs[0])[0])["metric"]}
+    names = list(metrics)
+    assert names[:2] == ["epoch", "val/rmse"]
+    assert metrics["val/rmse"]["summary"]["min"]
+    assert {metrics[name]["step_metric"] for name in ("val/rmse", "val/rmse/nose_tip", "*")} == {"epoch"}
+    assert metrics["val/rmse/nose_tip"]["options"]["hidden"]
+    assert not metrics["val/rmse"].get("options", {}).get("hidden")
 
 
 def test_the_table_of_faces_and_its_pictures_lie_in_the_run_s_folder(runs):
@@ -141,7 +151,7 @@ def test_a_resumed_run_is_the_same_one_and_its_newest_part_has_all_epochs(tmp_pa
     assert runs[0]["run_id"] == runs[1]["run_id"] == yaml.safe_load((folder / "wandb.yaml").read_text())["id"]
     assert runs[0]["display_name"] == runs[1]["display_name"]
     history = [one["item"]["epoch"] for one in records(second)["history"]]
-    assert history == [0, 1, 2]
+    assert history == [1, 2, 3]
     assert summary(second)["summary"]["epochs"] == 3
 
 

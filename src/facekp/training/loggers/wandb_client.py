@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 
 from facekp.config.command import key_of
+from facekp.functional.metrics import MAIN
 from facekp.reporting.wandb_account import has_account
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
 from facekp.runs.sweep_folder import SweepFolder
@@ -28,6 +29,7 @@ from facekp.training.loggers.sample_faces import SampleFace
 
 log = logging.getLogger(__name__)
 
+MAIN_CURVE = f"val/{MAIN}"  # what a run shows first
 SERVER_TIMEOUT = 3.0  # seconds for the server's first response
 INIT_TIMEOUT = 60.0  # seconds for the server to accept a run; after that the run stays on disk
 NOT_IN_NAME = (
@@ -58,7 +60,16 @@ class WandbRun:
         self.identity = wandb_identity(folder)
         self.online = False
         self.run = self._start()
-        self.run.define_metric("epoch")
+        self._define_metrics()
+
+    def _define_metrics(self) -> None:
+        """Epochs are the x axis; the RMSE comes first, and W&B plots no curve of each keypoint by itself."""
+        self.run.define_metric("epoch", hidden=True)
+        self.run.define_metric(MAIN_CURVE, step_metric="epoch", summary="min")
+        for name in self.config["keypoints"]["names"]:
+            self.run.define_metric(f"{MAIN_CURVE}/{name}", step_metric="epoch", hidden=True)
+        for name in ("step", "minutes"):
+            self.run.define_metric(name, step_metric="epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
 
     def _start(self) -> Any:
