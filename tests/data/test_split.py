@@ -1,18 +1,23 @@
 """Folds: near-duplicates together, sources in every fold, the same for the same seed."""
 
+import cv2
 import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.split import (
     assign_folds,
+    content_folds,
     image_hashes,
     inseparable_groups,
     near_duplicate_groups,
+    split_folds,
     thumbnails,
     with_photos,
 )
+from facekp.data.synthetic.faces import draw_faces
 from tests.data.photo_folder import read_folder
+from tests.data.samples import data_settings
 from tests.drawn_photos import write_photos
 
 
@@ -61,6 +66,49 @@ def test_folds_keep_groups_whole_and_sources_even():
 def test_more_folds_than_different_images_is_told(images):
     with pytest.raises(UserError, match="there are only 2 groups"):
         assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=5, seed=0)
+
+
+def test_an_image_is_in_the_same_fold_whatever_rows_are_beside_it(scheme):
+    images = draw_faces(300, 3, scheme).images
+    fold_of = content_folds(images, near_duplicate_groups(images), 5, seed=0)
+    kept = np.sort(np.random.default_rng(0).permutation(300)[:260])
+    again = content_folds(images[kept], near_duplicate_groups(images[kept]), 5, seed=0)
+    assert (again == fold_of[kept]).mean() > 0.99
+    alone = np.flatnonzero(
+        np.bincount(near_duplicate_groups(images), minlength=300)[near_duplicate_groups(images)] == 1
+    )
+    both = np.isin(kept, alone)
+    assert (again[both] == fold_of[kept][both]).all()
+    assert (content_folds(images, np.arange(300), 5, seed=1) != fold_of).mean() > 0.5
+
+
+def test_content_folds_are_about_equal_and_keep_groups_whole(scheme):
+    images = draw_faces(600, 4, scheme).images
+    groups = near_duplicate_groups(images)
+    fold_of = content_folds(images, groups, 5, seed=0)
+    assert (fold_of == fold_of[groups]).all()
+    assert np.bincount(fold_of, minlength=5).min() > 80
+
+
+def test_compressed_copies_mostly_stay_in_their_fold(scheme):
+    images = draw_faces(200, 5, scheme).images
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 60]
+    copies = np.stack([cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_GRAYSCALE) for image in images])
+    fold_of, of_copies = (content_folds(each, np.arange(200), 5, seed=0) for each in (images, copies))
+    assert (images != copies).mean() > 0.5
+    assert (of_copies == fold_of).mean() > 0.9
+
+
+def test_the_setting_chooses_the_split_and_an_empty_fold_is_refused(faces):
+    groups, settings = near_duplicate_groups(faces.images), data_settings("data=synthetic")
+    by_rows = split_folds(faces, groups, settings)
+    assert (by_rows == assign_folds(groups, faces.source, 5, 0)).all()
+    by_content = split_folds(faces, groups, settings.replaced(split="content"))
+    assert (by_content == content_folds(faces.images, groups, 5, 0)).all()
+    few = faces.take(np.arange(2))
+    empty = next(fold for fold in range(5) if fold not in by_content[:2])
+    with pytest.raises(UserError, match=f"data.split=content: no row in data.fold={empty}; use data.split=rows"):
+        split_folds(few, np.arange(2), settings.replaced(split="content", fold=empty))
 
 
 def test_a_hash_tells_pixels_apart_and_nothing_else(images):

@@ -20,6 +20,8 @@ class DataSettings(Settings):
             rows, as 0.1 did.
         folds: number of parts into which the rows are split.
         fold: the part that is held out for validation.
+        split: ``rows``: folds of equal size, which depend on all rows of the file; ``content``: the fold depends on the
+            image, so it is the same in a file with more or fewer rows.
         split_seed: random seed of the split.
         offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source; None:
             no offsets (`facekp.core.keypoints.Keypoints.offsets`).
@@ -32,6 +34,7 @@ class DataSettings(Settings):
     rows_from: Literal["spread", "first"]
     folds: Annotated[int, Field(ge=2)]
     fold: Count
+    split: Literal["rows", "content"]
     split_seed: Count
     offsets: dict[str, float] | None
     device_bytes: Count

@@ -11,11 +11,15 @@ import cv2
 import numpy as np
 
 from facekp.core.errors import UserError
+from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable, Images
 
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
 
 BLOCK = 1024  # rows at a time; a matrix of all pairs can exceed memory where the images just fit
+
+CONTENT_SIDE = 8  # of the thumbnails by which `content_folds` tells images apart
+PERIOD = 0.2  # of their projection; on the competition's faces it has a standard deviation of 0.1 to 0.3
 
 COARSE = 24  # side of the thumbnails by which candidate pairs are chosen
 
@@ -27,6 +31,26 @@ def inseparable_groups(table: FaceTable) -> np.ndarray:
         int64 (N,): the index of the first row of each row's group.
     """
     return with_photos(near_duplicate_groups(table.images), table.name)
+
+
+def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) -> np.ndarray:
+    """The fold of each row, int64 (N,), as ``data.split`` says.
+
+    Args:
+        table: all rows.
+        groups: int (N,) from `inseparable_groups`.
+        settings: of the data.
+
+    Raises:
+        UserError: there are fewer groups than folds, or no image falls in the fold that is held out.
+    """
+    if settings.split == "rows":
+        return assign_folds(groups, table.source, settings.folds, settings.split_seed)
+    fold_of = content_folds(table.images, groups, settings.folds, settings.split_seed)
+    if not (fold_of == settings.fold).any() or (fold_of == settings.fold).all():
+        size = "no row" if not (fold_of == settings.fold).any() else "all rows"
+        raise UserError(f"data.split=content: {size} in data.fold={settings.fold}; use data.split=rows for so few rows")
+    return fold_of
 
 
 def with_photos(group: np.ndarray, name: np.ndarray | None) -> np.ndarray:
@@ -66,11 +90,11 @@ def _correlation(images: Images, i: int, j: int) -> float:
     return float(pair[0] @ pair[1])
 
 
-def thumbnails(images: Images) -> np.ndarray:
-    """The images as 24 x 24 area means, standardised: float32 (N, 576)."""
-    small = np.empty((len(images), COARSE, COARSE), dtype=np.float32)
+def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
+    """The images as side x side area means, standardised: float32 (N, side * side)."""
+    small = np.empty((len(images), side, side), dtype=np.float32)
     for i, image in enumerate(images):
-        cv2.resize(image.astype(np.float32), (COARSE, COARSE), dst=small[i], interpolation=cv2.INTER_AREA)
+        cv2.resize(image.astype(np.float32), (side, side), dst=small[i], interpolation=cv2.INTER_AREA)
     return standardise(small)
 
 
@@ -136,6 +160,32 @@ def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) 
         fold_of_group[g] = np.lexsort((filled.sum(axis=1), load))[0]
         filled[fold_of_group[g]] += sizes[g]
     return fold_of_group[member]
+
+
+def content_folds(images: Images, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Assign groups to folds by what their images show: an image's fold does not depend on the rows beside it.
+
+    An image becomes a number from 0 to 1: a fixed projection of its standardised 8 x 8 thumbnail, of which many periods
+    cover the range of faces. Folds are equal parts of 0 to 1, so neighbouring numbers alternate between folds, and a
+    fold prefers no kind of face. Compression hardly changes the number, so it rarely changes the fold. A group has the
+    smallest number of its images.
+
+    Args:
+        images: uint8 (N, H, W).
+        groups: int (N,) from `inseparable_groups`.
+        folds: number of folds; they are only about equally large, and so are the parts of each source.
+        seed: of the projection.
+
+    Returns:
+        int64 (N,): the fold of each row.
+    """
+    weights = np.random.default_rng(seed).normal(size=CONTENT_SIDE**2)
+    weights -= weights.mean()
+    place = thumbnails(images, CONTENT_SIDE).astype(np.float64) @ (weights / np.linalg.norm(weights)) / PERIOD % 1
+    _, member = np.unique(groups, return_inverse=True)
+    smallest = np.ones(member.max() + 1)
+    np.minimum.at(smallest, member, place)
+    return np.floor(smallest[member] * folds).astype(np.int64)
 
 
 def image_hashes(images: Images) -> np.ndarray:

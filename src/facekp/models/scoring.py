@@ -60,7 +60,7 @@ def score_predictions(
         The content of metrics.json: `compute_metrics`, and that of the baseline under ``mean_face``.
     """
     face = mean_face(others.points, others.source, others.keypoints)  # (S, K, 2)
-    centre = np.float32([(side - 1) / 2 for side in reversed(table.size)])
+    centre = np.array([(side - 1) / 2 for side in reversed(table.size)], np.float32)
     face = np.where(np.isnan(face), centre, face)  # points without a label there, as a model predicts them
     baseline = compute_metrics(face[table.source], table)
     return {**compute_metrics(points, table, confidence, floor), "mean_face": baseline}

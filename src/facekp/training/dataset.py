@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from facekp.data.datamodule import FaceData, check_split
-from facekp.data.split import assign_folds, inseparable_groups
+from facekp.data.split import inseparable_groups, split_folds
 from facekp.data.table import FaceTable
 from facekp.runs.frames import split_frame
 from facekp.training.distillation import build_distillation
@@ -38,7 +38,7 @@ def build_data(table: FaceTable, settings: TrainSettings) -> TrainingData:
     """
     data = settings.data
     groups = inseparable_groups(table)
-    fold_of = assign_folds(groups, table.source, data.folds, data.split_seed)
+    fold_of = split_folds(table, groups, data)
     check_split(table, fold_of, data.fold, settings.subset)
     rows, teacher_points, trained_teacher = table, None, np.empty(0, dtype=np.int64)
     if settings.teacher.ckpt is not None:

@@ -27,7 +27,7 @@ from facekp.data.label_quality import (
     suspicious_by_shape,
 )
 from facekp.data.readers.base import DataSettings
-from facekp.data.split import assign_folds, near_duplicate_groups, with_photos
+from facekp.data.split import near_duplicate_groups, split_folds, with_photos
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN
 from facekp.reporting.html import figures, page
@@ -68,7 +68,7 @@ class DataReport:
     def fold_of(self) -> np.ndarray:
         """int (N,), as a training would split the rows."""
         groups = with_photos(self.groups, self.table.name)
-        return assign_folds(groups, self.table.source, self.settings.folds, self.settings.split_seed)
+        return split_folds(self.table, groups, self.settings)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
