@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,40 @@ def test_curves_hold_the_values_of_the_metrics(predicted):
     assert list(baseline.get_ydata()) == metrics["mean_face"]["curve"]["share"]
     curves = pd.DataFrame({"epoch": [1, 2], "val/rmse": [3.0, 2.0], "val/rmse/dense": [4.0, 3.0]})
     _, right = draw_learning_curves(curves, ["dense", "sparse"], metrics).axes
-    assert [line.get_label() for line in right.lines] == ["val/rmse", "val/rmse/dense", "mean face"]
+    assert [line.get_label() for line in right.lines] == ["all", "dense", "mean face"]
+
+
+def test_epochs_are_whole_numbers_on_the_axis(predicted):
+    curves = pd.DataFrame({"epoch": [1, 2, 3], "train/loss": [2.0, 1.0, 0.5], "val/rmse": [3.0, 2.0, 1.0]})
+    figure = draw_learning_curves(curves, [], predicted[1])
+    figure.canvas.draw()
+    for ax in figure.axes:
+        ticks = ax.get_xticks()
+        assert (ticks == ticks.round()).all()
+        assert {1, 2, 3} <= set(ticks)
+
+
+def test_curves_need_no_score_of_the_mean_face():
+    curves = pd.DataFrame({"epoch": [1, 2], "val/rmse": [3.0, 2.0]})
+    _, right = draw_learning_curves(curves, [], {"mean_face": {}}).axes
+    assert [line.get_label() for line in right.lines] == ["all"]
+
+
+@pytest.mark.parametrize(("number", "rows"), [(8, 2), (7, 2), (6, 1), (12, 2), (1, 1)])
+def test_faces_are_in_even_rows(faces, number, rows):
+    few = faces.take(np.arange(number))
+    axes = draw_faces(few, np.nan_to_num(few.points)).axes
+    tops = [round(ax.get_subplotspec().rowspan.start) for ax in axes if ax.images]
+    lengths = [tops.count(row) for row in range(rows)]
+    assert sum(lengths) == number
+    assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_face_without_labels_is_drawn_without_a_score(faces):
+    bare = replace(faces.take(np.arange(1)), points=np.full((1, *faces.points.shape[1:]), np.nan, np.float32))
+    (ax,) = draw_faces(bare, np.zeros_like(bare.points)).axes
+    assert ax.get_title().endswith("no label")
 
 
 def test_reliability_is_drawn_in_its_band():

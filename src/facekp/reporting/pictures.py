@@ -13,10 +13,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from facekp.data.table import FaceTable
-from facekp.functional.metrics import Metric, metrics_shown
+from facekp.functional.metrics import MAIN, Metric, metrics_shown
 from facekp.models.calibration import GOAL
 from facekp.models.keypoint_model import KeypointModel
 from facekp.runs.folder import RunFolder
@@ -90,13 +90,26 @@ def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:
         table: N rows.
         points: (N, K, 2) predictions in pixels.
     """
-    columns = min(6, len(table))
+    columns = even_columns(len(table), 6)
     rows = -(-len(table) // columns)
     figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.35 * rows + 0.4)
     for i, ax in enumerate(axes[: len(table)]):
         _draw_face(ax, table, i, points[i])
-    figure.suptitle("ring: label   dot: prediction   title: RMSE in pixels", fontsize=9)
+    caption = "green ring: label, red dot: prediction; above each face: source and RMSE in pixels"
+    figure.suptitle(caption if columns > 2 else caption.replace("; ", "\n"), fontsize=9)
     return figure
+
+
+def even_columns(faces: int, most: int) -> int:
+    """How many of some faces a row has: all rows are equally long if possible, and none has more than ``most``.
+
+    Example:
+        >>> even_columns(8, 6), even_columns(7, 6), even_columns(5, 6)
+        (4, 4, 5)
+    """
+    widest = min(faces, most)
+    even = [columns for columns in range(widest, most // 2, -1) if faces % columns == 0]
+    return even[0] if even else -(-faces // -(-faces // widest))
 
 
 def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
@@ -119,7 +132,8 @@ def _draw_face(ax: Axes, table: FaceTable, i: int, points: np.ndarray) -> None:
             ax.plot(*points[member].T, color=PREDICTION, linewidth=0.8, alpha=0.7)
     ax.plot(*points[of_source].T, ".", color=PREDICTION, markersize=4)
     ax.plot(*truth.T, "o", markerfacecolor="none", markeredgecolor=LABEL, markersize=6)
-    ax.set_title(f"{source}  {np.sqrt(np.nanmean((points - truth) ** 2)):.2f}", fontsize=8)
+    squared = (points - truth)[~np.isnan(truth)] ** 2
+    ax.set_title(f"{source}  {np.sqrt(squared.mean()):.2f}" if len(squared) else f"{source}, no label", fontsize=8)
 
 
 def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
@@ -129,14 +143,18 @@ def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
         images = torch.from_numpy(np.array(table.images[:1])).unsqueeze(1).to(device)
         heatmaps = model.heatmaps(images)[0, model.channels[int(table.source[0])]].cpu().numpy()
     names = table.keypoints.names
-    columns = min(5, len(names))
+    columns = even_columns(len(names), 5)
     rows = -(-len(names) // columns)
-    figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.4 * rows)
+    figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.4 * rows + 0.3)
+    figure.suptitle("heatmap of each point: the brighter, the more likely", fontsize=9)
     height, width = table.size
     box = (-0.5, width - 0.5, height - 0.5, -0.5)
     for ax, name, heatmap in zip(axes, names, heatmaps, strict=False):
         ax.imshow(table.images[0], cmap="gray", vmin=0, vmax=255)
-        ax.imshow(heatmap, cmap="inferno", alpha=0.65, extent=box, interpolation="nearest")
+        level = np.clip(
+            np.nan_to_num(heatmap) / max(float(heatmap.max()), 1e-9), 0, 1
+        )  # the face shows where it is low
+        ax.imshow(heatmap, cmap="inferno", alpha=0.85 * level, extent=box, interpolation="nearest")
         ax.set_title(name.replace("_", " "), fontsize=7)
     return figure
 
@@ -151,20 +169,21 @@ def draw_learning_curves(curves: pd.DataFrame, sources: list[str], metrics: dict
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, ax in (("train/loss", left), ("val/loss", left), ("val/rmse", right)):
-        if name in curves:
-            known = curves.dropna(subset=name)  # not every epoch is validated
-            ax.plot(known["epoch"], known[name], marker="o", markersize=3, label=name)
-    for name in (f"val/rmse/{source}" for source in sources):
-        if name in curves:
-            known = curves.dropna(subset=name)
-            right.plot(known["epoch"], known[name], linewidth=1, label=name)
-    right.axhline(metrics["mean_face"]["rmse"], color="gray", linestyle="--", linewidth=1, label="mean face")
+    lines = {"train/loss": (left, "training"), "val/loss": (left, "validation"), "val/rmse": (right, "all")}
+    lines |= {f"val/rmse/{source}": (right, source) for source in sources if len(sources) > 1}
+    for column, (ax, label) in lines.items():
+        if column in curves:
+            known = curves.dropna(subset=column)  # not every epoch is validated
+            ax.plot(known["epoch"], known[column], marker="o", markersize=3, linewidth=1.5, label=label)
+    baseline = metrics["mean_face"].get(MAIN)
+    if baseline is not None:  # a point that no training row labels has none
+        right.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean face")
     left.set(xlabel="epoch", ylabel="loss")
-    right.set(xlabel="epoch", ylabel="RMSE, pixels", yscale="log")
+    right.set(xlabel="epoch", ylabel="validation RMSE, pixels", yscale="log")
     for set_formatter in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
         set_formatter(ScalarFormatter())
     for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.lines:
             ax.legend(fontsize=7)
         ax.grid(alpha=0.3, which="both")
