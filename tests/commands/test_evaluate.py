@@ -47,3 +47,27 @@ def test_data_without_a_labelled_point_is_refused(ckpt, monkeypatch, faces):
     monkeypatch.setattr("facekp.data.readers.read.read_table", lambda settings, keypoints: unlabelled)
     with pytest.raises(UserError, match="no point is labelled"):
         main(composed(f"ckpt={ckpt}", "data=synthetic", name="evaluate"))
+
+
+def test_the_results_of_a_training_and_earlier_scores_are_kept(tiny_run, run_here, tmp_path):
+    data = ["data=synthetic", "data.rows=60"]
+    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    for more in ([], ["overwrite=true"]):
+        code, err = run_here("evaluate", main, f"ckpt={tiny_run}", *data, f"out={tiny_run}", *more)
+        assert code == 2
+        assert "holds a training, whose results are kept" in err
+    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+
+    (tmp_path / "scored").mkdir()
+    (tmp_path / "scored" / "metrics.json").write_text("{}")
+    code, err = run_here("evaluate", main, f"ckpt={tiny_run}", *data, "out=scored")
+    assert code == 2
+    assert "out=scored: holds metrics.json already" in err
+    assert run_here("evaluate", main, f"ckpt={tiny_run}", *data, "out=scored", "overwrite=true")[0] == 0
+    assert "rmse" in json.loads((tmp_path / "scored" / "metrics.json").read_text())
+
+
+def test_a_mistake_leaves_no_folder(run_here, tmp_path):
+    code, _ = run_here("evaluate", main, "ckpt=no.ckpt", "out=a/b")
+    assert code == 2
+    assert list(tmp_path.iterdir()) == []

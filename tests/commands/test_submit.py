@@ -82,3 +82,15 @@ def test_the_source_is_given_by_the_number_of_requested_values(test_files, schem
 def test_data_without_test_images_are_refused(ckpt, tmp_path):
     with pytest.raises(UserError, match=r"data=synthetic: .*kaggle"):
         main(composed(f"ckpt={ckpt}", "data=synthetic", f"out={tmp_path / 's.csv'}", name="submit"))
+
+
+def test_an_earlier_submission_is_kept(test_files, ckpt, run_here, tmp_path):
+    folder, _, _ = test_files
+    given = [f"ckpt={ckpt}", f"data.dir={folder}", "data.cache=null"]
+    for _ in range(2):
+        code, err = run_here("submit", main, *given)
+        assert code == 0, err
+    assert (tmp_path / "submission-2.csv").read_text() == (tmp_path / "submission.csv").read_text()
+    code, err = run_here("submit", main, *given, "out=submission.csv")
+    assert code == 2
+    assert "out=submission.csv: exists already" in err
