@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     from facekp.photos.run import Outcome
 
 log = logging.getLogger(__name__)
+DEFAULT_FOLDER = "outputs/predict/%Y-%m-%d_%H-%M-%S"
 
 
 def main(cfg: DictConfig, names: Sequence[str]) -> Outcome:
     """Hydra's task: predict, log what was found, and exit with 1 if something failed."""
+    from facekp.core.outputs import output_folder
     from facekp.photos.run import predict  # imported here: --help must not wait for torch
     from facekp.photos.settings import PredictSettings
+    from facekp.runs.lookup import with_checkpoint_files
 
-    settings = read_settings(cfg, PredictSettings)
-    outcome = predict(settings, names)
+    settings = with_checkpoint_files(read_settings(cfg, PredictSettings))
+    with output_folder(settings.out, DEFAULT_FOLDER, settings.overwrite) as folder:
+        outcome = predict(settings.replaced(out=str(folder)), names)
     log.info("%s", outcome.summary())
-    log.info("written: %s", settings.out)
+    log.info("written: %s", folder)
     for problem in outcome.problems():
         log.error("%s", problem)
     if outcome.problems():

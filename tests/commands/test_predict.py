@@ -2,11 +2,13 @@
 
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from facekp.predict import main
 from tests.conftest import REPOSITORY, facekp
 
 CKPT = f"ckpt={REPOSITORY / 'tests' / 'fixtures' / 'v0_1' / 'run' / 'checkpoints' / 'best.ckpt'}"
@@ -93,3 +95,23 @@ def test_help_explains_every_key(tmp_path, command):
     assert (done.returncode, done.stderr) == (0, "")
     assert "OpenCV's cascade" in done.stdout
     assert "side of the smallest face that is searched, pixels" in " ".join(done.stdout.split())
+
+
+def test_each_call_has_its_own_folder_and_an_earlier_one_is_replaced_only_if_asked_to(run_here, tmp_path):
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((96, 96), np.uint8)).save(tmp_path / f"{name}.png")
+
+    def predict(name, *more):
+        return run_here("predict", partial(main, names=[f"{name}.png"]), CKPT, "detector=none", *more)
+
+    for name in ("a", "b"):
+        assert predict(name)[0] == 0
+    assert len(list((tmp_path / "outputs" / "predict").iterdir())) == 2
+    assert predict("a", "out=o")[0] == 0
+    code, err = predict("b", "out=o")
+    assert code == 2
+    assert "out=o: holds " in err
+    assert predict("b", "out=o", "overwrite=true")[0] == 0
+    assert [path.name for path in (tmp_path / "o" / "pictures").iterdir()] == ["0001_b.jpg"]
+    assert predict("none", "out=new")[0] == 2
+    assert not (tmp_path / "new").exists()

@@ -63,6 +63,7 @@ class PredictionWriter:
         self._last: tuple[str, int] = ("", -1)  # file and number of the last frame
 
     def __enter__(self) -> PredictionWriter:
+        self._remove_earlier_pictures()
         with ExitStack() as stack:
 
             def opened(name: str) -> IO[str]:
@@ -76,6 +77,12 @@ class PredictionWriter:
             self._json.write("[")
             self._stack = stack.pop_all()
         return self
+
+    def _remove_earlier_pictures(self) -> None:
+        """Remove the pictures of earlier predictions, which points.csv will no longer list."""
+        if (self.out / POINTS).is_file():
+            for picture in (self.out / PICTURES).glob("[0-9][0-9][0-9][0-9]_*"):
+                picture.unlink()
 
     def __exit__(self, *error: Any) -> None:
         if error[0] is None:
