@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.competition import write_test
+from facekp.data.readers import read
 from facekp.data.readers.read import read_table, read_test
 from facekp.data.table import HostImages
 from tests.data.samples import data_settings
@@ -35,6 +37,28 @@ def test_test_images_come_from_the_competition_only(scheme, faces, tmp_path):
     assert len(lookup) == 2 * faces.mask.sum()
     with pytest.raises(UserError, match="data=synthetic: has no test images; use data=kaggle"):
         read_test(data_settings("data=synthetic"), scheme)
+
+
+def test_images_as_fractions_are_refused(scheme, faces, tmp_path):
+    write_test(tmp_path, replace(faces, images=faces.images // 255), faces.mask)
+    with pytest.raises(UserError, match=r"^data=kaggle: no grey level is above 1; give levels 0\.\.255: multiply"):
+        read_test(data_settings(f"data.dir={tmp_path}", "data.cache=null"), scheme)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images: (images / 255).astype(np.float32), "the images are float32; give grey levels 0..255 as uint8"),
+        (lambda images: (images / 255).astype(np.uint8), "no grey level is above 1"),
+    ],
+)
+def test_a_reader_s_images_are_levels_up_to_255(scheme, faces, monkeypatch, change, message):
+    settings = data_settings("data=synthetic", "data.rows=3")
+    monkeypatch.setattr(
+        read, "READERS", {"synthetic": lambda settings, keypoints: replace(faces, images=change(faces.images))}
+    )
+    with pytest.raises(UserError, match=f"data=synthetic: {message}"):
+        read_table(settings, scheme)
 
 
 def test_reading_a_table_does_not_load_hydra():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.crops import read_crops
@@ -37,11 +38,27 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
         rows = _crop(settings, keypoints, rows)
     if not isinstance(rows, FaceTable):
         raise UserError(f"data={settings.name}: the reader returned {type(rows).__name__}, not a FaceTable")
+    _check_images(rows, settings.name)
     if settings.rows is not None and settings.rows < len(rows):
         rows = rows.take(_chosen_rows(settings, rows.source))
     log.info("%s", describe(rows, settings.name))
     images = np.asarray(rows.images)
     return replace(rows, images=HostImages(images)) if images.nbytes > settings.device_bytes else rows
+
+
+def _check_images(table: FaceTable, name: str) -> None:
+    """
+    Raises:
+        UserError: the images are not levels 0..255 in uint8.
+    """
+    first = np.asarray(table.images[:1])
+    if first.dtype != np.uint8:
+        raise UserError(f"data={name}: the images are {first.dtype}; give grey levels 0..255 as uint8")
+    if len(table) and all(image.max(initial=0) <= 1 for image in table.images):
+        raise UserError(
+            f"data={name}: no grey level is above 1; give levels 0..255: multiply levels from 0 to 1 by 255 before "
+            "they become integers"
+        )
 
 
 def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> FaceTable:
@@ -64,7 +81,8 @@ def _chosen_rows(settings: DataSettings, source: np.ndarray) -> np.ndarray:
 def describe(table: FaceTable, name: str) -> str:
     """One line: the number of faces, by source, and of labelled points."""
     counts = [f"{(table.source == s).sum()} {source}" for s, source in enumerate(table.keypoints.source_names)]
-    return f"data={name}: {len(table)} faces ({', '.join(counts)}), {table.mask.sum()} labelled points"
+    faces, points = count(len(table), "face"), count(int(table.mask.sum()), "labelled point")
+    return f"data={name}: {faces} ({', '.join(counts)}), {points}"
 
 
 def read_test(settings: DataSettings, keypoints: Keypoints) -> tuple[FaceTable, pd.DataFrame]:
@@ -78,4 +96,6 @@ def read_test(settings: DataSettings, keypoints: Keypoints) -> tuple[FaceTable, 
     """
     if not isinstance(settings, KaggleSettings):
         raise UserError(f"data={settings.name}: has no test images; use data=kaggle data.dir=DIR")
-    return read_test_files(settings, keypoints)
+    table, lookup = read_test_files(settings, keypoints)
+    _check_images(table, settings.name)
+    return table, lookup
