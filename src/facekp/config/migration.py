@@ -19,10 +19,9 @@ RENAMED = {"trainer.fast_network": "trainer.fast_cpu"}
 ADDED: dict[str, Any] = {
     "data.device_bytes": 2**31,
     "data.offsets": None,
-    "augment.stretch": 0.0,
+    "data.rows_from": "first",
     "data.split": "rows",
     "augment.stretch": 0.0,
-    "data.rows_from": "first",
     "augment.wild": 0.0,
     "augment.elastic": 0.0,
     "augment.gamma": 0.0,
