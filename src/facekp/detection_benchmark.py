@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 
 
 def main(cfg: DictConfig) -> list[BenchmarkRow]:
-    """Hydra's task: measure, and print the table."""
+    """Measure, show the results as a table, and write them where ``out`` is set."""
     from facekp.core.console import show  # imported here: --help must not wait for torch
-    from facekp.photos.detection_benchmark import results_table, run_detection_benchmark
+    from facekp.core.files import write_csv
+    from facekp.core.outputs import output_file
+    from facekp.photos.detection_benchmark import results_frame, results_table, run_detection_benchmark
     from facekp.photos.settings import DetectionBenchmarkSettings
     from facekp.runs.lookup import with_checkpoint_files
 
-    rows = run_detection_benchmark(with_checkpoint_files(read_settings(cfg, DetectionBenchmarkSettings)))
+    settings = with_checkpoint_files(read_settings(cfg, DetectionBenchmarkSettings))
+    out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
+    rows = run_detection_benchmark(settings)
     show(results_table(rows))
+    if out is not None:
+        write_csv(out, results_frame(rows))
     return rows
 
 

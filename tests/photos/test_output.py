@@ -88,6 +88,14 @@ def test_an_error_leaves_the_results_of_the_run_before(tmp_path, scheme, face):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_pictures_of_an_earlier_call_go_once_the_new_ones_are_written(tmp_path, scheme, face):
+    for numbers in (range(3), range(1)):
+        with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+            for number in numbers:
+                writer.write(Photo(f"{number}.jpg", PHOTO.image), [face])
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["0001_0.jpg"]
+
+
 def test_without_any_photo_the_tables_are_empty_and_valid(tmp_path, scheme):
     with PredictionWriter(tmp_path, scheme, pictures=True):
         pass

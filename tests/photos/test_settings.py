@@ -1,5 +1,7 @@
 """Settings of the commands on photos: ranges, and every shipped config is valid."""
 
+import os
+
 import pytest
 
 from facekp.core.errors import UserError
@@ -17,7 +19,10 @@ def test_the_shipped_config_gives_settings(name):
     assert settings.ckpt == "shipped"
     assert isinstance(build_face_detector(settings.detector), HaarDetector)
     assert settings.decoder.changes() == {}
-    assert settings.plain() == config_of(name=name)
+    config = config_of(name=name)
+    if "data" in config:
+        config["data"]["cache"] = os.path.expanduser(config["data"]["cache"])
+    assert settings.plain() == config
 
 
 @pytest.mark.parametrize(
@@ -26,7 +31,6 @@ def test_the_shipped_config_gives_settings(name):
         ("predict", "batch", 0, "batch=0: must be at least 1"),
         ("predict", "frames", 0, "frames=0: must be at least 1"),
         ("predict", "frames", 1.5, "frames=1.5: must be a whole number"),
-        ("predict", "out", None, "out=null: must be a text"),
         ("predict", "out", "a b", "out=a b: must be a path of letters"),
         ("predict", "draw", "abc", "draw=abc: must be true or false"),
         ("predict", "refine", 1, "refine=1: must be true or false"),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.random import Generator
 from rich.table import Table
 
@@ -83,15 +84,25 @@ def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[Benchm
     return rows
 
 
-def results_table(rows: Sequence[BenchmarkRow]) -> Table:
-    """The results as a table for the console."""
-    table = Table(title="median distance between predicted points and labels, in pixels of the face image; faces found")
-    for heading in ("source", "size", "faces", "missed", "extra", "face image", "in scenes", "ratio"):
-        table.add_column(heading)
+def results_frame(rows: Sequence[BenchmarkRow]) -> pd.DataFrame:
+    """The results as text: a row per source and size."""
+    headings = ("source", "size", "faces", "missed", "extra", "face image", "in scenes", "ratio")
+    lines = []
     for source, scale, result in rows:
         counts = (f"{result.faces}", f"{result.missed}", f"{result.extra}")
         errors = (f"{result.direct:.3f}", f"{result.pasted:.3f}", f"{result.pasted / result.direct:.2f}")
-        table.add_row(source, f"{scale:g}", *counts, *errors)
+        lines.append((source, f"{scale:g}", *counts, *errors))
+    return pd.DataFrame(lines, columns=headings)
+
+
+def results_table(rows: Sequence[BenchmarkRow]) -> Table:
+    """The results as a table for the console."""
+    frame = results_frame(rows)
+    table = Table(title="median distance between predicted points and labels, in pixels of the face image; faces found")
+    for heading in frame.columns:
+        table.add_column(heading)
+    for line in frame.to_numpy().tolist():
+        table.add_row(*line)
     return table
 
 

@@ -63,7 +63,9 @@ class PredictionWriter:
         self._last: tuple[str, int] = ("", -1)  # file and number of the last frame
 
     def __enter__(self) -> PredictionWriter:
-        self._remove_earlier_pictures()
+        # Pictures of earlier predictions, which points.csv will no longer list. They stay if this call fails.
+        earlier = (self.out / PICTURES).glob("[0-9][0-9][0-9][0-9]_*") if (self.out / POINTS).is_file() else ()
+        self._earlier = set(earlier)
         with ExitStack() as stack:
 
             def opened(name: str) -> IO[str]:
@@ -78,16 +80,13 @@ class PredictionWriter:
             self._stack = stack.pop_all()
         return self
 
-    def _remove_earlier_pictures(self) -> None:
-        """Remove the pictures of earlier predictions, which points.csv will no longer list."""
-        if (self.out / POINTS).is_file():
-            for picture in (self.out / PICTURES).glob("[0-9][0-9][0-9][0-9]_*"):
-                picture.unlink()
-
     def __exit__(self, *error: Any) -> None:
         if error[0] is None:
             self._json.write("\n]\n")
         self._stack.__exit__(*error)
+        if error[0] is None:
+            for picture in self._earlier:
+                picture.unlink(missing_ok=True)
 
     def write(self, photo: Photo, faces: Sequence[Face]) -> None:
         """Write one photo and its faces.
@@ -136,7 +135,7 @@ class PredictionWriter:
         self._pictures_started += first
         name = f"{self._pictures_started:04d}_{_portable_name(photo.file)}"
         if photo.frame is None:
-            with atomic(self.out / PICTURES / f"{name}.jpg") as draft:
+            with atomic(self._new_picture(f"{name}.jpg")) as draft:
                 draft.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
             self._last = ("", -1)
             return
@@ -149,10 +148,16 @@ class PredictionWriter:
         self._video.write(picture)
         self._last, self._last_picture = (photo.file, photo.frame), picture
 
+    def _new_picture(self, name: str) -> Path:
+        """A picture of this call, which replaces an earlier one of the same name."""
+        path = self.out / PICTURES / name
+        self._earlier.discard(path)
+        return path
+
     def _open_video(self, name: str, photo: Photo) -> None:
         """Close the last video and start a new one, which gets its name when it is closed."""
         self._open_pictures.close()
-        draft = self._open_pictures.enter_context(atomic(self.out / PICTURES / f"{name}.mp4"))
+        draft = self._open_pictures.enter_context(atomic(self._new_picture(f"{name}.mp4")))
         height, width = photo.image.shape[:2]
         codec = cv2.VideoWriter.fourcc(*"mp4v")
         part = draft.with_suffix(".mp4")  # OpenCV derives the container format from the ending

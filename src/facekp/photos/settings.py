@@ -76,8 +76,12 @@ class DetectionBenchmarkSettings(PhotoCommandSettings):
         data: labelled faces.
         faces: number of faces per source.
         scales: sizes of the faces: pixels of the scene per pixel of the face's image.
+        out: CSV file for the results; None: they are only shown.
+        overwrite: replace the file if it exists.
     """
 
     data: Annotated[DataSettings, READERS.validator]
     faces: Annotated[int, Field(ge=0, le=100)]
     scales: list[Positive]
+    out: NewPath | None
+    overwrite: bool
