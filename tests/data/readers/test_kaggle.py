@@ -35,7 +35,7 @@ def test_a_folder_above_the_files_or_none_is_named(scheme, tmp_path, faces):
     write_training(tmp_path / "below" / "training.csv", faces)
     with pytest.raises(UserError, match=f"it is in a folder below: set data.dir={tmp_path}/below"):
         read_table(settings_of(f"data.dir={tmp_path}"), scheme)
-    with pytest.raises(UserError, match="nowhere: training.csv not found, as there is no such folder"):
+    with pytest.raises(UserError, match=r"nowhere: training\.csv not found, as there is no such folder"):
         read_table(settings_of(f"data.dir={tmp_path}/nowhere"), scheme)
 
 

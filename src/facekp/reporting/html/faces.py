@@ -27,7 +27,8 @@ from facekp.reporting.html.collect import Run
 
 log = logging.getLogger(__name__)
 MOST_IMAGES = 500  # of a page: 5 MB
-OF_THE_SPLIT = ("folds", "fold", "split", "split_seed", "batch_size")  # keys of ``data`` on which the table does not depend
+# Keys of ``data`` on which the table does not depend.
+OF_THE_SPLIT = ("folds", "fold", "split", "split_seed", "batch_size")
 
 
 @dataclass
