@@ -103,6 +103,7 @@ def test_missing_files_and_other_encodings_are_refused(folder):
         bz2.compress(f"{HEADER}\n{FACE}".encode()),
         zipped({"__MACOSX/x": "", "a.csv": f"{HEADER}\n{FACE}"}),
     ],
+    ids=["bom", "utf16", "utf16_le", "utf16_be", "cr", "tabs", "sep", "decimal_commas", "gzip", "bz2", "zip"],
 )
 def test_other_encodings_separators_and_compressions_give_the_same_table(folder, content):
     expected = read_folder(folder)
@@ -119,6 +120,7 @@ def test_other_encodings_separators_and_compressions_give_the_same_table(folder,
         (zipped({"a.csv": "", "b.csv": ""}), "holds 2 files; unpack it"),
         (gzip.compress(bytes(range(256)))[:99], "can't be decompressed"),
     ],
+    ids=["workbook", "two_files", "damaged"],  # not the bytes, which hold the time
 )
 def test_compressed_files_without_a_csv_are_refused(folder, content, message):
     (folder / "labels.csv").write_bytes(content)
