@@ -13,7 +13,9 @@ from facekp.runs.sweep_arguments import rewrite_arguments
 
 def main(cfg: DictConfig) -> dict[str, Any] | None:
     """Train what Hydra composed: a run, or a job of a sweep."""
-    from facekp.training.run import run  # imported here: --help and mistakes in a key must answer within a second
+    # imported here: --help and mistakes in a key must answer within a second
+    import facekp.functional.light_torchmetrics  # noqa: F401  # before Lightning
+    from facekp.training.run import run
 
     return run(cfg)
 

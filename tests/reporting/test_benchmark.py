@@ -9,6 +9,7 @@ from facekp.core.settings import parse
 from facekp.reporting.bench_settings import BenchSettings
 from facekp.reporting.benchmark import Measurement, bench, benchmark_table, write_example_runs
 from facekp.reporting.html.collect import read_runs
+from facekp.reporting.startup import StartUp
 from tests.conftest import config_of
 
 
@@ -19,13 +20,15 @@ def bench_settings(*overrides):
 def test_every_line_holds_a_measured_figure_and_the_losses_agree(tmp_path, monkeypatch):
     monkeypatch.setattr("facekp.reporting.benchmark.RUNS", 4)
     monkeypatch.setattr("facekp.reporting.benchmark.HELD_OUT", 40)
+    monkeypatch.setattr("facekp.reporting.benchmark.measure_startup", lambda scratch: StartUp(0.7, 0.9, 5.0, 4.0))
     small = ["rounds=1", "steps=1", "threads=1", "row_by_row=10", "model.network.channels=8", "model.network.levels=1"]
     lines = bench(bench_settings(f"data.dir={tmp_path}", *small))
-    assert len(lines) == 9
+    assert len(lines) == 12
     figures = [float(re.match(r"[\d.e+-]+", line.measured).group()) for line in lines]
     assert all(figure >= 0 for figure in figures)
-    assert figures[1] > 5  # 1000 faces are 9 MB
-    assert figures[0] > 1  # row by row takes longer
+    assert figures[:3] == [0.7, 0.9, 5.0]
+    assert figures[4] > 5  # 1000 faces are 9 MB
+    assert figures[3] > 1  # row by row takes longer
     assert figures[-1] <= 1e-4  # the same loss
 
 

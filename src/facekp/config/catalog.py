@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from facekp.config.location import CONF_DIR
+from facekp.core.files import YAML_LOADER
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
@@ -119,7 +120,7 @@ class Catalog:
         return keys
 
     def _groups(self) -> Iterator[Group]:
-        raw = yaml.safe_load(self.text) or {}
+        raw = yaml.load(self.text, Loader=YAML_LOADER) or {}
         for default in raw.get("defaults", []):
             if not isinstance(default, Mapping):
                 continue
@@ -146,7 +147,7 @@ class Catalog:
         """The entries of a file, over those of the files that its defaults list names."""
         text = path.read_text(encoding="utf-8")
         try:
-            defaults = (yaml.safe_load(text) or {}).get("defaults", [])
+            defaults = (yaml.load(text, Loader=YAML_LOADER) or {}).get("defaults", [])
         except (yaml.YAMLError, AttributeError):
             return {}
         found: dict[str, Entry] = {}

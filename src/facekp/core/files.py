@@ -17,6 +17,8 @@ from facekp.core.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:

@@ -43,6 +43,7 @@ from facekp.networks.cpu import optimize_for_cpu
 from facekp.reporting.bench_settings import BenchSettings
 from facekp.reporting.html.report import write_report
 from facekp.reporting.settings import ReportSettings
+from facekp.reporting.startup import measure_startup
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 
@@ -67,14 +68,15 @@ class Measurement(NamedTuple):
 
 
 def bench(settings: BenchSettings) -> list[Measurement]:
-    """Measure reading, reporting, the steps around the network, prediction, and training steps."""
+    """Measure start-up, reading, reporting, the steps around the network, prediction, and training steps."""
     torch.set_num_threads(settings.threads)
     with tempfile.TemporaryDirectory() as scratch:
         reading = _bench_reading(settings, Path(scratch))
         reporting = _bench_report(settings, Path(scratch))
+        start = _bench_startup(Path(scratch))
     pipeline = _bench_pipeline(settings)
     prediction = bench_prediction(settings.checkpoints, settings.rounds, settings.threads)
-    return [*reading, *reporting, pipeline, *prediction, *_bench_seed_step(settings)]
+    return [*start, *reading, *reporting, pipeline, *prediction, *_bench_seed_step(settings)]
 
 
 def benchmark_table(measurements: Sequence[Measurement], threads: int) -> Table:
@@ -85,6 +87,16 @@ def benchmark_table(measurements: Sequence[Measurement], threads: int) -> Table:
     for measurement in measurements:
         table.add_row(*measurement)
     return table
+
+
+def _bench_startup(scratch: Path) -> list[Measurement]:
+    start = measure_startup(scratch)
+    plain = f"  first training step; plain torch takes {start.torch:.1f} s"
+    return [
+        Measurement("start: facekp.train --help", f"{start.help:.2f} CPU s", "at most 1.0 s"),
+        Measurement("  a mistake in a key", f"{start.mistake:.2f} CPU s", "at most 1.0 s"),
+        Measurement(plain, f"{start.first_step:.1f} CPU s", "at most 6 s"),
+    ]
 
 
 def _in_new_process(task: Callable[..., Any], *arguments: Any) -> Any:

@@ -38,7 +38,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from facekp.config.migration import epochs_from_1, migrate
 from facekp.core.errors import UserError
-from facekp.core.files import write_csv, write_json, write_text, write_yaml
+from facekp.core.files import YAML_LOADER, write_csv, write_json, write_text, write_yaml
 from facekp.runs.revision import git_revision
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
 NEEDED = ("data", "model", "keypoints")  # keys that every run's config.yaml has
 NO_CHECKOUT = "no checkout"  # content of git.txt where the code is not in a git checkout
 PREDICTION_TEXTS = ("source", "keypoint")

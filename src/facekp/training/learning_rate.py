@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from matplotlib.figure import Figure
 from pytorch_lightning.tuner.tuning import Tuner
 
 from facekp.core.errors import UserError
@@ -45,6 +44,8 @@ class RateCurve:
 
     def draw(self, path: Path) -> None:
         """Write the curve as a picture, with the suggestion marked."""
+        from matplotlib.figure import Figure  # imported here: most trainings draw no curve of rates
+
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot(self.rates, self.losses)

@@ -19,7 +19,6 @@ from facekp.models.checkpoint import load_checkpoint, read_tensors
 from facekp.models.scoring import score_models
 from facekp.reporting.console_tables import metrics_table
 from facekp.reporting.outcome import log_outcome
-from facekp.reporting.pictures import draw_run
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 from facekp.runs.resume_arguments import resume_text
@@ -144,6 +143,8 @@ def _finish(
     run_loggers: Sequence[RunLogger],
 ) -> dict[str, Any]:
     """Score the best checkpoint, write the final files of the run, and log the results."""
+    from facekp.reporting.pictures import draw_run  # imported here: the first step need not wait for matplotlib
+
     best = load_checkpoint(run.best_checkpoint)
     evaluation = score_models([best], held_out, results.others)
     points = evaluation.prediction.points

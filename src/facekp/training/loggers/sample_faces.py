@@ -8,7 +8,6 @@ import numpy as np
 
 from facekp.data.table import FaceTable
 from facekp.models.keypoint_model import KeypointModel
-from facekp.reporting.pictures import draw_faces, draw_heatmaps, pixels, spread_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +38,16 @@ def sample_faces(model: KeypointModel, table: FaceTable, points: np.ndarray, cou
         points: (N, K, 2) predictions for them, in pixels.
         count: number of faces; fewer if the table is smaller.
     """
+    from facekp.reporting.pictures import spread_out  # imported here: the first step need not wait for matplotlib
+
     rows = spread_out(table.source, count) if count else np.empty(0, dtype=np.int64)
     return [_sample_face(model, table.take(rows[i : i + 1]), points[rows[i]]) for i in range(len(rows))]
 
 
 def _sample_face(model: KeypointModel, face: FaceTable, points: np.ndarray) -> SampleFace:
     """The face of a table of one row, with its predictions (K, 2)."""
+    from facekp.reporting.pictures import draw_faces, draw_heatmaps, pixels
+
     return SampleFace(
         row=int(face.row[0]),
         source=face.keypoints.source_names[face.source[0]],
