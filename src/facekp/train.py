@@ -14,7 +14,9 @@ from facekp.runs.sweep_arguments import rewrite_arguments
 def main(cfg: DictConfig) -> dict[str, Any] | None:
     """Train what Hydra composed: a run, or a job of a sweep."""
     # imported here: --help and mistakes in a key must answer within a second
-    import facekp.functional.light_torchmetrics  # noqa: F401  # before Lightning
+    from facekp.training.light_torchmetrics import import_torchmetrics
+
+    import_torchmetrics()  # before Lightning imports it
     from facekp.training.run import run
 
     return run(cfg)

@@ -28,12 +28,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics import Metric as TorchMetric
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
-from facekp.functional.light_torchmetrics import Metric as TorchMetric
 
 CURVE_STEP = 0.1  # pixels per bin of the cumulative error curve
 CURVE_BINS = 200  # so the curve reaches 20 px, a fifth of the image

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch, FaceData
-from facekp.functional.light_torchmetrics import MeanMetric
 from facekp.functional.losses import LossSettings, build_loss, labelled_mean
 from facekp.functional.metrics import KeypointErrors
 from facekp.models.checkpoint import KEY, describe, upgrade_names

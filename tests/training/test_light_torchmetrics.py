@@ -5,7 +5,8 @@ import sys
 
 CODE = """
 import sys
-import facekp.functional.light_torchmetrics
+from facekp.training.light_torchmetrics import import_torchmetrics
+import_torchmetrics()
 import torchmetrics.utilities.imports as known
 print(sorted(name for name in ("scipy.signal", "matplotlib") if name in sys.modules), bool(known._MATPLOTLIB_AVAILABLE))
 import matplotlib, scipy.signal
