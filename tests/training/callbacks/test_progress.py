@@ -40,9 +40,9 @@ def test_the_time_left_is_that_of_the_last_epochs():
 
 
 def test_an_epoch_without_validation_keeps_the_best_one():
-    assert epoch_line(ROWS[:2], 10).startswith("epoch  2/10: train loss 4, best 2.250 in epoch 1, lr")
-    assert epoch_line(ROWS, 3).startswith("epoch 3/3: train loss 3.51, val RMSE 2.500 px, best 2.250 in epoch 1, lr")
-    assert epoch_line([{**ROWS[1], "epoch": 1}], 3).startswith("epoch 1/3: train loss 4, lr 0.005")
+    assert epoch_line(ROWS[:2], 10).startswith("epoch  2/10: train loss 4.000, best 2.250 in epoch 1, lr")
+    assert epoch_line(ROWS, 3).startswith("epoch 3/3: train loss 3.510, val RMSE 2.500 px, best 2.250 in epoch 1, lr")
+    assert epoch_line([{**ROWS[1], "epoch": 1}], 3).startswith("epoch 1/3: train loss 4.000, lr 0.005")
 
 
 def test_every_epoch_of_a_training_and_of_its_resume_is_a_line(tmp_path, lines):
@@ -54,7 +54,7 @@ def test_every_epoch_of_a_training_and_of_its_resume_is_a_line(tmp_path, lines):
     assert curves["epoch"].tolist() == [1, 2, 3]
     assert [line.split(":")[0] for line in (*first, *second)] == ["epoch 1/2", "epoch 2/2", "epoch 3/3"]
     for line, (_, row), best in zip((*first, *second), curves.iterrows(), curves["val/rmse"].cummin(), strict=True):
-        assert f"train loss {row['train/loss']:.4g}, val RMSE {row['val/rmse']:.3f} px, best {best:.3f} in" in line
+        assert f"train loss {row['train/loss']:#.4g}, val RMSE {row['val/rmse']:.3f} px, best {best:.3f} in" in line
 
 
 def test_a_job_of_a_sweep_is_named_in_its_lines(tmp_path, lines):

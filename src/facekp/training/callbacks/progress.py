@@ -52,10 +52,10 @@ def epoch_line(rows: Sequence[Mapping[str, float]], epochs: int) -> str:
     Example:
         >>> rows = [{"epoch": 1, "minutes": 2.0, "lr": 0.01, "train/loss": 4.5, "val/rmse": 2.25}]
         >>> epoch_line(rows, 12)
-        'epoch  1/12: train loss 4.5, val RMSE 2.250 px, best 2.250 in epoch 1, lr 0.01, 22 min left'
+        'epoch  1/12: train loss 4.500, val RMSE 2.250 px, best 2.250 in epoch 1, lr 0.01, 22 min left'
     """
     row, best, text = rows[-1], best_row(rows), METRICS[MAIN].text
-    parts = [f"train loss {row.get('train/loss', math.nan):.4g}"]
+    parts = [f"train loss {row.get('train/loss', math.nan):#.4g}"]
     if f"val/{MAIN}" in row:
         parts.append(f"val RMSE {text(row[f'val/{MAIN}'])} px")
     if best is not None:
