@@ -69,7 +69,7 @@ def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, c
     data = parse(CalibrateSettings, config_of("ckpt=a", "out=b", *DRAWN, name="calibrate")).data
     raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(read_table(data, scheme).images))
     torch.save(raw, tmp_path / "all.ckpt")
-    given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}"]
+    given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}", "overwrite=true"]
     with pytest.raises(UserError, match="all 240 rows trained"):
         calibrate(*given)
     assert calibrate(*given, f"twin={ckpt}") == load_checkpoint(calibrated).model.calibration

@@ -47,7 +47,7 @@ def test_a_missing_package_is_one_line(ckpt, tmp_path):
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('no', name='onnxruntime')")
     (tmp_path / "a.onnx").write_bytes(b"")
     path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
-    for command, given in (("export", ["data=synthetic", "out=a.onnx", f"ckpt={ckpt}"]), ("evaluate", ["ckpt=a.onnx"])):
+    for command, given in (("export", ["data=synthetic", "out=b.onnx", f"ckpt={ckpt}"]), ("evaluate", ["ckpt=a.onnx"])):
         done = facekp(command, *given, cwd=tmp_path, PYTHONPATH=path)
         assert done.returncode == 2
         assert "facekp[export]" in done.stderr

@@ -36,12 +36,9 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
-from facekp.data.labelled_face import LabelledFace
+from facekp.data.labelled_face import LabelledFace as LabelledFace  # part of what a reader needs
 from facekp.data.settings import DataSettings, PhotoDataSettings
 from facekp.data.table import FaceTable
-
-__all__ = ["READERS", "DataSettings", "LabelledFace", "PhotoDataSettings", "Reader"]
-
 
 Reader = Callable[[Any, Keypoints], FaceTable | list[LabelledFace]]
 
