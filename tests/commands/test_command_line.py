@@ -164,3 +164,18 @@ def test_options_may_stand_between_settings(call):
     code, err = call("train", "data=synthetic", "--config-dir=.", "lrr=1")
     assert code == 2
     assert "did you mean lr?" in err
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config-dir=nowhere", "--config-dir=nowhere: there is no such folder"),
+        ("keypoints=mine", "your own files need --config-dir=DIR, with DIR/keypoints/mine.yaml"),
+    ],
+)
+def test_a_folder_that_is_missing_or_forgotten_is_named(argument, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", argument])
+    with pytest.raises(SystemExit) as left:
+        cli.run_command("train", lambda cfg: pytest.fail("was run"))
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err

@@ -221,6 +221,9 @@ def test_replaced_values_are_checked():
 def test_names_are_suggested_by_similarity_synonym_and_last_part():
     assert did_you_mean("trainer.max_epoch", ["trainer.max_epochs", "lr"]) == "; did you mean trainer.max_epochs?"
     assert did_you_mean("max_epoch", ["trainer.max_epochs", "lr"]) == "; did you mean trainer.max_epochs?"
+    assert did_you_mean("trainer.epochs", ["trainer.min_epochs", "trainer.max_epochs"]) == (
+        "; did you mean trainer.max_epochs?"
+    )
     assert did_you_mean("checkpoint", ["ckpt", "out"]) == "; did you mean ckpt?"
     assert did_you_mean("zebra", ["ckpt", "out"]) == ""
     assert one_of(["mse", "wing"], "mses") == "choose one of mse, wing; did you mean mse?"

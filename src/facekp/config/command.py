@@ -69,6 +69,7 @@ def run_command(
             return
         arguments = options_first(rewrite(sys.argv[1:]))
         folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
+        _check_folders(folders)
         catalog = _load_plugins(config_name, arguments, folders)
         _check_choices(catalog, arguments)
         check_launcher(arguments)
@@ -128,11 +129,18 @@ def _check_choices(catalog: Catalog, arguments: Sequence[str]) -> None:
                 _check_choice(group, choice.strip().removesuffix(".yaml"))
 
 
+def _check_folders(folders: Sequence[Path]) -> None:
+    missing = next((folder for folder in folders if not folder.is_dir()), None)
+    if missing is not None:
+        raise UserError(f"--config-dir={missing}: there is no such folder")
+
+
 def _check_choice(group: Group, choice: str) -> None:
     if choice in group.choices or (choice == "null" and group.default is None):
         return
     hint = "none" if choice in ("null", "") and "none" in group.choices else None
     meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
+    meant = meant or f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml"
     raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
 
 

@@ -249,12 +249,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant: a synonym, or the most similar one; dotted words by their ends too."""
     names = list(known)
-    if SYNONYMS.get(word) in names:
-        return SYNONYMS[word]
+    end = word.rsplit(".", 1)[-1]
+    for synonym in (SYNONYMS.get(word), SYNONYMS.get(end)):
+        if synonym in names:
+            return synonym
     last = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}
     if found := get_close_matches(word, names, n=1, cutoff=0.7):
         return found[0]
-    if found := get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.75):
+    if found := get_close_matches(end, list(last), n=1, cutoff=0.75):
         return last[found[0]]
     return None
 
