@@ -47,6 +47,14 @@ class Scales:
     whole: Scale | None = None
     fractional: Scale | None = None
 
+    def of(self, extent: Extent) -> Scale:
+        """The scale of a photo: the shared one of its type, else its own.
+
+        Raises:
+            ValueError: see `scale_of`.
+        """
+        return (self.whole if extent.whole else self.fractional) or scale_of(extent)
+
 
 def extent_of(levels: np.ndarray) -> Extent:
     """The extent of a photo's levels.
@@ -112,13 +120,12 @@ def to_8_bits(levels: np.ndarray, scales: Scales = Scales()) -> np.ndarray:
         ValueError: see `extent_of` and `scale_of`.
     """
     extent = extent_of(levels)
-    scale = (scales.whole if extent.whole else scales.fractional) or scale_of(extent)
-    black, white = scale
+    black, white = scales.of(extent)
     finite = levels if extent.whole else np.nan_to_num(levels, nan=black, posinf=white, neginf=black)
     return np.clip((finite.astype(np.float32) - black) * (255 / (white - black)), 0, 255).round().astype(np.uint8)
 
 
 def is_dark(extent: Extent, scales: Scales) -> bool:
     """Whether a photo would be nearly black."""
-    black, white = (scales.whole if extent.whole else scales.fractional) or scale_of(extent)
+    black, white = scales.of(extent)
     return extent.high - black < DARK * (white - black)

@@ -21,7 +21,7 @@ FEWEST = 3  # faces from which on a file is judged
 EDGE = 0.01  # of a box's longer side, or one pixel: closer to an edge, a point is on it
 OFF_CENTRE = 0.1  # of a box's longer side, from its middle to the middle of the points; a detector's boxes have less
 LARGE_PHOTO = 150  # pixels of the shorter side, above which points that are all below 100 may be per cent
-BESIDE = "data.boxes=points"  # the way out for boxes
+BESIDE = "data.boxes=points"  # leaves the boxes of a label file out
 
 
 class PlacedFace(NamedTuple):

@@ -47,8 +47,9 @@ def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) ->
     if settings.split == "rows":
         return assign_folds(groups, table.source, settings.folds, settings.split_seed)
     fold_of = content_folds(table.images, groups, settings.folds, settings.split_seed)
-    if not (fold_of == settings.fold).any() or (fold_of == settings.fold).all():
-        size = "no row" if not (fold_of == settings.fold).any() else "all rows"
+    held_out = fold_of == settings.fold
+    if not held_out.any() or held_out.all():
+        size = "all rows" if held_out.any() else "no row"
         raise UserError(f"data.split=content: {size} in data.fold={settings.fold}; use data.split=rows for so few rows")
     return fold_of
 

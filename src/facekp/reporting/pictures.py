@@ -151,9 +151,8 @@ def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
     box = (-0.5, width - 0.5, height - 0.5, -0.5)
     for ax, name, heatmap in zip(axes, names, heatmaps, strict=False):
         ax.imshow(table.images[0], cmap="gray", vmin=0, vmax=255)
-        level = np.clip(
-            np.nan_to_num(heatmap) / max(float(heatmap.max()), 1e-9), 0, 1
-        )  # the face shows where it is low
+        # The face shows where the heatmap is low.
+        level = np.clip(np.nan_to_num(heatmap) / max(float(heatmap.max()), 1e-9), 0, 1)
         ax.imshow(heatmap, cmap="inferno", alpha=0.85 * level, extent=box, interpolation="nearest")
         ax.set_title(name.replace("_", " "), fontsize=7)
     return figure

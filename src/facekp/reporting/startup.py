@@ -16,14 +16,12 @@ ROUNDS = 3
 TRAIN = ("-m", "facekp.train")
 # A training that ends after its first step; a small network, so that the step itself takes almost nothing.
 FIRST_STEP = (
-    *(
-        "data=synthetic",
-        "data.rows=60",
-        "data.batch_size=4",
-        "model.network.channels=8",
-        "model.network.levels=1",
-        "trainer.max_epochs=1",
-    ),
+    "data=synthetic",
+    "data.rows=60",
+    "data.batch_size=4",
+    "model.network.channels=8",
+    "model.network.levels=1",
+    "trainer.max_epochs=1",
     "++callbacks.first_step._target_=facekp.reporting.first_step.StopAfterFirstStep",
 )
 TORCH_STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.sum().backward(); torch.optim.Adam([w]).step()"

@@ -131,7 +131,7 @@ class RunFolder:
         return self.config.is_file()
 
     def completed_epochs(self) -> int:
-        """The number of epochs that metrics.csv and metrics.json tell of.
+        """The number of completed epochs, by metrics.csv and metrics.json.
 
         Raises:
             UserError: a file is damaged.
@@ -380,7 +380,7 @@ class RunFolder:
 
 
 def config_dir_options(hydra: Any) -> list[str]:
-    """The ``--config-dir`` of the command line, by Hydra's part of the config; empty where there is none."""
+    """The ``--config-dir`` of the command line, by Hydra's part of the config; empty if it is not given."""
     sources = hydra.runtime.config_sources
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 

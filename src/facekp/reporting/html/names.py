@@ -11,7 +11,7 @@ SETTING = re.compile(r"[^-]*-[^_]*_?")  # of a job's name: ``optimizer-sgd_``, t
 
 
 def brief_names(names: Sequence[str]) -> dict[str, str]:
-    """A short name for each run: without the folders and settings that do not tell the runs apart.
+    """A short name for each run: without the folders and settings that all runs share.
 
     Folders are left out from the left, as long as the rest begins with a letter and stays unique. Settings are left
     out if the names of all jobs of the sweep begin with them.
