@@ -2,7 +2,8 @@
 
 Names of files are plain arguments, settings are key=value; behind ``--`` every argument is a name. What is written to
 the output folder is described in `facekp.photos.output`. The exit code is 1 if a file or a frame could not be read, or
-if a prediction is not finite.
+if a prediction is not finite. After Ctrl+C it is 130, after SIGTERM 143, on a full disk 2. The photos that were
+predicted before are kept.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Outcome:
     log.info("written: %s", folder)
     for problem in outcome.problems():
         log.error("%s", problem)
+    if outcome.stopped is not None:
+        log.error("%s", outcome.progress())
+        raise outcome.stopped
     if outcome.problems():
         sys.exit(1)
     return outcome

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facekp.core.errors import CannotWrite
+from facekp.core.signals import Stopped
+from facekp.photos.run import Outcome
 from facekp.predict import main
 from tests.conftest import REPOSITORY, facekp
 
@@ -115,3 +118,17 @@ def test_each_call_has_its_own_folder_and_an_earlier_one_is_replaced_only_if_ask
     assert [path.name for path in (tmp_path / "o" / "pictures").iterdir()] == ["0001_b.jpg"]
     assert predict("none", "out=new")[0] == 2
     assert not (tmp_path / "new").exists()
+
+
+STOPS = {130: KeyboardInterrupt(), 143: Stopped(143), 2: CannotWrite("points.json: cannot be written (full)")}
+
+
+@pytest.mark.parametrize("code", STOPS)
+def test_a_prediction_that_is_stopped_says_how_far_it_came(run_here, monkeypatch, caplog, code):
+    outcome = Outcome(2, 0, 2, 0, 0, [], [], STOPS[code], 5)
+    monkeypatch.setattr("facekp.photos.run.predict", lambda settings, names: outcome)
+    found, err = run_here("predict", partial(main, names=["a.jpg"]), CKPT, "out=out")
+    assert found == code
+    assert "stopped: the tables hold 2 photos; 5 files were to be read" in caplog.messages
+    assert err.count("facekp: error: points.json: cannot be written (full)\n") == (code == 2)
+    assert "Traceback" not in err

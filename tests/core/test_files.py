@@ -1,13 +1,26 @@
 """Atomic writing: a file has its old or its new content."""
 
+import errno
 import json
+import os
+import resource
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
-from facekp.core.errors import UserError
-from facekp.core.files import atomic, write_csv, write_json, write_text, write_yaml
+from facekp.core.errors import CannotWrite, UserError
+from facekp.core.files import (
+    PART,
+    atomic,
+    remove_parts,
+    write_csv,
+    write_json,
+    write_tensors,
+    write_text,
+    write_yaml,
+)
 
 
 def test_the_file_is_replaced_only_when_the_block_ends(tmp_path):
@@ -52,3 +65,97 @@ def test_json_yaml_and_csv_are_read_back_as_they_were(tmp_path):
     assert json.loads((tmp_path / "x.json").read_text()) == values
     assert list(yaml.safe_load((tmp_path / "x.yaml").read_text()).items()) == list(values.items())
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), frame)
+
+
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_block_ends(tmp_path, monkeypatch):
+    done = []
+    flush, replace = os.fsync, os.replace
+
+    def flushed(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        flush(descriptor)
+
+    def replaced(source, target):
+        done.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    write_text(tmp_path / "a.txt", "x")
+    assert len(done) == 3
+    assert PART.fullmatch(done[0])
+    assert done[1:] == ["rename", tmp_path.name]
+    with atomic(tmp_path / "b.txt", durable=False) as draft:
+        draft.write_text("x")
+    assert done[3:] == ["rename"]
+
+
+def test_a_file_system_that_can_t_flush_folders_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EINVAL, "no")))
+    write_text(tmp_path / "a.txt", "x")
+    assert (tmp_path / "a.txt").read_text() == "x"
+
+
+FULL = {
+    errno.ENOSPC: r"cannot be written \(No space left on device\); make room on the disk, or choose another path",
+    errno.EFBIG: r"cannot be written \(File too large\); raise the limit of file sizes \(ulimit -f\)",
+    errno.EROFS: r"cannot be written \(Read-only file system\); choose another path",
+}
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_a_write_that_fails_keeps_the_old_file_and_names_the_reason(tmp_path, monkeypatch, number):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CannotWrite, match=FULL[number]):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_was_removed_is_not_made_again(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(CannotWrite, match=rf"x\.csv: cannot be written, as the folder {run} was removed or renamed"):
+        write_text(run / "checkpoints" / "x.csv", "", within=run)
+    assert not run.exists()
+    run.mkdir()
+    write_text(run / "checkpoints" / "x.csv", "", within=run)
+    assert (run / "checkpoints" / "x.csv").is_file()
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path):
+    write_text(tmp_path / ("ü" * 127), "x")  # 254 bytes
+    with pytest.raises(CannotWrite, match=r"\(File name too long\); choose a shorter name"):
+        write_text(tmp_path / ("x" * 256), "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["ü" * 127]
+
+
+def test_parts_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    kept = ["a.part", ".a.part", ".a.0123456789ab.part.txt", ".lock"]
+    for name in (*kept, ".a.ckpt.0123456789ab.part"):
+        (tmp_path / name).write_text("")
+    remove_parts(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*kept}
+    remove_parts(tmp_path / "missing")
+
+
+def test_tensors_are_read_back_and_a_limit_of_file_sizes_is_named(tmp_path):
+    values = {"weights": torch.arange(50_000.0), "epoch": 3}
+    path = tmp_path / "a.ckpt"
+    write_tensors(path, values)
+    read = torch.load(path, weights_only=True)
+    assert torch.equal(read["weights"], values["weights"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(CannotWrite, match=r"a\.ckpt: cannot be written \(File too large\)"):
+            write_tensors(path, {**values, "epoch": 4})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.load(path, weights_only=True)["epoch"] == 3
+    assert list(tmp_path.iterdir()) == [path]

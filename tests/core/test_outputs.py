@@ -1,5 +1,6 @@
 """Outputs: no command writes over what exists unless it is asked to, and a mistake leaves no folder."""
 
+import shutil
 import subprocess
 import sys
 
@@ -75,3 +76,37 @@ def test_what_can_t_be_a_folder_is_reported(tmp_path):
     for out in ("file", "file/below"):
         with pytest.raises(UserError, match=f"out={tmp_path}/{out}: "), output_folder(str(tmp_path / out)):
             pass
+
+
+def test_what_a_killed_process_was_writing_does_not_count(tmp_path):
+    part = tmp_path / "r" / ".config.yaml.0123456789ab.part"
+    part.parent.mkdir()
+    part.write_text("")
+    with output_folder(str(tmp_path / "r")) as folder:
+        assert folder == tmp_path / "r"
+
+
+def test_a_folder_that_somebody_removed_or_replaced_meanwhile_is_left_alone(tmp_path):
+    with output_folder(str(tmp_path / "a")) as folder:
+        shutil.rmtree(folder)
+    assert not folder.exists()
+    with output_folder(str(tmp_path / "a")) as folder:
+        folder.rename(tmp_path / "b")
+        folder.mkdir()
+        (folder / ".lock").write_text("another process")
+    assert (folder / ".lock").is_file()
+
+
+def test_the_message_has_the_key_of_the_folder(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    message = rf"^hydra\.sweep\.dir={tmp_path}: holds notes\.txt already; choose another folder$"
+    with pytest.raises(UserError, match=message), output_folder(str(tmp_path), key="hydra.sweep.dir"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "x" * 256 + "/a"])
+def test_a_name_that_is_too_long_is_reported(tmp_path, name):
+    with pytest.raises(UserError, match=r"\(File name too long\); choose a shorter name"):
+        output_file(str(tmp_path / name))
+    with pytest.raises(UserError, match=r"\(File name too long\)"), output_folder(str(tmp_path / name)):
+        pass

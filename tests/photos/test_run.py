@@ -1,17 +1,19 @@
 """A whole run of `predict`: files in, points in pixels of the photos out."""
 
 import csv
+import errno
 import json
-import logging
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from facekp.core.errors import UserError
+from facekp.core.errors import CannotWrite, UserError
+from facekp.core.signals import Stopped
 from facekp.models.predictor import KeypointPredictor
 from facekp.photos import run
+from facekp.photos.growing_file import GrowingFile
 from tests.photos.conftest import predict_settings, write_numbered_video, write_video
 
 
@@ -23,7 +25,7 @@ def test_points_are_written_in_pixels_of_the_photo(tmp_path, faces, small_checkp
     image = faces.images[0].repeat(2, axis=0).repeat(2, axis=1)  # halving it gives the image back
     Image.fromarray(image).save(tmp_path / "a b.png")
     outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "refine=false"), [str(tmp_path / "a b.png")])
-    assert outcome == run.Outcome(1, 0, 1, 0, 0, [], [])
+    assert outcome == run.Outcome(1, 0, 1, 0, 0, [], [], None, 1)
     assert outcome.summary() == "1 face in 1 photo, 0 without a face"
     points, confidence = small_predictor(faces.images[:1])
     rows = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))
@@ -65,20 +67,57 @@ def test_files_that_cannot_be_read_are_skipped_and_listed(tmp_path, faces, small
     assert f"facekp: skipped: {names[0]}: is neither a photo nor a video" in capsys.readouterr().err
 
 
-def test_an_interrupt_keeps_the_predictions_so_far(tmp_path, faces, small_checkpoint, monkeypatch, caplog):
-    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+def three_photos(folder, faces):
+    """Names of three photos."""
+    for number in range(3):
+        Image.fromarray(faces.images[number]).save(folder / f"{number}.png")
+    return [str(folder / f"{number}.png") for number in range(3)]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Stopped(143)])
+def test_a_signal_keeps_the_predictions_so_far(tmp_path, faces, small_checkpoint, monkeypatch, stop):
+    names = three_photos(tmp_path, faces)
     read = run.read_photos
 
     def interrupted(*arguments):
         yield from read(*arguments)
-        raise KeyboardInterrupt
+        raise stop
 
     monkeypatch.setattr(run, "read_photos", interrupted)
-    with caplog.at_level(logging.WARNING):
-        outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "batch=1"), [str(tmp_path / "a.png")])
-    assert outcome.photos == 1
-    assert "interrupted; the predictions so far are kept" in caplog.messages
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "batch=1"), names)
+    assert (outcome.photos, outcome.stopped) == (1, stop)
+    assert outcome.progress() == "stopped: the tables hold 1 photo; 3 files were to be read"
     assert len(json.loads((tmp_path / "out" / "points.json").read_text())) == 1
+    assert len(list(csv.DictReader((tmp_path / "out" / "points.csv").open()))) == len(faces.keypoints.names)
+
+
+@pytest.mark.parametrize("writes", range(3, 8))
+def test_a_full_disk_keeps_the_predictions_so_far(tmp_path, faces, small_checkpoint, monkeypatch, writes):
+    """The tables are begun by two writes, and each photo takes two."""
+    names = three_photos(tmp_path, faces)
+    calls = iter(range(100))
+    write = GrowingFile.append
+
+    def full(file, text):
+        if next(calls) == writes:
+            file._write(text.encode()[:20])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, text)
+
+    monkeypatch.setattr(GrowingFile, "append", full)
+    given = settings(tmp_path / "out", small_checkpoint, "batch=1", "draw=false")
+    if writes == 3:  # nothing is kept of the first photo, so it is a mistake like any other
+        with pytest.raises(CannotWrite, match="No space left on device"):
+            run.predict(given, names)
+        assert list((tmp_path / "out").iterdir()) == []
+        return
+    outcome = run.predict(given, names)
+    assert outcome.photos == writes // 2 - 1
+    assert str(outcome.stopped).startswith(f"{tmp_path}/out/points.json: cannot be written (No space left on device)")
+    assert len(json.loads((tmp_path / "out" / "points.json").read_text())) == outcome.photos
+    rows = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))
+    assert len(rows) == outcome.photos * len(faces.keypoints.names)
+    assert all(row["x"] for row in rows)
 
 
 def test_earlier_output_is_not_read_as_input(tmp_path, faces, small_checkpoint):

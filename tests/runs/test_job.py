@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from facekp.core.errors import UserError
+from facekp.core.signals import Stopped
 from facekp.runs import job as jobs
-from facekp.runs.folder import RunFolder
+from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
 
 
@@ -41,6 +42,7 @@ def test_a_job_is_running_while_it_runs_and_a_second_try_forgets_the_failure(job
 
 def test_a_job_that_has_begun_is_resumed_and_a_finished_one_is_kept(job, tmp_path):
     cfg, resumed, folder = job("lr=1"), [], RunFolder(tmp_path)
+    folder.write_origin()
     folder.config.write_text("")
     folder.metrics.write_text('{"rmse": 3.0}')
     for _ in range(2):
@@ -52,6 +54,7 @@ def test_a_pruned_job_is_no_failure_and_is_not_run_again(job, tmp_path, capsys):
     folder = RunFolder(tmp_path)
 
     def prune(resume):
+        folder.write_origin()
         folder.metrics.write_text('{"rmse": 3.0}')
         raise Pruned("after epoch 1")
 
@@ -73,14 +76,32 @@ def test_a_job_is_trained_by_one_process_at_a_time(job, tmp_path, caplog):
     assert "another process trains this run" in caplog.text
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_ends_the_sweep_with_130(job, tmp_path, stop):
+@pytest.mark.parametrize("status", ["ok", "pruned", "interrupted"])
+def test_the_run_of_another_job_is_neither_kept_nor_resumed(job, tmp_path, status):
+    folder = RunFolder(tmp_path)
+    job("optimizer=sgd", "seed=1", "debug=true")
+    folder.write_origin()
+    folder.config.write_text("")
+    folder.metrics.write_text('{"rmse": 3.0}')
+    folder.write_status(JobStatus(status))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=r"holds the run of another job \(optimizer: sgd; here: adam\); choose another"):
+        run_job(folder, job("optimizer=adam", "seed=1"), lambda resume: 1 / 0)
+    with pytest.raises(UserError, match=r"\(lr: not given; here: 1e-3\)"):
+        run_job(folder, job("optimizer=sgd", "seed=1", "lr=1e-3"), lambda resume: 1 / 0)
+    assert {path: path.read_bytes() for path in before} == before
+    same = run_job(folder, job("optimizer='sgd'", "++seed=1", "plugins=[os]"), lambda resume: {"rmse": 3.0})
+    assert same == {"rmse": 3.0}
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(1), 130), (Stopped(143), 143)])
+def test_a_signal_ends_the_sweep_with_its_exit_code(job, tmp_path, stop, code):
     def interrupted(resume):
         raise stop
 
     with pytest.raises(SystemExit) as end:
         run_job(RunFolder(tmp_path), job("lr=1"), interrupted)
-    assert end.value.code == 130
+    assert end.value.code == code
     assert RunFolder(tmp_path).read_status().status == "interrupted"
 
 
@@ -111,3 +132,23 @@ def test_a_process_of_its_own_gets_the_overrides_and_its_last_lines_are_kept(job
         ["facekp.train", "plugins=[mine]", "lr=1", f"hydra.run.dir={tmp_path}"],
         ["facekp.train", "plugins=[mine]", f"resume={tmp_path}", f"hydra.run.dir={tmp_path}"],
     ]
+
+
+def test_a_process_of_its_own_ends_with_the_sweep(job, tmp_path, monkeypatch):
+    class Endless(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__([sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"], **options)
+            children.append(self)
+            self.stderr.close()
+            self.stderr = stopping()
+
+    def stopping():
+        raise Stopped(143)
+        yield
+
+    children = []
+    job("lr=1")
+    monkeypatch.setattr(jobs.subprocess, "Popen", Endless)
+    with pytest.raises(Stopped):
+        train_in_new_process(RunFolder(tmp_path), ["lr=1"], resume=False)
+    assert children[0].returncode == -15

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hydra.core.plugins import Plugins
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.runs.folder import JobStatus, RunFolder
-from facekp.runs.sweep import SHARED_KEYS, begin_sweep, finish_sweep
+from facekp.runs.sweep import JOBLIB, SHARED_KEYS, begin_sweep, finish_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import TINY, facekp
 from tests.runs.conftest import begin_job, search_settings
@@ -47,6 +48,25 @@ def test_a_folder_holds_one_sweep(multirun, tmp_path):
     begin_sweep(multirun(tmp_path, "lr=1,4"))
     with pytest.raises(UserError, match=f"another sweep.*sweep.resume={tmp_path}"):
         begin_sweep(multirun(tmp_path, "lr=1,3"))
+
+
+def test_a_folder_is_held_until_the_sweep_ends(multirun, tmp_path):
+    held = begin_sweep(multirun(tmp_path / "s", "lr=1,2"))
+    for jobs in ("lr=1,2", "lr=3,4"):
+        with pytest.raises(UserError, match=r"^hydra\.sweep\.dir=.*: another process is writing to it"):
+            begin_sweep(multirun(tmp_path / "s", jobs))
+    held.close()
+    (tmp_path / "s" / ".sweep.csv.0123456789ab.part").write_text("")
+    begin_sweep(multirun(tmp_path / "s", "lr=1,2")).close()
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["sweep.yaml"]
+
+
+def test_joblib_s_launcher_outlives_a_killed_worker(multirun, tmp_path):
+    cfg = multirun(tmp_path / "s", "lr=1,2")
+    cfg.hydra.launcher._target_ = JOBLIB
+    begin_sweep(cfg)
+    assert Plugins.instance().class_name_to_class[cfg.hydra.launcher._target_].__name__ == "SturdyJoblibLauncher"
+    assert JOBLIB in Plugins.instance().class_name_to_class
 
 
 def test_a_default_folder_is_new_and_its_name_reaches_the_jobs(multirun, tmp_path):
@@ -204,11 +224,14 @@ def stop_in_the_second_job(cwd: Path, how: signal.Signals) -> int:
         process.kill()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143}
+
+
+@pytest.mark.parametrize("how", CODES)
 def test_a_sweep_stopped_in_its_second_job_is_resumed_there(tmp_path, how):
     code = stop_in_the_second_job(tmp_path, how)
     folder = tmp_path / "s"
-    assert code == (-9 if how == signal.SIGKILL else 130)
+    assert code == CODES[how]
     assert RunFolder(folder / "seed-0").read_status().status == "ok"
     assert RunFolder(folder / "seed-1").read_status().status == ("running" if how == signal.SIGKILL else "interrupted")
     assert not (folder / "seed-2").exists()

@@ -1,6 +1,6 @@
-"""The exception for mistakes of users: invalid data, unknown keys or choices, missing files.
+"""The exceptions for mistakes of users: invalid data, unknown keys or choices, missing files, a full disk.
 
-Commands print it as one line on stderr and exit with code 2 (see `facekp.config.command`).
+Commands print them as one line on stderr and exit with code 2 (see `facekp.config.command`).
 """
 
 from __future__ import annotations
@@ -12,3 +12,7 @@ class UserError(ValueError):
     The message is one line. It says what is wrong and where (file, row, column or key), shows the value, and says how
     to fix it.
     """
+
+
+class CannotWrite(UserError):
+    """A file can't be written: the disk is full, the folder is read-only or was removed, a limit is reached."""

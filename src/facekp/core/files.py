@@ -1,59 +1,144 @@
-"""Atomic writing: after a crash a file holds its old or its new content, never a part of it."""
+"""Atomic writing: after a crash a file holds its old or its new content, never a part of it.
+
+This holds for a process that is killed, and for a machine that loses its power: the content reaches the disk before the
+file gets its name, and the name before `atomic` returns.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import yaml
 
-from facekp.core.errors import UserError
+from facekp.core.csv_cells import neutral_frame
+from facekp.core.errors import CannotWrite
 
 if TYPE_CHECKING:
     import pandas as pd
 
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
 
+PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")  # name of a file that is being written
+LONGEST_PART = 200  # bytes of the file's name in it; a name may have 255 in all
+
+HINTS = {  # by the number of the error
+    errno.ENOSPC: "make room on the disk, or choose another path",
+    errno.EDQUOT: "make room in your quota, or choose another path",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that can't flush a folder
+
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iterator[Path]:
     """Write to a temporary file that replaces ``path`` when the block ends, or is deleted if the block raises.
 
     Args:
         path: the file to write. Missing folders are created.
+        within: a folder that must exist; only folders below it are created. None: all are.
+        durable: wait until the file is on the disk. False for many small files that can be made again.
 
     Yields:
         path of the temporary file, in the same folder.
 
     Raises:
-        UserError: the file cannot be written, for example because the disk is full or the folder is read-only.
+        CannotWrite: the file cannot be written, for example because the disk is full or the folder is read-only.
     """
-    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+    if within is not None and not within.is_dir():
+        raise CannotWrite(f"{path}: cannot be written, as the folder {within} was removed or renamed meanwhile")
+    part = path.with_name(_part_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
+            if durable:
+                _flush(part)
             os.replace(part, path)
+            if durable:
+                _flush(path.parent)
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from error
+        raise cannot_write(path, error) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically; errors as `atomic`."""
-    with atomic(path) as draft:
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
+    """One line for a file that the system refuses to write.
+
+    Example:
+        >>> str(cannot_write(Path("a.csv"), OSError(errno.ENOSPC, "No space left on device")))
+        'a.csv: cannot be written (No space left on device); make room on the disk, or choose another path'
+    """
+    hint = HINTS.get(error.errno or 0, "choose another path")
+    return CannotWrite(f"{path}: cannot be written ({error.strerror or error}); {hint}")
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in a folder.
+
+    Args:
+        folder: no other process may be writing to it.
+    """
+    for path in folder.glob(".*.part"):
+        if PART.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _part_name(name: str) -> str:
+    shortened = os.fsencode(name)[:LONGEST_PART].decode(errors="ignore")
+    return f".{shortened}.{uuid4().hex[:12]}.part"
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, within: Path | None = None) -> None:
+    """Write a text file; arguments and errors as `atomic`."""
+    with atomic(path, within) as draft:
         draft.write_text(text)
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file atomically; errors as `atomic`."""
-    write_text(path, json.dumps(values, indent=1) + "\n")
+def write_json(path: Path, values: dict[str, Any], within: Path | None = None) -> None:
+    """Write a JSON file; NaN and infinity, which JSON does not have, become null. Arguments and errors as `atomic`."""
+    write_text(path, json.dumps(json_value(values), indent=1, allow_nan=False) + "\n", within)
+
+
+def json_value(value: Any) -> Any:
+    """A value that JSON can hold: NaN and infinity become None.
+
+    Example:
+        >>> json_value({"a": [1.5, float("nan")], 2: "b"})
+        {'a': [1.5, None], '2': 'b'}
+    """
+    if isinstance(value, dict):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def write_yaml(path: Path, values: Any) -> None:
@@ -61,6 +146,19 @@ def write_yaml(path: Path, values: Any) -> None:
     write_text(path, yaml.safe_dump(values, sort_keys=False))
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as a CSV file atomically, without its index; errors as `atomic`."""
-    write_text(path, frame.to_csv(index=False))
+def write_csv(path: Path, frame: pd.DataFrame, within: Path | None = None) -> None:
+    """Write a table as a CSV file without its index, texts as `neutral` cells; arguments and errors as `atomic`."""
+    write_text(path, neutral_frame(frame).to_csv(index=False), within)
+
+
+def write_tensors(path: Path, values: dict[str, Any], within: Path | None = None) -> None:
+    """Write plain values and tensors as a file of torch; arguments and errors as `atomic`.
+
+    The bytes are made in memory: where torch writes to a full disk itself, it hides the reason.
+    """
+    import torch  # imported here, as it takes seconds
+
+    content = BytesIO()
+    torch.save(values, content)
+    with atomic(path, within) as draft:
+        draft.write_bytes(content.getbuffer())

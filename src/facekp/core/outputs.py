@@ -9,21 +9,23 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from facekp.core.errors import UserError
+from facekp.core.files import PART, cannot_write
 
 LOCK = ".lock"  # in a folder, while a command writes it
 
 
 @contextmanager
 def output_folder(
-    out: str | None, default: str = "", overwrite: bool = False, ignored: Collection[str] = ()
+    out: str | None, default: str = "", overwrite: bool = False, ignored: Collection[str] = (), key: str = "out"
 ) -> Iterator[Path]:
     """Claim a folder for this process, and keep others out until the block ends.
 
@@ -32,6 +34,7 @@ def output_folder(
         default: name of the new one, with the codes of `time.strftime`.
         overwrite: write into a folder that holds files, too.
         ignored: names of files that may be in the folder anyway.
+        key: that names the folder, for the message.
 
     Yields:
         the folder. It is removed again if the block raises before anything was written.
@@ -39,17 +42,16 @@ def output_folder(
     Raises:
         UserError: the folder holds files, can't be made, or another process is writing to it.
     """
-    folder, made = _make(Path(out)) if out is not None else _make_new(Path(time.strftime(default)))
+    folder, made = _make(Path(out), key) if out is not None else _make_new(Path(time.strftime(default)), key)
     try:
-        with exclusive(folder):
+        with exclusive(folder, key):
             if not overwrite:
-                _check_empty(folder, {*ignored, LOCK})
+                _check_empty(folder, {*ignored, LOCK}, key)
             yield folder
     finally:
-        for path in made:
-            if any(path.iterdir()):
-                break
-            path.rmdir()
+        with suppress(OSError):  # not empty, or removed by somebody else
+            for path in made:
+                path.rmdir()
 
 
 @contextmanager
@@ -63,18 +65,31 @@ def exclusive(folder: Path, key: str = "out") -> Iterator[None]:
     Raises:
         UserError: another process holds the lock.
     """
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise UserError(f"{key}={folder}: another process is writing to it; wait, or choose another folder") from error
-    except OSError as error:
-        raise _not_writable(folder, error) from error
+    lock = _acquire(folder, key)
+    before = os.stat(folder)
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):
+            if os.path.samestat(before, os.stat(folder)):  # else another process may hold a new folder of the name
+                (folder / LOCK).unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(folder: Path, key: str) -> FileLock:
+    """The folder's lock, which is held; errors as `exclusive`."""
+    while True:
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            message = f"{key}={folder}: another process is writing to it; wait, or choose another folder"
+            raise UserError(message) from error
+        except OSError as error:
+            raise cannot_write(Path(f"{key}={folder}"), error) from error
+        if (folder / LOCK).exists():
+            return lock
+        lock.release()  # of a file that the process before has just removed
 
 
 def output_file(out: str | None, default: str = "", overwrite: bool = False, key: str = "out") -> Path:
@@ -92,6 +107,12 @@ def output_file(out: str | None, default: str = "", overwrite: bool = False, key
     if out is None:
         return next(path for path in _numbered(Path(default)) if not path.exists())
     path = Path(out)
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that is too long
+        raise cannot_write(Path(f"{key}={path}"), error) from error
     if path.is_dir():
         raise UserError(f"{key}={path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
@@ -105,16 +126,16 @@ def _numbered(path: Path) -> Iterator[Path]:
     yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
 
 
-def _make_new(default: Path) -> tuple[Path, list[Path]]:
+def _make_new(default: Path, key: str) -> tuple[Path, list[Path]]:
     """Make a folder that did not exist; as `_make`."""
     for folder in _numbered(default):
-        _, made = _make(folder)
+        _, made = _make(folder, key)
         if made:
             return folder, made
     raise AssertionError("there is always a next number")
 
 
-def _make(folder: Path) -> tuple[Path, list[Path]]:
+def _make(folder: Path, key: str) -> tuple[Path, list[Path]]:
     """Make a folder and its parents.
 
     Returns:
@@ -129,20 +150,20 @@ def _make(folder: Path) -> tuple[Path, list[Path]]:
     except FileExistsError:
         if folder.is_dir():
             return folder, []
-        raise UserError(f"out={folder}: is a file; name a folder") from None
+        raise UserError(f"{key}={folder}: is a file; name a folder") from None
     except FileNotFoundError:  # a process that failed has just removed a parent that it had made
-        return _make(folder)
+        return _make(folder, key)
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise cannot_write(Path(f"{key}={folder}"), error) from error
 
 
-def _check_empty(folder: Path, ignored: Collection[str]) -> None:
-    held = sorted(path.name for path in folder.iterdir() if path.name not in ignored)
+def _check_empty(folder: Path, ignored: Collection[str], key: str) -> None:
+    """
+    Raises:
+        UserError: the folder holds files; those that a killed process was writing do not count.
+    """
+    names = (path.name for path in folder.iterdir())
+    held = sorted(name for name in names if name not in ignored and not PART.fullmatch(name))
     if held:
-        raise UserError(
-            f"out={folder}: holds {held[0]} already; choose another folder, or add overwrite=true to write into it"
-        )
-
-
-def _not_writable(path: Path, error: OSError) -> UserError:
-    return UserError(f"out={path}: cannot be written ({error.strerror or error}); choose another path")
+        advice = ", or add overwrite=true to write into it" if key == "out" else ""
+        raise UserError(f"{key}={folder}: holds {held[0]} already; choose another folder{advice}")

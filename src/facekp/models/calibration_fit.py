@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from facekp.core.errors import UserError
-from facekp.core.files import atomic
+from facekp.core.files import write_tensors
 from facekp.data.split import assign_folds, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import trimmed_mean
@@ -70,8 +70,7 @@ def write_calibration(source: Path, target: Path, fitted: Calibration) -> None:
         UserError: ``source`` can't hold one (`read_calibratable`).
     """
     raw = read_calibratable(source)
-    with atomic(target) as draft:
-        torch.save({**raw, KEY: {**raw[KEY], "calibration": fitted.to_dict()}}, draft)
+    write_tensors(target, {**raw, KEY: {**raw[KEY], "calibration": fitted.to_dict()}})
 
 
 def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:

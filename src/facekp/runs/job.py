@@ -1,6 +1,7 @@
 """One job of a sweep: trained by one process at a time, with its status in status.json.
 
-A job that fails ends no other job. A job that was interrupted is resumed, and a finished one is kept.
+A job that fails ends no other job. A job that was interrupted is resumed, and a finished one is kept. The run of other
+settings in a job's folder is refused, so no sweep reports another one's results.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from facekp.config.command import one_line
+from facekp.config.command import key_of, one_line
+from facekp.config.references import masked
 from facekp.core.errors import UserError
-from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
+from facekp.core.signals import exit_code
+from facekp.runs.file_checks import DamagedRunFile
+from facekp.runs.folder import JobStatus, RunFolder, command_line, config_dir_options
 from facekp.runs.job_names import job_settings
 from facekp.runs.sequence import resume_arguments
-from facekp.runs.sweep_arguments import resume_sweep_text
+from facekp.runs.sweep_arguments import MAY_DIFFER, resume_sweep_text
 
 log = logging.getLogger(__name__)
 SUCCESSFUL = ("ok", "pruned")
@@ -42,12 +46,45 @@ def run_job(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str
 
     Returns:
         the metrics; None if the job failed or was pruned just now.
+
+    Raises:
+        UserError: the folder holds the run of another job.
+        SystemExit: a signal came; the exit code is 130 after Ctrl+C, 143 after SIGTERM.
     """
     with folder.locked():
-        if folder.read_status().status in SUCCESSFUL:
-            log.info("kept: %s is finished", folder)
-            return folder.read_metrics()
+        successful = folder.known_status().status in SUCCESSFUL  # with a damaged status it is run again
+        try:
+            if successful or folder.has_begun():
+                _check_same_settings(folder)
+            if successful:
+                metrics = folder.read_metrics()
+                log.info("kept: %s is finished", folder)
+                return metrics
+        except DamagedRunFile as error:  # the other jobs go on
+            print(f"facekp: error: {error}; remove the job's folder to train it anew", file=sys.stderr)
+            return None
         return _train(folder, cfg, train)
+
+
+def _check_same_settings(folder: RunFolder) -> None:
+    """
+    Raises:
+        UserError: the run in the folder was started with other settings than this job.
+    """
+    before, now = _fixed_settings(folder.read_overrides()), _fixed_settings(command_line())
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differing:
+        was, asked = (settings.get(differing[0], "not given") for settings in (before, now))
+        raise UserError(
+            f"{folder}: holds the run of another job ({differing[0]}: {was}; here: {asked}); choose another "
+            "hydra.sweep.dir"
+        )
+
+
+def _fixed_settings(overrides: Sequence[str]) -> dict[str, str]:
+    """Value by key of a job's overrides, without those that change nothing about it."""
+    values = {key_of(override): override.partition("=")[2].strip("'\"") for override in overrides}
+    return {key: value for key, value in values.items() if key not in (*MAY_DIFFER, "debug")}
 
 
 def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:
@@ -60,15 +97,15 @@ def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str,
     folder.remove_traceback()
     try:
         metrics = train(folder.has_begun())
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as stop:
         set_status("interrupted")
         log.warning("sweep stopped; continue with %s", resume_sweep_text(folder.path.parent, cfg.plugins))
-        sys.exit(130)
+        sys.exit(exit_code(stop))
     except Pruned as reason:
         set_status("pruned", str(reason))
         return None
     except Exception as error:  # also of a plug-in
-        text = "".join(traceback.format_exception(error))
+        text = masked("".join(traceback.format_exception(error)))
         folder.write_traceback(text)
         set_status("failed", one_line(error))
         if cfg.debug is True:
@@ -98,9 +135,13 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
     command = [sys.executable, "-m", "facekp.train", *options]
     printed: deque[str] = deque(maxlen=LINES_KEPT)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr or ():
-            sys.stderr.write(line)
-            printed.append(line)
+        try:
+            for line in process.stderr or ():
+                sys.stderr.write(line)
+                printed.append(line)
+        except BaseException:  # a signal; the process would train on
+            process.terminate()
+            raise
     if process.returncode:
         last = printed[-1].strip().removeprefix("facekp: error: ") if printed else "nothing was printed"
         error = UserError(f"{last} (exit code {process.returncode})")

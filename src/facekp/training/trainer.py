@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facekp.config.command import one_line
@@ -44,12 +45,19 @@ def build_trainer(
             default_root_dir=folder,
             callbacks=list(callbacks),
             logger=list(loggers),
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(folder), *_environment()],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_model_summary=False,
         )
+
+
+def _environment() -> list[ClusterEnvironment]:
+    """SLURM's, without Lightning's requeuing: its checkpoint in the middle of an epoch does not resume to the bit."""
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():  # the order in which Lightning looks
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 @contextmanager

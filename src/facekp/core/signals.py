@@ -1,0 +1,55 @@
+"""Signals that ask a command to stop: it leaves by an exception, so that files are closed, with the shell's exit code.
+
+143 after SIGTERM, and after SIGUSR1, which schedulers such as SLURM send as a notice before the end. 130 after Ctrl+C,
+for which Python raises KeyboardInterrupt.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+NOTICES = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(SystemExit):
+    """A signal stopped this process. ``code`` is `TERMINATED` or `INTERRUPTED`."""
+
+
+@contextmanager
+def stop_at_signals() -> Iterator[None]:
+    """Raise `Stopped` at SIGTERM and SIGUSR1 within the block. Handlers of others, such as a launcher's, stay."""
+    main = threading.current_thread() is threading.main_thread()  # only there Python lets handlers be set
+    taken = [number for number in NOTICES if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _raise)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def stop_signals() -> dict[int, int]:
+    """The exit code by number of the signals that stop this process by an exception."""
+    codes = {number: TERMINATED for number in NOTICES if signal.getsignal(number) is _raise}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        codes[signal.SIGINT] = INTERRUPTED
+    return codes if threading.current_thread() is threading.main_thread() else {}
+
+
+def exit_code(stop: BaseException) -> int:
+    """The exit code after a `KeyboardInterrupt` or a `SystemExit` that ended a training.
+
+    Lightning turns the first into the second, with code 1.
+    """
+    return int(stop.code or 0) if isinstance(stop, Stopped) else INTERRUPTED
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise Stopped(TERMINATED)

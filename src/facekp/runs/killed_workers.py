@@ -1,0 +1,111 @@
+"""Jobs in worker processes of which one may be killed: the other jobs are trained all the same.
+
+Joblib ends all workers as soon as one is killed, so it is not known whose fault it was. The jobs that were running
+continue alone, one after another. A job whose process is killed again has failed. Then the other jobs follow.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+from hydra.core.utils import JobReturn, JobStatus
+
+from facekp.config.command import one_line
+from facekp.core.errors import UserError
+from facekp.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
+WAIT = 10.0  # seconds until a worker that joblib kills has let go of its job
+KILLED = "its process was killed twice, perhaps because memory ran out"
+
+
+class Launch(Protocol):
+    """Trains jobs side by side, or one job in a process of its own (``alone``)."""
+
+    def __call__(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]: ...
+
+
+def run_jobs(launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders: Sequence[str]) -> list[JobReturn]:
+    """Train jobs, also if workers are killed.
+
+    Args:
+        launch: trains jobs.
+        jobs: overrides of each.
+        first: number of the first job.
+        folders: of each job.
+
+    Returns:
+        a result per job; an empty one where a worker was killed meanwhile. Its status.json says what became of it.
+    """
+    results = [_unknown() for _ in jobs]
+    runs = [RunFolder(folder) for folder in folders]
+    left = list(range(len(jobs)))
+    try:
+        while left:
+            part = _consecutive(left)
+            before = {i: _changed(runs[i]) for i in part}
+            try:
+                results[part[0] : part[-1] + 1] = launch([jobs[i] for i in part], first + part[0], False)
+                left = left[len(part) :]
+            except BrokenProcessPool:
+                begun = [i for i in part if _changed(runs[i]) != before[i]] or part[:1]
+                _run_alone(launch, jobs, first, {i: runs[i] for i in begun if _status(runs[i]) in ("", "running")})
+                left = [i for i in left if i not in begun]
+    except (KeyboardInterrupt, SystemExit):
+        for run in runs:
+            _mark_interrupted(run)
+        raise
+    return results
+
+
+def _run_alone(launch: Launch, jobs: Sequence[Sequence[str]], first: int, runs: Mapping[int, RunFolder]) -> None:
+    """Train jobs one after another; one whose process is killed has failed."""
+    names = ", ".join(run.path.name for run in runs.values())
+    log.warning("a worker process was killed; what was running goes on, one job after another: %s", names)
+    for i, run in runs.items():
+        try:
+            launch([jobs[i]], first + i, True)
+        except BrokenProcessPool:
+            run.write_status(replace(run.read_status(), status="failed", message=KILLED))
+            log.error("facekp: error: %s: %s", run.path.name, KILLED)
+
+
+def _mark_interrupted(run: RunFolder) -> None:
+    """Note that a job was stopped, unless a process still trains it."""
+    try:
+        if _status(run) == "running":
+            with FileLock(run.lock, timeout=WAIT):
+                run.write_status(replace(run.read_status(), status="interrupted"))
+    except (Timeout, OSError, UserError) as error:
+        log.warning("%s: its status is not known: %s", run, one_line(error))
+
+
+def _consecutive(numbers: Sequence[int]) -> list[int]:
+    """The first numbers that follow each other without a gap.
+
+    Example:
+        >>> _consecutive([2, 3, 4, 7])
+        [2, 3, 4]
+    """
+    return [number for place, number in enumerate(numbers) if number == numbers[0] + place]
+
+
+def _changed(run: RunFolder) -> int:
+    """When the job's status was last written; 0: never."""
+    return run.status.stat().st_mtime_ns if run.status.is_file() else 0
+
+
+def _status(run: RunFolder) -> str:
+    return run.read_status().status
+
+
+def _unknown() -> JobReturn:
+    """The result of a job that must be read from its folder."""
+    result = JobReturn()
+    result.status, result.return_value = JobStatus.COMPLETED, None
+    return result

@@ -1,0 +1,38 @@
+"""The launcher of `hydra/launcher=joblib` in sweeps. Hydra finds plug-ins only in the package hydra_plugins.
+
+Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.killed_workers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn
+
+try:
+    from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+except ModuleNotFoundError:  # the extra is not installed
+    pass
+else:
+
+    class SturdyJoblibLauncher(JoblibLauncher):
+        """Goes on with the other jobs where a worker was killed, for example because memory ran out."""
+
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+            from facekp.runs.killed_workers import run_jobs
+
+            assert self.hydra_context is not None
+            assert self.config is not None
+            loader, config = self.hydra_context.config_loader, self.config
+            folders = [loader.load_sweep_config(config, list(job)).hydra.sweep for job in job_overrides]
+            names = [f"{sweep.dir}/{sweep.subdir}" for sweep in folders]
+            return run_jobs(self._launch, job_overrides, initial_job_idx, names)
+
+        def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
+            given = dict(self.joblib)
+            if alone:
+                self.joblib = {**given, "n_jobs": 2}  # with 1, joblib would use this process
+            try:
+                return super().launch(jobs, first)
+            finally:
+                self.joblib = given

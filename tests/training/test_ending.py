@@ -1,0 +1,64 @@
+"""A training that ends early says what is kept, and ends the processes that wait for it."""
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from facekp.core.errors import CannotWrite, UserError
+from facekp.core.signals import Stopped
+from facekp.runs.folder import RunFolder
+from facekp.training.callbacks.stopping import StopAtSignal
+from facekp.training.ending import reported_end
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """End a training by an exception; what came out of it, and the signals that the other processes got."""
+
+    def end(error, first=True, agreed=False):
+        killed = []
+        launcher = SimpleNamespace(kill=killed.append)
+        trainer = SimpleNamespace(is_global_zero=first, strategy=SimpleNamespace(launcher=launcher))
+        stop = StopAtSignal()
+        stop.agreed = agreed
+        run, ended = RunFolder(tmp_path), (SystemExit, UserError)
+        with pytest.raises(ended) as found, reported_end(run, ["mine"], trainer, stop):
+            raise error
+        return found.value, killed
+
+    return end
+
+
+@pytest.mark.parametrize(("error", "code"), [(Stopped(143), 143), (KeyboardInterrupt(), 130), (SystemExit(1), 130)])
+def test_a_stop_has_the_signal_s_exit_code_and_the_command_that_continues(ended, tmp_path, caplog, error, code):
+    found, killed = ended(error)
+    assert isinstance(found, Stopped)
+    assert found.code == code
+    assert killed == [signal.SIGKILL]
+    assert caplog.messages == [f"stopped; continue with resume={tmp_path} plugins=[mine]"]
+
+
+def test_processes_that_stop_together_are_not_killed_and_only_the_first_reports(ended, caplog):
+    assert ended(Stopped(143), agreed=True)[1] == []
+    caplog.clear()
+    found, _ = ended(Stopped(143), first=False, agreed=True)
+    assert found.code == 0
+    assert caplog.messages == []
+
+
+def test_a_file_that_can_t_be_written_names_the_last_good_checkpoint(ended, tmp_path):
+    run, error = RunFolder(tmp_path), CannotWrite("a.ckpt: cannot be written (full)")
+    found, killed = ended(error)
+    assert str(found) == "a.ckpt: cannot be written (full); the training has not begun"
+    assert killed == [signal.SIGKILL]
+    run.config.write_text("")
+    assert str(ended(error)[0]).endswith(f"no epoch was completed; then continue with resume={run} plugins=[mine]")
+    run.checkpoints.mkdir()
+    run.last_checkpoint.write_text("")
+    assert f"the last good checkpoint is {run.last_checkpoint}; then continue with resume={run}" in str(ended(error)[0])
+
+
+def test_other_errors_pass(ended):
+    error = UserError("diverged")
+    assert ended(error) == (error, [signal.SIGKILL])
