@@ -120,7 +120,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_names_the_reason(tmp_path, mo
 
 def test_a_folder_that_was_removed_is_not_made_again(tmp_path):
     run = tmp_path / "run"
-    with pytest.raises(CannotWrite, match=rf"x\.csv: cannot be written, as the folder {run} was removed or renamed"):
+    with pytest.raises(CannotWrite, match=rf"x\.csv: cannot be written, as {run} was removed or renamed"):
         write_text(run / "checkpoints" / "x.csv", "", within=run)
     assert not run.exists()
     run.mkdir()

@@ -50,7 +50,7 @@ def test_processes_that_stop_together_are_not_killed_and_only_the_first_reports(
 def test_a_file_that_can_t_be_written_names_the_last_good_checkpoint(ended, tmp_path):
     run, error = RunFolder(tmp_path), CannotWrite("a.ckpt: cannot be written (full)")
     found, killed = ended(error)
-    assert str(found) == "a.ckpt: cannot be written (full); the training has not begun"
+    assert str(found) == "a.ckpt: cannot be written (full); then start the run again"
     assert killed == [signal.SIGKILL]
     run.config.write_text("")
     assert str(ended(error)[0]).endswith(f"no epoch was completed; then continue with resume={run} plugins=[mine]")

@@ -46,7 +46,7 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
 
     Args:
         path: the file to write. Missing folders are created.
-        within: a folder that must exist; only folders below it are created. None: all are.
+        within: a folder that must exist; only a folder in it is created. None: all are.
         durable: wait until the file is on the disk. False for many small files that can be made again.
 
     Yields:
@@ -55,11 +55,10 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
     Raises:
         CannotWrite: the file cannot be written, for example because the disk is full or the folder is read-only.
     """
-    if within is not None and not within.is_dir():
-        raise CannotWrite(f"{path}: cannot be written, as the folder {within} was removed or renamed meanwhile")
     part = path.with_name(_part_name(path.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent != within:
+            path.parent.mkdir(parents=within is None, exist_ok=True)
         try:
             yield part
             if durable:
@@ -71,6 +70,8 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
             with suppress(OSError):
                 part.unlink()
     except OSError as error:
+        if within is not None and not within.is_dir():
+            raise CannotWrite(f"{path}: cannot be written, as {within} was removed or renamed meanwhile") from error
         raise cannot_write(path, error) from error
 
 

@@ -54,7 +54,7 @@ def _kept(run: RunFolder, plugins: Sequence[str]) -> str:
         return f"the last good checkpoint is {run.last_checkpoint}; then continue with {resume_text(run, plugins)}"
     if run.has_begun():
         return f"no epoch was completed; then continue with {resume_text(run, plugins)}"
-    return "the training has not begun"
+    return "then start the run again"
 
 
 def _end_others(trainer: pl.Trainer, stop: StopAtSignal) -> None:
