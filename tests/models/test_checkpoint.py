@@ -163,16 +163,53 @@ class Payload:
     [
         (b"", "not a checkpoint"),
         (b"<html>not found</html>", "not a checkpoint"),
-        (b"PK\x03\x04 cut short", "not a checkpoint"),
+        (b"PK\x03\x04 cut short", "is damaged"),
         ({"state_dict": {}}, "was not written by facekp"),
         ([1, 2], "holds a list"),
         ({KEY: {"format": 99}, "state_dict": {}}, "format 99 is newer"),
+        ({KEY: {"format": -1}, "state_dict": {}}, "its format or its weights are damaged"),
+        ({KEY: {"format": 2}, "state_dict": [1]}, "its format or its weights are damaged"),
+        ({KEY: {"format": 2}}, "its format or its weights are damaged"),
     ],
 )
 def test_what_is_not_a_checkpoint_is_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as error:
         load_checkpoint(write(tmp_path / "x.ckpt", content))
     assert "x.ckpt" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_changed_byte_of_a_weight_is_refused(ckpt, tmp_path):
+    content = bytearray(ckpt.read_bytes())
+    weights = torch.load(ckpt, weights_only=True)["state_dict"]["model.mean_face"].numpy().tobytes()
+    content[content.index(weights)] ^= 1  # the last bit of a number
+    with pytest.raises(UserError, match=r"is damaged \(the checksum of .*data/\d+ is wrong\)"):
+        load_checkpoint(write(tmp_path / "x.ckpt", bytes(content)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("trained_on", torch.ones(3)),
+        ("labels", torch.zeros(1, 1, dtype=torch.int64)),
+        ("config", {"data": [1]}),
+        ("config", [1]),
+        ("size", [0, -5]),
+        ("size", ["a", "b"]),
+        ("keypoints", {"name": {}, "names": 5}),
+        (
+            "calibration",
+            {"decoder": {}, "deviation": [1.0], "error": [float("nan")], "factor": [[1.0]], "reliability": {}},
+        ),
+        ("calibration", {"decoder": {}, "deviation": [1.0], "error": [1.0], "factor": [[1.0]], "reliability": {}}),
+        ("decoder", {"rule": ["subpixel"]}),
+    ],
+)
+def test_a_setting_of_another_type_is_reported(ckpt, tmp_path, key, value):
+    raw = read_tensors(ckpt)
+    raw[KEY][key] = value
+    with pytest.raises(UserError, match=r"x\.ckpt: ") as error:
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
     assert "\n" not in str(error.value)
 
 
@@ -206,7 +243,7 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
 
 def test_a_checkpoint_cut_short_is_refused(ckpt, tmp_path):
     whole = ckpt.read_bytes()
-    with pytest.raises(UserError, match="not a checkpoint"):
+    with pytest.raises(UserError, match=r"x\.ckpt: is damaged .*; copy it again, or take another checkpoint"):
         load_checkpoint(write(tmp_path / "x.ckpt", whole[: len(whole) // 2]))
 
 
@@ -225,3 +262,28 @@ def test_weights_that_are_not_finite_are_refused(ckpt, tmp_path, value):
     torch.save(raw, tmp_path / "bad.ckpt")
     with pytest.raises(UserError, match=r"bad\.ckpt: its weights .*weight are not finite: the training diverged"):
         load_checkpoint(tmp_path / "bad.ckpt")
+
+
+def test_weights_that_float32_can_t_hold_are_refused(ckpt, tmp_path):
+    raw = torch.load(ckpt, weights_only=True)
+    name = next(key for key in raw["state_dict"] if key.endswith("weight"))
+    raw["state_dict"][name] = raw["state_dict"][name].double() * 1e300
+    torch.save(raw, tmp_path / "bad.ckpt")
+    with pytest.raises(UserError, match="are not finite"):
+        load_checkpoint(tmp_path / "bad.ckpt")
+
+
+def test_an_offset_that_is_not_finite_is_refused(ckpt, tmp_path):
+    raw = read_tensors(ckpt)
+    raw[KEY]["offsets"] = {"dense": float("nan")}
+    with pytest.raises(UserError, match="its weights offsets are not finite"):
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
+
+
+def test_published_weights_that_are_not_finite_are_refused(seed_weights, tmp_path):
+    raw = torch.load(seed_weights, map_location="cpu", weights_only=True)
+    name = next(key for key in raw if key.endswith("weight"))
+    raw[name].view(-1)[0] = torch.nan
+    torch.save(raw, tmp_path / "published.ckpt")
+    with pytest.raises(UserError, match=r"published\.ckpt: its weights .* are not finite"):
+        load_checkpoint(tmp_path / "published.ckpt")

@@ -1,5 +1,7 @@
 """ONNX files predict as their checkpoint does; what is not one of facekp is refused in one line."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -60,3 +62,63 @@ def test_what_is_not_an_exported_file_is_refused(tmp_path, of_all):
     onnx.save(model, tmp_path / "c.onnx")
     with pytest.raises(UserError, match=r"not written by facekp\.export"):
         load_models(tmp_path / "c.onnx")
+
+
+def test_a_changed_graph_is_noticed_by_its_digest(tmp_path, small):
+    model = onnx.load(small[0])
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[-1]).copy()
+    model.graph.initializer[-1].CopyFrom(onnx.numpy_helper.from_array(weights + 1, model.graph.initializer[-1].name))
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(UserError, match=r"a\.onnx: is damaged \(its SHA-256 digest differs\)"):
+        load_models(tmp_path / "a.onnx")
+
+
+def without_digest(path, target, **changes):
+    """A copy as an older version wrote it, with other values in its metadata."""
+    model = onnx.load(path)
+    entry = json.loads(model.metadata_props[0].value)
+    del entry["digest"]
+    onnx.helper.set_model_props(model, {"facekp": json.dumps({**entry, **changes})})
+    onnx.save(model, target)
+    return model
+
+
+def test_a_file_of_an_older_version_is_read_with_a_warning(tmp_path, small, caplog):
+    without_digest(small[0], tmp_path / "a.onnx", format=1)
+    load_models(tmp_path / "a.onnx")
+    assert "a.onnx: an older facekp wrote it without a digest" in caplog.text
+    without_digest(small[0], tmp_path / "b.onnx")
+    with pytest.raises(UserError, match=r"b\.onnx: is damaged \(its digest is missing\)"):
+        load_models(tmp_path / "b.onnx")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "x"},
+        {"keypoints": {}},
+        {"size": [96]},
+        {"size": ["a", "b"]},
+        {"source": "hand"},
+        {"mean_face": [[1.0]]},
+        {"decoder": [1]},
+        {"trained_on": ["a"]},
+        {"data": 5},
+    ],
+)
+def test_damaged_metadata_are_reported_in_one_line(tmp_path, small, changes):
+    without_digest(small[0], tmp_path / "a.onnx", **{"format": 1, **changes})
+    with pytest.raises(UserError, match=r"a\.onnx") as error:
+        load_models(tmp_path / "a.onnx")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("which", ["small", "of_all"])
+def test_a_graph_with_weights_that_are_not_finite_is_refused(tmp_path, which, request):
+    model = without_digest(request.getfixturevalue(which)[0], tmp_path / "a.onnx", format=1)
+    arrays = [(tensor, onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer]
+    tensor, weights = max(((t, a) for t, a in arrays if a.dtype == np.float32), key=lambda pair: pair[1].size)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(weights, np.nan), tensor.name))
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(UserError, match=r"a\.onnx: its predictions are not finite"):
+        load_models(tmp_path / "a.onnx")

@@ -79,3 +79,15 @@ def test_half_precision_halves_it_and_hardly_moves_a_point(tiny_run, tmp_path, f
     points = predict_table([load_checkpoint(tmp_path / "half.ckpt")], faces).points
     expected = predict_table([load_checkpoint(best)], faces).points
     assert np.abs(points - expected).mean() < 0.05
+
+
+def test_a_weight_beyond_half_precision_is_named(tiny_run, tmp_path):
+    raw = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
+    name = next(key for key, value in raw["state_dict"].items() if key.startswith("model.network") and value.ndim == 4)
+    raw["state_dict"][name].view(-1)[0] = 1e5
+    torch.save(raw, tmp_path / "large.ckpt")
+    pack(tmp_path / "large.ckpt", tmp_path / "whole.ckpt")
+    with pytest.raises(UserError, match=rf"half=true: the weights {name} of .*large\.ckpt exceed 65504") as error:
+        pack(tmp_path / "large.ckpt", tmp_path / "half.ckpt", half=True)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "half.ckpt").exists()

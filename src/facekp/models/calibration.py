@@ -14,8 +14,10 @@ fitted on all points, no curve predicted the errors of other faces within 15 %.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,8 +51,19 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """The calibration that `to_dict` described."""
-        return cls(**values)
+        """The calibration that `to_dict` described.
+
+        Raises:
+            ValueError: the curve is not one of finite numbers at increasing deviations.
+        """
+        calibration = cls(**values)
+        knots, error = calibration.deviation, calibration.error
+        numbers = [*knots, *error, *(number for row in calibration.factor for number in row)]
+        if not knots or len(knots) != len(error) or not all(map(math.isfinite, numbers)):
+            raise ValueError("the calibration's numbers are not finite or incomplete")
+        if any(second <= first for first, second in pairwise(knots)):
+            raise ValueError("the calibration's deviations do not increase")
+        return calibration
 
     def expected(self, deviation: Tensor, source: Tensor) -> Tensor:
         """Expected errors.

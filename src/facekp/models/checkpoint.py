@@ -1,8 +1,9 @@
 """Checkpoints: plain values and tensors that rebuild a model, and the hashes of the images that trained it.
 
-A file comes in, a `LoadedCheckpoint` goes out. Files are read with ``weights_only=True`` and a network is rebuilt from
-its name in `facekp.networks.base.NETWORKS`, so code in a file never runs and nothing that a file names is imported. The
-weights of the published system are read as well.
+A file comes in, a `LoadedCheckpoint` goes out. Every byte of a file is compared with its checksums first
+(`facekp.core.archive`). Files are read with ``weights_only=True`` and a network is rebuilt from its name in
+`facekp.networks.base.NETWORKS`, so code in a file never runs and nothing that a file names is imported. The weights of
+the published system are read as well; their file has no checksums.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,11 @@ from torch import Tensor
 
 from facekp.config.location import CONF_DIR
 from facekp.config.migration import migrate
+from facekp.core.archive import DamagedArchive, check_archive, is_archive
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
 from facekp.functional.decoders import DECODERS
+from facekp.functional.finite import first_not_finite
 from facekp.models.keypoint_model import KeypointModel
 from facekp.networks.base import NETWORKS
 from facekp.networks.published_weights import published_state_dict
@@ -31,7 +35,10 @@ KEY = "facekp"  # of facekp's entry in a Lightning checkpoint
 FORMAT = 2  # 1: written by 0.1, which named the tensors PREFIXES[1] + name
 PREFIXES = {1: "detector.", 2: "model."}  # of the model's tensors in state_dict, by format
 PREFIX = PREFIXES[FORMAT]
+RESTORED = ("state_dict", "current_model_state", "optimizer_states")  # tensors that a resumed training restores
 SHIPPED = Path(__file__).parent / "weights" / "shipped.ckpt"
+
+LONGEST = 400  # characters of a message, which may quote a value of any size
 
 Entry = dict[str, Any]
 
@@ -101,8 +108,8 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         path: a file, or ``shipped`` for the one inside the package.
 
     Raises:
-        UserError: the file does not exist, is not a checkpoint, was written by another program or a newer facekp, needs
-            a plug-in that is not installed, or its weights do not match its settings.
+        UserError: the file does not exist, is damaged or not a checkpoint, was written by another program or a newer
+            facekp, needs a plug-in that is not installed, or its weights are not finite or do not match its settings.
     """
     path = SHIPPED if str(path) == "shipped" else Path(path)
     raw = read_tensors(path)
@@ -112,13 +119,14 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         entry = migrate_entry(entry)
         _check_installed(entry)
         model = KeypointModel.from_dict(entry)
-        trained_on = None if entry["trained_on"] is None else entry["trained_on"].numpy()
-        config = dict(entry["config"])
-        labels = None if entry["labels"] is None else entry["labels"].numpy()
+        trained_on = _integers(entry["trained_on"], "trained_on", None)
+        labels = _integers(entry["labels"], "labels", model.channels.shape)
+        config = _config(entry["config"])
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: its settings are damaged ({type(error).__name__}: {error}); train it anew") from error
+        raise UserError(f"{path}: {_in_one_line(error)}") from error
+    except Exception as error:  # settings of foreign values raise all sorts of errors
+        text = f"{type(error).__name__}: {_in_one_line(error)}"
+        raise UserError(f"{path}: its settings are damaged ({text}); train it anew") from error
     if published is not None:
         state["mean_face"] = model.mean_face
     _load_state(path, model, state)
@@ -134,13 +142,17 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """The plain content of a torch file.
 
     Raises:
-        UserError: the file is missing, or is not a torch file of plain values.
+        UserError: the file is missing, damaged, or not a torch file of plain values.
     """
     if not path.is_file():
         problem = "is a folder; name the .ckpt file in it" if path.is_dir() else "does not exist"
         raise UserError(f"{path}: {problem}")
     try:
+        if is_archive(path):
+            check_archive(path)
         raw = torch.load(path, map_location="cpu", weights_only=True)
+    except DamagedArchive as error:
+        raise UserError(f"{path}: is damaged ({error}); copy it again, or take another checkpoint") from error
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: not a checkpoint of plain values and tensors; give one of facekp.train") from error
     except Exception as error:  # unpickling foreign bytes raises all sorts of errors
@@ -166,6 +178,10 @@ def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
     return raw
 
 
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:LONGEST]
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
@@ -177,7 +193,39 @@ def _read_entry(path: Path, raw: dict[str, Any]) -> tuple[Entry, dict[str, Tenso
         raise UserError(f"{path}: was not written by facekp (no {KEY!r} entry); give a .ckpt of facekp.train")
     if entry["format"] > FORMAT:
         raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update facekp")
+    if entry["format"] not in PREFIXES or not isinstance(raw.get("state_dict"), dict):
+        raise UserError(f"{path}: its format or its weights are damaged; train it anew")
     return entry, model_tensors(raw)
+
+
+def _integers(values: Any, name: str, shape: torch.Size | None) -> np.ndarray | None:
+    """The array of an int64 tensor; None stays None.
+
+    Args:
+        values: of the entry.
+        name: of the values, for the message.
+        shape: that it must have; None: one axis.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if values is None:
+        return None
+    if values.dtype != torch.int64 or (values.dim() != 1 if shape is None else values.shape != shape):
+        raise ValueError(f"{name} is {values.dtype} of shape {tuple(values.shape)}")
+    return values.numpy()
+
+
+def _config(values: Any) -> dict[str, Any]:
+    """The settings of a training.
+
+    Raises:
+        ValueError: they are no mapping, or those of the data are none.
+    """
+    config = dict(values)
+    if not isinstance(config.get("data"), (dict, NoneType)):
+        raise ValueError("config.data is no group of settings")
+    return config
 
 
 # Older files.
@@ -246,12 +294,11 @@ def _check_installed(entry: Entry) -> None:
 
 
 def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor]) -> None:
-    for name, value in state.items():
-        if not value.isfinite().all():
-            raise UserError(f"{path}: its weights {name} are not finite: the training diverged; train with a lower lr=")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).splitlines()
         detail = lines[1].strip() if len(lines) > 1 else lines[0]
         raise UserError(f"{path}: the weights do not match the file's settings: {detail[:160]}") from error
+    if (name := first_not_finite({**model.state_dict(), "offsets": model.offset})) is not None:
+        raise UserError(f"{path}: its weights {name} are not finite: the training diverged; train with a lower lr=")

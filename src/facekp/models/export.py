@@ -3,7 +3,8 @@
 Inputs: ``images`` (batch, 1, H, W), any batch, grey levels 0..255; with ``source=all`` also ``source`` int64
 (batch,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (batch, K, 2) in pixels,
 ``confidence`` (batch, K) and, of a calibrated checkpoint, ``expected_error`` float32 (batch, K) in pixels.
-Normalisation, views, mirror images and decoding are part of the graph. Metadata: JSON under ``facekp`` (`describe`).
+Normalisation, views, mirror images and decoding are part of the graph. Metadata: JSON under ``facekp`` (`describe`),
+with the digest of an ONNX file (`facekp.models.onnx_model.write_digest`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from facekp.models.command_settings import ExportSettings
 from facekp.models.ensemble import check_fits
 from facekp.models.export_check import Predict, compare, summary, too_far
 from facekp.models.export_graph import KeypointGraph, OneSource
-from facekp.models.onnx_model import FORMAT, INSTALL, KEY, OnnxModel
+from facekp.models.onnx_model import DIGEST, FORMAT, INSTALL, KEY, NO_DIGEST, OnnxModel, write_digest
 from facekp.models.quantise import quantise
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
             if settings.precision == "int8":
                 log.info("quantising with %s", count(len(others), "face"))
                 quantise(draft, others, DTYPES[settings.input], source)
-            _attach(draft, describe(loaded, settings, source, None))
+            attach(draft, describe(loaded, settings, source, None))
         check = compare(loaded, _predictor(program, draft, settings, source), faces)
         log.info("%s", summary(check))
         problem = too_far(check, settings.precision)
@@ -217,16 +219,18 @@ def _predictor(program: ExportedProgram, draft: Path, settings: ExportSettings, 
 
 def _write_metadata(program: ExportedProgram, draft: Path, entry: dict[str, Any], format: str) -> None:
     if format == "onnx":
-        _attach(draft, entry)
+        attach(draft, entry)
         return
-    with draft.open("wb") as file:
-        torch.export.save(program, file, extra_files={EXTRA_FILE: json.dumps(entry)})
+    content = BytesIO()  # where torch writes to a full disk itself, it hides the reason
+    torch.export.save(program, content, extra_files={EXTRA_FILE: json.dumps(entry)})
+    draft.write_bytes(content.getbuffer())
 
 
-def _attach(path: Path, entry: dict[str, Any]) -> None:
-    """Put the metadata into an ONNX file; earlier ones are replaced."""
+def attach(path: Path, entry: dict[str, Any]) -> None:
+    """Put the metadata into an ONNX file, with the digest of the file; earlier ones are replaced."""
     import onnx
 
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, {KEY: json.dumps(entry)})
+    onnx.helper.set_model_props(model, {KEY: json.dumps({DIGEST: NO_DIGEST, **entry})})
     onnx.save(model, path)
+    write_digest(path)

@@ -70,6 +70,6 @@ def summary(check: dict[str, Any]) -> str:
 def too_far(check: dict[str, Any], precision: str) -> str:
     """The problem if the difference exceeds the limit of the precision; otherwise an empty text."""
     name, limit = LIMITS[precision]
-    if check[name] <= limit:
+    if check[name] <= limit:  # false of NaN
         return ""
     return f"{name}: points differ from the checkpoint's by {check[name]:.3g} px, the limit is {limit} px"

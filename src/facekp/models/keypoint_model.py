@@ -108,6 +108,7 @@ class KeypointModel(nn.Module):
 
         Raises:
             UserError: a value is not valid.
+            ValueError: the calibration is damaged.
         """
         height, width = values["size"]
         model = cls(
@@ -119,7 +120,10 @@ class KeypointModel(nn.Module):
             offsets=values["offsets"],
         )
         calibration = values["calibration"]
-        model.calibration = None if calibration is None else Calibration.from_dict(calibration)
+        if calibration is not None:
+            model.calibration = Calibration.from_dict(calibration)
+            if torch.tensor(model.calibration.factor).shape != model.channels.shape:
+                raise ValueError("the calibration's factors are not those of the model's points")
         return model
 
     # From images to points.

@@ -1,9 +1,16 @@
-"""ONNX files of `facekp.export`: they predict what the checkpoints predict that they were made of."""
+"""ONNX files of `facekp.export`: they predict what the checkpoints predict that they were made of.
+
+A file's metadata hold the SHA-256 digest of the whole file (`write_digest`), which is compared when the file is loaded.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +24,12 @@ from facekp.core.keypoints import Keypoints
 from facekp.models.prediction import Prediction
 from facekp.models.settings import DecoderOverride, DecoderSettings
 
+log = logging.getLogger(__name__)
 KEY = "facekp"  # of facekp's entry in a file's metadata
-FORMAT = 1
+FORMAT = 2  # 1: without a digest
+DIGEST = "digest"  # key of the entry
+NO_DIGEST = "0" * 64  # in its place while the digest is computed
+DIGEST_TEXT = re.compile(rb'"%s": "([0-9a-f]{64})"' % DIGEST.encode())  # of the entry as JSON
 INSTALL = "pip install 'facekp[export]'"
 
 
@@ -37,13 +48,15 @@ class OnnxModel:
         entry: the file's metadata (`facekp.models.export.describe`).
 
     Raises:
-        UserError: onnxruntime is not installed, the file does not exist, or `facekp.export` did not write it.
+        UserError: onnxruntime is not installed, or the file does not exist, is damaged, was not written by
+            `facekp.export`, or predicts numbers that are not finite.
     """
 
     def __init__(self, path: Path) -> None:
         ort = import_runtime(path)
         if not path.is_file():
             raise UserError(f"{path}: does not exist")
+        has_digest = _check_digest(path)
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors only
@@ -51,17 +64,34 @@ class OnnxModel:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's error classes share no base
             raise UserError(f"{path}: not an ONNX file that onnxruntime can read ({str(error)[:120]})") from error
-        self.path, self.entry = path, _read_entry(path, self.session.get_modelmeta().custom_metadata_map)
+        self.path, self.entry = path, _read_entry(path, self.session.get_modelmeta().custom_metadata_map, has_digest)
+        with _one_line(path):
+            self._read_settings()
+            self._check_numbers()
+
+    def _read_settings(self) -> None:
         self.keypoints = Keypoints.from_dict(self.entry["keypoints"])
-        height, width = self.entry["size"]
+        height, width = map(int, self.entry["size"])
         self.size: tuple[int, int] = (height, width)
         # unchecked, as the rule is part of the graph: a plug-in's rule need not be installed
         self.decoder = DecoderSettings.model_construct(**self.entry["decoder"])
         self.source: str | None = self.entry["source"]
-        self.mean_face = torch.tensor(self.entry["mean_face"])
+        if self.source is not None:
+            self.keypoints.source_names.index(self.source)
+        self.mean_face = torch.tensor(self.entry["mean_face"], dtype=torch.float32)
+        if self.mean_face.shape != (len(self.keypoints.sources), len(self.keypoints.names), 2):
+            raise ValueError("the mean face has other points than the file")
         self.types = {
             given.name: np.uint8 if given.type == "tensor(uint8)" else np.float32 for given in self.session.get_inputs()
         }
+
+    def _check_numbers(self) -> None:
+        """
+        Raises:
+            UserError: the prediction for a grey image is not finite, as of weights with NaN.
+        """
+        source = 0 if self.source is None else self.keypoints.source_names.index(self.source)
+        self.predict(torch.full((1, 1, *self.size), 128.0), torch.tensor([source]))
 
     def override_decoder(self, override: DecoderOverride) -> None:
         """Refuse another decoder than the exported one.
@@ -82,7 +112,7 @@ class OnnxModel:
             source: int (N,), below S.
 
         Raises:
-            UserError: the file does not predict this source.
+            UserError: the file does not predict this source, or a prediction is not finite.
         """
         levels = images.cpu().numpy()
         inputs = {
@@ -95,6 +125,8 @@ class OnnxModel:
         elif bool((source != self.keypoints.source_names.index(self.source)).any()):
             raise UserError(f"{self.path}: predicts source={self.source} only; export it with source=all")
         points, confidence, *expected = map(torch.from_numpy, self.session.run(None, inputs))
+        if not (points.isfinite().all() and confidence.isfinite().all()):  # the graph hides NaN behind the mean face
+            raise UserError(f"{self.path}: its predictions are not finite; export it again, from a checkpoint that is")
         return Prediction(points, confidence, None, expected[0] if expected else None)
 
 
@@ -122,11 +154,24 @@ def load_onnx(path: Path) -> LoadedOnnx:
         UserError: as for `OnnxModel`.
     """
     model = OnnxModel(path)
-    hashes, labels = (
-        None if values is None else np.array(values, dtype=np.int64)
-        for values in (model.entry["trained_on"], model.entry.get("labels"))
-    )
-    return LoadedOnnx(path, model, hashes, labels, model.entry.get("data") or {})
+    with _one_line(path):
+        hashes, labels = (
+            None if values is None else np.array(values, dtype=np.int64)
+            for values in (model.entry["trained_on"], model.entry.get("labels"))
+        )
+        return LoadedOnnx(path, model, hashes, labels, dict(model.entry.get("data") or {}))
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Name the file in errors: metadata of foreign values, or another graph, raise all sorts of them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    except Exception as error:
+        text = (str(error).strip().splitlines() or [""])[0][:120]
+        raise UserError(f"{path}: is damaged ({type(error).__name__}: {text}); export it again") from error
 
 
 def import_runtime(path: Path) -> Any:
@@ -145,10 +190,54 @@ def import_runtime(path: Path) -> Any:
     return onnxruntime
 
 
-def _read_entry(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _read_entry(path: Path, metadata: Mapping[str, str], has_digest: bool) -> dict[str, Any]:
+    """Facekp's entry in the metadata of a file.
+
+    Raises:
+        UserError: there is none, it is damaged or of a newer facekp.
+    """
     if KEY not in metadata:
         raise UserError(f"{path}: was not written by facekp.export (no {KEY!r} in its metadata)")
-    entry: dict[str, Any] = json.loads(metadata[KEY])
-    if entry["format"] > FORMAT:
-        raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update facekp")
+    try:
+        entry: dict[str, Any] = dict(json.loads(metadata[KEY]))
+        written = int(entry["format"])
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: its metadata are damaged; export it again") from error
+    if written > FORMAT:
+        raise UserError(f"{path}: format {written} is newer than this facekp reads ({FORMAT}); update facekp")
+    if not has_digest and written >= FORMAT:
+        raise UserError(f"{path}: is damaged (its digest is missing); export it again")
+    if not has_digest:
+        log.warning("%s: an older facekp wrote it without a digest, so damage can't be noticed; export it again", path)
     return entry
+
+
+# The digest
+
+
+def write_digest(path: Path) -> None:
+    """Put the digest of a file into its metadata, where `NO_DIGEST` stands."""
+    content = path.read_bytes()
+    found = DIGEST_TEXT.search(content)
+    assert found is not None, "the entry has no place for a digest"
+    digest = hashlib.sha256(content).hexdigest().encode()
+    path.write_bytes(content[: found.start(1)] + digest + content[found.end(1) :])
+
+
+def _check_digest(path: Path) -> bool:
+    """Compare a file with its digest.
+
+    Returns:
+        whether it has one.
+
+    Raises:
+        UserError: the file differs.
+    """
+    content = path.read_bytes()
+    found = DIGEST_TEXT.search(content)
+    if found is None:
+        return False
+    digest = hashlib.sha256(content[: found.start(1)] + NO_DIGEST.encode() + content[found.end(1) :]).hexdigest()
+    if digest.encode() != found[1]:
+        raise UserError(f"{path}: is damaged (its SHA-256 digest differs); copy it again, or export it again")
+    return True

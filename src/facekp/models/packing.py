@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
-from facekp.core.files import atomic
+from facekp.core.errors import UserError
+from facekp.core.files import write_tensors
+from facekp.functional.finite import first_not_finite
 from facekp.models.checkpoint import KEY, PREFIX, describe, load_checkpoint, model_tensors, read_facekp_tensors
 from facekp.models.settings import DecoderOverride
 
@@ -39,7 +41,8 @@ def pack(
             network that was trained with mirror images but without offsets. A calibration is dropped. None: keep both.
 
     Raises:
-        UserError: ``source`` is not a checkpoint of `facekp.train`, or has no such source.
+        UserError: ``source`` is not a checkpoint of `facekp.train`, has no such source, or holds a weight that is too
+            large for float16.
     """
     loaded = load_checkpoint(source)
     raw = read_facekp_tensors(loaded.path, "there is nothing to pack")
@@ -48,12 +51,16 @@ def pack(
     if half:
         network = f"{PREFIX}network."
         weights |= {name: w.half() for name, w in weights.items() if name.startswith(network) and w.ndim > 1}
+        if (name := first_not_finite(weights)) is not None:
+            raise UserError(
+                f"half=true: the weights {name} of {loaded.path} exceed {torch.finfo(torch.half).max:.0f}, the largest "
+                "number of 16 bits; leave out half=true"
+            )
     entry = describe(loaded.model, loaded.trained_on, _without_paths(loaded.config), loaded.labels)
     if offsets is not None:
         loaded.model.keypoints.offsets(offsets)  # refuses an unknown source
         entry |= {"offsets": dict(offsets), "calibration": None}
-    with atomic(target) as draft:
-        torch.save({KEY: entry, "state_dict": weights}, draft)
+    write_tensors(target, {KEY: entry, "state_dict": weights})
 
 
 def _without_paths(config: Any) -> Any:
