@@ -69,6 +69,10 @@ def test_what_is_written_is_read_back(tmp_path, faces):
     run.write_status(status)
     assert run.read_status() == status
     assert json.loads(run.status.read_text()) == {"status": "failed", "message": "loss is NaN", "differs": {"lr": "1"}}
+    run.write_environment({"threads": 2, "gpu": None})
+    assert run.read_environment() == {"threads": 2, "gpu": None}
+    run.write_data({"images": "ab"})
+    assert run.read_data() == {"images": "ab"}
     run.write_traceback("line")
     run.remove_traceback()
     run.remove_traceback()
@@ -91,6 +95,7 @@ def test_files_that_are_not_there_yet(tmp_path):
     assert run.read_status() == JobStatus("", "", {})
     assert run.read_reliability() is None
     assert run.read_wandb_identity() is None
+    assert (run.read_environment(), run.read_data()) == ({}, {})
     assert run.read_curves().empty
     assert run.read_predictions().empty
     with pytest.raises(UserError, match=r"new/config.yaml does not exist; name the folder of a training"):
@@ -118,19 +123,52 @@ def test_minutes_are_those_of_the_curves_which_include_the_time_before_a_resume(
 
 
 DAMAGES = {
-    "config.yaml": (b"lr: [1,\n", "config.yaml is not valid YAML"),
-    "config.yaml of another encoding": (b"\xff\xfe\x00", "config.yaml is not valid YAML"),
-    "config.yaml that is empty": (b"", "config.yaml lacks data"),
-    "config.yaml that is a list": (b"- a", "config.yaml lacks data"),
+    "config.yaml": (b"lr: [1,\n", "config.yaml can't be read: not valid YAML"),
+    "config.yaml of another encoding": (b"\xff\xfe\x00", "config.yaml can't be read: not a text in UTF-8"),
+    "config.yaml that is empty": (b"", "config.yaml can't be read: it lacks the settings data"),
+    "config.yaml that is a list": (b"- a", "config.yaml can't be read: it lacks the settings data"),
+    "config.yaml with a group that is a list": (b"{data: {}, model: [], keypoints: {}}", "lacks the settings model"),
     "metrics.json": (b'{"rmse": 1.5', r"metrics.json can't be read: .*delimiter"),
     "metrics.json that is a number": (b"1", "metrics.json can't be read"),
+    "metrics.json with numbers as text": (b'{"rmse": "1.5"}', "metrics.json can't be read: rmse is '1.5'"),
+    "metrics.json with a text of a source": (b'{"rmse/dense": "1.5"}', "rmse/dense is '1.5'"),
+    "metrics.json with an infinite time": (b'{"rmse": 1.5, "minutes": 1e999}', "minutes is 'inf'"),
+    "metrics.json with a negative epoch": (b'{"rmse": 1.5, "epochs": -1}', "epochs is '-1'"),
+    "metrics.json with a list of points": (b'{"rmse": 1.5, "mean_face": [1]}', "mean_face is"),
+    "metrics.json that is nested": (b"[" * 100_000, "metrics.json can't be read: nested more than"),
     "metrics.csv": (b"\xff\xfe\x00", "metrics.csv can't be read"),
+    "metrics.csv with texts": (
+        b"epoch,minutes\n1,soon\n",
+        "metrics.csv can't be read: the column minutes is not of numbers",
+    ),
+    "metrics.csv with a huge epoch": (b"epoch\n1e300\n", "metrics.csv can't be read: the epochs do not increase"),
+    "metrics.csv with an epoch twice": (b"epoch\n1\n1\n", "metrics.csv can't be read: the epochs do not increase"),
+    "predictions.csv with an infinite number": (
+        b"row,source,keypoint,true_x,true_y,x,y,error\n1,a,b,1,1,1,inf,1\n",
+        "predictions.csv can't be read: a number is not finite",
+    ),
+    "predictions.csv with rows of text": (
+        b"row,source,keypoint,true_x,true_y,x,y,error\nx,a,b,1,1,1,1,1\n",
+        "predictions.csv can't be read",
+    ),
     "predictions.csv": (b"row,so", "predictions.csv can't be read: the column source is missing"),
     "split.csv": (b"", "split.csv can't be read"),
     "status.json": (b"{", "status.json can't be read"),
+    "status.json with a list": (b'{"status": ["ok"]}', "status.json can't be read: a value is no text"),
+    "status.json with another type of settings": (
+        b'{"differs": ["lr"]}',
+        "status.json can't be read: a value is no text",
+    ),
+    "reliability.json with an error that is missing": (
+        b'{"expected": [1], "measured": []}',
+        "one of its errors is missing",
+    ),
     "status.json with another key": (b'{"x": 1}', "status.json can't be read"),
     "reliability.json": (b'{"expected": [1]}', "reliability.json can't be read: it lacks 'measured'"),
     "overrides.yaml": (b"", "overrides.yaml can't be read"),
+    "overrides.yaml that is a text": (b"lr=1", "overrides.yaml can't be read: it holds no list of texts"),
+    "environment.yaml": (b"- a", "environment.yaml can't be read"),
+    "data.yaml": (b"1", "data.yaml can't be read"),
     "wandb.yaml": (b"- a", "wandb.yaml can't be read"),
 }
 
@@ -150,16 +188,26 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
         "reliability.json": run.read_reliability,
         "overrides.yaml": run.read_overrides,
         "wandb.yaml": run.read_wandb_identity,
+        "environment.yaml": run.read_environment,
+        "data.yaml": run.read_data,
     }[name]
     with pytest.raises(UserError, match=message) as error:
         read()
     assert "\n" not in str(error.value)
 
 
+def test_a_job_with_a_damaged_status_counts_as_one_that_has_not_begun(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_status(JobStatus("ok"))
+    assert run.known_status() == JobStatus("ok")
+    run.status.write_text("{")
+    assert run.known_status() == JobStatus()
+
+
 def test_an_earlier_run_is_cleared_and_other_files_stay(old_run):
     (old_run.path / "notes.txt").write_text("")
     old_run.clear()
-    left = {*old_run.names_before_begin(), "notes.txt"}
+    left = {"overrides.yaml", "git.txt", "split.csv", "notes.txt"}
     assert {path.name for path in old_run.path.iterdir()} == left
     assert not old_run.has_begun()
 

@@ -21,7 +21,7 @@ def outputs(tmp_path, monkeypatch):
         folder.checkpoints.mkdir(parents=True)
         files = [folder.config, *([folder.best_checkpoint] if name != "c" else [])]
         for file in files:
-            file.write_text("")
+            file.write_text("{data: {}, model: {}, keypoints: {}}" if file == folder.config else "")
             os.utime(file, (time, time))
     return tmp_path
 
@@ -43,6 +43,14 @@ def test_last_is_the_run_that_was_written_to_last(outputs):
     config = RunFolder("outputs/c").config
     os.utime(config, (400, 400))
     assert run_folder("last") == RunFolder("outputs/c")
+
+
+def test_last_passes_over_a_damaged_run(outputs, caplog):
+    for damage in ("", "[1]", "lr: [1,"):
+        RunFolder("outputs/sweeps/s/lr-1").config.write_text(damage)
+        assert newest_run() == RunFolder("outputs/c")
+        assert "passed over: outputs/sweeps/s/lr-1/config.yaml can't be read" in caplog.text
+        caplog.clear()
 
 
 def test_resume_takes_a_checkpoint_of_the_run_too(outputs):

@@ -45,3 +45,14 @@ def test_a_metric_of_a_plug_in_has_its_column_and_digits(tmp_path, failures):
         ["2.000", ""],
         ["ok", "failed"],
     ]
+
+
+@pytest.mark.parametrize("name", ["status.json", "metrics.json", "overrides.yaml"])
+def test_a_damaged_job_is_listed_and_the_others_stay(tmp_path, name, caplog):
+    for job in ("a", "b"):
+        leave(tmp_path, job, "ok", {"rmse": 1.5})
+    (tmp_path / "a" / name).write_text("[")
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"]).set_index("folder")
+    assert jobs["status"].to_dict() == {"b": "ok", "a": "damaged"}
+    assert f"a/{name} can't be read" in jobs.loc["a", "message"]
+    assert f"damaged: {tmp_path}/a/{name} can't be read" in caplog.text

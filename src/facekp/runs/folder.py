@@ -6,6 +6,8 @@ file or the new one, never half of one.
 config.yaml        the resolved settings; written last of the first files, and what a resumed run reads and may change
 overrides.yaml     the command line's arguments: overrides, and --config-dir
 git.txt            the revision of the code, where it runs from a git checkout
+environment.yaml   versions, number of threads and instructions of the processor (`facekp.runs.environment`)
+data.yaml          digests of the images and labels, and of the checkpoints that the training reads
 split.csv          row, source, group, fold and set of every row; for photos also the photo's name
 metrics.csv        the curves, one row per epoch; epochs are counted from 1
 metrics.json       metrics of the best checkpoint on the validation rows, the mean-face baseline, and ``finished``
@@ -22,23 +24,26 @@ tensorboard/       event files of TensorBoard
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
-from facekp.config.migration import epochs_from_1, migrate
+from facekp.config.migration import migrate
+from facekp.config.references import written_overrides
+from facekp.core.csv_cells import original_frame
 from facekp.core.errors import UserError
-from facekp.core.files import YAML_LOADER, write_csv, write_json, write_text, write_yaml
+from facekp.core.files import cannot_write, remove_parts, write_csv, write_json, write_text, write_yaml
+from facekp.core.plain_files import read_json, read_text, read_yaml
+from facekp.runs import file_checks
+from facekp.runs.file_checks import PREDICTION_NUMBERS, PREDICTION_TEXTS, reading
 from facekp.runs.revision import git_revision
 
 if TYPE_CHECKING:
@@ -48,8 +53,6 @@ log = logging.getLogger(__name__)
 
 NEEDED = ("data", "model", "keypoints")  # keys that every run's config.yaml has
 NO_CHECKOUT = "no checkout"  # content of git.txt where the code is not in a git checkout
-PREDICTION_TEXTS = ("source", "keypoint")
-PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,20 @@ class JobStatus:
     status: str = ""
     message: str = ""
     differs: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Any) -> JobStatus:
+        """The status of plain values.
+
+        Raises:
+            ValueError: a value has another type.
+            TypeError: the values are no mapping, or there is an unknown one.
+        """
+        status = cls(**values)
+        differs = status.differs if isinstance(status.differs, dict) else {None: None}
+        if not all(isinstance(text, str) for text in (status.status, status.message, *differs, *differs.values())):
+            raise ValueError("a value is no text")
+        return status
 
 
 class RunFolder:
@@ -86,6 +103,8 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.overrides = self.path / "overrides.yaml"
         self.revision = self.path / "git.txt"
+        self.environment = self.path / "environment.yaml"
+        self.data = self.path / "data.yaml"
         self.split = self.path / "split.csv"
         self.curves = self.path / "metrics.csv"
         self.metrics = self.path / "metrics.json"
@@ -124,7 +143,7 @@ class RunFolder:
 
     def names_before_begin(self) -> list[str]:
         """Names of the files that a run writes before `has_begun` is true; one that was killed may leave them."""
-        return [path.name for path in (self.overrides, self.revision, self.split)]
+        return [path.name for path in (self.overrides, self.revision, self.environment, self.data, self.split)]
 
     def has_begun(self) -> bool:
         """Whether a training has written its settings, so that it can be resumed."""
@@ -137,10 +156,14 @@ class RunFolder:
             UserError: a file is damaged.
         """
         metrics = self._read_metrics() if self.metrics.is_file() else {}
-        return max(len(self.read_curves()), int(metrics.get("epochs", 0)))
+        return max(len(self.read_curves()), metrics.get("epochs", 0))
 
     def minutes(self) -> float:
-        """How long the run was trained so far; 0 before its first validation."""
+        """How long the run was trained so far; 0 before its first validation.
+
+        Raises:
+            UserError: a file is damaged.
+        """
         return float(self.read_metrics().get("minutes", 0)) if self.metrics.is_file() else 0.0
 
     def clear(self) -> None:
@@ -159,7 +182,7 @@ class RunFolder:
         Raises:
             UserError: metrics.json is damaged.
         """
-        return self.metrics.is_file() and bool(self._read_metrics().get("finished", True))
+        return self.metrics.is_file() and self._read_metrics().get("finished", True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -167,17 +190,25 @@ class RunFolder:
 
         A launcher's workers may outlive a killed sweep. The operating system releases the lock of a killed process.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.lock)
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.warning("%s: another process trains this run; waiting until it ends", self)
-            lock.acquire()
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.lock)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                log.warning("%s: another process trains this run; waiting until it ends", self)
+                lock.acquire()
+        except OSError as error:
+            raise cannot_write(self.lock, error) from error
         try:
             yield
         finally:
             lock.release()
+
+    def remove_parts(self) -> None:
+        """Delete what a killed process was writing; this process must hold the folder's lock."""
+        for folder in (self.path, self.checkpoints, self.pictures):
+            remove_parts(folder)
 
     # Written when the run starts.
 
@@ -194,11 +225,38 @@ class RunFolder:
 
     def write_origin(self) -> None:
         """overrides.yaml and git.txt: the command line's arguments, and the revision of the code."""
-        arguments = []
-        if HydraConfig.initialized():
-            arguments = [*config_dir_options(HydraConfig.get()), *HydraConfig.get().overrides.task]
-        write_yaml(self.overrides, arguments)
+        write_yaml(self.overrides, command_line())
         write_text(self.revision, f"{git_revision() or NO_CHECKOUT}\n")
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """environment.yaml, from `facekp.runs.environment.environment`."""
+        write_yaml(self.environment, dict(environment))
+
+    def read_environment(self) -> dict[str, Any]:
+        """environment.yaml; empty where the file does not exist, as of a run of an older version.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return self._read_optional(self.environment)
+
+    def write_data(self, digests: Mapping[str, str]) -> None:
+        """data.yaml, from `facekp.training.resume.data_digests`."""
+        write_yaml(self.data, dict(digests))
+
+    def read_data(self) -> dict[str, Any]:
+        """data.yaml; empty where the file does not exist, as of a run of an older version.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return self._read_optional(self.data)
+
+    def _read_optional(self, path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            return {}
+        with reading(path):
+            return file_checks.mapping(read_yaml(path))
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_yaml(self.config, config)
@@ -212,18 +270,12 @@ class RunFolder:
         """config.yaml as plain values, with keys that older versions did not write filled in.
 
         Raises:
-            UserError: the file does not exist, or a run did not write it.
+            UserError: the file does not exist, is damaged, or a run did not write it.
         """
-        try:
-            config = yaml.load(self.config.read_text(), Loader=YAML_LOADER)
-        except FileNotFoundError as error:
-            raise UserError(f"{self.config} does not exist; name the folder of a training") from error
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.config} is not valid YAML: {_first_line(error)}") from error
-        missing = [key for key in NEEDED if not isinstance(config, dict) or key not in config]
-        if missing:
-            raise UserError(f"{self.config} lacks {missing[0]}; a training did not write it")
-        return migrate(config)
+        if not self.config.is_file():
+            raise UserError(f"{self.config} does not exist; name the folder of a training")
+        with reading(self.config):
+            return migrate(file_checks.config(read_yaml(self.config), NEEDED))
 
     def read_overrides(self) -> list[str]:
         """The command line's arguments: overrides after options, so that they repeat the run.
@@ -231,8 +283,8 @@ class RunFolder:
         Raises:
             UserError: overrides.yaml does not exist, or a run did not write it.
         """
-        with _damaged(self.overrides):
-            return [str(override) for override in yaml.safe_load(self.overrides.read_text())]
+        with reading(self.overrides):
+            return file_checks.texts(read_yaml(self.overrides))
 
     def read_revision(self) -> str | None:
         """The revision of the code; None where the code was not in a git checkout.
@@ -240,8 +292,8 @@ class RunFolder:
         Raises:
             UserError: git.txt does not exist.
         """
-        with _damaged(self.revision):
-            text = self.revision.read_text().strip()
+        with reading(self.revision):
+            text = read_text(self.revision).strip()
         return None if text == NO_CHECKOUT else text
 
     def read_split(self) -> pd.DataFrame:
@@ -252,14 +304,14 @@ class RunFolder:
         """
         import pandas as pd
 
-        with _damaged(self.split):  # a photo may have the name 0001 or NA
-            return pd.read_csv(self.split, dtype={"name": str}, keep_default_na=False)
+        with reading(self.split), file_checks.open_table(self.split) as file:  # a photo may have the name 0001 or NA
+            return original_frame(pd.read_csv(file, dtype={"name": str}, keep_default_na=False))
 
     # Written after each epoch.
 
     def write_curves(self, curves: pd.DataFrame) -> None:
         """metrics.csv: a row per epoch."""
-        write_csv(self.curves, curves)
+        write_csv(self.curves, curves, within=self.path)
 
     def read_curves(self) -> pd.DataFrame:
         """metrics.csv: a row per epoch; no rows where the file does not exist.
@@ -271,13 +323,12 @@ class RunFolder:
 
         if not self.curves.is_file():
             return pd.DataFrame(columns=["epoch"])
-        with _damaged(self.curves):
-            curves = pd.read_csv(self.curves)
-            return curves.assign(epoch=epochs_from_1(curves["epoch"].tolist()))
+        with reading(self.curves):
+            return file_checks.curves(pd.read_csv(self.curves))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json."""
-        write_json(self.metrics, metrics)
+        write_json(self.metrics, metrics, within=self.path)
 
     def read_metrics(self) -> dict[str, Any]:
         """metrics.json; its ``minutes`` are those of the curves, which include the time before a resume.
@@ -294,12 +345,12 @@ class RunFolder:
         return {**metrics, "minutes": minutes[-1]} if minutes else metrics
 
     def _read_metrics(self) -> dict[str, Any]:
-        with _damaged(self.metrics):
-            return dict(json.loads(self.metrics.read_text()))
+        with reading(self.metrics):
+            return file_checks.metrics(read_json(self.metrics))
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         """predictions.csv, from `facekp.runs.frames.predictions_frame`."""
-        write_csv(self.predictions, predictions)
+        write_csv(self.predictions, predictions, within=self.path)
 
     def read_predictions(self) -> pd.DataFrame:
         """Columns row, source, keypoint, true_x, true_y, x, y and error; no rows where the file does not exist.
@@ -318,12 +369,9 @@ class RunFolder:
         }
         if not self.predictions.is_file():
             return pd.DataFrame(columns=columns)
-        with _damaged(self.predictions):
+        with reading(self.predictions):
             found = pd.read_csv(self.predictions, dtype=types, usecols=lambda column: column in columns)
-            missing = [column for column in columns if column not in found]
-            if missing:
-                raise ValueError(f"the column {missing[0]} is missing")
-            return found.dropna(subset=columns)
+            return file_checks.predictions(original_frame(found), columns)
 
     # Of a sweep's job.
 
@@ -338,8 +386,15 @@ class RunFolder:
         """
         if not self.status.is_file():
             return JobStatus()
-        with _damaged(self.status):
-            return JobStatus(**json.loads(self.status.read_text()))
+        with reading(self.status):
+            return JobStatus.of(read_json(self.status))
+
+    def known_status(self) -> JobStatus:
+        """status.json; an empty status where it is damaged."""
+        try:
+            return self.read_status()
+        except UserError:
+            return JobStatus()
 
     def write_traceback(self, text: str) -> None:
         write_text(self.traceback, text)
@@ -360,9 +415,8 @@ class RunFolder:
         """
         if not self.reliability.is_file():
             return None
-        with _damaged(self.reliability):
-            values = json.loads(self.reliability.read_text())
-            return {key: [float(value) for value in values[key]] for key in ("expected", "measured")}
+        with reading(self.reliability):
+            return file_checks.reliability(read_json(self.reliability))
 
     def write_wandb_identity(self, identity: dict[str, Any]) -> None:
         write_yaml(self.wandb_identity, identity)
@@ -375,8 +429,15 @@ class RunFolder:
         """
         if not self.wandb_identity.is_file():
             return None
-        with _damaged(self.wandb_identity):
-            return dict(yaml.safe_load(self.wandb_identity.read_text()))
+        with reading(self.wandb_identity):
+            return file_checks.mapping(read_yaml(self.wandb_identity))
+
+
+def command_line() -> list[str]:
+    """The arguments of this command, or of the sweep's job that it trains; none outside of commands."""
+    if not HydraConfig.initialized():
+        return []
+    return [*config_dir_options(HydraConfig.get()), *written_overrides(HydraConfig.get())]
 
 
 def config_dir_options(hydra: Any) -> list[str]:
@@ -393,20 +454,3 @@ def find_runs(path: Path) -> Iterator[RunFolder]:
             inner.clear()
             yield RunFolder(folder)
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-
-
-@contextmanager
-def _damaged(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into one line that names the file."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except KeyError as error:
-        raise UserError(f"{path} can't be read: it lacks {error}; a run did not write it") from error
-    except (yaml.YAMLError, ValueError, TypeError, OSError) as error:
-        raise UserError(f"{path} can't be read: {_first_line(error)}; a run did not write it") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

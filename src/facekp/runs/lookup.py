@@ -39,11 +39,20 @@ def checkpoint_files(name: str) -> str | list[str]:
     sweep = SweepFolder(Path(name))
     if not sweep.settings.is_file():
         return checkpoint_file(name)
-    files = [str(run.best_checkpoint) for run in find_runs(sweep.path) if run.is_finished()]
+    files = [str(run.best_checkpoint) for run in find_runs(sweep.path) if _is_finished(run)]
     if not files:
         raise UserError(f"{name}: the sweep has no finished run; resume it with sweep.resume={name}")
     log.info("%s: takes the best checkpoints of its %d finished runs", name, len(files))
     return files
+
+
+def _is_finished(run: RunFolder) -> bool:
+    """Whether a run has ended; of a damaged one a warning."""
+    try:
+        return run.is_finished()
+    except UserError as error:
+        log.warning("left out: %s", error)
+        return False
 
 
 def checkpoint_file(name: str) -> str:
@@ -81,18 +90,26 @@ def run_folder(name: str) -> RunFolder:
 
 
 def newest_run(root: Path = ROOT) -> RunFolder:
-    """The run in a folder or below it that was written to last, by its checkpoints.
+    """The run in a folder or below it that was written to last, by its checkpoints; damaged ones are passed over.
 
     Raises:
         UserError: there is none.
     """
     runs = {folder: time for folder in find_runs(root) if (time := _written(folder)) is not None}
-    if not runs:
-        raise UserError(f"last: there is no run in {root}/; train one, or name its folder")
-    return max(runs, key=runs.__getitem__)
+    for folder in sorted(runs, key=runs.__getitem__, reverse=True):
+        try:
+            folder.read_config()
+        except UserError as error:
+            log.warning("passed over: %s", error)
+        else:
+            return folder
+    raise UserError(f"last: there is no run in {root}/; train one, or name its folder")
 
 
 def _written(folder: RunFolder) -> float | None:
     """When the run was written to, in seconds; None if it is not a training that has begun."""
-    files = (folder.config, folder.best_checkpoint, folder.last_checkpoint)
-    return max(file.stat().st_mtime for file in files if file.is_file()) if folder.has_begun() else None
+    try:
+        files = (folder.config, folder.best_checkpoint, folder.last_checkpoint)
+        return max(file.stat().st_mtime for file in files if file.is_file()) if folder.has_begun() else None
+    except (OSError, ValueError):  # removed meanwhile, or not readable
+        return None

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from facekp.config.references import as_written, resolve_stored
 from facekp.core.errors import UserError
 from facekp.core.files import write_yaml
+from facekp.core.plain_files import read_yaml
+from facekp.runs.file_checks import mapping, reading, texts
 from facekp.runs.folder import RunFolder
 from facekp.runs.settings import SearchSettings, parse_search
 
@@ -55,7 +56,7 @@ class SweepFolder:
             overrides: of the command line, ``key=value`` after ``--config-dir=DIR``.
             search: None where every combination is trained.
         """
-        searched = {} if search is None else {"search": search.plain()}
+        searched = {} if search is None else {"search": as_written(search.plain(), "hparams_search")}
         write_yaml(self.settings, {"overrides": list(overrides), **searched})
 
     def read_overrides(self) -> list[str]:
@@ -64,7 +65,8 @@ class SweepFolder:
         Raises:
             UserError: there is no sweep.yaml, or a sweep did not write it.
         """
-        return [str(override) for override in self._read_settings()["overrides"]]
+        with reading(self.settings):
+            return texts(self._read_settings()["overrides"])
 
     def read_search(self) -> SearchSettings | None:
         """The settings of the search; None where every combination is trained.
@@ -73,14 +75,14 @@ class SweepFolder:
             UserError: there is no sweep.yaml, or a sweep did not write it.
         """
         search = self._read_settings().get("search")
-        return None if search is None else parse_search(search)
+        if search is None:
+            return None
+        with reading(self.settings):
+            search = mapping(search)
+        return parse_search(resolve_stored(search, ("storage",)))
 
     def _read_settings(self) -> dict[str, Any]:
-        try:
-            settings = yaml.safe_load(self.settings.read_text())
-            list(settings["overrides"])
-        except FileNotFoundError as error:
-            raise UserError(f"{self.settings} does not exist; name the folder of a sweep") from error
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
-            raise UserError(f"{self.settings} can't be read: a sweep did not write it; start a new sweep") from error
-        return dict(settings)
+        if not self.settings.is_file():
+            raise UserError(f"{self.settings} does not exist; name the folder of a sweep")
+        with reading(self.settings):
+            return mapping(read_yaml(self.settings))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
+from facekp.core.errors import UserError
 from facekp.functional.metrics import MAIN, keys_of, metric_of, metrics_shown
+from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.sweep_folder import SweepFolder
 
+log = logging.getLogger(__name__)
 STATUS_ORDER = {"ok": 0, "pruned": 1}  # all others come last
 
 
@@ -24,18 +28,28 @@ def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
     Returns:
         the settings that differ; ``rmse`` and that of each source in pixels; other metrics shown in sweeps;
         ``minutes``, ``status``, ``message``, ``folder``. Metrics of a stopped job are those of its best epoch. NaN
-        where a job has no value.
+        where a job has no value. A job with a damaged file has the status ``damaged``.
     """
     jobs = folder.jobs()
-    metrics = [job.read_metrics() if job.metrics.is_file() else {} for job in jobs]
-    columns = [*_metric_columns(metrics, sources), "minutes"]
+    found = [_read_job(job) for job in jobs]
+    columns = [*_metric_columns([metrics for _, metrics in found], sources), "minutes"]
     rows = []
-    for job, found in zip(jobs, metrics, strict=True):
-        status = job.read_status()
-        row = {**status.differs, **{name: found.get(name) for name in columns}}
+    for job, (status, metrics) in zip(jobs, found, strict=True):
+        row = {**status.differs, **{name: metrics.get(name) for name in columns}}
         rows.append({**row, "status": status.status, "message": status.message, "folder": job.path.name})
     ranked = pd.DataFrame(rows).sort_values(MAIN, na_position="last", kind="stable")
     return ranked.sort_values("status", key=lambda s: s.map(STATUS_ORDER).fillna(2), kind="stable", ignore_index=True)
+
+
+def _read_job(job: RunFolder) -> tuple[JobStatus, dict[str, Any]]:
+    """Status and metrics of a job; of one with a damaged file the status ``damaged``, with the reason."""
+    try:
+        if job.overrides.is_file():
+            job.read_overrides()  # the best job's are shown as a command
+        return job.read_status(), job.read_metrics() if job.metrics.is_file() else {}
+    except UserError as error:
+        log.warning("damaged: %s", error)
+        return JobStatus("damaged", str(error), job.known_status().differs), {}
 
 
 def _metric_columns(metrics: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> list[str]:

@@ -1,0 +1,170 @@
+"""What the files of runs and sweeps may hold: values as they were read go in, checked ones or an error come out.
+
+A file may be cut, edited or made by somebody else. `reading` turns every error into one line that names the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from facekp.config.migration import epochs_from_1
+from facekp.core.errors import UserError
+from facekp.core.plain_files import DamagedFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_EPOCH = 10**9  # more are damage, and could not be drawn
+PREDICTION_TEXTS = ("source", "keypoint")
+PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
+LARGEST = 1e12  # of a number in predictions.csv, whose squares are summed; coordinates are pixels
+
+
+class DamagedRunFile(UserError):
+    """A file of a run or a sweep is missing, or can't be read."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into one line that names the file.
+
+    Raises:
+        DamagedRunFile: the file does not exist or is damaged.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DamagedRunFile(f"{path} does not exist") from error
+    except KeyError as error:
+        raise DamagedRunFile(f"{path} can't be read: it lacks {error}; a run did not write it") from error
+    except Exception as error:  # values of other types and sizes raise all sorts of errors
+        text = (str(error) or type(error).__name__).splitlines()[0][:160]
+        raise DamagedRunFile(f"{path} can't be read: {text}; a run did not write it") from error
+
+
+def open_table(path: Path) -> IO[str]:
+    """A CSV file, opened.
+
+    Raises:
+        DamagedFile: it is no regular file; reading a pipe would wait for ever.
+    """
+    if path.exists() and not path.is_file():
+        raise DamagedFile("not a regular file")
+    return path.open(encoding="utf-8", newline="")
+
+
+def mapping(values: Any) -> dict[str, Any]:
+    """The values if they are a mapping of texts to values.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ValueError("it holds no mapping of names to values")
+    return values
+
+
+def texts(values: Any) -> list[str]:
+    """The values if they are a list of texts.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("it holds no list of texts")
+    return values
+
+
+def config(values: Any, needed: tuple[str, ...]) -> dict[str, Any]:
+    """The values of config.yaml if they hold all groups of settings that a training has.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    checked = mapping(values) if isinstance(values, dict) else {}
+    missing = [key for key in needed if not isinstance(checked.get(key), dict)]
+    if missing:
+        raise ValueError(f"it lacks the settings {missing[0]}")
+    return checked
+
+
+def metrics(values: Any) -> dict[str, Any]:
+    """The values of metrics.json if those that commands calculate with have the right types.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    checked = mapping(values)
+    for key, value in checked.items():
+        if not METRIC_TYPES.get(key.split("/")[0], _is_anything)(value):
+            raise ValueError(f"{key} is {str(value)[:40]!r}")
+    return checked
+
+
+def _is_anything(value: Any) -> bool:
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+METRIC_TYPES = {
+    "rmse": _is_number,  # also of each source and point
+    "epochs": lambda value: isinstance(value, int) and 0 <= value <= MAX_EPOCH,
+    "minutes": lambda value: _is_number(value) and 0 <= value < math.inf,
+    "parameters": _is_number,
+    "finished": lambda value: isinstance(value, bool),
+    "mean_face": lambda value: isinstance(value, dict) and _is_number(value.get("rmse", 0)),
+}
+
+
+def curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of metrics.csv with epochs counted from 1, if they are numbers of increasing epochs.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    for name in frame:
+        if frame[name].dtype.kind not in "iuf":
+            raise ValueError(f"the column {str(name)[:40]} is not of numbers")
+    epochs = epochs_from_1(frame["epoch"].tolist())
+    if epochs != sorted(set(epochs)) or not all(1 <= epoch <= MAX_EPOCH for epoch in epochs):
+        raise ValueError("the epochs do not increase")
+    return frame.assign(epoch=epochs)
+
+
+def predictions(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The complete rows of predictions.csv, if they have all columns and finite numbers.
+
+    Raises:
+        ValueError: they have not.
+    """
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ValueError(f"the column {missing[0]} is missing")
+    frame = frame.dropna(subset=columns)
+    numbers = frame[list(PREDICTION_NUMBERS)]
+    if len(frame) and not (numbers.abs() < LARGEST).all(axis=None):
+        raise ValueError("a number is not finite or too large")
+    return frame.astype({"row": "int64"})
+
+
+def reliability(values: Any) -> dict[str, list[float]]:
+    """``expected`` and ``measured`` of reliability.json, if they are as many finite numbers.
+
+    Raises:
+        ValueError: they are something else.
+        KeyError: one of them is missing.
+    """
+    checked = mapping(values)
+    found = {key: [float(value) for value in checked[key]] for key in ("expected", "measured")}
+    if len({len(errors) for errors in found.values()}) > 1:
+        raise ValueError("one of its errors is missing")
+    if not all(math.isfinite(error) for errors in found.values() for error in errors):
+        raise ValueError("an error is not finite")
+    return found
