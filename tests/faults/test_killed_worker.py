@@ -12,7 +12,7 @@ import pandas as pd
 from facekp.runs.folder import RunFolder
 from tests.conftest import TINY
 
-JOBS = ["seed=0,1,2", "trainer.max_epochs=6", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s"]
+JOBS = ["seed=0,1", "trainer.max_epochs=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s"]
 
 
 def workers(parent: int) -> list[int]:
@@ -32,10 +32,10 @@ def test_the_sweep_goes_on(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         os.kill(workers(process.pid)[0], signal.SIGKILL)
-        errors = process.communicate(timeout=200)[1]
+        errors = process.communicate(timeout=400)[1]
     assert process.returncode == 0, errors
     assert "a worker process was killed; what was running goes on, one job after another: seed-" in errors
     jobs = pd.read_csv(tmp_path / "s" / "sweep.csv")
-    assert jobs["status"].tolist() == ["ok"] * 3
-    for seed in range(3):
-        assert RunFolder(tmp_path / "s" / f"seed-{seed}").read_curves()["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert jobs["status"].tolist() == ["ok"] * 2
+    for seed in range(2):
+        assert RunFolder(tmp_path / "s" / f"seed-{seed}").read_curves()["epoch"].tolist() == [1, 2, 3]
