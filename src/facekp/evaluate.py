@@ -62,7 +62,7 @@ def _score(settings: EvaluateSettings) -> tuple[dict[str, Any], pd.DataFrame]:
     if np.isnan(table.points).all():
         raise UserError("data: no point is labelled, so nothing can be scored")
     warn_of_other_data(models, settings.data)
-    rows = unseen_rows(models, table)
+    rows = unseen_rows(models, table, settings.data.cache_folder)
     held_out, others = table.take(rows), table.without(rows)
     if not held_out.mask.any():
         raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")

@@ -131,13 +131,12 @@ def test_faces_of_one_photo_join_the_groups_they_are_in():
     assert with_photos(group, None) is group
 
 
-def test_groups_do_not_depend_on_how_many_rows_are_compared_at_a_time(faces, monkeypatch):
-    doubled = np.concatenate((faces.images, faces.images[::3]))
-    whole, small = near_duplicate_groups(doubled), thumbnails(doubled)
-    monkeypatch.setattr("facekp.data.split.BLOCK", 7)
-    assert (near_duplicate_groups(doubled) == whole).all()
-    assert (thumbnails(doubled) == small).all()
-    assert len(np.unique(whole)) <= 80
+def test_a_single_group_is_never_held_out(faces):
+    settings = data_settings("data=synthetic")
+    for table in (faces.take(np.array([4])), faces):
+        for split in ("rows", "content"):
+            fold_of = split_folds(table, np.zeros(len(table), int), settings.replaced(split=split))
+            assert (fold_of == -1).all()
 
 
 def test_images_of_other_sizes_have_thumbnails_too():

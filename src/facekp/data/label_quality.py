@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import progress
 from facekp.core.errors import UserError
-from facekp.data.split import BLOCK, CORRELATION, image_hashes, standardise, thumbnails
+from facekp.data.near_duplicates import CORRELATION, image_hashes, standardise, thumbnails
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import mean_face
 
+BLOCK = 1024  # rows, or pairs, at a time
+ALL_PAIRS = 64  # rows of a group, up to which all its pairs are compared; the competition's groups are smaller
+PARTNERS = 8  # of each row of a larger group
+NEIGHBOURS = 8192  # rows at most among which the most similar one is searched; the competition has fewer
 RIDGE = 10.0  # square pixels times faces; keeps the shape fit stable where points hardly vary
 GROSS = 10.0  # pixels of RMSE between two labels of an image; above, one of them is a gross mistake and not noise
 KINDS = ("identical pixels", f"correlation above {CORRELATION:g}")  # of pairs of duplicates
@@ -37,20 +42,29 @@ def duplicate_pairs(table: FaceTable, groups: np.ndarray) -> pd.DataFrame:
 
     Returns:
         Columns ``first`` and ``second`` (indices of rows) and ``kind`` (one of `KINDS`). Rows of a group that are not
-        similar to each other, but only to a third row, are no pair.
+        similar to each other, but only to a third row, are no pair. Of a group of more than `ALL_PAIRS` rows, each row
+        is compared with `PARTNERS` others, drawn at random.
     """
+    members = np.split(np.argsort(groups, kind="stable"), np.unique(np.sort(groups), return_index=True)[1][1:])
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *map(_pairs_of_group, members)])  # (P, 2)
     hashes = image_hashes(table.images)
-    members = pd.Series(np.arange(len(table))).groupby(groups).apply(np.array)
-    pairs = []
-    for rows in members[members.map(len) > 1]:
-        flat = standardise(table.images[rows])
-        correlation = flat @ flat.T
-        for i, j in zip(*np.triu_indices(len(rows), 1), strict=True):
-            if hashes[rows[i]] == hashes[rows[j]]:
-                pairs.append((rows[i], rows[j], KINDS[0]))
-            elif correlation[i, j] > CORRELATION:
-                pairs.append((rows[i], rows[j], KINDS[1]))
-    return pd.DataFrame(pairs, columns=["first", "second", "kind"])
+    identical = hashes[pairs[:, 0]] == hashes[pairs[:, 1]]
+    alike = identical.copy()
+    others = np.flatnonzero(~identical)
+    for start in progress(range(0, len(others), BLOCK), "comparing duplicates"):
+        block = others[start : start + BLOCK]
+        first, second = (standardise(table.images[pairs[block, side]]) for side in (0, 1))
+        alike[block] = np.einsum("pd,pd->p", first, second) > CORRELATION
+    kind = np.where(identical, *KINDS)
+    return pd.DataFrame({"first": pairs[alike, 0], "second": pairs[alike, 1], "kind": kind[alike].astype(object)})
+
+
+def _pairs_of_group(rows: np.ndarray) -> np.ndarray:
+    """int64 (P, 2): pairs of a group's rows; all of them, or of a large group some for each row."""
+    if len(rows) <= ALL_PAIRS:
+        return rows[np.stack(np.triu_indices(len(rows), 1), axis=1)]
+    ring = np.random.default_rng(0).permutation(rows)
+    return np.sort(np.concatenate([np.stack((ring, np.roll(ring, k)), axis=1) for k in range(1, PARTNERS + 1)]), axis=1)
 
 
 def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -142,11 +156,14 @@ def mean_face_points(table: FaceTable, fold_of: np.ndarray) -> np.ndarray:
 def neighbour_points(table: FaceTable, fold_of: np.ndarray) -> np.ndarray:
     """(N, K, 2): labels of the most similar image of the same source in the other folds.
 
-    The most similar image has the highest correlation of 24 x 24 thumbnails. The mean face fills in missing labels.
+    The most similar image has the highest correlation of 24 x 24 thumbnails. The mean face fills in missing labels. Of
+    more than `NEIGHBOURS` rows, so many spread over the table are searched.
     """
     points = mean_face_points(table, fold_of)
     small = thumbnails(table.images)
     for held_out, rest in _by_source_and_fold(table, fold_of):
+        if len(rest) > NEIGHBOURS:
+            rest = rest[np.linspace(0, len(rest) - 1, NEIGHBOURS).round().astype(int)]
         blocks = np.array_split(held_out, -(-len(held_out) // BLOCK))
         most_similar = np.concatenate([(small[block] @ small[rest].T).argmax(axis=1) for block in blocks])
         nearest = table.points[rest[most_similar]]

@@ -40,6 +40,12 @@ class DataSettings(Settings):
     device_bytes: Count
     batch_size: PositiveCount
 
+    @property
+    def cache_folder(self) -> Path | None:
+        """``cache`` as a path, with ~ expanded; None for readers without that key, and where it is null."""
+        cache = getattr(self, "cache", None)
+        return Path(cache).expanduser() if isinstance(cache, str) else None
+
     @field_validator("fold")
     @classmethod
     def _check_fold(cls, fold: int, info: ValidationInfo) -> int:
@@ -62,6 +68,7 @@ class PhotoDataSettings(DataSettings):
             points.
         skip_broken: skip photos that can't be read, instead of stopping with an error.
         cache: folder that keeps the cropped images; None: no cache.
+        anywhere: allow a label file to name photos outside ``images``, by absolute paths or ``..``.
     """
 
     images: FilePath
@@ -71,6 +78,7 @@ class PhotoDataSettings(DataSettings):
     boxes: Literal["given", "points"] = "given"
     skip_broken: bool
     cache: FilePath | None
+    anywhere: bool = False
 
     @property
     def label_file(self) -> Path:

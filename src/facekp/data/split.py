@@ -5,32 +5,33 @@ The images of a table come in; group numbers, fold numbers and image hashes go o
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from pathlib import Path
 
-import cv2
 import numpy as np
 
 from facekp.core.errors import UserError
+from facekp.data.near_duplicates import CORRELATION as CORRELATION  # with the groups, part of what a split is
+from facekp.data.near_duplicates import Forest, thumbnails
+from facekp.data.near_duplicates import image_hashes as image_hashes
+from facekp.data.near_duplicates import near_duplicate_groups as near_duplicate_groups
 from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable, Images
-
-CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
-
-BLOCK = 1024  # rows at a time; a matrix of all pairs can exceed memory where the images just fit
 
 CONTENT_SIDE = 8  # of the thumbnails by which `content_folds` tells images apart
 PERIOD = 0.2  # of their projection; on the competition's faces it has a standard deviation of 0.1 to 0.3
 
-COARSE = 24  # side of the thumbnails by which candidate pairs are chosen
 
-
-def inseparable_groups(table: FaceTable) -> np.ndarray:
+def inseparable_groups(table: FaceTable, cache: Path | None = None) -> np.ndarray:
     """Groups of rows that a split must keep together: near-duplicates, and faces of one photo.
+
+    Args:
+        table: N rows.
+        cache: folder that keeps near-duplicates which took more than a moment to find; None: no cache.
 
     Returns:
         int64 (N,): the index of the first row of each row's group.
     """
-    return with_photos(near_duplicate_groups(table.images), table.name)
+    return with_photos(near_duplicate_groups(table.images, cache), table.name)
 
 
 def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) -> np.ndarray:
@@ -41,9 +42,14 @@ def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) ->
         groups: int (N,) from `inseparable_groups`.
         settings: of the data.
 
+    Returns:
+        -1 where a row is never held out: a single group can't be split, so all of it is trained on.
+
     Raises:
         UserError: there are fewer groups than folds, or no image falls in the fold that is held out.
     """
+    if (groups == groups[0]).all():
+        return np.full(len(groups), -1)
     if settings.split == "rows":
         return assign_folds(groups, table.source, settings.folds, settings.split_seed)
     fold_of = content_folds(table.images, groups, settings.folds, settings.split_seed)
@@ -58,75 +64,12 @@ def with_photos(group: np.ndarray, name: np.ndarray | None) -> np.ndarray:
     """The groups (N,), merged where faces come from one photo (N,)."""
     if name is None:
         return group
-    group = group.copy()
+    forest = Forest(len(group))
     _, first, member = np.unique(name, return_index=True, return_inverse=True)
-    for i, j in enumerate(first[member]):
-        _join(group, i, int(j))
-    return _roots(group)
-
-
-def near_duplicate_groups(images: Images) -> np.ndarray:
-    """Groups of near-duplicate images: connected components of pairs whose grey values correlate above 0.97.
-
-    Args:
-        images: uint8 (N, H, W).
-
-    Returns:
-        int64 (N,): the index of the first image of each image's group.
-    """
-    small = thumbnails(images)
-    _, first, member = np.unique(image_hashes(images), return_index=True, return_inverse=True)
-    group = first[member]  # identical images, also uniform ones; correlation finds the nearly equal ones
-    for start in range(0, len(images), BLOCK):
-        for other in range(start, len(images), 8 * BLOCK):
-            alike = small[start : start + BLOCK] @ small[other : other + 8 * BLOCK].T > CORRELATION - 0.03
-            for i, j in np.argwhere(alike) + np.array([start, other]):
-                if i < j and _correlation(images, i, j) > CORRELATION:
-                    _join(group, i, j)
-    return _roots(group)
-
-
-def _correlation(images: Images, i: int, j: int) -> float:
-    pair = standardise(images[np.array([i, j])])
-    return float(pair[0] @ pair[1])
-
-
-def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
-    """The images as side x side area means, standardised: float32 (N, side * side)."""
-    small = np.empty((len(images), side, side), dtype=np.float32)
-    for i, image in enumerate(images):
-        cv2.resize(image.astype(np.float32), (side, side), dst=small[i], interpolation=cv2.INTER_AREA)
-    return standardise(small)
-
-
-def standardise(images: np.ndarray) -> np.ndarray:
-    """Images (N, H, W) as float32 (N, H * W) of mean 0 and length 1, so that a dot product is a correlation.
-
-    Example:
-        >>> flat = standardise(np.array([[[0, 10]], [[5, 9]]]))
-        >>> round(float(flat[0] @ flat[1]), 6)
-        1.0
-    """
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-
-
-def _roots(group: np.ndarray) -> np.ndarray:
-    """The smallest index of each row's group; ``group`` is a union-find forest, int (N,)."""
-    return np.array([_root(group, i) for i in range(len(group))])
-
-
-def _root(group: np.ndarray, i: int) -> int:
-    while group[i] != i:
-        group[i] = group[group[i]]
-        i = group[i]
-    return int(i)
-
-
-def _join(group: np.ndarray, i: int, j: int) -> None:
-    first, second = sorted((_root(group, i), _root(group, j)))
-    group[second] = first
+    for i, (duplicate, of_photo) in enumerate(zip(group, first[member], strict=True)):
+        if duplicate != i or of_photo != i:
+            forest.join(np.array([i, duplicate, of_photo]))
+    return forest.roots(np.arange(len(group)))
 
 
 def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -187,9 +130,3 @@ def content_folds(images: Images, groups: np.ndarray, folds: int, seed: int) -> 
     smallest = np.ones(member.max() + 1)
     np.minimum.at(smallest, member, place)
     return np.floor(smallest[member] * folds).astype(np.int64)
-
-
-def image_hashes(images: Images) -> np.ndarray:
-    """int64 (N,): 8 bytes of BLAKE2b of each image's pixels. Checkpoints record their training images by them."""
-    digests = b"".join(blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
-    return np.frombuffer(digests, dtype="<i8").astype(np.int64)

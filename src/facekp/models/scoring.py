@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,8 +84,13 @@ def compute_metrics(
     return compute_figures(MetricInput(points, table.points, table.source, table.keypoints, confidence, floor))
 
 
-def unseen_rows(models: Sequence[LoadedModel], table: FaceTable) -> np.ndarray:
+def unseen_rows(models: Sequence[LoadedModel], table: FaceTable, cache: Path | None = None) -> np.ndarray:
     """Rows whose image trained none of the models, and neither a near-duplicate nor another face of the same photo did.
+
+    Args:
+        models: checkpoints or exported files.
+        table: N rows.
+        cache: folder that keeps groups of near-duplicates; None: no cache.
 
     Returns:
         int64, increasing.
@@ -101,7 +107,7 @@ def unseen_rows(models: Sequence[LoadedModel], table: FaceTable) -> np.ndarray:
     trained = (
         np.isin(image_hashes(table.images), np.concatenate(hashes)) if hashes else np.zeros(len(table), dtype=bool)
     )
-    groups = inseparable_groups(table)
+    groups = inseparable_groups(table, cache)
     rows = np.flatnonzero(~np.isin(groups, groups[trained]))
     log.info(
         "scoring %d rows; %d are left out, as they trained a checkpoint or are near-duplicates of rows that did",

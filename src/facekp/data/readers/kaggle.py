@@ -32,11 +32,6 @@ class KaggleSettings(DataSettings):
     cache: FilePath | None
     download: bool
 
-    @property
-    def cache_folder(self) -> Path | None:
-        """``cache`` as a path, with ~ expanded."""
-        return None if self.cache is None else Path(self.cache).expanduser()
-
 
 @READERS.register("kaggle")
 def read_kaggle(settings: KaggleSettings, keypoints: Keypoints) -> FaceTable:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 SEED = 0
+DRAWS = 1 << 24  # images drawn at a time, in one or more resamples; they need about 400 MB
 LEVEL = (2.5, 97.5)  # percentiles that bound the 95 % interval
 
 Interval = tuple[float, float]
@@ -48,14 +49,14 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def draw_resamples(images: int, resamples: int) -> np.ndarray:
-    """float32 (B, N): how often each image is drawn in each resample; the same at every call.
+def draw_resamples(images: int, resamples: int, generator: np.random.Generator | None = None) -> np.ndarray:
+    """float32 (B, N): how often each image is drawn in each resample; the same at every call without a generator.
 
     Example:
         >>> draw_resamples(3, 2).sum(axis=1)
         array([3., 3.], dtype=float32)
     """
-    drawn = np.random.default_rng(SEED).integers(images, size=(resamples, images))
+    drawn = (generator or np.random.default_rng(SEED)).integers(images, size=(resamples, images))
     index = drawn + images * np.arange(resamples)[:, None]
     counts = np.bincount(index.ravel(), minlength=resamples * images)
     return counts.reshape(resamples, images).astype(np.float32)
@@ -120,6 +121,11 @@ def _rmse(frame: pd.DataFrame) -> float:
 
 def _resampled_rmse(frames: Sequence[pd.DataFrame], resamples: int) -> np.ndarray:
     """Pooled RMSE (B, U) of units over the same images in the same order."""
-    weights = draw_resamples(len(frames[0]), resamples)  # (B, N)
-    squared = weights @ np.stack([frame["squared"] for frame in frames], axis=1).astype(np.float32)
-    return np.sqrt(squared / (weights @ frames[0]["values"].to_numpy(np.float32))[:, None])
+    squared = np.stack([frame["squared"] for frame in frames], axis=1).astype(np.float32)  # (N, U)
+    values = frames[0]["values"].to_numpy(np.float32)
+    generator, at_a_time = np.random.default_rng(SEED), max(DRAWS // len(values), 1)
+    rmse = []
+    for start in range(0, resamples, at_a_time):
+        weights = draw_resamples(len(values), min(at_a_time, resamples - start), generator)  # (b, N)
+        rmse.append(np.sqrt(weights @ squared / (weights @ values)[:, None]))
+    return np.concatenate(rmse)

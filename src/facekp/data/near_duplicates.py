@@ -1,0 +1,212 @@
+"""Near-duplicates: groups of images that show the same, found without comparing every image with every other.
+
+Identical images are one image. The others become points, their standardised 24 x 24 thumbnails: thumbnails that
+correlate have a small distance. Points are sorted into leaves of a tree. Two leaves that are too far apart to hold a
+pair are not compared, nor are two whose images are all in one group already, so thousands of frames of one scene cost
+little more than their number. Pairs of other leaves are sieved: by the thumbnails' coarse form, by the thumbnails, at
+full size. Axes: N images, U different images, G numbers of a coarse form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facekp.core.console import ProgressDisplay
+from facekp.data.group_cache import cached_groups
+from facekp.data.table import Images
+
+CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
+COARSE = 24  # side of the thumbnails by which candidate pairs are chosen
+CANDIDATE = CORRELATION - 0.03  # of thumbnails; pairs below are not compared at full size
+REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of two thumbnails that are candidates
+CELL = 4  # pixels of a thumbnail along each side of a number of its coarse form
+LEAF = 512  # images in a leaf at most; its matrix of pairs is small, and a matrix product is still fast
+BLOCK = 128  # images compared at full size at a time; those that are joined meanwhile are not compared again
+UNCLEAR = 1e-5  # rounding of a matrix product: correlations this close to the limit are computed pair by pair
+
+
+def near_duplicate_groups(images: Images, cache: Path | None = None) -> np.ndarray:
+    """Groups of near-duplicate images: connected components of pairs whose grey values correlate above 0.97.
+
+    Args:
+        images: uint8 (N, H, W).
+        cache: folder that keeps groups which took more than a moment; None: no cache.
+
+    Returns:
+        int64 (N,): the index of the first image of each image's group.
+    """
+    hashes = image_hashes(images)
+    return cached_groups(cache, hashes, lambda: _groups(images, hashes))
+
+
+def _groups(images: Images, hashes: np.ndarray) -> np.ndarray:
+    _, first, member = np.unique(hashes, return_index=True, return_inverse=True)
+    different = np.sort(first)  # (U,), of identical images the first one
+    groups = _Comparison(images, different).groups()
+    return different[groups[np.searchsorted(different, first[member])]]
+
+
+class _Comparison:
+    """Joins near-duplicates among different images.
+
+    Args:
+        images: uint8 (N, H, W).
+        rows: int (U,), increasing: the images to compare.
+    """
+
+    def __init__(self, images: Images, rows: np.ndarray) -> None:
+        self.images, self.rows = images, rows
+        self.small = thumbnails([images[int(row)] for row in rows])  # (U, 576)
+        self.coarse = coarse_forms(self.small)  # (U, G)
+        half, one = np.square(self.coarse).sum(axis=1, keepdims=True) / 2, np.ones((len(rows), 1), np.float32)
+        self.left = np.hstack((self.coarse, -half, one))  # a row here times one there: minus half the squared distance
+        self.right = np.hstack((self.coarse, one, -half))
+        self.forest = Forest(len(rows))
+
+    def groups(self) -> np.ndarray:
+        """int64 (U,): the position of the first image of each image's group."""
+        leaves = tree_leaves(self.coarse)
+        pairs = [(leaf, leaf) for leaf in leaves] + close_pairs(self.coarse, leaves)
+        with ProgressDisplay("comparing images to find near-duplicates", len(pairs)) as display:
+            for first, second in pairs:
+                self._compare(first, second)
+                display.advance(1)
+        return self.forest.roots(np.arange(len(self.rows)))
+
+    def _compare(self, first: np.ndarray, second: np.ndarray) -> None:
+        """Join the near-duplicates of two leaves, or of a leaf with itself."""
+        if len(np.unique(self.forest.roots(np.concatenate((first, second))))) == 1:
+            return
+        near = self.left[first] @ self.right[second].T > -(REACH**2) / 2
+        if first is second:
+            near = np.triu(near, 1)
+        if not near.any():
+            return
+        for start in range(0, len(first), BLOCK):
+            block = first[start : start + BLOCK]
+            wanted = near[start : start + BLOCK] & (self.forest.roots(block)[:, None] != self.forest.roots(second))
+            self._join_close(block, second, wanted)
+
+    def _join_close(self, first: np.ndarray, second: np.ndarray, wanted: np.ndarray) -> None:
+        """Join those of the wanted pairs, bool (n, m), that correlate as thumbnails and at full size."""
+        first, second, wanted = _needed(first, second, wanted)
+        wanted &= self.small[first] @ self.small[second].T > CANDIDATE
+        first, second, wanted = _needed(first, second, wanted)
+        if not len(first):
+            return
+        correlation = self._full_size(first) @ self._full_size(second).T
+        close = wanted & (correlation > CORRELATION)
+        for a, b in np.argwhere(wanted & (np.abs(correlation - CORRELATION) < UNCLEAR)):
+            pair = self._full_size(np.array([first[a], second[b]]))
+            close[a, b] = float(pair[0] @ pair[1]) > CORRELATION
+        for a in close.any(axis=1).nonzero()[0]:
+            self.forest.join(np.append(second[close[a]], first[a]))
+
+    def _full_size(self, positions: np.ndarray) -> np.ndarray:
+        return standardise(self.images[self.rows[positions]])
+
+
+def _needed(first: np.ndarray, second: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The members of both sides that are in a wanted pair, bool (n, m), and the pairs that are left of them."""
+    i, j = wanted.any(axis=1), wanted.any(axis=0)
+    return first[i], second[j], wanted[np.ix_(i, j)]
+
+
+class Forest:
+    """Groups of N members that are joined step by step (union-find); the smallest member stands for its group.
+
+    Example:
+        >>> forest = Forest(5)
+        >>> forest.join(np.array([4, 2]))
+        >>> forest.join(np.array([1, 4]))
+        >>> forest.roots(np.arange(5)).tolist()
+        [0, 1, 1, 3, 1]
+    """
+
+    def __init__(self, members: int) -> None:
+        self.above = np.arange(members)
+
+    def roots(self, members: np.ndarray) -> np.ndarray:
+        """The smallest member of each member's group."""
+        found = self.above[members]
+        while not np.array_equal(higher := self.above[found], found):
+            self.above[found] = found = self.above[higher]  # shortens the way for the next call
+        self.above[members] = found
+        return found
+
+    def join(self, members: np.ndarray) -> None:
+        """Join the groups of all these members."""
+        roots = self.roots(members)
+        self.above[roots] = roots.min()
+
+
+def coarse_forms(small: np.ndarray) -> np.ndarray:
+    """Sums over square cells of thumbnails, float32 (U, G), scaled so that no distance becomes larger.
+
+    Args:
+        small: (U, 576), of `thumbnails`.
+    """
+    cells = COARSE // CELL
+    return small.reshape(-1, cells, CELL, cells, CELL).sum(axis=(2, 4)).reshape(len(small), -1) / CELL
+
+
+def tree_leaves(points: np.ndarray) -> list[np.ndarray]:
+    """Indices of points (U, G) in leaves of at most `LEAF`; a leaf holds points that are close to each other."""
+
+    def halves(rows: np.ndarray) -> list[np.ndarray]:
+        if len(rows) <= LEAF:
+            return [rows]
+        widest = np.ptp(points[rows], axis=0).argmax()
+        ordered = rows[np.argsort(points[rows, widest], kind="stable")]
+        middle = len(ordered) // 2
+        return [*halves(ordered[:middle]), *halves(ordered[middle:])]
+
+    return halves(np.arange(len(points)))
+
+
+def close_pairs(points: np.ndarray, leaves: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of leaves whose boxes are at most `REACH` apart; no other leaves hold a candidate pair."""
+    low = np.stack([points[leaf].min(axis=0) for leaf in leaves])  # (L, G)
+    high = np.stack([points[leaf].max(axis=0) for leaf in leaves])
+    pairs = []
+    for i, leaf in enumerate(leaves):
+        gap = np.maximum(np.maximum(low[i] - high[i + 1 :], low[i + 1 :] - high[i]), 0)  # to each later leaf
+        near = np.square(gap).sum(axis=1) <= REACH**2
+        pairs += [(leaf, leaves[i + 1 + other]) for other in np.flatnonzero(near)]
+    return pairs
+
+
+# What images are compared by
+
+
+def image_hashes(images: Images) -> np.ndarray:
+    """int64 (N,): 8 bytes of BLAKE2b of each image's pixels. Checkpoints record their training images by them."""
+    digests = b"".join(blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
+    return np.frombuffer(digests, dtype="<i8").astype(np.int64)
+
+
+def thumbnails(images: Images | Sequence[np.ndarray], side: int = COARSE) -> np.ndarray:
+    """The images as side x side area means, standardised: float32 (N, side * side)."""
+    small = np.empty((len(images), side, side), dtype=np.float32)
+    for i, image in enumerate(images):
+        cv2.resize(image.astype(np.float32), (side, side), dst=small[i], interpolation=cv2.INTER_AREA)
+    return standardise(small)
+
+
+def standardise(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W) as float32 (N, H * W) of mean 0 and length 1, so that a dot product is a correlation.
+
+    Example:
+        >>> flat = standardise(np.array([[[0, 10]], [[5, 9]]]))
+        >>> round(float(flat[0] @ flat[1]), 6)
+        1.0
+    """
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)

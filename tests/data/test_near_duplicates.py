@@ -1,0 +1,101 @@
+"""Near-duplicates: the groups of comparing every pair, without doing so."""
+
+import numpy as np
+import pytest
+
+from facekp.data import near_duplicates
+from facekp.data.near_duplicates import CORRELATION, Forest, near_duplicate_groups, standardise, thumbnails
+from facekp.data.synthetic.faces import draw_faces
+
+
+def by_every_pair(images):
+    """The groups by the definition: all pairs of thumbnails, then of images."""
+    group = list(range(len(images)))
+    small, full = thumbnails(images), standardise(images)
+    same = (images.reshape(len(images), 1, -1) == images.reshape(1, len(images), -1)).all(axis=2)
+    alike = (small @ small.T > CORRELATION - 0.03) & (full @ full.T > CORRELATION)
+    for i, j in np.argwhere(alike | same):
+        first, second = sorted((group[i], group[j]))
+        group = [first if root == second else root for root in group]
+    return np.array(group)
+
+
+@pytest.fixture(scope="module")
+def frames(scheme):
+    """(110, 96, 96): faces; a video that fades from one face to another; noisy, lighter and identical copies."""
+    drawn, random = draw_faces(60, 3, scheme).images, np.random.default_rng(0)
+    fade = [(drawn[0] * (1 - t) + drawn[1] * t) for t in np.linspace(0, 1, 20)]
+    noisy = [drawn[i] + random.normal(0, noise, (96, 96)) for i, noise in enumerate(np.linspace(2, 20, 15), start=5)]
+    lighter = [drawn[i] * 0.5 + 60 for i in range(30, 40)]
+    images = [*drawn, *fade, *noisy, *lighter, *drawn[50:55]]
+    order = random.permutation(len(images))
+    return np.clip(np.stack(images)[order], 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("leaf", "block"), [(512, 128), (16, 4), (7, 1)])
+def test_groups_are_those_of_every_pair(frames, leaf, block, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "LEAF", leaf)
+    monkeypatch.setattr(near_duplicates, "BLOCK", block)
+    groups = near_duplicate_groups(frames)
+    expected = by_every_pair(frames)
+    assert 60 <= len(np.unique(expected)) < 100
+    np.testing.assert_array_equal(groups, expected)
+
+
+def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "LEAF", 8)
+    small = thumbnails(frames)
+    points = near_duplicates.coarse_forms(small)
+    leaves = near_duplicates.tree_leaves(points)
+    assert sorted(np.concatenate(leaves)) == list(range(len(frames)))
+    assert max(map(len, leaves)) <= 8
+    close = near_duplicates.close_pairs(points, leaves)
+    assert len(close) < len(leaves) * (len(leaves) - 1) // 2
+    leaf_of = {row: number for number, leaf in enumerate(leaves) for row in leaf}
+    compared = {frozenset((leaf_of[a[0]], leaf_of[b[0]])) for a, b in close}
+    for i, j in np.argwhere(small @ small.T > near_duplicates.CANDIDATE):
+        assert leaf_of[i] == leaf_of[j] or frozenset((leaf_of[i], leaf_of[j])) in compared
+
+
+def test_coarse_forms_are_not_farther_apart_than_thumbnails(frames):
+    small = thumbnails(frames).astype(float)
+    coarse = near_duplicates.coarse_forms(small)
+    assert coarse.shape == (len(frames), 36)
+    far, near = (np.linalg.norm(points[:, None] - points, axis=-1) for points in (small, coarse))
+    assert (near <= far + 1e-9).all()
+    assert near.sum() > 0.8 * far.sum()
+
+
+def count_compared(monkeypatch, images):
+    """How many images were brought to full size for comparisons."""
+    compared = 0
+
+    def counting(flat):
+        nonlocal compared
+        compared += len(flat) * (flat.shape[1] == 96)
+        return standardise(flat)
+
+    monkeypatch.setattr(near_duplicates, "standardise", counting)
+    groups = near_duplicate_groups(images)
+    return compared, groups
+
+
+def test_equal_images_are_one_image(monkeypatch, faces):
+    compared, groups = count_compared(monkeypatch, np.repeat(faces.images[:2], 5000, axis=0))
+    assert compared <= 4
+    assert np.unique(groups).tolist() == [0, 5000]
+
+
+def test_the_work_on_alike_frames_grows_with_their_number(monkeypatch, faces):
+    random = np.random.default_rng(0)
+    frames = np.clip(faces.images[3] + random.normal(0, 3, (2000, 96, 96)), 0, 255).astype(np.uint8)
+    compared, groups = count_compared(monkeypatch, frames)
+    assert (groups == 0).all()
+    assert compared < 4 * len(frames)  # every pair would be a thousand times as much
+
+
+def test_a_long_chain_of_joins_is_one_group():
+    forest = Forest(5000)
+    for i in range(4999, 0, -1):
+        forest.join(np.array([i, i - 1]))
+    assert (forest.roots(np.arange(5000)) == 0).all()
