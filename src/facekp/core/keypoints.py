@@ -19,9 +19,9 @@ from facekp.core.errors import UserError
 RESERVED = ("all", "rmse", "trimmed")  # metric names such as rmse/<source> use these words already
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Keypoints:
-    """A landmark scheme.
+    """A landmark scheme. Two are equal if everything is, in the same order.
 
     Attributes:
         name: name of the scheme, e.g. ``kaggle15``.
@@ -46,6 +46,11 @@ class Keypoints:
     lines: tuple[tuple[str, ...], ...]
     sources: dict[str, tuple[str, ...]]
     normaliser: tuple[str, str] | None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Keypoints):
+            return NotImplemented
+        return asdict(self) == asdict(other) and self.source_names == other.source_names
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Keypoints:
@@ -84,6 +89,8 @@ class Keypoints:
 
         if not self.names:
             refuse("names: is empty; name at least one point")
+        if unclear := [name for name in (*self.names, *self.sources) if not name or name != name.strip()]:
+            refuse(f"{unclear[0]!r} is empty or has blanks around it; no column of a CSV has such a name")
         if duplicate := _duplicate(self.names):
             refuse(f"names: {duplicate!r} is duplicated; give every point a different name")
         used = [name for group in (*self.pairs, *self.lines, *self.sources.values()) for name in group]
@@ -96,6 +103,9 @@ class Keypoints:
             refuse(f"lines: {list(short[0])} is too short; give at least two names")
         if self.normaliser is not None and self.normaliser[0] == self.normaliser[1]:
             refuse(f"normaliser: {list(self.normaliser)} has length 0; give two different points, or null")
+        for source, labelled in self.sources.items():
+            if duplicate := _duplicate(labelled):
+                refuse(f"sources.{source}: {duplicate!r} is duplicated; name every point once")
         first = next(iter(self.sources))
         if set(self.sources[first]) != set(self.names):
             refuse(f"sources.{first}: the first source must label every point")
@@ -119,8 +129,16 @@ class Keypoints:
 
         Returns:
             int8 (N,): index into `source_names`, the smallest source that can hold that many values.
+
+        Raises:
+            UserError: two sources label equally many points, so the number can't tell their rows apart.
         """
         sizes = np.array([2 * len(points) for points in self.sources.values()])
+        if len(set(sizes.tolist())) < len(sizes):
+            raise UserError(
+                f"keypoints: scheme {self.name}: two of the sources {', '.join(self.sources)} label equally many "
+                "points; the competition's files tell sources apart by this number: merge them, or use data=folder"
+            )
         fits = values[:, None] <= sizes[None, :]
         return np.where(fits, sizes[None, :], sizes.max() + 1).argmin(axis=1).astype(np.int8)
 
@@ -140,7 +158,7 @@ class Keypoints:
             by_source: pixels by name of the source, 0 where a source is left out; None: 0 for all.
 
         Returns:
-            float32 (S, K, 2); the y part is 0. A point that a source never labels has the offset of the first source,
+            float32 (S, K, 2); the y part is 0. A point outside `taught_by` a source has the offset of the first source,
             because it is read from the first source's channel (`channels`).
 
         Raises:
@@ -155,13 +173,18 @@ class Keypoints:
         first, *_ = pixels = [given.get(source, 0.0) for source in self.sources]
         table = np.zeros((len(self.sources), len(self.names), 2), dtype=np.float32)
         table[..., 0] = [
-            np.where(self.labels_of(s), right, first) for s, right in zip(self.sources, pixels, strict=True)
+            np.where(self.taught_by(s), right, first) for s, right in zip(self.sources, pixels, strict=True)
         ]
         return table
 
     def labels_of(self, source: str) -> np.ndarray:
         """bool (K,): the points this source labels."""
         return np.isin(self.names, self.sources[source])
+
+    def taught_by(self, source: str) -> np.ndarray:
+        """bool (K,): the points that this source labels, and their other sides, which it labels in mirror images."""
+        labelled = self.labels_of(source)
+        return labelled | labelled[self.flip_order()]
 
     def channels(self, by_source: bool) -> np.ndarray:
         """Which heatmap channel holds which point.
@@ -170,13 +193,13 @@ class Keypoints:
             by_source: True: every (source, point) pair has a separate channel; False: all sources share K channels.
 
         Returns:
-            int64 (S, K). A point that a source never labels is read from the first source's channel.
+            int64 (S, K). A point outside `taught_by` a source is read from the first source's channel.
         """
         table = np.tile(np.arange(len(self.names)), (len(self.sources), 1))
         if by_source:
             free = len(self.names)
             for s, source in enumerate(self.source_names[1:], start=1):
-                for k in np.flatnonzero(self.labels_of(source)):
+                for k in np.flatnonzero(self.taught_by(source)):
                     table[s, k] = free
                     free += 1
         return table
@@ -188,9 +211,14 @@ def flip_channels(channels: np.ndarray, flip_order: Sequence[int] | np.ndarray) 
     Args:
         channels: (S, K) from `Keypoints.channels`.
         flip_order: (K,) from `Keypoints.flip_order`.
+
+    Raises:
+        ValueError: a channel would be the mirror image of two others.
     """
     order = np.arange(channels.max() + 1)
     order[channels] = channels[:, flip_order]
+    if not np.array_equal(order[channels], channels[:, flip_order]):
+        raise ValueError("a channel holds points whose mirror points are in different channels")
     return order
 
 

@@ -62,7 +62,7 @@ class FaceData(LightningDataModule):
     Args:
         table: all rows.
         fold_of: int (N,), the fold of each row (`facekp.data.split.assign_folds`); -1: never held out.
-        fold: the fold held out for validation, with rows of all kinds.
+        fold: the fold held out for validation, with rows of all kinds; it may have no row, or none with a label.
         subset: training rows: ``full``, or ``complete`` for those with every point labelled.
         batch_size: rows in a batch, over all processes together.
         augmentation: of training rows.
@@ -129,6 +129,11 @@ class FaceData(LightningDataModule):
             counts += labelled[:, 1:].sum(axis=0)  # a teacher predicts every row by every source
         return counts + counts[:, self.table.keypoints.flip_order()] if self.augmentation.flip else counts
 
+    @cached_property
+    def has_scores(self) -> bool:
+        """Whether a validation row has a labelled point; without one no epoch has an RMSE."""
+        return bool(self.table.mask[self.val_rows].any())
+
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""
@@ -143,7 +148,9 @@ class FaceData(LightningDataModule):
 
         return self._loader(shuffled)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        if not len(self.val_rows):
+            return []
         batches = np.array_split(self.val_rows, -(-len(self.val_rows) // self.batch_size))
         return self._loader(lambda: [[batch] for batch in batches])
 
@@ -306,15 +313,12 @@ def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -
     """Check what a `FaceData` is asked for.
 
     Raises:
-        UserError: there is no such fold or subset, or no point of the table or the fold is labelled.
+        UserError: there is no such fold or subset, or no point of the table is labelled.
     """
     folds = int(fold_of.max()) + 1
-    if fold not in range(folds):
+    if folds and fold not in range(folds):
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}")
     if subset not in SUBSETS:
         raise UserError(f"subset={subset}: choose one of {', '.join(SUBSETS)}")
     if np.isnan(table.points).all():
         raise UserError("the table holds no labelled point at all; there is nothing to train on")
-    if np.isnan(table.points[fold_of == fold]).all():
-        known = ", ".join(str(other) for other in np.unique(fold_of[table.mask.any(axis=1)]))
-        raise UserError(f"data.fold={fold}: no row of it has a labelled point to score; folds with labels: {known}")

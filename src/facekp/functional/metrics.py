@@ -19,6 +19,7 @@ Axes: N faces, K points, S sources, B bins.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Metric:
         functools.update_wrapper(self, self.compute)  # module and name say in messages where it comes from
 
     def __call__(self, scored: MetricInput) -> dict[str, Any]:
-        """Its figures by their key in metrics.json, without those that are NaN.
+        """Its figures by their key in metrics.json, without those that are NaN or infinite, which JSON does not have.
 
         Raises:
             UserError: it can't be computed, or returns something else than numbers.
@@ -134,13 +135,13 @@ class Metric:
         try:
             value = self.compute(scored)
             if isinstance(value, Curve):
-                return {self.name: dict(value)}
+                return {self.name: {name: _column(numbers) for name, numbers in value.items()}}
             parts = value if isinstance(value, dict) else {"": value}
             numbers = {self.key(part): _number(number) for part, number in parts.items()}
         except Exception as error:  # perhaps another package's code
             where = f"{self.compute.__module__}.{self.compute.__qualname__}"
             raise UserError(f"metric {self.name!r} ({where}): {type(error).__name__}: {error}") from error
-        return {key: number for key, number in numbers.items() if number == number}
+        return {key: number for key, number in numbers.items() if math.isfinite(number)}
 
     def key(self, part: str = "") -> str:
         """Key of a part in metrics.json."""
@@ -155,6 +156,11 @@ class Metric:
     def text(self, value: float | None) -> str:
         """A figure with its decimals; empty where there is none."""
         return "" if value is None else f"{value:.{self.digits}f}"
+
+
+def _column(values: Iterable[float]) -> list[float | None]:
+    """A column of a curve; None for NaN and infinity."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _number(value: Any) -> float | int:
@@ -293,7 +299,8 @@ def offset(scored: MetricInput) -> dict[str, float]:
 def below_floor(scored: MetricInput) -> float:
     """Fraction of labelled points of a confidence below the floor, where the mean face is predicted instead."""
     assert scored.confidence is not None
-    return round(float((scored.confidence[scored.labelled] < scored.floor).mean()), 4)
+    labelled = scored.confidence[scored.labelled]
+    return round(float((~(labelled >= scored.floor)).mean()), 4) if len(labelled) else math.nan  # also below: NaN
 
 
 def trimmed_mean(values: np.ndarray) -> float:

@@ -50,11 +50,34 @@ def warn_of_untrained(models: Models, needed: np.ndarray) -> None:
         log.warning("%s%s: no label of %s trained it, so its predictions of them mean nothing", path, others, points)
 
 
+def warn_of_unscored(table: FaceTable, held_out: np.ndarray) -> None:
+    """Warn, in one line, of labelled points that no validation row has a label of.
+
+    Args:
+        table: all rows.
+        held_out: bool (N,), the validation rows.
+    """
+    missing = labelled_points(table) & ~labelled_points(table.take(held_out))
+    if not missing.any():
+        return
+    if not table.mask[held_out].any():
+        log.warning(
+            "no validation row (of %d) has a label: nothing is scored, and best.ckpt is that of the last epoch; choose "
+            "another data.fold, or label more rows",
+            held_out.sum(),
+        )
+    else:
+        log.warning(
+            "no validation row has a label of %s, so they are not scored; choose another data.fold, or label more rows",
+            name_points(table.keypoints, missing),
+        )
+
+
 def points_of_sources(keypoints: Keypoints, sources: Sequence[int] | np.ndarray) -> np.ndarray:
-    """bool (S, K): all points that these sources label."""
+    """bool (S, K): all points that these sources label, in mirror images too."""
     chosen = np.zeros((len(keypoints.sources), len(keypoints.names)), dtype=bool)
     for s in np.unique(np.asarray(sources, dtype=int)):
-        chosen[s] = keypoints.labels_of(keypoints.source_names[s])
+        chosen[s] = keypoints.taught_by(keypoints.source_names[s])
     return chosen
 
 
@@ -82,7 +105,7 @@ def name_points(keypoints: Keypoints, chosen: np.ndarray) -> str:
         names = [name for name, wanted in zip(keypoints.names, of_source, strict=True) if wanted]
         if not names:
             continue
-        every = bool(of_source[keypoints.labels_of(source)].all())
+        every = bool(of_source[keypoints.taught_by(source)].all())
         text = "all points" if every else ", ".join(names[:SHOWN])
         if not every and len(names) > SHOWN:
             text += f" and {len(names) - SHOWN} more points"

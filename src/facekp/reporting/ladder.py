@@ -16,6 +16,7 @@ from rich.table import Table
 from facekp.config.command import CommandSettings
 from facekp.core.console import show
 from facekp.core.settings import NewPath, Positive, PositiveCount, Settings, Text
+from facekp.functional.metrics import MAIN, METRICS
 from facekp.runs.folder import RunFolder
 from facekp.runs.sequence import run_unless_finished
 
@@ -111,16 +112,17 @@ def ladder_table(steps: Sequence[StepSettings], metrics: Sequence[dict[str, Any]
     ):
         table.add_column(heading, justify="left" if heading == "step" else "right")
     errors = ("rmse", "rmse/dense", "rmse/sparse")
+    text = METRICS[MAIN].text
     for step, found in zip(steps, metrics, strict=True):
         table.add_row(
             step.experiment.removeprefix("seed/"),
-            *(f"{found[key]:.3f}" for key in errors),
-            f"{found['rmse'] / found['mean_face']['rmse']:.2f}",
-            f"{100 * found['below_floor']:.0f} %",
+            *(text(found.get(key)) for key in errors),
+            f"{found[MAIN] / found['mean_face'][MAIN]:.2f}" if MAIN in found else "",
+            f"{100 * found['below_floor']:.0f} %" if "below_floor" in found else "",
             f"{found['minutes']:.1f}",
             "does not learn" if step.published is None else f"{step.published}",
         )
     table.add_section()
     face = metrics[0]["mean_face"]
-    table.add_row("mean face", *(f"{face[key]:.3f}" for key in errors), "1.00", "100 %", "", "")
+    table.add_row("mean face", *(text(face.get(key)) for key in errors), "1.00", "100 %", "", "")
     return table

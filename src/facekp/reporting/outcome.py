@@ -21,6 +21,9 @@ def log_outcome(run: RunFolder, metrics: Mapping[str, Any]) -> None:
         run: finished.
         metrics: content of its metrics.json.
     """
+    if MAIN not in metrics:
+        log.warning("nothing was scored, as no validation row has a label")
+        return
     rmse, baseline = metrics[MAIN], metrics["mean_face"].get(MAIN, math.nan)
     log.log(logging.INFO if rmse < baseline else logging.WARNING, "%s", against_mean_face(rmse, baseline))
     other = None if run.status.is_file() else last_comparable_run(run)

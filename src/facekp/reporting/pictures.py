@@ -43,12 +43,12 @@ def draw_run(
     if not faces:
         return
     shown = spread_out(table.source, faces)
-    pictures = {
-        "faces": draw_faces(table.take(shown), points[shown]),
-        "heatmaps": draw_heatmaps(model, table.take(shown[:1])),
-    }
+    pictures = {}
+    if len(shown):
+        pictures["faces"] = draw_faces(table.take(shown), points[shown])
+        pictures["heatmaps"] = draw_heatmaps(model, table.take(shown[:1]))
     for metric in metrics_shown("report"):
-        if isinstance(metrics.get(metric.name), dict):
+        if isinstance(metrics.get(metric.name), dict) and metrics.get("labelled_values") != 0:
             name = "error_curve" if metric.name == "curve" else metric.name.replace("/", "_")
             pictures[name] = draw_metric_curve(metric, metrics)
     curves = folder.read_curves()
@@ -70,6 +70,8 @@ def spread_out(source: np.ndarray, faces: int) -> np.ndarray:
         >>> spread_out(np.array([0, 0, 0, 0, 1, 1]), 4)
         array([0, 3, 4, 5])
     """
+    if not len(source):
+        return np.empty(0, dtype=np.int64)
     by_source = [np.flatnonzero(source == s) for s in np.unique(source)]
     each = -(-faces // len(by_source))
     chosen = [rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).round().astype(int)] for rows in by_source]

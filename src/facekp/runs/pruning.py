@@ -34,7 +34,7 @@ class PruningCallback(ValidatedEpoch, Checkpoint):
         self.message = ""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.validated:
+        if not self.validated or "val/rmse" not in trainer.callback_metrics:  # no validation row has a label
             return
         rmse, epochs = trainer.callback_metrics["val/rmse"].item(), trainer.current_epoch + 1
         self.trial.report(rmse, epochs)

@@ -60,7 +60,7 @@ def search(arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, l
         jobs = {}  # by folder: values that are drawn twice are trained once
         for trial in trials:
             name = trial.user_attrs[FOLDER]
-            if REPEATED in trial.user_attrs or folder.job(name).read_status().status not in ENDED:
+            if REPEATED in trial.user_attrs or folder.job(name).known_status().status not in ENDED:
                 jobs[name] = space.overrides(trial.params)
         if jobs:
             launcher.launch(list(jobs.values()), initial_job_idx=trials[0].number)
@@ -133,9 +133,12 @@ def _report(study: Study, number: int, folder: SweepFolder, name: str) -> None:
     from optuna.trial import TrialState
 
     job = folder.job(name)
-    status = job.read_status().status
-    if status == "ok":
-        study.tell(number, job.read_metrics()["rmse"])
+    status = job.known_status().status
+    rmse = job.read_metrics().get("rmse") if status == "ok" else None
+    if status == "ok" and rmse is None:
+        log.warning("trial %d: no validation row has a label, so it can't be compared: %s", number, job)
+    if rmse is not None:
+        study.tell(number, rmse)
     else:
         study.tell(number, state=TrialState.PRUNED if status == "pruned" else TrialState.FAIL)
     log.info("trial %d: %s, %s", number, status, job)

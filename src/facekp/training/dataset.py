@@ -10,6 +10,7 @@ import pandas as pd
 from facekp.data.datamodule import FaceData, check_split
 from facekp.data.split import inseparable_groups, split_folds
 from facekp.data.table import FaceTable
+from facekp.models.training_data import warn_of_unscored
 from facekp.runs.frames import split_frame
 from facekp.training.distillation import build_distillation
 from facekp.training.settings import TrainSettings
@@ -37,9 +38,10 @@ def build_data(table: FaceTable, settings: TrainSettings) -> TrainingData:
         UserError: the fold can't be held out, no row is left to train on, or a teacher is not allowed.
     """
     data = settings.data
-    groups = inseparable_groups(table)
+    groups = inseparable_groups(table, data.cache_folder)
     fold_of = split_folds(table, groups, data)
     check_split(table, fold_of, data.fold, settings.subset)
+    warn_of_unscored(table, fold_of == data.fold)
     rows, teacher_points, trained_teacher = table, None, np.empty(0, dtype=np.int64)
     if settings.teacher.ckpt is not None:
         distillation = build_distillation(table, fold_of, settings.teacher, data)

@@ -12,9 +12,10 @@ from torchmetrics import MeanMetric
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch, FaceData
+from facekp.functional.finite import first_not_finite
 from facekp.functional.losses import LossSettings, build_loss, labelled_mean
 from facekp.functional.metrics import KeypointErrors
-from facekp.models.checkpoint import KEY, describe, upgrade_names
+from facekp.models.checkpoint import KEY, RESTORED, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
 from facekp.training.optim import OptimizerSettings, ScheduleSettings, build_optimizer, build_scheduler
 
@@ -120,9 +121,8 @@ class KeypointEstimator(LightningModule):
         loss = self.trainer.callback_metrics["train/loss"]
         if not loss.isfinite():
             self._refuse_divergence(f"the loss is {loss:g}")
-        weights = [name for name, value in self.model.named_parameters() if not value.isfinite().all()]
-        if weights:
-            self._refuse_divergence(f"the weights {weights[0]} are not finite")
+        if (name := first_not_finite(self.model.state_dict())) is not None:
+            self._refuse_divergence(f"the weights {name} are not finite")
 
     def _refuse_divergence(self, what: str) -> None:
         raise UserError(f"training diverged: {what} in epoch {self.current_epoch + 1}; lower lr={self.lr}")
@@ -144,8 +144,8 @@ class KeypointEstimator(LightningModule):
         if self.trainer.strategy.reduce(self.infinite_maps, reduce_op="sum") > 0:  # the mean face would hide it
             self._refuse_divergence("the network's heatmaps are not finite")
         found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}
-        metrics = {f"val/{name}": value for name, value in found.items() if not value.isnan()}
-        self.log_dict({"val/loss": self.val_loss.compute(), **metrics})
+        metrics = {"val/loss": self.val_loss.compute(), **{f"val/{name}": value for name, value in found.items()}}
+        self.log_dict({name: value for name, value in metrics.items() if not value.isnan()})  # NaN: no label
         self.errors.reset()
         self.val_loss.reset()
 
@@ -156,6 +156,13 @@ class KeypointEstimator(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add facekp's entry; Lightning calls it last, with all that is saved.
+
+        Raises:
+            UserError: weights, averaged weights or the optimiser's state are not finite, so nothing is saved.
+        """
+        if (name := first_not_finite({part: checkpoint.get(part) for part in RESTORED})) is not None:
+            self._refuse_divergence(f"{name} is not finite")
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, FaceData)
         before = self.trained_before

@@ -74,7 +74,9 @@ def find_offsets(table: FaceTable, points: np.ndarray, others: FaceTable) -> dic
 
 
 def _rms(difference: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(np.square(difference, dtype=np.float64))))
+    """Root of the mean square of what is not NaN; 0 where all is."""
+    known = difference[~np.isnan(difference)]
+    return float(np.sqrt(np.square(known, dtype=np.float64).mean())) if len(known) else 0.0
 
 
 def _is_certain(difference: np.ndarray, groups: np.ndarray) -> bool:
@@ -85,7 +87,8 @@ def _is_certain(difference: np.ndarray, groups: np.ndarray) -> bool:
         groups: int (N,), rows that show the same image or photo; they are drawn together.
     """
     by_point = [np.median(column[~np.isnan(column)]) for column in difference.T if not np.isnan(column).all()]
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    first = np.unique(np.sort(groups), return_index=True)[1]
+    members = np.split(np.argsort(groups, kind="stable"), first[1:])
     if min(by_point) <= 0 or len(members) < FEWEST_GROUPS:
         return False
     generator = np.random.default_rng(0)

@@ -60,13 +60,18 @@ def build_callbacks(
     if settings.ema is not None:
         callbacks.append(weight_averaging(settings.ema))
     if settings.patience is not None:
-        callbacks.append(EarlyStopping("val/rmse", patience=settings.patience, check_on_train_epoch_end=False))
+        callbacks.append(_early_stopping(settings.patience))
     callbacks += build_targets(settings, "callbacks", Callback)
     job = f"{folder.path.name}: " if folder.status.is_file() else ""
     callbacks += [results, EpochLog(curves, prefix=job), LightningLogs(config, loggers.faces, curves)]
     if loggers.wandb and os.environ.get("WANDB_MODE") != "disabled":
         callbacks.append(WandbCallback(loggers, config, folder, curves, results))
     return [*callbacks, BestAndLastCheckpoints(folder)]
+
+
+def _early_stopping(patience: int) -> EarlyStopping:
+    """Never stops a training whose validation rows have no label, and so no RMSE."""
+    return EarlyStopping("val/rmse", patience=patience, strict=False, check_on_train_epoch_end=False)
 
 
 def build_loggers(settings: LoggerSettings, folder: RunFolder) -> list[Logger]:

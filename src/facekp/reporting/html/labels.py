@@ -62,7 +62,7 @@ class DataReport:
     @cached_property
     def groups(self) -> np.ndarray:
         """int (N,), near-duplicates have the same number."""
-        return near_duplicate_groups(self.table.images)
+        return near_duplicate_groups(self.table.images, self.settings.cache_folder)
 
     @cached_property
     def fold_of(self) -> np.ndarray:
@@ -154,7 +154,7 @@ def _scale_section(report: DataReport) -> Section:
     for name in ["all", *sources]:
         floor = {"noise floor": report.floor[name]} if name in report.floor else {}
         values = {**floor, **_best_run(report.runs, MAIN if name == "all" else f"{MAIN}/{name}")}
-        values |= {baseline: by_source[name] for baseline, by_source in report.baselines.items()}
+        values |= {label: by_source[name] for label, by_source in report.baselines.items() if name in by_source}
         marks[name] = {kind: round(value, 4) for kind, value in values.items()}
     note = (
         "RMSE in pixels. The score of a network lies between the noise floor and the baselines, which are "

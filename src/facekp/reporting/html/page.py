@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from facekp.core.files import atomic
+from facekp.core.files import atomic, json_value
 
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -95,7 +94,7 @@ def write_page(path: Path, title: str, sections: Sequence[Section], images: Mapp
         images: data URLs by name.
     """
     content = {"title": title, "sections": [part for part in sections if part["blocks"]], "images": dict(images)}
-    data = json.dumps(_json_value(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(json_value(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
@@ -118,14 +117,3 @@ def is_page(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return POLICY.encode() in file.read(1000)
-
-
-def _json_value(value: Any) -> Any:
-    """A value that JSON can hold: NaN and infinity become None."""
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_value(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -6,18 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from facekp.core.files import atomic
+from facekp.core.files import write_tensors
 from facekp.runs.folder import RunFolder
 from facekp.runs.validated_epoch import ValidatedEpoch
 
 
 class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
     """Saves last.ckpt after every epoch, and best.ckpt after a validation with the lowest val/rmse so far.
+
+    Where no validation row has a label, every epoch counts as the best one.
 
     Lightning's ModelCheckpoint forgets its best score if the folder was moved, and saves a last checkpoint only with a
     new best one.
@@ -28,7 +29,9 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
         self.best = math.inf
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.validated:
+        if not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.folder.best_checkpoint)
+        elif self.validated:
             score = trainer.callback_metrics["val/rmse"].item()
             if score < self.best:
                 self.best = score
@@ -51,8 +54,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     A killed run leaves the old checkpoint or the new one. Lightning's own plug-in writes to the temporary folder, from
     where the file may have to be copied.
+
+    Args:
+        within: the folder of the run, which is not made again if it was removed.
     """
 
+    def __init__(self, within: Path | None = None) -> None:
+        self.within = within
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic(Path(path)) as draft:
-            torch.save(checkpoint, draft)
+        write_tensors(Path(path), checkpoint, self.within)

@@ -71,7 +71,7 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the declared metrics that the estimator does not log, as ``val/NAME``."""
         declared = epoch_metrics()
-        if not declared:
+        if not declared or not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
             return
         rows, points, confidence = self._predictions()
         faces, floor = self.table.take(rows), _floor(pl_module)
@@ -81,7 +81,7 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
         pl_module.log_dict(numbers)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.validated:
+        if self.validated and trainer.datamodule.has_scores:  # type: ignore[attr-defined]
             score = trainer.callback_metrics["val/rmse"].item()
             if score < self.best:
                 self.best = score

@@ -17,14 +17,14 @@ class SampleFace:
     Attributes:
         row: its row number.
         source: its labelling convention.
-        rmse: of its labelled points, in pixels.
+        rmse: of its labelled points, in pixels; None where it has none.
         points: uint8 (h, w, 4), the face with labelled and predicted points.
         heatmaps: uint8 (h, w, 4), the heatmaps of all keypoints over the face.
     """
 
     row: int
     source: str
-    rmse: float
+    rmse: float | None
     points: np.ndarray
     heatmaps: np.ndarray
 
@@ -48,10 +48,11 @@ def _sample_face(model: KeypointModel, face: FaceTable, points: np.ndarray) -> S
     """The face of a table of one row, with its predictions (K, 2)."""
     from facekp.reporting.pictures import draw_faces, draw_heatmaps, pixels
 
+    squared = np.square(points - face.points[0])[face.mask[0]]
     return SampleFace(
         row=int(face.row[0]),
         source=face.keypoints.source_names[face.source[0]],
-        rmse=float(np.sqrt(np.nanmean((points - face.points[0]) ** 2))),
+        rmse=float(np.sqrt(squared.mean())) if len(squared) else None,
         points=pixels(draw_faces(face, points[None])),
         heatmaps=pixels(draw_heatmaps(model, face)),
     )
