@@ -30,7 +30,7 @@ from facekp.data.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image
 from facekp.data.label_checks import BESIDE, PlacedFace, check_boxes, check_placed, check_points
 from facekp.data.labelled_face import LabelledFace
-from facekp.data.photo_names import with_real_names
+from facekp.data.photo_names import check_inside, with_real_names
 from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
@@ -57,6 +57,8 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     folder = Path(settings.images).expanduser()
     if not folder.is_dir():
         raise UserError(f"data.images={folder}: no such folder; give the one that the photos' names are relative to")
+    if not settings.anywhere:
+        check_inside(faces, folder)
     faces = with_real_names(check_points(faces), folder)
     if settings.boxes == "points":
         faces = [replace(face, box=None) for face in faces]
@@ -172,16 +174,17 @@ def square_around(box: Sequence[float]) -> tuple[int, int, int]:
 
 
 def photos_digest(names: Iterable[str], folder: Path) -> str:
-    """SHA-256 of the photos' paths, sizes in bytes and times; takes 10 microseconds for each photo.
+    """SHA-256 of the photos' paths, file numbers, sizes in bytes and times; takes 10 microseconds for each photo.
 
     Files of one name in two folders are different photos, however alike their sizes and times are. The time of the last
-    change of a file's status can't be set, so it shows that a file was replaced at the same path.
+    change of a file's status can't be set, so it shows that a file was changed at the same path. The file's number
+    shows that a link points to another file, or that a file was replaced within one tick of the clock.
     """
     digest = hashlib.sha256(f"{folder.resolve()}\n".encode())
     for name in dict.fromkeys(names):
         try:
             status = (folder / name).stat()
-            text = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+            text = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
         except OSError:
             text = "missing"
         digest.update(f"{name}\n{text}\n".encode())

@@ -35,7 +35,7 @@ def check_points(faces: Sequence[LabelledFace]) -> list[LabelledFace]:
     """The faces without points at exactly (0, 0), which many programs write for a missing point.
 
     Raises:
-        UserError: all coordinates are from 0 to 1, so they must be fractions of the photos' sides.
+        UserError: all coordinates are from -1 to 1, so they must be fractions of the photos' sides.
     """
     checked, zeros = [], 0
     for face in faces:
@@ -46,10 +46,11 @@ def check_points(faces: Sequence[LabelledFace]) -> list[LabelledFace]:
         log.warning("%d points at exactly (0, 0) are taken as missing; leave points without a label empty", zeros)
     values = np.concatenate([face.points.ravel() for face in checked]) if checked else np.empty(0)
     values = values[~np.isnan(values)]
-    if len(values) and values.min() >= 0 and values.max() <= 1:
+    if len(values) and np.abs(values).max() <= 1:
+        lowest = 0 if values.min() >= 0 else -1
         raise UserError(
-            f"{checked[0].where}: all points of the file are from 0 to 1, such as ({values[0]:g}, {values[1]:g}), so "
-            "they look like fractions of the photo; multiply x by the photo's width and y by its height"
+            f"{checked[0].where}: all points of the file are from {lowest} to 1, such as ({values[0]:g}, "
+            f"{values[1]:g}), so they look like fractions of the photo; multiply x by its width, y by its height"
         )
     return checked
 

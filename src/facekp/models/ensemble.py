@@ -18,6 +18,8 @@ from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
+from facekp.models.label_shape import warn_of_other_shape
+from facekp.models.mean_face import is_mean_face, report_mean_face
 from facekp.models.onnx_model import LoadedOnnx, load_onnx
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride
@@ -52,7 +54,7 @@ def load_models(ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverrid
 def predict_table(
     models: Sequence[LoadedModel], table: FaceTable, source: np.ndarray | None = None
 ) -> Prediction[np.ndarray]:
-    """The mean prediction of checkpoints or exported files for a table.
+    """The mean prediction of checkpoints or exported files for a table; the log counts points of the mean face.
 
     Args:
         models: at least one; with the table's scheme and image size.
@@ -70,15 +72,21 @@ def predict_table(
     source = table.source if source is None else source
     with ProgressDisplay("predicting faces", len(models) * len(table)) as display:
         predictions = [_predict(loaded, table, source, display) for loaded in models]
-    if len(predictions) == 1:
-        return predictions[0]
+    prediction = predictions[0] if len(predictions) == 1 else _mean(predictions)
+    replaced = is_mean_face(prediction.points, models, source)
+    report_mean_face(int(replaced.sum()), replaced.size)
+    return prediction
+
+
+def _mean(predictions: Sequence[Prediction[np.ndarray]]) -> Prediction[np.ndarray]:
     points, confidence, *_ = zip(*predictions, strict=True)
     mean_points = np.stack(points).mean(axis=0, dtype=np.float32)
     return Prediction(mean_points, np.stack(confidence).mean(axis=0, dtype=np.float32), None, None)
 
 
 def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
-    """
+    """Check a model against the table that it predicts; warn of labels of another shape.
+
     Raises:
         UserError: the model has another scheme or image size than the table.
     """
@@ -87,10 +95,11 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
         ("points", ours.names, theirs.names),
         ("sources", ours.source_names, theirs.source_names),
     ):
-        if known != needed:
+        if tuple(known) != tuple(needed):
+            order = " in another order" if sorted(known) == sorted(needed) else ""
             raise UserError(
                 f"{loaded.path}: predicts the {what} of {ours.name} ({', '.join(known)}), but the data has those of "
-                f"{theirs.name} ({', '.join(needed)})"
+                f"{theirs.name}{order} ({', '.join(needed)}); give checkpoints of one scheme"
             )
     if loaded.model.size != table.size:
         (height, width), (table_height, table_width) = loaded.model.size, table.size
@@ -98,6 +107,7 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
             f"{loaded.path}: takes images of size {width} x {height} pixels, but the data has {table_width} x "
             f"{table_height}; for photos set data.size={width}"
         )
+    warn_of_other_shape(loaded, table)
 
 
 @torch.inference_mode()

@@ -46,7 +46,7 @@ def write_results(settings: AblationSettings) -> pd.DataFrame:
     if settings.out is not None:
         document = Path(settings.out)
         write_table(document, table)
-        write_csv(document.with_suffix(".csv"), results)
+        write_csv(document.with_suffix(".csv"), results.drop(columns="data"))
         log.info("written: %s, %s", document, document.with_suffix(".csv"))
     if settings.picture.out is not None:
         folders = {name: settings.run_folder(name, 0) for name in settings.picture.rows}
@@ -63,9 +63,9 @@ def read_results(finished: Sequence[AblationRun], sources: Sequence[str]) -> pd.
 
     Returns:
         a row per run: ``row``, ``seed``, RMSE in pixels by the names of metrics.json, ``minutes``, ``parameters``,
-        ``revision``, ``command``; NaN where a run has no such value.
+        ``revision``, ``command``, ``data``; NaN where a run has no such value.
     """
-    columns = ["row", "seed", *_errors(sources), "minutes", "parameters", "revision", "command"]
+    columns = ["row", "seed", *_errors(sources), "minutes", "parameters", "revision", "command", "data"]
     return pd.DataFrame([_read_result(run) for run in finished], columns=columns)
 
 
@@ -86,7 +86,16 @@ def _read_result(run: AblationRun) -> dict[str, Any]:
         "seed": run.seed,
         "revision": run.folder.read_revision() or NO_CHECKOUT,
         "command": shlex.join(["python", "-m", f"facekp.{run.command}", *overrides]),
+        "data": _data_of(run.folder),
     }
+
+
+def _data_of(folder: RunFolder) -> str:
+    """Which data a run read: its settings, or of an evaluation its overrides."""
+    if folder.config.is_file():
+        data = folder.read_config()["data"]
+        return " ".join(f"{key}={data[key]}" for key in ("name", "dir", "images", "labels", "seed") if key in data)
+    return " ".join(override for override in folder.read_overrides() if key_of(override).split(".")[0] == "data")
 
 
 def _shown(overrides: Sequence[str]) -> list[str]:
@@ -106,6 +115,9 @@ def tabulate(results: pd.DataFrame, rows: Sequence[RowSettings], sources: Sequen
         runs = results[results["row"] == row.name]
         if len(runs):
             errors = {heading: _mean_and_deviation(runs[key]) for key, heading in _errors(sources).items()}
+            if runs["data"].nunique() > 1:
+                log.warning("row %s: its runs read different data (%s)", row.name, "; ".join(runs["data"].unique()))
+                errors = dict.fromkeys(errors, "different data")
             lines.append({"row": row.name, "what differs": row.what, **errors, **_details(runs)})
     left_out = [row.name for row in rows if row.name not in set(results["row"])]
     if left_out:

@@ -15,7 +15,8 @@ from rich.table import Table
 from facekp.config.command import key_of
 from facekp.functional.metrics import MAIN, metric_of
 
-# Keys of which the values are repetitions, by the names that they have in a sweep's table.
+# Keys of which the values are repetitions, by the names that they have in a sweep's table. `facekp.runs.job_names`
+# shortens no other key to these names.
 REPEATED = {
     "seed": "seed",
     **dict.fromkeys(("fold", "data.fold"), "data.fold"),
@@ -47,7 +48,8 @@ def by_configuration(jobs: pd.DataFrame) -> pd.DataFrame:
     settings = [name for name in _settings(jobs) if name not in REPEATED]
     groups: Any = jobs.groupby(settings, dropna=False, sort=False) if settings else [((), jobs)]
     rows = [{**dict(zip(settings, key, strict=True)), **_summary(group)} for key, group in groups]
-    return pd.DataFrame(rows).sort_values(["missing", MAIN], kind="stable", ignore_index=True)
+    ranked = pd.DataFrame(rows).astype({MAIN: float})
+    return ranked.sort_values(["missing", MAIN], kind="stable", ignore_index=True)
 
 
 def _settings(jobs: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from facekp.data.table import FaceTable
 from facekp.functional.metrics import mean_face
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
+from facekp.models.label_shape import warn_of_other_shape
 from facekp.models.training_data import name_points, points_of_sources
 from facekp.models.transfer import copy_matching, point_pairs, source_pairs
 from facekp.networks.cpu import optimize_for_cpu
@@ -53,6 +54,8 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
     if start is not None:
         _take_weights(model, start)
         _warn_if_seen(start, table.take(data.val_rows))
+        if (start.model.keypoints.names, start.model.size) == (table.keypoints.names, table.size):
+            warn_of_other_shape(start, table)
     others = table.without(data.val_rows)  # includes rows that subset= leaves out of training
     face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
     model.mean_face = torch.where(face.isnan(), model.mean_face, face)
@@ -68,7 +71,7 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
         teacher_weight=settings.teacher.weight,
         trained_before=None if trained_start is None else np.concatenate((trained_start, dataset.trained_teacher)),
         labels_before=_labels_before(model, start),
-        config=settings.plain(),
+        config=settings.written(),
     )
     _warn_of_untrained(estimator, data)
     return estimator

@@ -16,6 +16,7 @@ from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings, read_test_files
 from facekp.data.sampling import spread_rows
 from facekp.data.table import FaceTable, HostImages
+from facekp.data.table_checks import check_table
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
     if not isinstance(rows, FaceTable):
         raise UserError(f"data={settings.name}: the reader returned {type(rows).__name__}, not a FaceTable")
     _check_images(rows, settings.name)
+    check_table(rows, settings.name)
     if settings.rows is not None and settings.rows < len(rows):
         rows = rows.take(_chosen_rows(settings, rows.source))
     log.info("%s", describe(rows, settings.name))

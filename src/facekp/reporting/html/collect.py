@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from facekp.core.errors import UserError
-from facekp.functional.metrics import MAIN
+from facekp.core.keypoints import Keypoints
+from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
+from facekp.runs.file_checks import LARGEST
 from facekp.runs.folder import RunFolder, find_runs
 
 log = logging.getLogger(__name__)
@@ -32,9 +34,9 @@ IGNORED = (
     "callbacks.pictures",
     "data.cache",
     "data.device_bytes",
-    "data.dir",  # the competition's files may lie in another folder on another machine
     "data.download",
 )
+SHOWN_DIGITS = 8  # of the digests of the data; 32 bits tell the data of some thousand runs apart
 REPEATED = ("seed", "data.fold", "data.split_seed")  # keys in which the runs of a group may differ
 
 
@@ -78,10 +80,11 @@ class Run:
 
     @property
     def split(self) -> str:
-        """Which images were held out: dataset, fold and seed of the split."""
+        """Which images were held out: dataset and its files, fold and seed of the split."""
         data = self.config["data"]
         seed = f", split seed {data['split_seed']}" if data.get("split_seed") else ""
-        return f"{data.get('name')}, fold {data.get('fold')} of {data.get('folds')}{seed}"
+        files = "".join(f" {data[key]}" for key in ("dir", "labels") if data.get(key))
+        return f"{data.get('name')}{files}, fold {data.get('fold')} of {data.get('folds')}{seed}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
     metrics = _read_metrics(folder)
     if not folder.config.is_file():
         raise UserError(f"no {folder.config.name}: written by facekp.evaluate, not by a training")
-    config = folder.read_config()
+    config = _read_config(folder)
     predictions = _or_empty(folder.read_predictions, RunFolder("").read_predictions)
     finished = bool(metrics.get("finished", True))
     if not finished:
@@ -131,7 +134,7 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         name=name,
         short_name=short_name,
         config=config,
-        compared={key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)},
+        compared=_compared(config, _or_empty(folder.read_data, dict)),
         metrics=metrics,
         curves=_or_empty(folder.read_curves, RunFolder("").read_curves),
         predictions=predictions,
@@ -139,6 +142,36 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         finished=finished,
         reliability=_or_empty(folder.read_reliability, lambda: None),
     )
+
+
+def _read_config(folder: RunFolder) -> dict[str, Any]:
+    """config.yaml.
+
+    Raises:
+        UserError: a training did not write it.
+    """
+    config = folder.read_config()
+    try:
+        Keypoints.from_dict(config["keypoints"])
+    except Exception as error:  # values of other types raise all sorts of errors
+        raise UserError(f"{folder.config}: its keypoints are damaged ({error})") from error
+    return config
+
+
+def _compared(config: dict[str, Any], digests: dict[str, Any]) -> dict[str, Any]:
+    """`Run.compared`: the settings, and what identifies the data.
+
+    Args:
+        config: config.yaml.
+        digests: data.yaml; equal ones are of equal data, whatever folder the files were in. Empty for older runs, whose
+            data are identified by the folder.
+    """
+    settings = {key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)}
+    if not {"images", "labels"} <= digests.keys():
+        return settings
+    settings.pop("data.dir", None)
+    content = {part: str(digests[part])[:SHOWN_DIGITS] for part in ("images", "labels")}
+    return {**settings, "data.content": ", ".join(f"{part} {digest}" for part, digest in content.items())}
 
 
 def _read_metrics(folder: RunFolder) -> dict[str, Any]:
@@ -155,9 +188,27 @@ def _read_metrics(folder: RunFolder) -> dict[str, Any]:
     try:
         if not all(math.isfinite(rmse) for rmse in (metrics[MAIN], metrics["mean_face"].get(MAIN, 0))):
             raise ValueError("an RMSE is not finite")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for key, value in (*metrics.items(), *metrics["mean_face"].items()):
+            if metric_of(key) is not None and not _is_figure(value):
+                raise ValueError(f"{key} is {str(value)[:40]!r}")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder.metrics}: a run did not write it ({type(error).__name__}: {error})") from error
     return metrics
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether a value is a finite number, or a curve: two columns of equal length."""
+    if not isinstance(value, dict):
+        return _is_finite(value)
+    columns = list(value.values())
+    if len(columns) != 2 or not all(isinstance(column, list) for column in columns):
+        return False
+    same_length = len(columns[0]) == len(columns[1])
+    return same_length and all(number is None or _is_finite(number) for column in columns for number in column)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _why_unfinished(folder: RunFolder) -> str:
@@ -280,16 +331,34 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Runs grouped by their settings apart from seed and fold, in the order of each group's first run."""
-    members: dict[str, list[Run]] = {}
+    """Runs grouped by their settings apart from seed and fold, in the order of each group's first run.
+
+    Runs of one fold whose labels differ are in different groups: the files have changed between them.
+    """
+    members: dict[tuple[str, int], list[Run]] = {}
+    scored: dict[str, list[pd.Index]] = {}  # the different labels that runs of equal settings and split were scored on
     for run in runs:
         fixed = [f"{key}={_comparable(run.compared, key)}" for key in sorted(run.compared) if key not in REPEATED]
-        members.setdefault("\n".join(fixed), []).append(run)
+        settings = "\n".join(fixed)
+        version = _position(run.images.index, scored.setdefault(f"{settings}\n{run.split}", []))
+        members.setdefault((settings, version), []).append(run)
     firsts = [group[0].compared for group in members.values()]
     keys = [key for key in differing(firsts) if key not in REPEATED]
     titles = short_names(keys)
     groups = []
-    for first, group in zip(firsts, members.values(), strict=True):
-        settings = [f"{titles[key]}={first[key]}" for key in keys if key in first]
-        groups.append(Group(" ".join(settings) or "all runs", group))
+    for first, (key_of_group, group) in zip(firsts, members.items(), strict=True):
+        settings = " ".join(f"{titles[key]}={first[key]}" for key in keys if key in first)
+        version = key_of_group[1]
+        groups.append(Group((settings or "all runs") + (f", other labels ({version})" if version else ""), group))
     return groups
+
+
+def _position(index: pd.Index, known: list[pd.Index]) -> int:
+    """The position of an index among known ones, where it is added if it is new; 0 for an empty one."""
+    if not len(index):
+        return 0
+    for position, other in enumerate(known):
+        if index.equals(other):
+            return position
+    known.append(index)
+    return len(known) - 1
