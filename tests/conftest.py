@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
+from tests.skips import fail_if_skipped_in_ci
 
 if TYPE_CHECKING:
     from facekp.training.settings import TrainSettings
@@ -182,3 +184,19 @@ LONG = (  # minutes in all; their tests come first, so that no worker ends with 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the modules with long tests first."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that is skipped in CI fails."""
+    report = yield
+    fail_if_skipped_in_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module that is skipped in CI fails."""
+    report = yield
+    fail_if_skipped_in_ci(report)
+    return report

@@ -25,8 +25,8 @@ def versus(page):
 
 
 @pytest.fixture(scope="module")
-def browser(page, tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+def browser(page):
+    with chromium() as opened:
         opened.open(page)
         yield opened
 
@@ -52,50 +52,52 @@ def test_the_command_writes_the_page_and_reports_mistakes_in_one_line(example_ru
 
 
 def test_the_browser_shows_everything_without_errors_or_requests(browser):
-    assert browser.value("document.title") == "facekp: 9 runs"
-    assert browser.value("document.querySelectorAll('#runs tbody tr').length") == 9
-    assert browser.value("document.querySelectorAll('.js-plotly-plot .main-svg').length") > 0
-    assert browser.value("document.querySelectorAll('#faces image').length") == 6
-    assert browser.value("[...document.querySelectorAll('td')].some((cell) => cell.textContent.includes('onerror'))")
-    assert browser.value("document.querySelector('td img, td b')") is None
-    assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.page.evaluate("document.title") == "facekp: 9 runs"
+    assert browser.page.evaluate("document.querySelectorAll('#runs tbody tr').length") == 9
+    assert browser.page.evaluate("document.querySelectorAll('.js-plotly-plot .main-svg').length") > 0
+    assert browser.page.evaluate("document.querySelectorAll('#faces image').length") == 6
+    assert browser.page.evaluate(
+        "[...document.querySelectorAll('td')].some((cell) => cell.textContent.includes('onerror'))"
+    )
+    assert browser.page.evaluate("document.querySelector('td img, td b')") is None
+    assert browser.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert {url.split(":")[0] for url in browser.requests} <= {"file", "data", "blob"}
     assert browser.complaints == []
 
 
 def test_a_click_on_a_column_title_sorts_and_a_second_one_reverses(browser):
-    titles = browser.value("[...document.querySelectorAll('#runs th')].map((title) => title.textContent)")
+    titles = browser.page.evaluate("[...document.querySelectorAll('#runs th')].map((title) => title.textContent)")
     lr = titles.index("lr")
     column = f"[...document.querySelectorAll('#runs tbody tr')].map((row) => row.children[{lr}].textContent)"
-    browser.click("#runs th button", lr)
-    rising = [float(cell) for cell in browser.value(column)]
+    browser.page.locator("#runs th button").nth(lr).click()
+    rising = [float(cell) for cell in browser.page.evaluate(column)]
     assert rising == sorted(rising)
     assert len(set(rising)) == 3
-    browser.click("#runs th button", lr)
-    assert [float(cell) for cell in browser.value(column)] == rising[::-1]
-    assert browser.value(f"document.querySelectorAll('#runs th')[{lr}].ariaSort") == "descending"
-    browser.click("#points th button", 1)
-    browser.click("#points th button", 1)
+    browser.page.locator("#runs th button").nth(lr).click()
+    assert [float(cell) for cell in browser.page.evaluate(column)] == rising[::-1]
+    assert browser.page.evaluate(f"document.querySelectorAll('#runs th')[{lr}].ariaSort") == "descending"
+    browser.page.locator("#points th button").nth(1).click()
+    browser.page.locator("#points th button").nth(1).click()
     last = "[...document.querySelectorAll('#points tbody tr')].at(-1).children[0].textContent"
-    assert browser.value(last) == "mean face"
+    assert browser.page.evaluate(last) == "mean face"
     assert browser.complaints == []
 
 
 def test_the_legend_and_the_buttons_toggle_curves(browser):
     shown = "document.getElementById('curves')._fullData.map((trace) => trace.visible)"
-    before = browser.value(shown)
+    before = browser.page.evaluate(shown)
     assert before == [True] * 8 + ["legendonly"]
-    browser.click("#curves .legendtoggle", 0)
+    browser.page.locator("#curves .legendtoggle").nth(0).click()
     browser.until("document.getElementById('curves')._fullData[0].visible === 'legendonly'")
-    assert browser.value(shown)[1] is True
+    assert browser.page.evaluate(shown)[1] is True
     title = "document.getElementById('curves').layout.xaxis.title.text"
     first = "document.getElementById('curves')._fullData[1].x[0]"
-    assert (browser.value(title), browser.value(first)) == ("epochs", 1)
+    assert (browser.page.evaluate(title), browser.page.evaluate(first)) == ("epochs", 1)
     button = "[...document.querySelectorAll('button')].find((button) => button.textContent === '{}').click()"
-    browser.value(button.format("minutes of training"))
+    browser.page.evaluate(button.format("minutes of training"))
     browser.until(f"{title} === 'minutes of training'")
-    assert browser.value(first) == 0.1
-    browser.value(button.format("all"))
+    assert browser.page.evaluate(first) == 0.1
+    browser.page.evaluate(button.format("all"))
     browser.until("document.getElementById('curves')._fullData.every((trace) => trace.visible === true)")
     assert browser.complaints == []
 
@@ -104,22 +106,22 @@ def test_two_runs_are_compared_with_their_test_and_their_settings(browser, versu
     units = [unit["name"] for unit in versus["units"]]
     chosen = {"a": units.index("run003"), "b": units.index("run007")}
     for name, index in chosen.items():
-        browser.value(
+        browser.page.evaluate(
             f"(() => {{const s = document.getElementById('versus-{name}'); s.selectedIndex = {index};"
             "s.dispatchEvent(new Event('change'))})()"
         )
-    verdict = browser.value("document.querySelector('#versus .verdict').textContent")
+    verdict = browser.page.evaluate("document.querySelector('#versus .verdict').textContent")
     pair = versus["pairs"][",".join(map(str, sorted(chosen.values())))]
     sign = 1 if chosen["a"] < chosen["b"] else -1
     assert f"{abs(pair['value']):.3f} px" in verdict
     assert f"{'−' if sign * pair['value'] < 0 else '+'}{abs(pair['value']):.3f}" in verdict  # noqa: RUF001
     assert "on 80 images" in verdict
-    settings = browser.value("document.getElementById('versus-settings').innerText")
+    settings = browser.page.evaluate("document.getElementById('versus-settings').innerText")
     assert "lr" in settings
     assert "seed" in settings
     assert "0.002" in settings
     assert "0.003" in settings
-    nme = browser.value(
+    nme = browser.page.evaluate(
         "[...document.querySelectorAll('#versus-scores tr')].find((r) => r.textContent.includes('NME'))"
         ".children[1].textContent"
     )
@@ -128,21 +130,21 @@ def test_two_runs_are_compared_with_their_test_and_their_settings(browser, versu
 
 
 def emulate(browser, width, scheme):
-    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
-    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    browser.page.set_viewport_size({"width": width, "height": 900})
+    browser.page.emulate_media(color_scheme=scheme)
 
 
 def background_of(browser, selector):
-    return browser.value(f"getComputedStyle(document.querySelector('{selector}')).backgroundColor")
+    return browser.page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).backgroundColor")
 
 
 def test_a_phone_scrolls_tables_but_not_the_page_and_plots_fit(browser, page):
     emulate(browser, 390, "light")
     browser.open(page)
-    assert browser.value("document.documentElement.scrollWidth") == 390
-    assert browser.value("document.querySelector('#runs').parentElement.scrollWidth > 358")
+    assert browser.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert browser.page.evaluate("document.querySelector('#runs').parentElement.scrollWidth > 358")
     sizes = "[...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout._size.w)"
-    assert all(width > 160 for width in browser.value(sizes))  # the legend is below the plot
+    assert all(width > 160 for width in browser.page.evaluate(sizes))  # the legend is below the plot
     emulate(browser, 1400, "light")
     browser.until("document.querySelector('#curves')._fullLayout.legend.x > 1")
     assert browser.complaints == []
@@ -154,7 +156,7 @@ def test_the_page_and_its_plots_follow_the_colour_scheme(browser, page):
     dark = "rgb(13, 17, 23)"
     assert background_of(browser, "body") == background_of(browser, "#runs td") == dark
     paper = "document.querySelector('#curves').layout.paper_bgcolor"
-    assert browser.value(paper) == "#0d1117"
+    assert browser.page.evaluate(paper) == "#0d1117"
     emulate(browser, 1400, "light")
     browser.until(f"{paper} === '#fff'")
     assert background_of(browser, "body") == "rgb(255, 255, 255)"
@@ -166,18 +168,17 @@ def test_the_page_and_its_plots_follow_the_colour_scheme(browser, page):
     [(8, 1336, 8), (8, 1000, 4), (8, 358, 2), (8, 100, 1), (6, 700, 3), (7, 700, 4), (1, 700, 1)],
 )
 def test_faces_are_in_even_rows(browser, number, width, columns):
-    assert browser.value(f"evenColumns({number}, {width})") == columns
+    assert browser.page.evaluate(f"evenColumns({number}, {width})") == columns
 
 
-def test_the_data_page_opens_and_shows_its_pictures(tmp_path):
+def test_the_data_page_opens_and_shows_its_pictures(browser, tmp_path):
     overrides = ["what=data", "data=synthetic", "data.rows=150", "faces=4"]
-    out = write_report(report_settings(tmp_path / "data.html", *overrides), [])
-    with chromium(tmp_path / "profile") as opened:
-        opened.open(out)
-        assert opened.value("document.querySelectorAll('#suspicious image').length") == 4
-        assert opened.value("document.querySelectorAll('#counts tbody tr').length") == 15
-        assert opened.value("document.querySelectorAll('#scale .main-svg').length") > 0
-        rows = "document.querySelectorAll('.faces').forEach((rows) => {if (!rows.style.cssText) throw rows})"
-        opened.value(rows)  # in every section the columns are counted
-        assert opened.complaints == []
-        assert {url.split(":")[0] for url in opened.requests} <= {"file", "data", "blob"}
+    browser.requests.clear()
+    browser.open(write_report(report_settings(tmp_path / "data.html", *overrides), []))
+    assert browser.page.locator("#suspicious image").count() == 4
+    assert browser.page.locator("#counts tbody tr").count() == 15
+    assert browser.page.locator("#scale .main-svg").count() > 0
+    rows = "document.querySelectorAll('.faces').forEach((rows) => {if (!rows.style.cssText) throw rows})"
+    browser.page.evaluate(rows)  # in every section the columns are counted
+    assert browser.complaints == []
+    assert {url.split(":")[0] for url in browser.requests} <= {"file", "data", "blob"}

@@ -71,7 +71,7 @@ def test_other_checkpoints_are_left_alone() -> None:
     assert published_state_dict({}) is None
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the published weights and answers are not in {SHARED}")
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the published system's weights and answers in {SHARED}")
 def test_the_published_answers_come_back() -> None:
     """24 test images; the original code on these JPEG copies agrees in 70.1 % of all values, 87.4 % within 1 px."""
     raw = torch.load(SHARED / "seed" / "kd_epoch_809_model.ckpt", map_location="cpu", weights_only=True)

@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY, config_of
 from tests.photos.conftest import as_photos
 
 pytest.importorskip("gradio", reason="needs pip install 'facekp[app]'")
+CLEAR, UPLOAD = "#photo button[aria-label=Clear]", "#photo input[type=file]"
 STATUS = "document.querySelector('#status')?.innerText ?? ''"
 
 
@@ -57,27 +58,22 @@ def files_in(cache):
 
 
 def clear(browser):
-    browser.value("document.querySelector('#photo button[aria-label=Clear]').click()")
-    browser.until("document.querySelector('#photo input[type=file]') !== null")
+    browser.page.locator(CLEAR).click()
+    browser.page.locator(UPLOAD).wait_for(state="attached")
 
 
 @pytest.fixture(scope="module")
-def browser(address, tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as opened:
-        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
-            opened.call(f"{domain}.enable")
-        opened.call("Page.navigate", url=address)
+def browser(address):
+    with chromium() as opened:
+        opened.page.goto(address)
         yield opened
 
 
 def upload(browser, path):
     """Upload a file as a user does, after removing the last one."""
-    if browser.value("document.querySelector('#photo button[aria-label=Clear]') !== null"):
+    if browser.page.locator(CLEAR).count():
         clear(browser)
-    browser.until("document.querySelector('#photo input[type=file]') !== null")
-    root = browser.call("DOM.getDocument")["root"]["nodeId"]
-    field = browser.call("DOM.querySelector", nodeId=root, selector="#photo input[type=file]")["nodeId"]
-    browser.call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
+    browser.page.locator(UPLOAD).set_input_files(path)
 
 
 PLACES = """['photo', 'status', 'csv', 'drawn', 'maps', 'points'].map((id) => {
@@ -90,7 +86,7 @@ def places(browser):
     """Where the parts of the page are, once all are drawn and none moves any more."""
     last = None
     for _ in range(100):
-        now = browser.value(PLACES)
+        now = browser.page.evaluate(PLACES)
         if now == last and None not in now:
             return now
         last = now
@@ -99,19 +95,19 @@ def places(browser):
 
 
 def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, cache, tmp_path, faces):
-    browser.until("document.querySelector('#photo input[type=file]') !== null")
+    browser.page.locator(UPLOAD).wait_for(state="attached")
     before = places(browser)
     Image.fromarray(faces.images[0]).resize((300, 300)).save(tmp_path / "face.png")
     upload(browser, tmp_path / "face.png")
     browser.until(f"({STATUS}).includes('1 face in')")
     browser.until("document.querySelector('#drawn img')?.naturalWidth === 300")
     browser.until("document.querySelectorAll('#maps img').length >= 15")
-    assert "nose tip" in browser.value("document.querySelector('#maps').innerText")
+    assert "nose tip" in browser.page.evaluate("document.querySelector('#maps').innerText")
     browser.until("document.querySelector('#points').innerText.includes('mouth_center_bottom_lip')")
-    drawn = urllib.request.urlopen(browser.value("document.querySelector('#drawn img').src")).read()
+    drawn = urllib.request.urlopen(browser.page.evaluate("document.querySelector('#drawn img').src")).read()
     picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR).astype(int)
     assert (picture[..., 2] - picture[..., 0] > 120).sum() > 100  # red points on a grey face
-    saved = urllib.request.urlopen(browser.value("document.querySelector('#csv a').href")).read()
+    saved = urllib.request.urlopen(browser.page.evaluate("document.querySelector('#csv a').href")).read()
     table = pd.read_csv(io.BytesIO(saved))
     assert list(table) == ["face", "keypoint", "x", "y", "confidence", "expected_error"]
     assert len(table) == 15
@@ -128,10 +124,10 @@ def test_clearing_the_photo_clears_its_results(browser):
 
 
 def test_a_phone_shows_the_page_without_scrolling_sideways(browser):
-    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    browser.page.set_viewport_size({"width": 390, "height": 800})
     browser.until("innerWidth === 390")
-    assert browser.value("document.documentElement.scrollWidth") == 390
-    browser.call("Emulation.clearDeviceMetricsOverride")
+    assert browser.page.evaluate("document.documentElement.scrollWidth") == 390
+    browser.page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 def test_a_broken_photo_is_reported_and_the_next_one_works(browser, cache, tmp_path, faces):

@@ -126,6 +126,6 @@ def test_what_lightning_can_t_do_here_is_one_line(tmp_path, overrides, message):
 
 def test_no_gpu_is_one_line(tmp_path):
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("there is a GPU")
     with pytest.raises(UserError, match=r"^trainer.accelerator=gpu: no GPU is available here; use trainer=cpu"):
         run(tmp_path / "run", "trainer=gpu")

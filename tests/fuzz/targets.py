@@ -1,0 +1,219 @@
+"""What is fuzzed: for every kind of file a valid sample, and the function of facekp that reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZipFile, ZipInfo
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from facekp.config.location import CONF_DIR
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.core.plain_files import DamagedFile, read_yaml
+from facekp.core.settings import parse
+from facekp.data.competition import write_test, write_training
+from facekp.data.readers.read import read_table, read_test
+from facekp.data.synthetic.faces import draw_faces
+from facekp.models.checkpoint import SHIPPED, load_checkpoint
+from facekp.models.command_settings import ExportSettings
+from facekp.models.export import export
+from facekp.models.onnx_model import DIGEST_TEXT, NO_DIGEST, load_onnx, write_digest
+from facekp.photos.single import _as_photo
+from facekp.runs.folder import RunFolder
+from facekp.runs.sweep_folder import SweepFolder
+from tests.conftest import FIXTURES, config_of
+from tests.data.photo_folder import HEADER, read_folder
+from tests.data.samples import data_settings
+from tests.drawn_photos import DRAWN, five
+
+Reader = Callable[[Path], Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of file.
+
+    Attributes:
+        file: path of the file that is damaged, in the sample's folder.
+        write: writes a valid sample into an empty folder.
+        read: reads it as a command does.
+    """
+
+    file: str
+    write: Callable[[Path], Any]
+    read: Reader
+
+
+def kaggle() -> Keypoints:
+    return Keypoints.from_dict(yaml.safe_load((CONF_DIR / "keypoints" / "kaggle15.yaml").read_text()))
+
+
+# Labels.
+
+
+def write_competition(folder: Path) -> None:
+    table = draw_faces(12, 0, kaggle())
+    write_training(folder / "training.csv", table)
+    write_test(folder, table, np.ones(table.points.shape[:2], bool))
+
+
+def read_competition(folder: Path) -> Any:
+    return read_table(data_settings("data=kaggle", f"data.dir={folder}", "data.cache=null"), kaggle())
+
+
+def read_competition_test(folder: Path) -> Any:
+    return read_test(data_settings("data=kaggle", f"data.dir={folder}", "data.cache=null"), kaggle())
+
+
+def write_photos(folder: Path) -> None:
+    (folder / "photos").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (2, 50, 60), dtype=np.uint8)
+    for name, image in zip("ab", noise, strict=True):
+        Image.fromarray(image).save(folder / "photos" / f"{name}.png")
+    rows = [f"{name}.png,30,20,10,20,20,30,28,40,12,40" for name in "ab"]
+    (folder / "labels.csv").write_text("\n".join([HEADER, *rows, ""]))
+
+
+def write_coco(folder: Path) -> None:
+    write_photos(folder)
+    points = [value for x, y in ((30, 20), (10, 20), (20, 30), (28, 40), (12, 40)) for value in (x, y, 2)]
+    face = {"category_id": 1, "keypoints": points, "bbox": [5, 5, 40, 40], "iscrowd": 0}
+    images = [{"id": i, "file_name": f"{name}.png", "width": 60, "height": 50} for i, name in enumerate("ab")]
+    labels = {
+        "images": images,
+        "annotations": [{**face, "id": i, "image_id": i} for i in range(2)],
+        "categories": [{"id": 1, "name": "face", "keypoints": list(DRAWN), "skeleton": [[1, 2]]}],
+    }
+    (folder / "labels.json").write_text(json.dumps(labels))
+
+
+def read_coco(folder: Path) -> Any:
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.json", "data.cache=null")
+    return read_table(data_settings("data=coco", *paths), five())
+
+
+def read_scheme(folder: Path) -> Keypoints:
+    try:
+        return Keypoints.from_dict(read_yaml(folder / "scheme.yaml"))
+    except DamagedFile as error:
+        raise UserError(str(error)) from error
+
+
+# Photos.
+
+
+def photo_of(name: str, **options: Any) -> Target:
+    def write(folder: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name, **options)
+
+    return Target(name, write, lambda folder: _as_photo(folder / name))
+
+
+# Networks.
+
+
+def write_checkpoint(folder: Path) -> None:
+    shutil.copy(SHIPPED, folder / "network.ckpt")
+
+
+def write_pickle(folder: Path) -> None:
+    with ZipFile(SHIPPED) as archive:
+        (folder / "data.pkl").write_bytes(next(archive.read(n) for n in archive.namelist() if n.endswith("data.pkl")))
+
+
+def read_pickle(folder: Path) -> Any:
+    """Load the shipped checkpoint with another pickle, whose checksum is right."""
+    path = folder / "network.ckpt"
+    with ZipFile(SHIPPED) as shipped, ZipFile(path, "w") as archive:
+        for name in shipped.namelist():
+            content = (folder / "data.pkl").read_bytes() if name.endswith("data.pkl") else shipped.read(name)
+            archive.writestr(ZipInfo(name), content)
+    return load_checkpoint(path)
+
+
+@cache
+def exported() -> bytes:
+    """The shipped checkpoint as an ONNX file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "network.onnx")
+        options = (f"out={path}", "decoder.flip=false", "decoder.shift=0")
+        export(parse(ExportSettings, config_of("ckpt=shipped", *options, name="export")))
+        return path.read_bytes()
+
+
+def write_network(folder: Path) -> None:
+    (folder / "network.onnx").write_bytes(exported())
+
+
+def read_network(folder: Path) -> Any:
+    return load_onnx(folder / "network.onnx")
+
+
+def read_network_again(folder: Path) -> Any:
+    """Load an ONNX file with a new digest, as if it had been written so."""
+    path = folder / "network.onnx"
+    content = path.read_bytes()
+    found = DIGEST_TEXT.search(content)
+    if found is not None:
+        path.write_bytes(content[: found.start(1)] + NO_DIGEST.encode() + content[found.end(1) :])
+        write_digest(path)
+    return load_onnx(path)
+
+
+# The files of runs and sweeps.
+
+
+def run_file(name: str, read: Callable[[RunFolder], Any]) -> Target:
+    def write(folder: Path) -> None:
+        shutil.copytree(FIXTURES / "run", folder / "run", ignore=shutil.ignore_patterns("*.ckpt", "*.png"))
+        status = {"status": "ok", "message": "", "differs": {"lr": "1e-3"}}
+        (folder / "run" / "status.json").write_text(json.dumps(status))
+
+    return Target(f"run/{name}", write, lambda folder: read(RunFolder(folder / "run")))
+
+
+def write_sweep(folder: Path) -> None:
+    SweepFolder(folder).write_settings(["--config-dir=mine", "data=synthetic", "lr=1e-3,5e-4"], None)
+
+
+TARGETS = {
+    "training.csv": Target("training.csv", write_competition, read_competition),
+    "test.csv": Target("test.csv", write_competition, read_competition_test),
+    "IdLookupTable.csv": Target("IdLookupTable.csv", write_competition, read_competition_test),
+    "labels.csv": Target("labels.csv", write_photos, lambda folder: read_folder(folder, "data.cache=null")),
+    "coco": Target("labels.json", write_coco, read_coco),
+    "scheme": Target(
+        "scheme.yaml",
+        lambda folder: shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", folder / "scheme.yaml"),
+        read_scheme,
+    ),
+    "png": photo_of("photo.png"),
+    "jpeg": photo_of("photo.jpg"),
+    "gif": photo_of("photo.gif"),
+    "webp": photo_of("photo.webp"),
+    "tiff": photo_of("photo.tiff"),
+    "bmp": photo_of("photo.bmp"),
+    "checkpoint": Target("network.ckpt", write_checkpoint, lambda folder: load_checkpoint(folder / "network.ckpt")),
+    "pickle": Target("data.pkl", write_pickle, read_pickle),
+    "onnx": Target("network.onnx", write_network, read_network),
+    "onnx with its digest": Target("network.onnx", write_network, read_network_again),
+    "config.yaml": run_file("config.yaml", RunFolder.read_config),
+    "overrides.yaml": run_file("overrides.yaml", RunFolder.read_overrides),
+    "split.csv": run_file("split.csv", RunFolder.read_split),
+    "metrics.csv": run_file("metrics.csv", RunFolder.read_curves),
+    "metrics.json": run_file("metrics.json", RunFolder.read_metrics),
+    "predictions.csv": run_file("predictions.csv", RunFolder.read_predictions),
+    "status.json": run_file("status.json", RunFolder.read_status),
+    "sweep.yaml": Target("sweep.yaml", write_sweep, lambda folder: SweepFolder(folder).read_overrides()),
+}
