@@ -47,3 +47,35 @@ def test_a_training_that_diverges_is_reported_and_not_finished(tmp_path):
     with pytest.raises(UserError, match=r"training diverged.*lower lr"):
         train(settings_of(*TINY, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
     assert not RunFolder(tmp_path / "run").is_finished()
+
+
+class Spoils(pl.Callback):
+    """Makes a part of the training not finite at the end of the first epoch."""
+
+    def __init__(self, spoil):
+        self.spoil = spoil
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.spoil(trainer, pl_module.model)
+
+
+def spoil_optimizer(trainer, model):
+    for state in trainer.optimizers[0].state.values():
+        state["exp_avg_sq"].fill_(torch.inf)  # the weights stay as they are from now on
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (spoil_optimizer, r"optimizer_states\.0\.state\.0\.exp_avg_sq is not finite"),
+        (lambda trainer, model: model.mean_face.fill_(torch.nan), "the weights mean_face are not finite"),
+        (lambda trainer, model: next(model.parameters()).data.fill_(torch.inf), "the weights network.* are not finite"),
+    ],
+)
+def test_nothing_is_saved_that_is_not_finite(tmp_path, spoil, named):
+    settings = settings_of(*TINY, "trainer.check_val_every_n_epoch=2")  # the first epoch is not validated
+    with pytest.raises(UserError, match=rf"^training diverged: {named} in epoch 1; lower lr="):
+        train(settings, tmp_path / "run", callbacks=[Spoils(spoil)])
+    run = RunFolder(tmp_path / "run")
+    assert not run.best_checkpoint.exists()
+    assert not run.last_checkpoint.exists()

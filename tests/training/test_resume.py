@@ -8,21 +8,28 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive
+from facekp.data.table import HostImages
 from facekp.models.checkpoint import load_checkpoint
+from facekp.models.packing import pack
 from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import allow_keys_of_the_run
+from facekp.training.resume import changed_data, checkpoint_to_resume, data_digests
 from facekp.training.run import resumed
 from facekp.training.settings import TrainSettings
+from facekp.training.setup import train
 from tests.conftest import FIXTURES, TINY, composed, config_of, facekp, settings_of
 
 RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100", "callbacks.ema=0.9"]
@@ -207,10 +214,20 @@ def test_a_moved_run_is_resumed_from_anywhere_and_keeps_its_best_score(copy, run
 
 
 DAMAGES = {
-    "last.ckpt of foreign bytes": ("checkpoints/last.ckpt", b"junk", "last.ckpt"),
-    "config.yaml empty": ("config.yaml", b"", "config.yaml lacks"),
-    "config.yaml a list": ("config.yaml", b"- a", "config.yaml lacks"),
-    "config.yaml in no encoding": ("config.yaml", b"\xff\xfe\x00", "not valid YAML"),
+    "last.ckpt of foreign bytes": ("checkpoints/last.ckpt", b"junk", "start a new run with out=DIR init_from="),
+    "last.ckpt empty": ("checkpoints/last.ckpt", b"", "start a new run with out=DIR init_from="),
+    "config.yaml empty": ("config.yaml", b"", "config.yaml can't be read: it lacks"),
+    "config.yaml a list": ("config.yaml", b"- a", "config.yaml can't be read: it lacks"),
+    "config.yaml in no encoding": ("config.yaml", b"\xff\xfe\x00", "not a text in UTF-8"),
+    "config.yaml without a group": (
+        "config.yaml",
+        b"{data: {}, model: {}, keypoints: {}}",
+        "lacks the settings trainer",
+    ),
+    "data.yaml of other data": ("data.yaml", b"{labels: '0'}", "the labels of the data have changed since the run"),
+    "data.yaml of other images": ("data.yaml", b"{images: '0'}", "the images of the data have changed since the run"),
+    "data.yaml a list": ("data.yaml", b"[1]", "data.yaml can't be read"),
+    "metrics.csv of texts": ("metrics.csv", b"epoch,minutes\n1,soon\n", "metrics.csv"),
     "split.csv empty": ("split.csv", b"", "can't be read"),
     "split.csv of other rows": ("split.csv", b"row,set\n1,val\n", "differ from those"),
 }
@@ -222,11 +239,127 @@ def test_a_damaged_folder_is_reported_in_one_line(copy, damage, run_here):
 
     name, content, message = DAMAGES[damage]
     (copy / name).write_bytes(content)
-    code, err = run_here("train", main, f"resume={copy}")
+    if name == "metrics.csv":
+        (copy / "checkpoints" / "last.ckpt").unlink()
+    code, err = run_here("train", main, f"resume={copy}", "trainer.max_epochs=9")
     assert code == 2, err
     assert f"resume={copy}" in err or name in err
     assert message in err
     assert "Traceback" not in err
+
+
+# What a run is resumed from
+
+
+@pytest.fixture
+def stopped(tiny_run, tmp_path):
+    """A copy of a finished run of two epochs."""
+    return RunFolder(shutil.copytree(tiny_run, tmp_path / "stopped"))
+
+
+def checkpoint_of(run):
+    return checkpoint_to_resume(run, run.read_split(), run.read_data())
+
+
+def test_the_last_checkpoint_is_resumed_from(stopped):
+    assert checkpoint_of(stopped) == stopped.last_checkpoint
+
+
+def changed_checkpoint(path, **changes):
+    raw = torch.load(path, weights_only=True)
+    torch.save({**raw, **changes}, path)
+    return raw
+
+
+@pytest.mark.parametrize("left", ["metrics.csv", "metrics.json", "neither"])
+def test_without_the_last_checkpoint_a_run_of_several_epochs_is_refused(stopped, left):
+    changed_checkpoint(stopped.best_checkpoint, epoch=1)  # counted from 0
+    stopped.last_checkpoint.unlink()
+    for file in (stopped.curves, stopped.metrics):
+        if file.name != left:
+            file.unlink()
+    with pytest.raises(UserError, match=r"last\.ckpt is missing; put it back, or start a new run .*best\.ckpt$"):
+        checkpoint_of(stopped)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(stopped):
+    for file in (stopped.last_checkpoint, stopped.best_checkpoint, stopped.curves, stopped.metrics):
+        file.unlink()
+    assert checkpoint_of(stopped) is None
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_run_that_was_killed_between_its_first_checkpoints_is_resumed_to_the_last_bit(tmp_path, monkeypatch, caplog):
+    settings = settings_of(*TINY, "optimizer=adamw", "callbacks.ema=0.9")
+    train(settings, tmp_path / "whole")
+    save = pl.Trainer.save_checkpoint
+
+    def killed(trainer, path, *args):
+        if Path(path).name == "last.ckpt":
+            raise Killed
+        save(trainer, path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.Trainer, "save_checkpoint", killed)
+        with pytest.raises(Killed):
+            train(settings, tmp_path / "killed")
+    whole, run = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
+    assert (run.best_checkpoint.is_file(), run.last_checkpoint.is_file()) == (True, False)
+    train(settings, run.path, resume=True)
+    assert f"{run.last_checkpoint} is missing; the run continues from {run.best_checkpoint}" in caplog.text
+    for part in ("state_dict", "current_model_state"):
+        states = [torch.load(folder.last_checkpoint, weights_only=True)[part] for folder in (whole, run)]
+        assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert len(run.read_curves()) == 2
+
+
+@pytest.mark.parametrize("part", ["state_dict", "optimizer_states", "current_model_state"])
+def test_a_checkpoint_that_is_not_finite_is_not_resumed_from(stopped, part):
+    raw = torch.load(stopped.last_checkpoint, weights_only=True)
+    bad = {"x": torch.tensor([1.0, torch.nan])}
+    changed_checkpoint(
+        stopped.last_checkpoint, **{part: {**raw["state_dict"], **bad} if part == "state_dict" else [bad]}
+    )
+    with pytest.raises(
+        UserError, match=rf"last\.ckpt: {part}.*x is not finite, the training diverged; start a new run"
+    ):
+        checkpoint_of(stopped)
+
+
+def test_a_packed_checkpoint_in_its_place_is_refused_with_a_way_on(stopped):
+    pack(stopped.best_checkpoint, stopped.last_checkpoint)
+    with pytest.raises(UserError, match=r"last\.ckpt lacks .*; start a new run with out=DIR init_from=.*best\.ckpt"):
+        checkpoint_of(stopped)
+
+
+def test_digests_tell_labels_images_and_checkpoints_apart(faces, ckpt, tmp_path):
+    settings = settings_of(*TINY)
+    digests = data_digests(faces, settings)
+    moved, marked = faces.points.copy(), faces.images.copy()
+    moved[3, 0, 0] += 0.5
+    marked[3, 0, 0] ^= 1
+    gone = faces.points.copy()
+    gone[np.unravel_index(np.flatnonzero(faces.mask)[0], faces.mask.shape)] = np.nan
+    for table, what in (
+        (faces, []),
+        (replace(faces, points=moved), ["the labels of the data"]),
+        (replace(faces, points=gone), ["the labels of the data"]),
+        (replace(faces, source=1 - faces.source), ["the labels of the data"]),
+        (replace(faces, images=marked), ["the images of the data"]),
+        (replace(faces, images=HostImages(faces.images)), []),
+    ):
+        assert changed_data(digests, data_digests(table, settings)) == what
+    teacher, start = shutil.copy(ckpt, tmp_path / "teacher.ckpt"), shutil.copy(ckpt, tmp_path / "start.ckpt")
+    settings = settings_of(*TINY, "teacher=self", f"teacher.ckpt=[{teacher},{ckpt}]", f"init_from={start}")
+    before = data_digests(faces, settings)
+    assert set(before) == {"images", "labels", "init_from", "teacher"}
+    for path, what in ((teacher, "the teacher's checkpoints"), (start, "the weights of init_from=")):
+        Path(path).write_bytes(b"other")
+        assert changed_data(before, data_digests(faces, settings)) == [what]
+        shutil.copy(ckpt, path)
 
 
 # Runs of 0.1.0 (tests/fixtures/v0_1/README.md)

@@ -1,11 +1,12 @@
-"""``resume=DIR`` on a command line: a run keeps its settings; what may differ now is listed here.
+"""``resume=DIR`` and ``rerun=DIR`` on a command line: a run's settings are kept; what may differ is listed here.
 
-The places of data and the machine may differ, so that a run's folder can be copied and resumed elsewhere. Every
-training reads its command line through this module, so it imports nothing heavy.
+The places of data may differ, and of a resumed run the machine, so that a run's folder can be copied and used
+elsewhere. Every training reads its command line through this module, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -14,64 +15,96 @@ from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.command import key_of
 from facekp.core.errors import UserError
+from facekp.runs.folder import RunFolder
 
-NOT_SETTINGS = ("resume", "debug", "plugins")  # of this command, not of the run
-PLACES = ("data.dir", "data.images", "data.labels", "data.cache")
+RESUME, RERUN = "resume", "rerun"
+PLACES = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
 MACHINE = tuple(
     f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "fast_cpu")
 )
-CHANGEABLE = ("trainer.max_epochs", *MACHINE, *PLACES)
+CLASS = re.compile(r"callbacks\.\w+\._target_")
+CHANGEABLE = {  # of the run's settings
+    RESUME: ("trainer.max_epochs", *MACHINE, *PLACES),
+    RERUN: ("callbacks.progress", *PLACES),
+}
+NOT_SETTINGS = {  # of this command, not of the run
+    RESUME: (RESUME, "debug", "plugins"),
+    RERUN: (RERUN, "debug", "plugins", "out", "overwrite"),
+}
 
 
 def allow_keys_of_the_run(arguments: Sequence[str]) -> list[str]:
-    """Beside ``resume=``, write ``data.images=DIR`` with ``++``, as the run's kind of data is not chosen again.
+    """Beside ``resume=`` or ``rerun=``, write ``data.images=DIR`` with ``++``: the kind of data is not chosen again.
 
     Example:
         >>> allow_keys_of_the_run(["resume=outputs/first", "data.images=photos"])
         ['resume=outputs/first', '++data.images=photos']
     """
-    resumed = any(key_of(argument) == "resume" and not argument.endswith("=null") for argument in arguments)
-    return [f"++{text.lstrip('+')}" if resumed and key_of(text) in PLACES else text for text in arguments]
+    of_run = any(key_of(text) in (RESUME, RERUN) and not text.endswith("=null") for text in arguments)
+    return [f"++{text.lstrip('+')}" if of_run and key_of(text) in PLACES else text for text in arguments]
+
+
+def is_repeated(key: str) -> bool:
+    """Whether an argument is given again when its run is resumed, because no file may name code.
+
+    Example:
+        >>> is_repeated("callbacks.mine._target_"), is_repeated("callbacks.patience")
+        (True, False)
+    """
+    return key == "plugins" or CLASS.fullmatch(key) is not None
 
 
 def resume_text(folder: object, plugins: Sequence[str]) -> str:
-    """What continues a run, for messages; plug-ins must be given again.
+    """What continues a run, for messages; plug-ins and classes of callbacks must be given again.
 
     Example:
         >>> resume_text("outputs/first", ["mine"])
         'resume=outputs/first plugins=[mine]'
     """
-    return " ".join([f"resume={folder}", *([f"plugins=[{','.join(plugins)}]"] if plugins else [])])
+    return " ".join([f"resume={folder}", *([f"plugins=[{','.join(plugins)}]"] if plugins else []), *_classes(folder)])
 
 
-def changed_settings(folder: str, cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """What a resumed run's settings are changed to, by dotted key; ``logger`` is a whole group.
+def _classes(folder: object) -> list[str]:
+    """The arguments of a run that name classes of callbacks."""
+    try:
+        return [text.lstrip("+") for text in RunFolder(str(folder)).read_overrides() if CLASS.fullmatch(key_of(text))]
+    except UserError:
+        return []
+
+
+def changed_settings(folder: str, cfg: DictConfig, overrides: Sequence[str], key: str = RESUME) -> dict[str, Any]:
+    """What a run's settings are changed to, by dotted key; ``logger`` is a whole group.
 
     Args:
         folder: of the run, for the message.
         cfg: what Hydra composed of the command line.
         overrides: of the command line.
+        key: ``resume`` or ``rerun``.
 
     Raises:
-        UserError: a key can't be changed when a run is resumed.
+        UserError: a setting can't be changed when a run is resumed or repeated.
     """
     keys: list[str] = []
-    for key in map(key_of, overrides):
-        if key.split(".")[0] == "logger":
+    for name in map(key_of, overrides):
+        if name.split(".")[0] == "logger":
             keys.append("logger")
-        elif key == "trainer":
+        elif name == "trainer" and key == RESUME:
             keys += MACHINE
-        elif key in CHANGEABLE:
-            keys.append(key)
-        elif key not in NOT_SETTINGS:
+        elif name in CHANGEABLE[key]:
+            keys.append(name)
+        elif name not in NOT_SETTINGS[key] and not is_repeated(name):
+            done = "resumed" if key == RESUME else "repeated"
             raise UserError(
-                f"resume={folder}: {key} can't be changed when a run is resumed; leave it out, or start a new run"
+                f"{key}={folder}: {name} can't be changed when a run is {done}; leave it out, or start a new run"
             )
-    return {key: _plain(OmegaConf.select(cfg, key)) for key in keys}
+    return {name: _plain(OmegaConf.select(cfg, name)) for name in keys}
 
 
 def with_changes(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested values, with others at some dotted keys.
+
+    Raises:
+        UserError: the values lack the group of a key.
 
     Example:
         >>> with_changes({"trainer": {"devices": 1, "max_epochs": 3}}, {"trainer.max_epochs": 5})
@@ -82,7 +115,9 @@ def with_changes(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[
         *path, name = key.split(".")
         group = new
         for part in path:
-            group = group[part]
+            group = group.get(part)
+            if not isinstance(group, dict):
+                raise UserError(f"{key}: the run's config.yaml lacks the settings {part}; a training did not write it")
         group[name] = value
     return new
 

@@ -16,6 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from facekp.config.command import is_child_process, plain_values
+from facekp.config.references import follow_stored, note_references, resolve_stored, written_overrides
+from facekp.config.trust import check_stored_targets
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive, output_folder
 from facekp.core.settings import Settings, parse, replace_paths
@@ -23,8 +25,9 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
 from facekp.runs.lookup import run_folder, with_checkpoint_files
 from facekp.runs.pruning import pruning_callback
-from facekp.runs.resume_arguments import changed_settings, with_changes
+from facekp.runs.resume_arguments import RERUN, RESUME, changed_settings, with_changes
 from facekp.runs.settings import parse_search
+from facekp.training.rerun import restore_environment
 from facekp.training.settings import TrainSettings
 from facekp.training.setup import train
 
@@ -51,12 +54,13 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     job = HydraConfig.get().run.dir  # of the process that trains a distributed job; the sweep holds the folder's lock
     if cfg.resume is not None:
         return _resume(cfg, locked=job != "." or is_child_process())
-    settings = read_train_settings(cfg)
+    repeats = None if cfg.rerun is None else run_folder(str(Path(str(cfg.rerun)).expanduser()))
+    settings = read_train_settings(cfg) if repeats is None else repeated(repeats, cfg, _overrides())
     if job != ".":
         return _train_new(settings, Path(job))
     if is_child_process():  # the first process has given out= to this one, unless a cluster started both
-        return _train_new(settings, Path(settings.out or time.strftime(DEFAULT_FOLDER)))
-    return _train_in_new_folder(settings, parse(_Overwrite, {"overwrite": cfg.overwrite}).overwrite)
+        return _train_new(settings, Path(settings.out or time.strftime(DEFAULT_FOLDER)), repeats=repeats)
+    return _train_in_new_folder(settings, parse(_Overwrite, {"overwrite": cfg.overwrite}).overwrite, repeats)
 
 
 def _below_working_directory(path: Path) -> Path:
@@ -70,7 +74,7 @@ def read_train_settings(cfg: DictConfig) -> TrainSettings:
         UserError: a setting is not valid, a search is not started with ``-m``, or there is no such checkpoint.
     """
     values = plain_values(cfg)
-    del values["sweep"], values["overwrite"]
+    del values["sweep"], values["overwrite"], values["rerun"]
     search = parse_search(values.pop("hparams_search"))
     if search is not None and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise UserError(f"hparams_search={search.name}: trains several networks; start it with -m")
@@ -78,11 +82,16 @@ def read_train_settings(cfg: DictConfig) -> TrainSettings:
 
 
 def _overrides() -> list[str]:
-    return list(HydraConfig.get().overrides.task)
+    return written_overrides(HydraConfig.get())
 
 
-def _train_in_new_folder(settings: TrainSettings, overwrite: bool) -> dict[str, Any]:
+def _train_in_new_folder(settings: TrainSettings, overwrite: bool, repeats: RunFolder | None) -> dict[str, Any]:
     """Train in a folder that no other command writes to.
+
+    Args:
+        settings: of the training.
+        overwrite: whether the folder may hold a run already.
+        repeats: the run that is repeated, if one is.
 
     Raises:
         UserError: the folder holds a run or other files, or a setting is not valid.
@@ -96,11 +105,14 @@ def _train_in_new_folder(settings: TrainSettings, overwrite: bool) -> dict[str, 
     with output_folder(settings.out, DEFAULT_FOLDER, overwrite, ignored) as folder:
         if settings.trainer.is_distributed:
             sys.argv.append(f"out={folder}")  # Lightning starts the other processes with these arguments
-        return _train_new(settings, folder)
+        return _train_new(settings, folder, repeats=repeats)
 
 
-def _train_new(settings: TrainSettings, folder: Path, callbacks: Sequence[pl.Callback] = ()) -> dict[str, Any]:
-    return train(replace_paths(settings.replaced(out=str(folder)), _absolute), folder, callbacks=callbacks)
+def _train_new(
+    settings: TrainSettings, folder: Path, callbacks: Sequence[pl.Callback] = (), repeats: RunFolder | None = None
+) -> dict[str, Any]:
+    settings = replace_paths(settings.replaced(out=str(folder)), _absolute)
+    return train(settings, folder, callbacks=callbacks, repeats=repeats)
 
 
 def _absolute(path: str) -> str:
@@ -116,8 +128,8 @@ def _resume(cfg: DictConfig, locked: bool) -> dict[str, Any]:
         return train(settings, folder.path, resume=True)
 
 
-def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str]) -> TrainSettings:
-    """The settings of a stopped run, with those that may change.
+def repeated(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str]) -> TrainSettings:
+    """The settings of a run that is repeated in another folder; the number of threads is set to that of the run.
 
     Args:
         folder: of the run.
@@ -125,15 +137,36 @@ def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str]) -> Tra
         overrides: of the command line.
 
     Raises:
-        UserError: another key is given, a plug-in of the run is not imported, or config.yaml is not valid.
+        UserError: as `resumed`.
     """
-    changed = changed_settings(str(folder), cfg, overrides)
+    settings = resumed(folder, cfg, overrides, RERUN)
+    restore_environment(folder)
+    return settings.replaced(out=cfg.out)
+
+
+def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], key: str = RESUME) -> TrainSettings:
+    """The settings of a stopped run, with those that may change.
+
+    Args:
+        folder: of the run.
+        cfg: what Hydra composed of the command line.
+        overrides: of the command line.
+        key: ``resume`` or ``rerun``, for what may change and for messages.
+
+    Raises:
+        UserError: another key is given, a plug-in of the run is not imported, config.yaml is not valid, or it names
+            classes or variables of the environment that a file may not name.
+    """
+    changed = changed_settings(str(folder), cfg, overrides, key)
     try:
         config = with_changes(folder.read_config(), changed)
         _check_plugins(config["plugins"])
-        return replace_paths(parse(TrainSettings, config), _absolute)
+        check_stored_targets(config, cfg)
+        note_references(cfg)
+        follow_stored(config, changed)
+        return replace_paths(parse(TrainSettings, resolve_stored(config)), _absolute)
     except UserError as error:
-        raise UserError(f"resume={folder}: {error}") from error
+        raise UserError(f"{key}={folder}: {error}") from error
 
 
 def _check_plugins(needed: Sequence[str]) -> None:
@@ -156,6 +189,8 @@ def _train_job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
     settings = read_train_settings(cfg)
     if settings.resume is not None:
         raise UserError(f"resume={settings.resume}: resumes one run, without -m; sweep.resume=DIR resumes a sweep")
+    if cfg.rerun is not None:
+        raise UserError(f"rerun={cfg.rerun}: repeats one run, without -m")
     if settings.trainer.is_distributed:
         return train_in_new_process(RunFolder(folder), _overrides(), resume)
     pruning = pruning_callback(RunFolder(folder))

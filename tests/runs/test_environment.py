@@ -1,0 +1,21 @@
+"""What a run's results depend on besides its settings is described, and compared."""
+
+import torch
+import yaml
+
+from facekp.runs.environment import differences, environment
+
+
+def test_an_environment_names_versions_threads_and_instructions():
+    found = environment()
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert found["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert None not in (found["facekp"], found["numpy"], found["pytorch-lightning"], found["processor"])
+    assert yaml.safe_load(yaml.safe_dump(found)) == found
+    assert differences(found, environment()) == []
+
+
+def test_differences_are_named_with_both_values():
+    before = {"torch": "2.11.0", "threads": 2, "older": 1}
+    assert differences(before, {"torch": "2.11.0", "threads": 1, "newer": 1}) == ["threads: was 2, is 1"]
