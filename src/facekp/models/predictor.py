@@ -24,6 +24,7 @@ from facekp.core.settings import one_of, parse
 from facekp.models.ensemble import BATCH, LoadedModel, load_models, make_ready
 from facekp.models.grey_images import as_grey
 from facekp.models.keypoint_model import KeypointModel
+from facekp.models.mean_face import is_mean_face
 from facekp.models.onnx_model import OnnxModel
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride
@@ -107,6 +108,10 @@ class KeypointPredictor:
     def mean_face(self) -> np.ndarray:
         """float32 (K, 2): the mean training face of the predictor's source, in pixels of a crop."""
         return self.models[0].model.mean_face[self.source].cpu().numpy()
+
+    def is_mean_face(self, points: np.ndarray) -> np.ndarray:
+        """bool (N, K): which points (N, K, 2), in pixels of crops of ``size``, are those of the mean face."""
+        return is_mean_face(points, self.models, np.full(len(points), self.source))
 
     def __call__(self, images: Any, source: str | None = None) -> tuple[Any, Any]:
         """Points and confidence of crops; see `predict`."""

@@ -18,19 +18,22 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
+from facekp.core.csv_cells import neutral
 from facekp.core.errors import UserError
-from facekp.core.files import atomic
+from facekp.core.files import atomic, cannot_write
 from facekp.core.keypoints import Keypoints
 from facekp.photos.drawing import draw
 from facekp.photos.files import PICTURES, POINTS
+from facekp.photos.growing_file import GrowingFile
 from facekp.photos.pipeline import Face
 from facekp.photos.reading import Photo, quiet_opencv
 
@@ -53,11 +56,13 @@ class PredictionWriter:
         faces: number of faces in them.
         without: number of photos and frames without a face.
         not_finite: number of predicted points that are NaN or infinite.
+        points, mean_face: number of predicted points, and of those among them that are the mean face's.
     """
 
     def __init__(self, out: Path, keypoints: Keypoints, pictures: bool) -> None:
         self.out, self.keypoints, self.pictures = out, keypoints, pictures
         self.photos, self.frames, self.faces, self.without, self.not_finite = 0, 0, 0, 0, 0
+        self.points, self.mean_face = 0, 0
         self._pictures_started, self._open_pictures = 0, ExitStack()  # the latter holds the video that is being written
         self._video: cv2.VideoWriter | None = None
         self._last: tuple[str, int] = ("", -1)  # file and number of the last frame
@@ -68,21 +73,16 @@ class PredictionWriter:
         self._earlier = set(earlier)
         with ExitStack() as stack:
 
-            def opened(name: str) -> IO[str]:
+            def opened(name: str, start: str, end: str = "") -> GrowingFile:
                 draft = stack.enter_context(atomic(self.out / name))
-                return stack.enter_context(draft.open("w", encoding="utf-8", errors="surrogateescape", newline=""))
+                return stack.enter_context(GrowingFile(draft, start, end))
 
-            self._json, table = opened(POINTS), opened("points.csv")
+            self._json, self._csv = opened(POINTS, "[", "\n]\n"), opened("points.csv", _csv_text([COLUMNS]))
             stack.enter_context(self._open_pictures)
-            self._csv = csv.writer(table, lineterminator="\n")
-            self._csv.writerow(COLUMNS)
-            self._json.write("[")
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
-            self._json.write("\n]\n")
         self._stack.__exit__(*error)
         if error[0] is None:
             for picture in self._earlier:
@@ -92,15 +92,25 @@ class PredictionWriter:
         """Write one photo and its faces.
 
         Raises:
-            UserError: a file cannot be written.
+            CannotWrite: a file cannot be written. The tables hold the photos before.
         """
-        self._json.write((",\n" if self.photos else "\n") + json.dumps(self._json_entry(photo, faces), allow_nan=False))
-        self._csv.writerows(self._csv_rows(photo, faces))
+        entry = (",\n" if self.photos else "\n") + json.dumps(self._json_entry(photo, faces), allow_nan=False)
+        lengths = self._json.length, self._csv.length
+        try:
+            self._json.append(entry)
+            self._csv.append(_csv_text(self._csv_rows(photo, faces)))
+        except BaseException as error:  # a signal, too: both tables end with the same photo
+            self._json.length, self._csv.length = lengths
+            if isinstance(error, OSError):
+                raise cannot_write(self.out / POINTS, error) from error
+            raise
         self.photos += 1
         self.frames += photo.frame is not None
         self.faces += len(faces)
         self.without += not faces
         self.not_finite += sum(int((~np.isfinite(face.points).all(axis=1)).sum()) for face in faces)
+        self.points += sum(len(face.points) for face in faces)
+        self.mean_face += sum(int(face.mean_face.sum()) for face in faces if face.mean_face is not None)
         if self.pictures:
             self._write_picture(photo, faces)
 
@@ -108,7 +118,7 @@ class PredictionWriter:
         frame = "" if photo.frame is None else photo.frame
         for i, face in enumerate(faces):
             for point in self._points(face):
-                yield [photo.file, frame, i, *face.box, *point.values()]
+                yield [neutral(photo.file), frame, i, *face.box, *map(neutral, point.values())]
 
     def _json_entry(self, photo: Photo, faces: Sequence[Face]) -> dict[str, Any]:
         height, width = photo.image.shape[:2]
@@ -135,7 +145,7 @@ class PredictionWriter:
         self._pictures_started += first
         name = f"{self._pictures_started:04d}_{_portable_name(photo.file)}"
         if photo.frame is None:
-            with atomic(self._new_picture(f"{name}.jpg")) as draft:
+            with atomic(self._new_picture(f"{name}.jpg"), durable=False) as draft:
                 draft.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
             self._last = ("", -1)
             return
@@ -167,6 +177,12 @@ class PredictionWriter:
             raise UserError(f"{name}.mp4: OpenCV can't write a video of {width} x {height} pixels; set draw=false")
         self._open_pictures.callback(part.replace, draft)
         self._open_pictures.callback(self._video.release)
+
+
+def _csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _rounded(value: float, digits: int) -> float | None:

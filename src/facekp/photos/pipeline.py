@@ -28,6 +28,7 @@ class Face:
         confidence: float (K,).
         expected_error: float (K,), pixels of the photo; None if the checkpoint is not calibrated.
         names: of the K points.
+        mean_face: bool (K,), points that the network did not find, so that they are the mean face's; None: unknown.
     """
 
     crop: Crop
@@ -35,6 +36,7 @@ class Face:
     confidence: np.ndarray
     expected_error: np.ndarray | None
     names: tuple[str, ...] = ()
+    mean_face: np.ndarray | None = None
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -125,7 +127,7 @@ def _predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor:
         return []
     images = np.stack([crop.cut(photo) for crop, photo in zip(crops, grey, strict=True)])  # (N, h, w)
     prediction = predictor.predict(images)
-    errors = prediction.expected_error
+    errors, mean_face = prediction.expected_error, predictor.is_mean_face(prediction.points)
     return [
         Face(
             crop,
@@ -133,6 +135,7 @@ def _predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor:
             prediction.confidence[i],
             None if errors is None else errors[i] * crop.scale.mean(),
             tuple(predictor.keypoints.names),
+            mean_face[i],
         )
         for i, crop in enumerate(crops)
     ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facekp.core.console import ProgressDisplay, count, progress
+from facekp.core.errors import CannotWrite
+from facekp.core.signals import Stopped
 from facekp.data.grey_levels import Scales
 from facekp.data.images import UnreadableImage
 from facekp.data.photo_survey import survey_photos
+from facekp.models.mean_face import report_mean_face
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import build_face_detector
@@ -20,8 +22,6 @@ from facekp.photos.output import PredictionWriter
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.reading import DamagedVideo, Photo, read_photos
 from facekp.photos.settings import PredictSettings
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Outcome:
         not_finite: predicted points that are NaN or infinite.
         unreadable: names of the files that were skipped because they could not be read.
         damaged: names of the videos in which some frames could not be read.
+        stopped: what ended the prediction before the last file: a `KeyboardInterrupt`, a `Stopped` or a `CannotWrite`.
+        files: number of files that were named.
     """
 
     photos: int
@@ -45,12 +47,20 @@ class Outcome:
     not_finite: int
     unreadable: list[str]
     damaged: list[str]
+    stopped: BaseException | None = None
+    files: int = 0
+
+    def progress(self) -> str:
+        """How far a prediction came that was stopped."""
+        return f"stopped: the tables hold {self._searched()}; {count(self.files, 'file was', 'files were')} to be read"
 
     def summary(self) -> str:
         """How many faces were found, and in what."""
+        return f"{count(self.faces, 'face')} in {self._searched()}, {self.without} without a face"
+
+    def _searched(self) -> str:
         parts = [(self.photos - self.frames, "photo"), (self.frames, "frame")]
-        searched = " and ".join(count(number, noun) for number, noun in parts if number) or count(0, "photo")
-        return f"{count(self.faces, 'face')} in {searched}, {self.without} without a face"
+        return " and ".join(count(number, noun) for number, noun in parts if number) or count(0, "photo")
 
     def problems(self) -> list[str]:
         """What went wrong, a line each."""
@@ -69,9 +79,16 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
         settings: of conf/predict.yaml.
         names: files, folders, patterns or ``webcam``, as for `facekp.photos.files.list_files`.
 
+    Returns:
+        the counts. If a signal or a full disk ended the prediction, ``stopped`` says so, and the tables hold the photos
+        that were predicted before.
+
     Raises:
-        UserError: a name matches no file, or the checkpoint, the detector or the output folder can't be used.
+        UserError: a name matches no file, the checkpoint, the detector or the output folder can't be used, or the
+            disk is full before the first photo.
+        KeyboardInterrupt, Stopped: a signal came before the first photo.
     """
+    stopped: BaseException | None = None
     out = Path(str(settings.out))
     files = list_files(names, exclude=out)
     predictor = KeypointPredictor.from_checkpoint(
@@ -87,10 +104,13 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
             try:
                 for photo, faces in predictions:
                     writer.write(photo, faces)
-            except KeyboardInterrupt:
-                log.warning("interrupted; the predictions so far are kept")
+            except (KeyboardInterrupt, Stopped, CannotWrite) as error:
+                if not writer.photos:
+                    raise
+                stopped = error
+    report_mean_face(writer.mean_face, writer.points)
     counts = (writer.photos, writer.frames, writer.faces, writer.without, writer.not_finite)
-    return Outcome(*counts, reader.unreadable, reader.damaged)
+    return Outcome(*counts, reader.unreadable, reader.damaged, stopped, len(files))
 
 
 @dataclass
