@@ -29,6 +29,7 @@ from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
+from tests.campaigns import summary
 from tests.skips import fail_if_skipped_in_ci
 
 if TYPE_CHECKING:
@@ -200,3 +201,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     fail_if_skipped_in_ci(report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many faults and damaged files facekp survived."""
+    for line in summary(terminalreporter.stats):
+        terminalreporter.write_line(line)
