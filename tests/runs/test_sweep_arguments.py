@@ -9,7 +9,7 @@ import yaml
 from facekp.config import command as cli
 from facekp.core.errors import UserError
 from facekp.runs.sweep import begin_sweep
-from facekp.runs.sweep_arguments import rewrite_arguments
+from facekp.runs.sweep_arguments import resume_sweep_text, rewrite_arguments
 from facekp.runs.sweep_folder import SweepFolder
 from tests.runs.conftest import begin_job
 
@@ -31,11 +31,14 @@ def test_options_of_hydra_are_kept(multirun, tmp_path, option):
     assert rewrite_arguments([*option, f"sweep.resume={tmp_path}"]) == again
 
 
-@pytest.mark.parametrize("given", [[], ["-cd", "there"], ["--config-dir=there"]])
-def test_the_config_folder_of_a_sweep_is_kept_unless_another_is_given(given, tmp_path):
-    SweepFolder(tmp_path).write_settings(["--config-dir=/own", "data=mine", "lr=1,2"], None)
+@pytest.mark.parametrize("given", [["-cd", "there"], ["--config-dir=there"]])
+def test_the_config_folder_of_a_sweep_must_be_given_again(given, tmp_path):
+    SweepFolder(tmp_path).write_settings(["--config-dir=/mine", "data=mine", "lr=1,2"], None)
+    with pytest.raises(UserError, match=r"the sweep needs --config-dir=/mine; .* add it to the command line"):
+        rewrite_arguments([f"sweep.resume={tmp_path}"])
     again = rewrite_arguments([*given, f"sweep.resume={tmp_path}"])
-    assert again == ["-m", *(given or ["--config-dir=/own"]), "data=mine", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    assert again == ["-m", *given, "data=mine", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    assert resume_sweep_text(tmp_path, []) == f"sweep.resume={tmp_path} --config-dir=/mine"
 
 
 def test_the_budget_of_a_search_may_grow(multirun, tmp_path):
@@ -62,9 +65,9 @@ MISTAKES = {
     "no folder": ([], None, "nowhere/sweep.yaml does not exist; name the folder of a sweep"),
     "another key": (["lr=1"], "overrides: [lr=2]", "lr=1 can't be changed"),
     "a word": (["lr"], "overrides: [lr=2]", "lr can't be changed"),
-    "invalid YAML": ([], "{", "a sweep did not write it"),
-    "other YAML": ([], "- a", "a sweep did not write it"),
-    "overrides that are a number": ([], "overrides: 1", "a sweep did not write it"),
+    "invalid YAML": ([], "{", "did not write it"),
+    "other YAML": ([], "- a", "did not write it"),
+    "overrides that are a number": ([], "overrides: 1", "did not write it"),
 }
 
 

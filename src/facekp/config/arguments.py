@@ -43,6 +43,11 @@ def quoted(arguments: Sequence[str]) -> list[str]:
     return [_quoted_argument(text, is_sweep, parser) for text in arguments]
 
 
+def key_of(override: str) -> str:
+    """The key of an override ``key=value``, without Hydra's signs for adding and removing."""
+    return override.partition("=")[0].lstrip("+~")
+
+
 def is_multirun(arguments: Sequence[str]) -> bool:
     return any(argument in ("-m", "--multirun") for argument in arguments)
 

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from facekp.config.location import CONF_DIR
-from facekp.core.files import YAML_LOADER
+from facekp.core.errors import UserError
+from facekp.core.plain_files import DamagedFile, parse_yaml, read_text
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
@@ -70,7 +71,7 @@ class Catalog:
     ) -> None:
         self.command, self.folders, self.extra = command, folders, extra or {}
         path = self._find(command)
-        self.text = path.read_text(encoding="utf-8") if path else ""
+        self.text = _read_text(path) if path else ""
         self.groups = {group.name: group for group in self._groups()}
 
     @property
@@ -120,8 +121,7 @@ class Catalog:
         return keys
 
     def _groups(self) -> Iterator[Group]:
-        raw = yaml.load(self.text, Loader=YAML_LOADER) or {}
-        for default in raw.get("defaults", []):
+        for default in _defaults(self.text):
             if not isinstance(default, Mapping):
                 continue
             ((name, choice),) = default.items()
@@ -145,13 +145,9 @@ class Catalog:
 
     def _with_inherited(self, path: Path, group: str) -> dict[str, Entry]:
         """The entries of a file, over those of the files that its defaults list names."""
-        text = path.read_text(encoding="utf-8")
-        try:
-            defaults = (yaml.load(text, Loader=YAML_LOADER) or {}).get("defaults", [])
-        except (yaml.YAMLError, AttributeError):
-            return {}
+        text = _read_text(path)
         found: dict[str, Entry] = {}
-        for default in defaults:
+        for default in _defaults(text):
             if not isinstance(default, str) or default == "_self_":
                 continue
             name = default.partition("@")[0]
@@ -166,6 +162,28 @@ class Catalog:
             meaning = entry.meaning or (found[key].meaning if key in found else "")
             found[key] = Entry(entry.default, meaning)
         return found
+
+
+def _read_text(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        UserError: it is too large, not UTF-8, or no regular file.
+    """
+    try:
+        return read_text(path)
+    except DamagedFile as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _defaults(text: str) -> list[Any]:
+    """The defaults list of a config file; empty where the text is not valid, which Hydra's reader reports."""
+    try:
+        values = parse_yaml(text)
+    except DamagedFile:
+        return []
+    defaults = values.get("defaults") if isinstance(values, Mapping) else None
+    return defaults if isinstance(defaults, list) else []
 
 
 def _read_entries(text: str) -> dict[str, Entry]:

@@ -1,11 +1,12 @@
 """The frame of every command: help, plug-ins, composing by Hydra, mistakes in one line, exit codes.
 
-Exit codes: 0 success; 2 a user's mistake, one line on stderr (``debug=true`` shows the traceback); 130 interrupted;
-1 anything else.
+Exit codes: 0 success; 2 a user's mistake or a file that can't be written, one line on stderr (``debug=true`` shows the
+traceback); 130 interrupted; 143 terminated; 1 anything else.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -24,17 +25,23 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from facekp.config.arguments import add_keys_of_swept_groups, check_launcher, quoted
+from facekp.config.arguments import key_of as key_of  # part of what commands need
 from facekp.config.catalog import Catalog, Group, config_folders
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
 from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, store_choices
+from facekp.config.references import MaskingFilter, masked, note_references, register
+from facekp.config.trust import install
 from facekp.core.errors import UserError
+from facekp.core.files import HINTS
 from facekp.core.settings import Settings, did_you_mean, parse
+from facekp.core.signals import INTERRUPTED, stop_at_signals
 
 S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
 HELP = ("--help", "-h")
+RERUN = "--experimental-rerun"  # of Hydra, which unpickles a file
 ADDED_KEY = re.compile(r"\+?(callbacks|logger)\.\w+\.|\+\w+\.")  # callbacks.NAME._target_=CLASS, +trainer.KEY=VALUE
 
 
@@ -50,6 +57,7 @@ class CommandSettings(Settings):
     plugins: list[str] = Field(default_factory=list)
 
 
+@stop_at_signals()
 def run_command(
     config_name: str, task: Callable[[DictConfig], Any], rewrite: Callable[[list[str]], list[str]] = list
 ) -> None:
@@ -70,15 +78,20 @@ def run_command(
         arguments = options_first(rewrite(sys.argv[1:]))
         folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
         _check_folders(folders)
+        _check_options(arguments)
         catalog = _load_plugins(config_name, arguments, folders)
         _check_choices(catalog, arguments)
         check_launcher(arguments)
         sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
+        install()
+        register()
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
         leave(_with_hint(error, config_name, folders))
-    except KeyboardInterrupt:  # where a sweep waits for its launcher's processes
-        sys.exit(130)
+    except OSError as error:
+        leave(_disk_error(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def help_text(config_name: str, arguments: Sequence[str]) -> str:
@@ -135,6 +148,15 @@ def _check_folders(folders: Sequence[Path]) -> None:
         raise UserError(f"--config-dir={missing}: there is no such folder")
 
 
+def _check_options(arguments: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: an option would run code of a file.
+    """
+    if any(argument.startswith(RERUN) for argument in _options(arguments)):
+        raise UserError(f"{RERUN}: runs the code that the file holds; use resume=DIR")
+
+
 def _check_choice(group: Group, choice: str) -> None:
     if choice in group.choices or (choice == "null" and group.default is None):
         return
@@ -149,6 +171,7 @@ def _set_up_logging() -> None:
     for handler in logging.getLogger().handlers:
         if not any(isinstance(known, _QuietLightning) for known in handler.filters):
             handler.addFilter(_QuietLightning())
+            handler.addFilter(MaskingFilter())
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
 
 
@@ -229,28 +252,39 @@ def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         if is_child_process():
             logging.getLogger().setLevel(logging.ERROR)
         try:
-            import_plugins(cfg.get("plugins") or ())
-            return task(cfg)
+            with stop_at_signals():  # also in a launcher's process
+                import_plugins(cfg.get("plugins") or ())
+                return task(cfg)
         except MISTAKES as error:
             leave(error)
+        except OSError as error:
+            leave(_disk_error(error))
 
     return framed
+
+
+def _disk_error(error: OSError) -> UserError:
+    """A full disk, a limit or a read-only folder in one line; another error of the system is raised again."""
+    if error.errno not in (*HINTS, errno.EROFS):
+        raise error
+    advice = HINTS.get(error.errno, "choose another path")
+    return UserError(f"{error.filename or 'a file'}: {error.strerror}; {advice}")
 
 
 def leave(error: BaseException) -> NoReturn:
     """Print one line, and the traceback before it if it was asked for, and exit with code 2."""
     if any(argument.lower() in ("debug=true", "+debug=true") for argument in sys.argv):
-        traceback.print_exception(error)
+        sys.stderr.write(masked("".join(traceback.format_exception(error))))
     print(f"facekp: error: {one_line(error)}", file=sys.stderr)
     sys.exit(2)
 
 
 def one_line(error: BaseException) -> str:
-    """The message without line breaks and without Hydra's advice."""
+    """The message without line breaks, Hydra's advice, passwords in URLs and values of the environment."""
     text = str(error) or str(error.__cause__ or type(error).__name__)
     parts = [line.strip() for line in text.splitlines()]
     drop = ("full_key:", "object_type=", "Set the environment variable", "To append to your config", "Check that")
-    return " ".join(part for part in parts if part and not part.startswith(drop))
+    return masked(" ".join(part for part in parts if part and not part.startswith(drop)))
 
 
 def _with_hint(error: BaseException, config_name: str, folders: Sequence[Path]) -> BaseException:
@@ -268,20 +302,16 @@ def _with_hint(error: BaseException, config_name: str, folders: Sequence[Path]) 
     return error if key in keys else UserError(f"{key}: unknown key{hint}")
 
 
-def key_of(override: str) -> str:
-    """The key of an override ``key=value``, without Hydra's signs for adding and removing."""
-    return override.split("=")[0].lstrip("+~")
-
-
 def plain_values(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain dictionaries and values, every reference resolved.
 
     Raises:
-        UserError: a mandatory value is missing.
+        UserError: a mandatory value is missing, or a part of checkpoints refers to the environment.
     """
     missing = OmegaConf.missing_keys(cfg)
     if missing:
         raise UserError(f"{sorted(missing)[0]} is needed; give it as {sorted(missing)[0]}=VALUE")
+    note_references(cfg)
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items() if key != "hydra"}

@@ -11,8 +11,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.command import key_of
+from facekp.config.references import written_overrides
 from facekp.core.errors import UserError
 
+# Names that stand for one key each, as their values are repetitions (`facekp.runs.configurations`)
+REPETITIONS = {"seed": "seed", "fold": "data.fold", "split_seed": "data.split_seed"}
 LONGEST_NAME = 160  # characters; file systems take 255 bytes
 
 
@@ -33,7 +36,9 @@ def job_settings(hydra: HydraConf, config: DictConfig) -> dict[str, str]:
     Returns:
         value by key, as `differing`.
     """
-    return differing(hydra.overrides.task, hydra.job.config.override_dirname.exclude_keys, [str(key) for key in config])
+    return differing(
+        written_overrides(hydra), hydra.job.config.override_dirname.exclude_keys, [str(key) for key in config]
+    )
 
 
 def differing(overrides: Iterable[str], excluded: Collection[str], taken: Collection[str]) -> dict[str, str]:
@@ -45,7 +50,8 @@ def differing(overrides: Iterable[str], excluded: Collection[str], taken: Collec
         taken: names that a key must not be shortened to.
 
     Returns:
-        value by key. A dotted key is shortened to its last part, unless two keys would become the same.
+        value by key. A dotted key is shortened to its last part, unless two keys would become the same, or it would
+        look like a fold or a seed.
 
     Example:
         >>> differing(["optimizer=sgd", "augment.scale=0.1", "seed=1"], ["seed"], [])
@@ -55,7 +61,12 @@ def differing(overrides: Iterable[str], excluded: Collection[str], taken: Collec
     values = {key: value for key, value in values.items() if key not in excluded}
     last = {key: key.rsplit(".", 1)[-1] for key in values}
     short = [*last.values(), *taken]
-    return {key if "." in key and short.count(last[key]) > 1 else last[key]: values[key] for key in values}
+
+    def name_of(key: str) -> str:
+        clear = short.count(last[key]) == 1 and REPETITIONS.get(last[key], key) == key
+        return last[key] if clear or "." not in key else key
+
+    return {name_of(key): values[key] for key in values}
 
 
 def job_name(settings: dict[str, str]) -> str:

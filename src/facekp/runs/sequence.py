@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from facekp.config.command import key_of
 from facekp.runs.folder import RunFolder
+from facekp.runs.resume_arguments import is_repeated
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
 
 
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
-    """Arguments of a training that continues a stopped one; plug-ins are given again, as no file names code to import.
+    """Arguments of a training that continues a stopped one; what names code is given again, as no file may do so.
 
     Args:
         folder: of the stopped training.
         overrides: that it was started with.
     """
-    return [*(override for override in overrides if key_of(override) == "plugins"), f"resume={folder}"]
+    return [*(override for override in overrides if is_repeated(key_of(override))), f"resume={folder}"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from facekp.config.command import one_line
+from facekp.config.references import masked
 from facekp.core.errors import UserError
 from facekp.runs.settings import PruneSettings, SearchSettings
 from facekp.runs.sweep_folder import SweepFolder
@@ -46,7 +47,8 @@ def open_study(folder: SweepFolder, settings: SearchSettings) -> Study:
             pruner=_pruner(settings.prune),
         )
     except Exception as error:  # of SQLAlchemy, its drivers, the file system, a damaged journal
-        raise UserError(f"hparams_search.storage={settings.storage or folder.journal}: {one_line(error)}") from error
+        storage = masked(settings.storage or str(folder.journal))
+        raise UserError(f"hparams_search.storage={storage}: {one_line(error)}") from error
 
 
 def _pruner(settings: PruneSettings) -> BasePruner:

@@ -7,11 +7,12 @@ imports nothing heavy.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -20,16 +21,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from facekp.config.command import key_of, leave
+from facekp.config.references import as_written, masked, note_references
 from facekp.core.errors import UserError
-from facekp.core.files import write_csv
-from facekp.core.outputs import output_folder
+from facekp.core.files import remove_parts, write_csv
+from facekp.core.outputs import exclusive, output_folder
 from facekp.core.settings import NewPath, Settings, parse
 from facekp.runs.folder import config_dir_options
 from facekp.runs.job import SUCCESSFUL
 from facekp.runs.job_names import constant_keys, register_job_name
 from facekp.runs.search_space import SEARCH
-from facekp.runs.settings import parse_search
-from facekp.runs.sweep_arguments import BUDGET, RESUME, resume_sweep_text
+from facekp.runs.settings import SearchSettings, parse_search
+from facekp.runs.sweep_arguments import MAY_DIFFER, RESUME, resume_sweep_text
 from facekp.runs.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ log = logging.getLogger(__name__)
 SHARED_KEYS = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's key for overrides that name no folder
 NOT_KEPT = ("debug", "hydra.mode", "hydra.sweep.dir")  # keys that change nothing about the jobs
 SWEEP_DIR = "hydra.sweep.dir"
-MAY_DIFFER = (BUDGET, "plugins", "--config-dir")  # may differ when a sweep is resumed
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+STURDY_JOBLIB = "hydra_plugins.facekp_joblib.SturdyJoblibLauncher"  # takes its place
 
 
 class _SweepDir(Settings):
@@ -47,48 +50,85 @@ class _SweepDir(Settings):
 
 
 class Sweep(Callback):
-    """Hydra calls it before the first and after the last job."""
+    """Hydra calls it before the first and after the last job. In between, the sweep holds its folder's lock."""
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # launchers send the callback to their workers; the lock stays here
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         register_job_name()
         try:
-            begin_sweep(config)
+            self._held = begin_sweep(config)
         except UserError as error:  # Hydra would only print a warning
             leave(error)
+        atexit.register(self._held.close)  # Hydra does not call the end of a sweep that is stopped
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from facekp.core.keypoints import Keypoints  # imported here, as it needs NumPy
 
         scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
         sources = Keypoints.from_dict(scheme).source_names
-        if not finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins):
+        try:
+            successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins)
+        except UserError as error:
+            leave(error)
+        self._held.close()
+        if not successful:
             sys.exit(1)
 
 
-def begin_sweep(config: DictConfig) -> None:
+def begin_sweep(config: DictConfig) -> ExitStack:
     """Write sweep.yaml, and name the jobs by the settings that differ.
 
     Args:
         config: of the multirun with Hydra's part, where the keys that all jobs share are noted.
 
+    Returns:
+        what holds the folder's lock until it is closed, so that no other sweep uses the folder.
+
     Raises:
-        UserError: the folder holds something else, two jobs would get one name, or a setting is not valid.
+        UserError: the folder holds something else, another process writes to it, two jobs would get one name, or a
+            setting is not valid.
     """
+    note_references(config)
     given = config.hydra.overrides
-    as_written: Any = OmegaConf.to_container(given, resolve=False)  # an override may refer to what only a job has
-    _check_command_line(config, as_written["task"])
-    overrides = [text for text in (*as_written["task"], *as_written["hydra"]) if key_of(text) not in NOT_KEPT]
+    typed: Any = OmegaConf.to_container(given, resolve=False)  # an override may refer to what only a job has
+    _check_command_line(config, typed["task"])
+    overrides = [text for text in (*typed["task"], *typed["hydra"]) if key_of(text) not in NOT_KEPT]
     arguments = [*config_dir_options(config.hydra), *overrides]
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(as_written["task"])
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(typed["task"])
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
     search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
+    _check_storage(search)
 
-    named = any(key_of(text) == SWEEP_DIR for text in as_written["hydra"])
-    with _claimed(str(config.hydra.sweep.dir), named, arguments) as folder:
+    named = any(key_of(text) == SWEEP_DIR for text in typed["hydra"])
+    with ExitStack() as stack:
+        folder = stack.enter_context(_claimed(str(config.hydra.sweep.dir), named, arguments))
+        remove_parts(folder.path)
         folder.write_settings(arguments, search)
+        held = stack.pop_all()
     with read_write(config):
         config.hydra.sweep.dir = str(folder)
         given.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
+        if config.hydra.launcher._target_ == JOBLIB:
+            config.hydra.launcher._target_ = STURDY_JOBLIB
+    return held
+
+
+def _check_storage(search: SearchSettings | None) -> None:
+    """
+    Raises:
+        UserError: sweep.yaml would hold a password.
+    """
+    storage = "" if search is None else str(as_written({"storage": search.storage}, SEARCH)["storage"])
+    if masked(storage) != storage:
+        raise UserError(
+            f"{SEARCH}.storage={masked(storage)}: holds a password, which sweep.yaml would keep; put the URL into a "
+            f"variable of the environment, and give {SEARCH}.storage='${{oc.env:NAME}}'"
+        )
 
 
 def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
@@ -117,13 +157,15 @@ def _claimed(path: str, named: bool, arguments: Sequence[str]) -> Iterator[Sweep
     """
     folder = SweepFolder(str(parse(_SweepDir, {"dir": path}, "hydra.sweep").dir))
     if named and folder.settings.is_file():
-        if folder.jobs() and _fixed(folder.read_overrides()) != _fixed(arguments):
-            raise UserError(
-                f"{SWEEP_DIR}={folder}: holds another sweep; choose another folder, or resume it with {RESUME}{folder}"
-            )
-        yield folder
+        with exclusive(folder.path, SWEEP_DIR):
+            if folder.jobs() and _fixed(folder.read_overrides()) != _fixed(arguments):
+                raise UserError(
+                    f"{SWEEP_DIR}={folder}: holds another sweep; choose another folder, or resume it with "
+                    f"{RESUME}{folder}"
+                )
+            yield folder
         return
-    with output_folder(str(folder) if named else None, str(folder)) as claimed:
+    with output_folder(str(folder) if named else None, str(folder), key=SWEEP_DIR) as claimed:
         yield SweepFolder(claimed)
 
 
@@ -152,7 +194,7 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
     if repeated := repeated_keys(jobs):
         _log_best_configuration(folder, jobs, repeated)
     else:
-        for name in jobs.loc[jobs["status"] == "ok", "folder"].head(1):
+        for name in jobs.loc[(jobs["status"] == "ok") & jobs["rmse"].notna(), "folder"].head(1):
             _log_best(folder.job(name).read_overrides())
     failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
     if len(failed):
@@ -170,7 +212,7 @@ def _log_best_configuration(folder: SweepFolder, jobs: pd.DataFrame, repeated: S
     configurations = by_configuration(jobs)
     write_csv(folder.configurations, configurations)
     show(configurations_table(configurations, repeated))
-    for _, best in configurations[configurations["jobs"] > 0].head(1).iterrows():
+    for _, best in configurations[configurations["rmse"].notna()].head(1).iterrows():
         log.info(
             "best: RMSE %s px, mean and standard deviation of %d jobs that differ in %s",
             mean_and_deviation(best),

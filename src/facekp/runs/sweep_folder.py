@@ -65,8 +65,9 @@ class SweepFolder:
         Raises:
             UserError: there is no sweep.yaml, or a sweep did not write it.
         """
+        settings = self._read_settings()
         with reading(self.settings):
-            return texts(self._read_settings()["overrides"])
+            return texts(settings["overrides"])
 
     def read_search(self) -> SearchSettings | None:
         """The settings of the search; None where every combination is trained.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from facekp.config.command import CommandSettings
+from facekp.config.references import as_written
 from facekp.core.keypoints import KeypointsField
 from facekp.core.settings import (
     CheckpointPath,
@@ -146,6 +147,10 @@ class TrainSettings(CommandSettings):
     trainer: TrainerSettings
     logger: LoggerSettings
     callbacks: CallbackSettings
+
+    def written(self) -> dict[str, Any]:
+        """Plain values for files and loggers, with references to the environment as they were given."""
+        return as_written(self.plain())
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,0 +1,36 @@
+"""Reads files that others wrote: regular files of a bounded size only, so that no pipe or device blocks a command."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from facekp.core.errors import UserError
+
+LARGEST = 2**31  # bytes of a file that is read at once; the competition's training.csv has 0.25 GB
+
+
+def check_regular(path: Path, largest: int = LARGEST) -> None:
+    """Refuse what would block or fill the memory.
+
+    Args:
+        path: of a file that exists.
+        largest: size in bytes.
+
+    Raises:
+        UserError: it is a folder, a pipe, a socket or a device, or too large.
+        OSError: it does not exist, or can't be looked at.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{path}: is a folder; name a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: is not a regular file but a pipe, a socket or a device; name a file")
+    if status.st_size > largest:
+        raise UserError(f"{path}: has {status.st_size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB are read")
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file; arguments and errors as for `check_regular`."""
+    check_regular(path, largest)
+    return path.read_bytes()
