@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+LARGEST_STRIP = 2**26  # bytes of a photo that are resized at once
 LARGEST_CHANGE = 2.0  # times larger or smaller than the detector's crop; beyond it, the points are not a face
 
 # Fraction of its side by which a crop must move, grow or shrink to be refined. Measured on 240 faces of the competition
@@ -83,8 +84,12 @@ class Crop:
         columns = np.clip(np.arange(self.left, self.left + self.width), 0, image.shape[1] - 1)
         height, width = self.size
         interpolation = cv2.INTER_AREA if self.width > width else cv2.INTER_CUBIC
-        strip = image[rows[0] : rows[-1] + 1, columns]
-        strip = cv2.resize(strip, (width, len(strip)), interpolation=interpolation)
+        block = max(1, LARGEST_STRIP // len(columns))  # rows; a photo of 1 x 30000 pixels would take 0.9 GB at once
+        blocks = [
+            cv2.resize(part[:, columns], (width, len(part)), interpolation=interpolation)
+            for part in (image[top : min(top + block, rows[-1] + 1)] for top in range(rows[0], rows[-1] + 1, block))
+        ]
+        strip = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         return cv2.resize(strip[rows - rows[0]], (width, height), interpolation=interpolation)
 
     @property

@@ -12,11 +12,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from facekp.core.errors import UserError
+from facekp.core.untrusted import check_regular
 from facekp.data.grey_levels import Scales, to_8_bits
 
 BACKGROUND = 127  # grey level behind transparent pixels
 
-NOT_PHOTOS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow identifies them, but can't read them by itself
+NOT_PHOTOS = {
+    "BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF",  # Pillow identifies them, but can't read them by itself
+    "DCX", "FITS", "FPX", "GBR", "MCIDAS", "MIC", "MSP",  # no photos; their rarely used decoders had holes
+}  # fmt: skip
+
+LONGEST_SIDE = 65_500  # pixels, as of a JPEG; resampling a longer row would take gigabytes
 
 HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 
@@ -95,13 +102,19 @@ def open_image(file: str | IO[bytes]) -> Iterator[Image.Image]:
         UnreadableImage: it can't be opened, or decoding it fails within the block.
     """
     try:
+        if isinstance(file, str):
+            check_regular(Path(file))
         _check_kind(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about large photos and unusual tags
             with Image.open(file, formats=sorted(_formats())) as opened:
+                if max(opened.size) > LONGEST_SIDE:
+                    raise UnreadableImage(f"{opened.width} x {opened.height} pixels; a side has at most {LONGEST_SIDE}")
                 yield opened
     except (UnidentifiedImageError, UnreadableImage):
         raise
+    except UserError as error:
+        raise UnreadableImage(str(error).removeprefix(f"{file}: ")) from error
     except Exception as error:  # whatever a decoder raises for broken bytes
         raise UnreadableImage(str(error) or type(error).__name__) from error
 

@@ -8,18 +8,50 @@ import csv
 import gzip
 import io
 import lzma
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from facekp.core.errors import UserError
+from facekp.core.untrusted import read_bytes
+
+LARGEST_TEXT = 2**30  # bytes, decompressed; COCO's own keypoints have 0.25 GB. A few KB can stand for terabytes
+PART = 2**22  # bytes that are decompressed at once
+LARGEST_WINDOW = 2**28  # bytes that an .xz file may ask for; xz -9 asks for 65 MB
+
+
+def _bounded(stream: IO[bytes]) -> bytes:
+    """The text of a stream, up to a byte more than `LARGEST_TEXT`; a stream reserves as much as is asked."""
+    text = bytearray()
+    while len(text) <= LARGEST_TEXT and (part := stream.read(min(PART, LARGEST_TEXT + 1 - len(text)))):
+        text += part
+    return bytes(text)
+
+
+def _gunzip(content: bytes) -> bytes:
+    return _bounded(gzip.GzipFile(fileobj=io.BytesIO(content)))
+
+
+def _bunzip(content: bytes) -> bytes:
+    return _bounded(bz2.BZ2File(io.BytesIO(content)))
+
+
+def _unxz(content: bytes) -> bytes:
+    decompressor = lzma.LZMADecompressor(memlimit=LARGEST_WINDOW)
+    text = decompressor.decompress(content, LARGEST_TEXT + 1)
+    if not decompressor.eof and len(text) <= LARGEST_TEXT:
+        raise EOFError("the file is cut off")
+    return text
+
 
 COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\xfd7zXZ\x00": lzma.decompress,
+    b"\x1f\x8b": _gunzip,
+    b"BZh": _bunzip,
+    b"\xfd7zXZ\x00": _unxz,
 }
 SEPARATORS = ",;\t"
 SAVE = "save it as CSV with commas, in UTF-8"
@@ -76,16 +108,18 @@ def read_text(path: Path) -> str:
         UserError: it can't be.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         for start, decompress in COMPRESSED.items():
             if content.startswith(start):
                 content = decompress(content)
         if content.startswith(b"PK\x03\x04"):
             content = _only_member(content, path)
+        if len(content) > LARGEST_TEXT:
+            raise UserError(f"data.labels={path}: more than {LARGEST_TEXT / 1e9:.1f} GB of text; divide the file")
         return content.decode(_encoding(content))
     except OSError as error:
         raise UserError(f"data.labels={path}: can't be read ({error.strerror or error})") from error
-    except (EOFError, zlib.error, lzma.LZMAError, BadZipFile, RuntimeError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, BadZipFile, RuntimeError, struct.error) as error:
         raise UserError(f"data.labels={path}: can't be decompressed ({error}); decompress it by hand") from error
     except UnicodeDecodeError as error:
         raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
@@ -103,7 +137,8 @@ def _only_member(content: bytes, path: Path) -> bytes:
             raise UserError(f"data.labels={path}: is a workbook of Excel; {SAVE}")
         if len(names) != 1:
             raise UserError(f"data.labels={path}: holds {len(names)} files; unpack it and name one of them")
-        return archive.read(names[0])
+        with archive.open(names[0]) as member:
+            return _bounded(member)
 
 
 def _encoding(content: bytes) -> str:

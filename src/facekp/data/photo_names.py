@@ -45,10 +45,43 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path) -> list[Labelle
     return [replace(face, name=real.get(face.name, face.name)) for face in faces]
 
 
+def check_inside(faces: Sequence[LabelledFace], folder: Path) -> None:
+    """Refuse names that lead out of the photos' folder: a label file may come from somebody else.
+
+    Links inside the folder may lead anywhere, as the user made them.
+
+    Raises:
+        UserError: a name is absolute and elsewhere, climbs out by ``..``, or is no name of a file.
+    """
+    top = os.path.abspath(folder)
+    tops = {top, os.path.realpath(top)}
+    for name, where in {face.name: face.where for face in reversed(faces)}.items():
+        if not _is_possible(name):
+            raise UserError(f"{where}: {name!r} can't be the name of a file; correct it")
+        path = os.path.normpath(os.path.join(top, name))
+        if not any(path.startswith(f"{inside.rstrip(os.sep)}{os.sep}") for inside in tops):
+            raise UserError(
+                f"{where}: {name!r} is outside {folder}; name photos relative to it, or give data.anywhere=true"
+            )
+
+
+def _is_possible(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+        return False
+
+
 def _files_by_key(folder: Path) -> dict[str, list[str]]:
     """The files below a folder, relative to it, by `_key`."""
     files = defaultdict(list)
-    for root, _, names in os.walk(folder, followlinks=True):
+    seen: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
+    for root, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(root)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         for name in sorted(names):
             path = Path(root, name).relative_to(folder).as_posix()
             files[_key(path)].append(path)

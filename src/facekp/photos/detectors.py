@@ -168,6 +168,8 @@ class HaarDetector(FaceDetector):
         """
         cascade = self._cascade
         factor = min(1.0, self.longest / max(image.shape))
+        if factor * min(image.shape) < self.smallest:  # no face fits in; a photo may be 30000 x 1 pixels
+            return np.empty((0, 4))
         if factor < 1:
             image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         found, _, scores = cascade.detectMultiScale3(

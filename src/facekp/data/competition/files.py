@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +15,11 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from facekp.core.errors import UserError
+from facekp.core.untrusted import check_regular
 
+DAMAGED = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, OSError)
+LARGEST_ARCHIVE = 2**33  # bytes; the competition's zip file has 0.08 GB
+MOST_INNER = 4  # zip files inside a zip file that are searched; reading in them means decompressing them
 BUFFER = 1 << 20  # bytes that are read at once
 ARCHIVE = "facial-keypoints-detection.zip"  # the download that holds all files of the competition
 
@@ -67,9 +73,10 @@ def find_file(directory: Path, name: str) -> File:
     likely = (Path(name).stem + ".zip", name + ".zip", ARCHIVE)
     for archive in sorted(directory.glob("*.zip"), key=lambda path: (path.name not in likely, path.name)):
         try:
+            check_regular(archive, LARGEST_ARCHIVE)
             with ZipFile(archive) as opened:
                 members = _find_member(opened, name)
-        except (BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        except (UserError, *DAMAGED, RuntimeError) as error:
             broken = broken or UserError(f"{archive}: can't be read as a zip file ({error}); download it again")
             continue
         if members:
@@ -83,11 +90,12 @@ def _find_member(archive: ZipFile, name: str, nested: bool = True) -> tuple[str,
     for entry in entries:
         if PurePosixPath(entry).name == name:
             return (entry,)
-    for entry in entries if nested else ():
-        if PurePosixPath(entry).name in (Path(name).stem + ".zip", name + ".zip"):
-            with archive.open(entry) as stream, ZipFile(stream) as inner:
-                if members := _find_member(inner, name, nested=False):
-                    return (entry, *members)
+    inner_names = (Path(name).stem + ".zip", name + ".zip")
+    inner_files = [entry for entry in entries if PurePosixPath(entry).name in inner_names] if nested else []
+    for entry in inner_files[:MOST_INNER]:
+        with archive.open(entry) as stream, ZipFile(stream) as inner:
+            if members := _find_member(inner, name, nested=False):
+                return (entry, *members)
     return None
 
 
@@ -101,7 +109,7 @@ def open_file(file: File) -> Iterator[io.BufferedReader]:
     try:
         with ExitStack() as stack:
             yield io.BufferedReader(_open_raw(file, stack), BUFFER)  # type: ignore[arg-type]
-    except (BadZipFile, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise UserError(f"{file}: can't be read ({error}); download it again") from error
 
 

@@ -18,6 +18,7 @@ from facekp.data.competition.files import File
 
 BATCH = 16  # rows parsed at once: 0.6 MB of text, so that temporary arrays stay in the processor's cache
 LONGEST_LINE = 1 << 20  # bytes; a row has 37 KB
+MOST_BLANK = 1 << 20  # bytes of blank lines; a zip file of some KB can hold them without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ def read_rows(stream: IO[bytes], file: File, wanted: Sequence[str], ignored: str
     Raises:
         UserError: the file is not such a CSV, or a row has too few or too many fields.
     """
-    lines = enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), start=1)
-    filled = ((line, text) for line, text in lines if not text.isspace())
+    filled = _filled_lines(stream, file)
     header = _read_header(file, next(filled, (1, b""))[1], wanted, ignored)
     order, count = [header.index(column) for column in wanted], len(header)
     fewest = count - (header[-1] == ignored)
@@ -76,6 +76,22 @@ def read_rows(stream: IO[bytes], file: File, wanted: Sequence[str], ignored: str
         yield Row(file, number, line, truncated, [fields[at] for at in order])
     if not number:
         raise UserError(f"{file}: row 1: the file holds a header but no rows; download it again")
+
+
+def _filled_lines(stream: IO[bytes], file: File) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers.
+
+    Raises:
+        UserError: there are too many blank lines.
+    """
+    blank = 0
+    for line, text in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), start=1):
+        if not text.isspace():
+            yield line, text
+            continue
+        blank += len(text)
+        if blank > MOST_BLANK:
+            raise UserError(f"{file}: line {line}: more than {MOST_BLANK} bytes of blank lines; remove them")
 
 
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

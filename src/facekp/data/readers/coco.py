@@ -25,6 +25,8 @@ from facekp.core.settings import Text
 from facekp.data.label_text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
+LONGEST_ID = 18  # characters; int64 can hold as many digits
+
 
 class CocoSettings(PhotoDataSettings):
     """``data=coco``.
@@ -106,10 +108,23 @@ def _id_of(where: str, item: Mapping[str, Any], key: str) -> int | str:
     value = item.get(key)
     if isinstance(value, str) and value.strip():
         value = value.strip()
-        return int(value) if value.removeprefix("-").isdecimal() else value
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value == int(value):
+        is_number = value.removeprefix("-").isdecimal() and len(value) <= LONGEST_ID
+        return int(value) if is_number else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_whole(value):
         return int(value)
-    raise UserError(f"{where}: {key} is {value!r}; give a whole number")
+    raise UserError(f"{where}: {key} is {_shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits")
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value) < 10 ** (LONGEST_ID - 1) and value == int(value)
+
+
+def _shown(value: Any) -> str:
+    """A value in a message; a number of thousands of digits has no text."""
+    try:
+        return repr(value)[:80]
+    except ValueError:
+        return "a number with thousands of digits"
 
 
 def _number(value: Any) -> float:
@@ -160,7 +175,7 @@ def _parse_face(
         return None
     row = _id_of(f"{path}: annotations", annotation, "id")
     if not isinstance(row, int):
-        raise UserError(f"{path}: annotations: id is {row!r}; give a whole number")
+        raise UserError(f"{path}: annotations: id is {_shown(row)}; give a whole number")
     photo = photos.get(_id_of(where, annotation, "image_id"))
     if photo is None:
         raise UserError(f"{where}: image_id {annotation.get('image_id')!r} is not among images; add it there")
