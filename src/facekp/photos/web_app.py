@@ -1,7 +1,7 @@
 """The web page of `facekp app`: give a photo, see its faces, keypoints, heatmaps and confidences, download the points.
 
-The page is served on 127.0.0.1 only and sends no requests to other machines. An uploaded photo is deleted once it is
-read, and results are part of the page, so no file of a visitor remains.
+The page is served on 127.0.0.1 only (`facekp.photos.web_server`) and sends no requests to other machines. An uploaded
+photo is deleted once it is read, and results are part of the page, so no file of a visitor remains.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,10 +31,15 @@ from facekp.photos.reading import Photo
 from facekp.photos.settings import AppSettings
 from facekp.photos.web_results import CSS, csv_html, heatmaps_html, picture_html, table_html
 
+if TYPE_CHECKING:
+    from facekp.photos.web_server import PageServer
+
 log = logging.getLogger(__name__)
 HEATMAP_SIDE = 192  # pixels of a heatmap on the page
 COLUMNS = ["face", "keypoint", "x", "y", "confidence"]
 CLEAN_UP = (60, 600)  # every minute, files of ten minutes ago are deleted: uploads that were given up
+SESSIONS = 16  # visitors whose photo is kept in memory, up to 120 MB each
+KEPT_SECONDS = 3600  # that the photo of a visitor is kept in memory for another checkpoint
 UPLOAD_HEIGHT = 150  # pixels, with and without a photo
 FIRST = "Upload a photo."
 
@@ -227,7 +232,36 @@ def _with_short_names(paths: Sequence[str]) -> list[tuple[str, str]]:
     return [(stem if stems.count(stem) == 1 else path, path) for stem, path in zip(stems, paths, strict=True)]
 
 
-def serve(settings: AppSettings, block: bool = True) -> Any:
+class ServedPage:
+    """The page while it is served.
+
+    Args:
+        settings: of conf/app.yaml.
+
+    Raises:
+        UserError: gradio is not installed, a checkpoint can't be read, or the port is in use.
+    """
+
+    def __init__(self, settings: AppSettings) -> None:
+        handler = PhotoHandler.from_settings(settings)
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            app, uploads = _application(handler, settings, stack)
+            self._server = _start(app, settings, uploads)
+            self._stack = stack.pop_all()
+        self.local_url = self._server.local_url
+
+    def wait(self) -> None:
+        """Return when the server has stopped."""
+        self._server.wait()
+
+    def close(self) -> None:
+        """Stop the server and delete all uploads."""
+        self._server.close()
+        self._stack.close()
+
+
+def serve(settings: AppSettings, block: bool = True) -> ServedPage:
     """Serve the page on 127.0.0.1.
 
     Args:
@@ -235,33 +269,77 @@ def serve(settings: AppSettings, block: bool = True) -> Any:
         block: return only when the server is stopped (Ctrl-C).
 
     Returns:
-        the Gradio page; ``close()`` stops it.
+        the page; ``close()`` stops it.
 
     Raises:
         UserError: gradio is not installed, a checkpoint can't be read, or the port is in use.
     """
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks its own server whether it runs
-    page = build_page(PhotoHandler.from_settings(settings))
-    try:
-        page.launch(
-            server_name="127.0.0.1",
-            server_port=settings.port,
-            share=False,
-            ssr_mode=False,
-            allowed_paths=[],
-            max_file_size=int(settings.max_megabytes * 1e6),
-            prevent_thread_lock=True,
-            footer_links=[],
-            enable_monitoring=False,
-            css=CSS,
-            quiet=True,
-        )
-    except OSError as error:
-        raise UserError(f"port={settings.port}: the page can't be served there ({error}); choose another") from error
+    page = ServedPage(settings)
     log.info("open %s in a browser; Ctrl-C stops the server", page.local_url)
     if block:
-        page.block_thread()
+        try:
+            page.wait()
+        finally:
+            page.close()
     return page
+
+
+def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack) -> tuple[Any, Path]:
+    """The web application of the page, and the folder of its uploads, which ``stack`` removes."""
+    gr = import_gradio()
+    from fastapi import FastAPI
+
+    from facekp.photos.web_server import upload_folder
+
+    uploads = stack.enter_context(upload_folder())
+    page = build_page(handler)
+    page.state_session_capacity = SESSIONS
+    app = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        page,
+        path="/",
+        server_name="127.0.0.1",
+        server_port=settings.port,
+        footer_links=[],
+        allowed_paths=[],
+        show_error=False,
+        max_file_size=_most_bytes(settings),
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        css=CSS,
+    )
+    return app, uploads
+
+
+def _start(app: Any, settings: AppSettings, uploads: Path) -> PageServer:
+    from facekp.photos.web_server import PageServer
+
+    try:
+        return PageServer(app, settings.port, _most_bytes(settings), uploads)
+    except OSError as error:
+        raise UserError(f"port={settings.port}: the page can't be served there ({error}); choose another") from error
+
+
+def _most_bytes(settings: AppSettings) -> int:
+    return int(settings.max_megabytes * 1e6)
+
+
+def import_gradio() -> Any:
+    """Import gradio, an optional dependency, with all that it sends to others switched off.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # these are read when gradio is imported
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_RUN_HISTORY"] = "False"
+    try:
+        import gradio as gr
+    except ImportError as error:
+        raise UserError("facekp.app needs gradio: pip install 'facekp[app]'") from error
+    return gr
 
 
 def build_page(handler: PhotoHandler) -> Any:
@@ -270,17 +348,12 @@ def build_page(handler: PhotoHandler) -> Any:
     Raises:
         UserError: gradio is not installed.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # both are read when gradio is imported
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    try:
-        import gradio as gr
-    except ImportError as error:
-        raise UserError("facekp.app needs gradio: pip install 'facekp[app]'") from error
+    gr = import_gradio()
     names = list(handler.predictors)
     _, picture, heatmaps, table, csv, status = handler.clear(names[0])
     with gr.Blocks(title="facekp", analytics_enabled=False, delete_cache=CLEAN_UP) as page:
         gr.Markdown(INTRO)
-        kept = gr.State(None)
+        kept = gr.State(None, time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(min_width=300):
                 # As a file, not an image: facekp and not Gradio decodes it, so broken or huge photos are refused.

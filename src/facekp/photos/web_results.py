@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from facekp.core.csv_cells import neutral_frame
+
 LONGEST_SIDE = 1600  # pixels of the picture on the page; larger photos are shown smaller
 JPEG_QUALITY = 92
 
@@ -99,7 +101,7 @@ def csv_html(table: pd.DataFrame) -> str:
     label = "Download the points (CSV)"
     if table.empty:
         return f'<a class="facekp-csv">{label}</a>'
-    data = base64.b64encode(table.to_csv(index=False).encode()).decode()
+    data = base64.b64encode(neutral_frame(table).to_csv(index=False).encode()).decode()
     return f'<a class="facekp-csv" download="points.csv" href="data:text/csv;base64,{data}">{label}</a>'
 
 
