@@ -68,6 +68,8 @@ class OnnxModel:
         with _one_line(path):
             self._read_settings()
             self._check_numbers()
+            if not has_digest:
+                _check_weights(path)
 
     def _read_settings(self) -> None:
         self.keypoints = Keypoints.from_dict(self.entry["keypoints"])
@@ -210,6 +212,23 @@ def _read_entry(path: Path, metadata: Mapping[str, str], has_digest: bool) -> di
     if not has_digest:
         log.warning("%s: an older facekp wrote it without a digest, so damage can't be noticed; export it again", path)
     return entry
+
+
+def _check_weights(path: Path) -> None:
+    """Check what a file without a digest holds; rounding to int8 would hide NaN from the predictions.
+
+    Raises:
+        UserError: a weight is not finite.
+    """
+    try:
+        import onnx
+    except ImportError:  # onnxruntime reads files without it
+        return
+    for tensor in onnx.load(path).graph.initializer:
+        weights = onnx.numpy_helper.to_array(tensor)
+        is_weight = weights.dtype.kind == "f" and weights.size > 1  # single numbers are limits, some of them infinite
+        if is_weight and not np.isfinite(weights).all():
+            raise UserError(f"{path}: its weights {tensor.name} are not finite; export a checkpoint that is finite")
 
 
 # The digest

@@ -113,7 +113,7 @@ def with_changes(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[
     new: dict[str, Any] = deepcopy(dict(config))
     for key, value in changed.items():
         *path, name = key.split(".")
-        group = new
+        group: Any = new
         for part in path:
             group = group.get(part)
             if not isinstance(group, dict):
