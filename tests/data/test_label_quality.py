@@ -105,3 +105,24 @@ def test_a_wrong_label_is_the_most_suspicious_by_shape_and_by_predictions(faces)
 
 def predictions(table, points):
     return predictions_frame(table, "val", points, np.ones(points.shape[:2]))
+
+
+def test_pairs_of_a_large_group_grow_with_its_rows(faces, monkeypatch):
+    monkeypatch.setattr("facekp.data.label_quality.ALL_PAIRS", 20)
+    equal = replace(faces, images=np.repeat(faces.images[:1], len(faces), axis=0))
+    pairs = duplicate_pairs(equal, np.zeros(len(faces), int))
+    assert len(pairs) == 8 * len(faces)
+    assert not pairs.duplicated(["first", "second"]).any()
+    assert (pairs["first"] < pairs["second"]).all()
+    assert np.bincount(pairs[["first", "second"]].to_numpy(int).ravel()).tolist() == [16] * len(faces)
+    assert set(pairs["kind"]) == {KINDS[0]}
+    assert len(duplicate_pairs(equal.take(np.arange(20)), np.zeros(20, int))) == 190
+
+
+def test_the_most_similar_of_very_many_rows_is_one_of_those_that_are_searched(doubled, monkeypatch):
+    fold_of = (np.arange(len(doubled)) >= 80).astype(int)  # the copies are held out
+    whole = neighbour_points(doubled, fold_of)
+    monkeypatch.setattr("facekp.data.label_quality.NEIGHBOURS", 5)
+    few = neighbour_points(doubled, fold_of)
+    assert few.shape == whole.shape
+    assert (np.nan_to_num(few) != np.nan_to_num(whole)).any()

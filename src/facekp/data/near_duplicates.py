@@ -178,7 +178,7 @@ def close_pairs(points: np.ndarray, leaves: Sequence[np.ndarray]) -> list[tuple[
     for i, leaf in enumerate(leaves):
         gap = np.maximum(np.maximum(low[i] - high[i + 1 :], low[i + 1 :] - high[i]), 0)  # to each later leaf
         near = np.square(gap).sum(axis=1) <= REACH**2
-        pairs += [(leaf, leaves[i + 1 + other]) for other in np.flatnonzero(near)]
+        pairs += [(leaf, leaves[i + 1 + other]) for other in np.flatnonzero(near).tolist()]
     return pairs
 
 
