@@ -6,6 +6,7 @@ Every Hydra program imports this module when it starts, so the work is done in `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.utils import JobReturn
 
@@ -16,7 +17,9 @@ except ModuleNotFoundError:  # the extra is not installed
 else:
 
     class SturdyJoblibLauncher(JoblibLauncher):
-        """Goes on with the other jobs where a worker was killed, for example because memory ran out."""
+        """Continues with the other jobs where a worker was killed, for example because memory ran out."""
+
+        joblib: dict[str, Any]
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             from facekp.runs.killed_workers import run_jobs
@@ -26,7 +29,7 @@ else:
             loader, config = self.hydra_context.config_loader, self.config
             folders = [loader.load_sweep_config(config, list(job)).hydra.sweep for job in job_overrides]
             names = [f"{sweep.dir}/{sweep.subdir}" for sweep in folders]
-            return run_jobs(self._launch, job_overrides, initial_job_idx, names)
+            return run_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
 
         def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
             given = dict(self.joblib)

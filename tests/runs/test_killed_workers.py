@@ -95,3 +95,4 @@ def test_a_stopped_sweep_marks_the_jobs_that_nobody_trains_any_more(tmp_path, st
         launch(stopped, tmp_path)
     assert statuses(tmp_path) == {"a": "ok", "b": "interrupted", "c": "running"}
     assert caplog.messages[0].startswith(f"{tmp_path}/c: its status is not known")
+    assert caplog.messages[1] == f"sweep stopped; continue with sweep.resume={tmp_path}"

@@ -1,11 +1,15 @@
 """Options of Lightning's Trainer: each works in a tiny training, or is refused in one line."""
 
 import math
+import os
+import signal
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 
 from facekp.core.errors import UserError
+from facekp.core.signals import Stopped, stop_at_signals
 from facekp.models.checkpoint import load_checkpoint
 from facekp.runs.folder import RunFolder
 from facekp.training.setup import train
@@ -129,3 +133,24 @@ def test_no_gpu_is_one_line(tmp_path):
         pytest.skip("there is a GPU")
     with pytest.raises(UserError, match=r"^trainer.accelerator=gpu: no GPU is available here; use trainer=cpu"):
         run(tmp_path / "run", "trainer=gpu")
+
+
+SLURM = {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_of_slurm_ends_the_training_with_a_checkpoint_and_requeues_nothing(tmp_path, monkeypatch, number):
+    class Sender(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            if trainer.current_epoch == 1:
+                os.kill(os.getpid(), number)
+
+    for key, value in {**SLURM, "SLURM_NODEID": "0"}.items():
+        monkeypatch.setenv(key, value)
+    settings, run = settings_of(*TINY, "trainer.max_epochs=9", "data.batch_size=64"), RunFolder(tmp_path / "run")
+    with pytest.raises(Stopped) as stop, stop_at_signals():
+        train(settings, run.path, callbacks=[Sender()])
+    assert stop.value.code == 143
+    assert torch.load(run.last_checkpoint, weights_only=True)["epoch"] == 1  # the signal came in its only batch
+    assert not [*run.path.glob("hpc_ckpt*")]
+    assert signal.getsignal(number) is signal.SIG_DFL

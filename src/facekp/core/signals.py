@@ -37,7 +37,7 @@ def stop_at_signals() -> Iterator[None]:
 
 def stop_signals() -> dict[int, int]:
     """The exit code by number of the signals that stop this process by an exception."""
-    codes = {number: TERMINATED for number in NOTICES if signal.getsignal(number) is _raise}
+    codes: dict[int, int] = {number: TERMINATED for number in NOTICES if signal.getsignal(number) is _raise}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         codes[signal.SIGINT] = INTERRUPTED
     return codes if threading.current_thread() is threading.main_thread() else {}

@@ -18,6 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from facekp.config.command import one_line
 from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder
+from facekp.runs.sweep_arguments import resume_sweep_text
 
 log = logging.getLogger(__name__)
 WAIT = 10.0  # seconds until a worker that joblib kills has let go of its job
@@ -30,7 +31,9 @@ class Launch(Protocol):
     def __call__(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]: ...
 
 
-def run_jobs(launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders: Sequence[str]) -> list[JobReturn]:
+def run_jobs(
+    launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders: Sequence[str], plugins: Sequence[str] = ()
+) -> list[JobReturn]:
     """Train jobs, also if workers are killed.
 
     Args:
@@ -38,6 +41,7 @@ def run_jobs(launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders:
         jobs: overrides of each.
         first: number of the first job.
         folders: of each job.
+        plugins: modules that the sweep needs again when it is resumed.
 
     Returns:
         a result per job; an empty one where a worker was killed meanwhile. Its status.json says what became of it.
@@ -59,6 +63,7 @@ def run_jobs(launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders:
     except (KeyboardInterrupt, SystemExit):
         for run in runs:
             _mark_interrupted(run)
+        log.warning("sweep stopped; continue with %s", resume_sweep_text(runs[0].path.parent, plugins))
         raise
     return results
 
