@@ -18,6 +18,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from facekp import train
 from facekp.config.command import read_settings
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
@@ -25,11 +26,13 @@ from facekp.data.competition import read_test_csv, read_training_csv
 from facekp.data.images import UnreadableImage, read_image
 from facekp.data.label_text import read_csv, read_text
 from facekp.data.readers.read import read_table
+from facekp.models.checkpoint import load_checkpoint
 from facekp.photos.detectors import FACE_DETECTORS, build_face_detector
 from facekp.photos.run import predict
 from facekp.photos.settings import PredictSettings
+from facekp.runs.resume_arguments import resume_text
 from facekp.runs.sweep_arguments import rewrite_arguments
-from tests.conftest import REPOSITORY, composed, config_of
+from tests.conftest import REPOSITORY, TINY, composed, config_of
 from tests.data.samples import data_settings
 from tests.drawn_photos import five, write_photos
 
@@ -39,8 +42,11 @@ pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(autouse=True)
-def bounded_memory():
+def bounded_memory(request):
     """No refused file takes more than 300 MB on the way."""
+    if "run_here" in request.fixturenames:  # a training
+        yield
+        return
     tracemalloc.start()
     yield
     _, peak = tracemalloc.get_traced_memory()
@@ -307,3 +313,72 @@ def test_a_sweep_folder_gives_its_launcher(tmp_path):
     assert rewrite_arguments([f"sweep.resume={tmp_path}"]) == [
         "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "lr=1,2", f"hydra.sweep.dir={tmp_path}"
     ]  # fmt: skip
+
+
+# Secrets
+
+
+def test_a_secret_is_in_no_file_of_a_run(tmp_path, run_here, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", "hunter22-hunter22")
+    given = ["logger=[csv,tensorboard]", "++logger.tags=['${oc.env:MY_SECRET}']", "trainer.max_epochs=1", "out=run"]
+    code, err = run_here("train", train.main, *TINY, *given)
+    assert code == 0, err
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(files) > 8
+    assert [path.name for path in files if b"hunter22" in path.read_bytes()] == []
+    assert "hunter22" not in err
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["logger"]["tags"] == ["${oc.env:MY_SECRET}"]
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt").config["logger"]["tags"] == [
+        "${oc.env:MY_SECRET}"
+    ]
+    code, err = run_here("train", train.main, "resume=run", "trainer.max_epochs=2")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "logger.tags.0=${oc.env:MY_SECRET}: refers to the environment" in err
+
+
+def test_a_scheme_of_somebody_else_reads_no_variable(tmp_path, run_here, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", "hunter22-hunter22")
+    (tmp_path / "conf" / "keypoints").mkdir(parents=True)
+    (tmp_path / "conf" / "keypoints" / "mine.yaml").write_text("name: '${oc.env:MY_SECRET}'\nnames: [a]\n")
+    code, err = run_here("train", train.main, "--config-dir=conf", "keypoints=mine", "data=synthetic")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "keypoints.name=${oc.env:MY_SECRET}: is part of every checkpoint" in err
+
+
+def test_the_url_of_a_search_is_in_no_file_and_no_message(tmp_path, run_here, monkeypatch):
+    monkeypatch.setenv("DB_URL", "postgresql://me:hunter22@127.0.0.1:1/runs")
+    search = ["-m", "hparams_search=optuna", "data=synthetic", "lr=1e-3,1e-4", "hydra.sweep.dir=s"]
+    code, err = run_here("train", train.main, *search, "hparams_search.storage='${oc.env:DB_URL}'")
+    assert code == 2
+    assert err.startswith("facekp: error: hparams_search.storage=${oc.env:DB_URL}: "), err
+    assert "hunter22" not in err
+    stored = (tmp_path / "s" / "sweep.yaml").read_text()
+    assert "hunter22" not in stored
+    assert yaml.safe_load(stored)["search"]["storage"] == "${oc.env:DB_URL}"
+    code, err = run_here(
+        "train", train.main, *search, "hparams_search.storage=postgresql://me:other-word@127.0.0.1:1/runs"
+    )
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "postgresql://me:***@127.0.0.1:1/runs: holds a password" in err
+
+
+CALLBACK = """
+from pytorch_lightning import Callback
+
+class Mine(Callback):
+    pass
+"""
+
+
+def test_the_class_of_a_callback_is_given_again_to_a_resumed_run(tmp_path, run_here):
+    (tmp_path / "mine_callback.py").write_text(CALLBACK)
+    given = "callbacks.mine._target_=mine_callback.Mine"
+    code, err = run_here("train", train.main, *TINY, given, "trainer.max_epochs=1", "out=run")
+    assert code == 0, err
+    code, err = run_here("train", train.main, "resume=run", "trainer.max_epochs=2")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "callbacks.mine._target_=mine_callback.Mine: a file names it, so it is not imported" in err
+    code, err = run_here("train", train.main, "resume=run", given, "trainer.max_epochs=2")
+    assert code == 0, err
+    assert resume_text(tmp_path / "run", []) == f"resume={tmp_path}/run {given}"
