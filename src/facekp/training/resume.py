@@ -42,7 +42,8 @@ def data_digests(table: FaceTable, settings: TrainSettings) -> dict[str, str]:
         settings: of the training.
 
     Returns:
-        hexadecimal BLAKE2 digests of ``images`` and ``labels``; of ``init_from`` and ``teacher`` where they are set.
+        hexadecimal BLAKE2 digests of ``images`` and ``labels``; of ``init_from`` and ``teacher`` where they are set and
+        exist. What loads a file names it if it is missing.
     """
     images, labels = _new_digest(), _new_digest()
     for start in range(0, len(table), BLOCK):
@@ -56,17 +57,22 @@ def data_digests(table: FaceTable, settings: TrainSettings) -> dict[str, str]:
         "init_from": [] if settings.init_from is None else [settings.init_from],
         "teacher": [] if teacher is None else [teacher] if isinstance(teacher, str) else teacher,
     }
-    return digests | {key: _digest_of_files(paths) for key, paths in files.items() if paths}
+    there = {key: [_file_of(path) for path in paths if _file_of(path).is_file()] for key, paths in files.items()}
+    return digests | {key: _digest_of_files(paths) for key, paths in there.items() if paths}
+
+
+def _file_of(ckpt: str) -> Path:
+    return SHIPPED if ckpt == "shipped" else Path(ckpt)
 
 
 def _new_digest() -> Any:
     return hashlib.blake2b(digest_size=16)
 
 
-def _digest_of_files(paths: list[str]) -> str:
+def _digest_of_files(paths: list[Path]) -> str:
     total = _new_digest()
     for path in paths:
-        with open(SHIPPED if path == "shipped" else path, "rb") as file:
+        with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "blake2b").digest())
     return str(total.hexdigest())
 
