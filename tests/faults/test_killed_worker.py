@@ -34,7 +34,7 @@ def test_the_sweep_goes_on(tmp_path):
         os.kill(workers(process.pid)[0], signal.SIGKILL)
         errors = process.communicate(timeout=400)[1]
     assert process.returncode == 0, errors
-    assert "a worker process was killed; what was running goes on, one job after another: seed-" in errors
+    assert "a worker process was killed; the jobs that were running continue one after another: seed-" in errors
     jobs = pd.read_csv(tmp_path / "s" / "sweep.csv")
     assert jobs["status"].tolist() == ["ok"] * 2
     for seed in range(2):

@@ -63,7 +63,7 @@ def test_a_killed_job_goes_on_alone_and_the_others_follow(tmp_path, caplog):
     assert statuses(tmp_path) == dict.fromkeys("abcd", "ok")
     assert launcher.launched == [(0, ["a", "b", "c", "d"], False), (1, ["b"], True), (2, ["c", "d"], False)]
     assert [result.return_value for result in results] == [None, None, "c", "d"]
-    assert caplog.messages == ["a worker process was killed; what was running goes on, one job after another: b"]
+    assert caplog.messages == ["a worker process was killed; the jobs that were running continue one after another: b"]
 
 
 def test_a_job_that_is_killed_again_has_failed(tmp_path):

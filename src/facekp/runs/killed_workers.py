@@ -71,7 +71,7 @@ def run_jobs(
 def _run_alone(launch: Launch, jobs: Sequence[Sequence[str]], first: int, runs: Mapping[int, RunFolder]) -> None:
     """Train jobs one after another; one whose process is killed has failed."""
     names = ", ".join(run.path.name for run in runs.values())
-    log.warning("a worker process was killed; what was running goes on, one job after another: %s", names)
+    log.warning("a worker process was killed; the jobs that were running continue one after another: %s", names)
     for i, run in runs.items():
         try:
             launch([jobs[i]], first + i, True)
