@@ -39,6 +39,9 @@ class FakePredictor:
         errors = None if self.expected_error is None else np.full((len(images), 3), self.expected_error)
         return Prediction(points, np.ones((len(images), 3)), None, errors)
 
+    def is_mean_face(self, points):
+        return (points == MEAN_FACE).all(axis=-1)
+
 
 def levels(*grey):
     return [Photo(f"{level}.png", np.full((192, 192, 3), level, np.uint8)) for level in grey]

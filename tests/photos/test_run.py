@@ -41,6 +41,13 @@ def test_points_are_written_in_pixels_of_the_photo(tmp_path, faces, small_checkp
     assert np.ptp(drawn.astype(int), axis=2).max() > 100  # the points are coloured
 
 
+def test_points_of_the_mean_face_are_counted(tmp_path, faces, small_checkpoint, caplog):
+    Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
+    given = ["refine=false", "draw=false", "decoder.floor=1"]  # no confidence reaches the floor
+    run.predict(settings(tmp_path / "out", small_checkpoint, *given), [str(tmp_path / "a.png")])
+    assert "15 of 15 predicted points (100.0%) are those of the mean face" in caplog.text
+
+
 def test_a_video_is_predicted_frame_by_frame_and_drawn_as_a_video(tmp_path, faces, small_checkpoint):
     write_video(tmp_path / "clip:1 %02d.mp4", faces.images[0], 6)
     run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "clip:1 %02d.mp4")])

@@ -97,3 +97,15 @@ def test_a_diverged_network_is_a_failure_not_a_mean_face(run_here, tmp_path, opt
     assert "in epoch 1; lower lr=1e+30" in err
     assert not RunFolder(tmp_path / "r").metrics.exists()
     assert not RunFolder(tmp_path / "r").best_checkpoint.exists()
+
+
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+def test_a_diverged_job_of_a_sweep_has_failed(run_here, tmp_path, rate):
+    code, err = run_here("train", main, "-m", *QUICK, "loss=mse", f"lr=1e-3,{rate}", "hydra.sweep.dir=s")
+    assert code == 1, err
+    jobs = {folder.name: RunFolder(folder) for folder in (tmp_path / "s").iterdir() if folder.is_dir()}
+    statuses = {name: job.read_status().status for name, job in jobs.items()}
+    assert sorted(statuses.values()) == ["failed", "ok"]
+    (bad,) = (job for name, job in jobs.items() if statuses[name] == "failed")
+    assert "training diverged" in bad.read_status().message
+    assert not bad.best_checkpoint.exists()
