@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types docs lock bench ladder ablation clean
+.PHONY: help run test lint format types docs faults fuzz mutants coverage audit sbom lock bench ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements-dev.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c requirements-dev.lock
 	touch $@
 
 run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
@@ -41,7 +41,28 @@ ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a smal
 ablation: $(STAMP)  ## docs/accuracy.md: trains all rows of conf/ablation.yaml that are not trained yet, hours on two cores
 	$(BIN)/python -m facekp.ablation
 
-lock: $(STAMP)  ## requirements-cpu.lock, the versions of the Docker image
+faults: $(STAMP)  ## killed, stopped and starved trainings, damaged files; N=50: trials of each kind, SEED=0
+	FACEKP_FAULTS=$(or $(N),20) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/faults
+
+fuzz: $(STAMP)  ## damaged files for every reader; SECONDS=60: of each kind, SEED=0
+	FACEKP_FUZZ=$(or $(SECONDS),30) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/fuzz
+
+mutants: $(STAMP)  ## do the tests notice small changes of the code? N=60 of them, SEED=0, hours on two cores
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	$(BIN)/python tools/mutants.py number=$(or $(N),60) seed=$(or $(SEED),0)
+
+coverage: $(STAMP)  ## branch coverage of all tests, at least 93 %
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-branch --cov-report=term --cov-report=html:outputs/coverage
+
+audit: $(STAMP)  ## known vulnerabilities of the locked versions, where their databases can be reached
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[audit]'
+	$(BIN)/pip-audit --disable-pip --no-deps -r requirements-dev.lock
+
+sbom: $(STAMP)  ## outputs/sbom.json: all installed packages with versions and licences (CycloneDX)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[audit]'
+	$(BIN)/cyclonedx-py environment --output-reproducible --of JSON -o outputs/sbom.json $(BIN)/python
+
+lock: $(STAMP)  ## requirements-cpu.lock and requirements-dev.lock, the installed versions
 	$(BIN)/python tools/lock.py
 
 clean:  ## remove the environment and caches, never outputs/
