@@ -132,6 +132,7 @@ DAMAGES = {
     "metrics.json that is a number": (b"1", "metrics.json can't be read"),
     "metrics.json with numbers as text": (b'{"rmse": "1.5"}', "metrics.json can't be read: rmse is '1.5'"),
     "metrics.json with a text of a source": (b'{"rmse/dense": "1.5"}', "rmse/dense is '1.5'"),
+    "metrics.json with a huge number": (b'{"rmse": 1' + b"0" * 400 + b"}", "rmse is '1000"),
     "metrics.json with an infinite time": (b'{"rmse": 1.5, "minutes": 1e999}', "minutes is 'inf'"),
     "metrics.json with a negative epoch": (b'{"rmse": 1.5, "epochs": -1}', "epochs is '-1'"),
     "metrics.json with a list of points": (b'{"rmse": 1.5, "mean_face": [1]}', "mean_face is"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_EPOCH = 10**9  # more are damage, and could not be drawn
 PREDICTION_TEXTS = ("source", "keypoint")
 PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
-LARGEST = 1e12  # of a number in predictions.csv, whose squares are summed; coordinates are pixels
+LARGEST = 1e12  # of a number of pixels, whose squares are summed
 
 
 class DamagedRunFile(UserError):
@@ -110,7 +110,8 @@ def _is_anything(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a value is a number that arithmetic can use; whole numbers may have hundreds of digits."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST)
 
 
 METRIC_TYPES = {

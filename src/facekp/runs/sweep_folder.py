@@ -80,7 +80,10 @@ class SweepFolder:
             return None
         with reading(self.settings):
             search = mapping(search)
-        return parse_search(resolve_stored(search, ("storage",)))
+        try:
+            return parse_search(resolve_stored(search, ("storage",)))
+        except UserError as error:
+            raise UserError(f"{self.settings}: {error}") from error
 
     def _read_settings(self) -> dict[str, Any]:
         if not self.settings.is_file():
