@@ -198,10 +198,11 @@ def _usual_launcher(name: str) -> Any:
 
 def _check_sweeper(cfg: DictConfig, given: Collection[str]) -> None:
     """Hydra appends the sweeper's ``params`` to the command line of each job."""
-    params = OmegaConf.select(cfg, "hydra.sweeper.params")
-    if params is None or _covers(given, "hydra.sweeper.params"):
+    found = OmegaConf.select(cfg, "hydra.sweeper.params")
+    if found is None or _covers(given, "hydra.sweeper.params"):
         return
-    for key, value in OmegaConf.to_container(params, resolve=False).items():
+    params: Any = OmegaConf.to_container(found, resolve=False)
+    for key, value in params.items():
         if f"hydra.sweeper.params.{key}" not in given and names_code(f"{key}={value}"):
             raise UserError(f"hydra.sweeper.params.{key}={value}: a config file can't set it; {ON_COMMAND_LINE}")
 
@@ -232,7 +233,7 @@ def _check_added_classes(cfg: DictConfig) -> None:
     """Refuse callbacks and loggers of other packages that a file names: importing a module runs its code."""
     given = {key for key in map(key_of, _overrides(cfg, "task")) if "." in key}  # callbacks=NAME may be a file
     for group in ("callbacks", "logger"):
-        entries = OmegaConf.to_container(cfg[group], resolve=False) if group in cfg else {}
+        entries: Any = OmegaConf.to_container(cfg[group], resolve=False) if group in cfg else {}
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             key = f"{group}.{name}"
             if _covers(given, f"{key}.{TARGET}"):

@@ -60,8 +60,9 @@ def _mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
         changed = {
             value: change(value) for value in column.unique() if isinstance(value, str) and change(value) != value
         }
+        values: Any = column if hasattr(column, "cat") else column.astype(object)
         if changed and hasattr(column, "cat"):
-            new.isetitem(position, column.cat.rename_categories(changed))
+            new.isetitem(position, values.cat.rename_categories(changed))
         elif changed:
-            new.isetitem(position, column.astype(object).map(lambda value, changed=changed: changed.get(value, value)))
+            new.isetitem(position, values.map(lambda value, changed=changed: changed.get(value, value)))
     return new

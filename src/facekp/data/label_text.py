@@ -24,7 +24,7 @@ PART = 2**22  # bytes that are decompressed at once
 LARGEST_WINDOW = 2**28  # bytes that an .xz file may ask for; xz -9 asks for 65 MB
 
 
-def _bounded(stream: IO[bytes]) -> bytes:
+def _bounded(stream: IO[bytes] | gzip.GzipFile | bz2.BZ2File) -> bytes:
     """The text of a stream, up to a byte more than `LARGEST_TEXT`; a stream reserves as much as is asked."""
     text = bytearray()
     while len(text) <= LARGEST_TEXT and (part := stream.read(min(PART, LARGEST_TEXT + 1 - len(text)))):
