@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from facekp.config.trust import names_code
+from facekp.config.trust import may_be_named, names_code
 from facekp.train import main
 
 SCHEME = "name: mine\nnames: [left, right]\n"
@@ -200,3 +200,13 @@ def test_the_table_of_hydras_own_choices_is_allowed(tmp_path, run_here):
     for choice in (*launchers, *logs, "hydra_logging=default"):
         code, err = run_here("train", main, "data=synthetic", f"hydra/{choice}", "--cfg", "job")
         assert code == 0, (choice, err)
+
+
+def test_classes_of_installed_packages_of_plug_ins_may_be_named(monkeypatch):
+    class Point:
+        module = "their_plugins.losses"
+
+    monkeypatch.setattr("facekp.config.trust.entry_points", lambda group: [Point] if group == "facekp.losses" else [])
+    assert may_be_named("their_plugins.callback.Timer")
+    for target in ("their_plugins_2.A", "joblib.load", "os.system", "their_plugins.a:os.system", "their_plugins.a b"):
+        assert not may_be_named(target)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facekp.config.arguments import key_of
+from facekp.config.plugins import MODULES
 from facekp.core.errors import UserError
 from facekp.core.plain_files import DamagedFile, read_yaml, yaml_problem
 
@@ -225,7 +227,7 @@ def names_code(override: str) -> bool:
         return key not in ("hydra/launcher", "hydra.sweep.dir") and launcher not in LAUNCHER_KEYS
     if TARGET in override:
         named = re.fullmatch(rf"(callbacks|logger)\.\w+\.{TARGET}", key)
-        return named is None or any(FILE_TARGETS.fullmatch(target) is None for target in value.split(","))
+        return named is None or not all(map(may_be_named, value.split(",")))
     return False
 
 
@@ -244,12 +246,26 @@ def _check_added_classes(cfg: DictConfig) -> None:
                 check_file_target(f"{key}.{TARGET}", entry[TARGET])
 
 
+def may_be_named(target: str) -> bool:
+    """Whether a file may name a class: Lightning's own, or of an installed package of plug-ins, which is loaded anyway.
+
+    Example:
+        >>> may_be_named("pytorch_lightning.callbacks.LearningRateMonitor"), may_be_named("joblib.load")
+        (True, False)
+    """
+    if FILE_TARGETS.fullmatch(target):
+        return True
+    points = (point for group in MODULES for point in entry_points(group=group))
+    packages = {point.module.partition(".")[0] for point in points}
+    return re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None and target.partition(".")[0] in packages
+
+
 def check_file_target(key: str, target: Any) -> None:
     """
     Raises:
         UserError: a file may not name this class.
     """
-    if not isinstance(target, str) or FILE_TARGETS.fullmatch(target) is None:
+    if not isinstance(target, str) or not may_be_named(target):
         raise UserError(f"{key}={target}: a file names it, so it is not imported; {ON_COMMAND_LINE}")
 
 
