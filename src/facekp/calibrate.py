@@ -42,7 +42,9 @@ def main(cfg: DictConfig) -> Calibration:
     read_calibratable(loaded.path)  # refused before anything is measured
     measured = loaded if settings.twin is None else load_twin(loaded, settings.twin)
     table = read_table(settings.data, loaded.model.keypoints)
-    fitted = calibrate(measured, table.take(unseen_rows([measured], table, settings.data.cache_folder)), settings.data.split_seed)
+    fitted = calibrate(
+        measured, table.take(unseen_rows([measured], table, settings.data.cache_folder)), settings.data.split_seed
+    )
 
     write_calibration(loaded.path, out, fitted)
     _show(fitted.reliability)

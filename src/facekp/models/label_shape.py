@@ -36,8 +36,8 @@ def warn_of_other_shape(loaded: LoadedCheckpoint | LoadedOnnx, table: FaceTable)
     nearest = min(exchanges, key=lambda name: _rms(exchanges[name] - learnt))
     if distance > FAR * max(table.size) and _rms(exchanges[nearest] - learnt) < CLOSER * distance:
         log.warning(
-            "%s: its mean face is %.1f px from that of these labels, but %.1f px with %s exchanged: correct the labels, "
-            "or use a checkpoint that was trained on such labels",
+            "%s: its mean face is %.1f px from that of these labels, but %.1f px with %s exchanged: correct the "
+            "labels, or use a checkpoint that was trained on such labels",
             loaded.path,
             distance,
             _rms(exchanges[nearest] - learnt),
