@@ -18,7 +18,8 @@ def summary(stats: Mapping[str, list[Any]]) -> Iterator[str]:
     trials = [outcome for outcome, report in reports if report.nodeid.startswith(FAULTS)]
     if trials:
         yield f"faults: survived {trials.count('passed')}/{len(trials)}"
-    counts = [value for _, r in reports for name, value in r.user_properties if name == "fuzz"]
+    properties = [pair for _, report in reports for pair in getattr(report, "user_properties", [])]
+    counts = [value for name, value in properties if name == "fuzz"]
     if counts:
         files, refused = (sum(count[key] for count in counts) for key in ("inputs", "refused"))
         failed = sum(outcome != "passed" for outcome, report in reports if report.nodeid.startswith(FUZZ))

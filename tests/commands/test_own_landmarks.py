@@ -16,7 +16,8 @@ from facekp.models.ensemble import predict_table
 from facekp.models.scoring import unseen_rows
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import split_frame
-from facekp.training.setup import _last_checkpoint, train
+from facekp.training.resume import checkpoint_to_resume
+from facekp.training.setup import train
 from tests.conftest import TINY, config_of, settings_of
 from tests.drawn_photos import FIVE, five, write_photos
 
@@ -89,9 +90,9 @@ def test_names_of_photos_that_look_like_something_else_do_not_hinder_resuming(tm
     split = split_frame(table, rows % 5, rows, rows[1:], rows[:1])
     run = RunFolder(tmp_path)
     split.to_csv(run.split, index=False)
-    assert _last_checkpoint(run, split) is None
+    assert checkpoint_to_resume(run, split, {}) is None
     with pytest.raises(UserError, match="differ from those"):
-        _last_checkpoint(run, split.assign(name=names[::-1]))
+        checkpoint_to_resume(run, split.assign(name=names[::-1]), {})
 
 
 def test_a_network_that_needs_the_size_takes_that_of_the_data():

@@ -24,6 +24,8 @@ def test_a_run_s_folder_has_these_files(tiny_run):
         "config.yaml",
         "overrides.yaml",
         "git.txt",
+        "environment.yaml",
+        "data.yaml",
         "split.csv",
         "metrics.csv",
         "metrics.json",

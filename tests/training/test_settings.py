@@ -63,7 +63,7 @@ WRONG = {
 
 def with_value(key, value):
     config = config_of("data=synthetic")
-    del config["sweep"], config["hparams_search"], config["overwrite"]
+    del config["sweep"], config["hparams_search"], config["overwrite"], config["rerun"]
     *path, name = key.split(".")
     group = config
     for part in path:
@@ -153,7 +153,7 @@ def test_every_shipped_reader_is_accepted(data):
 
 def test_plain_values_are_what_was_composed_and_give_the_same_settings_again():
     config = config_of("data=synthetic", "teacher=self", "teacher.ckpt=[a,b]")
-    del config["sweep"], config["hparams_search"], config["overwrite"]
+    del config["sweep"], config["hparams_search"], config["overwrite"], config["rerun"]
     settings = parse(TrainSettings, config)
     plain = settings.plain()
     for group in ("data", "model", "loss", "optimizer", "scheduler", "augment", "teacher", "decoder", "trainer"):
