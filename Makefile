@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types docs faults fuzz mutants coverage audit sbom lock bench ladder ablation clean
+.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -40,6 +40,9 @@ ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a smal
 
 ablation: $(STAMP)  ## docs/accuracy.md: trains all rows of conf/ablation.yaml that are not trained yet, hours on two cores
 	$(BIN)/python -m facekp.ablation
+
+figures: $(STAMP)  ## README and docs: write the recorded figures; NAME="cpu ladder": measure these again first
+	$(BIN)/python tools/figures.py $(NAME)
 
 faults: $(STAMP)  ## killed, stopped and starved trainings, damaged files; N=50: trials of each kind, SEED=0
 	FACEKP_FAULTS=$(or $(N),20) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/faults
