@@ -27,6 +27,7 @@ from facekp.runs.folder import RunFolder
 from tests.conftest import TINY
 
 RUN = [*TINY, "trainer.max_epochs=5", "scheduler=onecycle", "optimizer=adamw", "callbacks.ema=0.9"]
+CAMPAIGN = "FACEKP_FAULTS" in os.environ  # make faults, which may take longer than make test
 TIMEOUT = 120.0  # seconds that a child may take
 
 

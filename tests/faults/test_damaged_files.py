@@ -10,17 +10,12 @@ import re
 import shutil
 import time
 
-import numpy as np
-import onnx
 import pytest
 import torch
 import yaml
 
-from facekp.config.command import read_settings
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import SHIPPED, load_checkpoint, read_tensors
-from facekp.models.command_settings import ExportSettings
-from facekp.models.export import OPSET, attach, describe
 from facekp.models.onnx_model import load_onnx
 from facekp.reporting.html.collect import read_runs
 from facekp.reporting.html.overview import runs_page
@@ -29,7 +24,7 @@ from facekp.runs.lookup import checkpoint_files, newest_run
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweep_table import read_jobs, sweep_table
 from facekp.training.resume import checkpoint_to_resume
-from tests.conftest import composed
+from tests.small_onnx import write_small_onnx
 
 CASES = int(os.environ.get("FACEKP_FAULTS", "0"))
 SLOWEST = 10.0  # CPU seconds of one case
@@ -109,33 +104,7 @@ def test_a_flipped_bit_in_the_shipped_checkpoint_is_refused_or_changes_nothing(s
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, ckpt):
-    """A file of `facekp.export`, but with a small graph that predicts the same points for every image."""
-    loaded, path = load_checkpoint(ckpt), tmp_path_factory.mktemp("onnx") / "small.onnx"
-    points = np.linspace(0, 95, 30, dtype=np.float32).reshape(1, 15, 2)
-    tensors = {"points0": points, "confidence0": points[..., 0] / 96, "zero": np.array([0]), "one": np.array([1])}
-    make = onnx.helper.make_node
-    nodes = [make("Shape", ["images"], ["shape"]), make("Gather", ["shape", "zero"], ["rows"])]
-    for name, dims in (("points", ["rows", "one", "one"]), ("confidence", ["rows", "one"])):
-        nodes += [make("Concat", dims, [f"{name}1"], axis=0), make("Expand", [f"{name}0", f"{name}1"], [name])]
-    graph = onnx.helper.make_graph(
-        nodes,
-        "faces",
-        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["batch", 1, 96, 96])],
-        [
-            onnx.helper.make_tensor_value_info("points", onnx.TensorProto.FLOAT, ["batch", 15, 2]),
-            onnx.helper.make_tensor_value_info("confidence", onnx.TensorProto.FLOAT, ["batch", 15]),
-        ],
-        [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
-    onnx.save(model, path)
-    given = ["data=synthetic", f"ckpt={ckpt}", "out=a.onnx"]
-    settings = read_settings(composed(*given, name="export"), ExportSettings)
-    attach(path, describe(loaded, settings, 0, None))
-    np.testing.assert_array_equal(
-        load_onnx(path).model.predict(torch.zeros(3, 1, 96, 96), torch.zeros(3)).points[2], points[0]
-    )
-    return path
+    return write_small_onnx(tmp_path_factory.mktemp("onnx") / "small.onnx", ckpt)
 
 
 @pytest.mark.parametrize("seed", seeds(20))

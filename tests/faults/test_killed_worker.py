@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from facekp.runs.folder import RunFolder
 from tests.conftest import TINY
+from tests.faults.children import CAMPAIGN
 
 JOBS = ["seed=0,1", "trainer.max_epochs=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s"]
 
@@ -23,6 +25,7 @@ def workers(parent: int) -> list[int]:
     return [pid for pid in children if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.skipif(not CAMPAIGN, reason="takes minutes: make faults runs it")
 def test_the_sweep_goes_on(tmp_path):
     command = [sys.executable, "-m", "facekp.train", "-m", *TINY, *JOBS]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:

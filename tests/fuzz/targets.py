@@ -6,9 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
@@ -20,21 +18,19 @@ from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.plain_files import DamagedFile, read_yaml
-from facekp.core.settings import parse
 from facekp.data.competition import write_test, write_training
 from facekp.data.readers.read import read_table, read_test
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import SHIPPED, load_checkpoint
-from facekp.models.command_settings import ExportSettings
-from facekp.models.export import export
 from facekp.models.onnx_model import DIGEST_TEXT, NO_DIGEST, load_onnx, write_digest
 from facekp.photos.single import _as_photo
 from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_folder import SweepFolder
-from tests.conftest import FIXTURES, config_of
+from tests.conftest import FIXTURES
 from tests.data.photo_folder import HEADER, read_folder
 from tests.data.samples import data_settings
 from tests.drawn_photos import DRAWN, five
+from tests.small_onnx import write_small_onnx
 
 Reader = Callable[[Path], Any]
 
@@ -142,18 +138,8 @@ def read_pickle(folder: Path) -> Any:
     return load_checkpoint(path)
 
 
-@cache
-def exported() -> bytes:
-    """The shipped checkpoint as an ONNX file."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "network.onnx")
-        options = (f"out={path}", "decoder.flip=false", "decoder.shift=0")
-        export(parse(ExportSettings, config_of("ckpt=shipped", *options, name="export")))
-        return path.read_bytes()
-
-
 def write_network(folder: Path) -> None:
-    (folder / "network.onnx").write_bytes(exported())
+    write_small_onnx(folder / "network.onnx", SHIPPED)
 
 
 def read_network(folder: Path) -> Any:

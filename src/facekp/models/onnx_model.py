@@ -62,9 +62,10 @@ class OnnxModel:
         options.log_severity_level = 3  # errors only
         try:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            metadata = self.session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's error classes share no base
             raise UserError(f"{path}: not an ONNX file that onnxruntime can read ({str(error)[:120]})") from error
-        self.path, self.entry = path, _read_entry(path, self.session.get_modelmeta().custom_metadata_map, has_digest)
+        self.path, self.entry = path, _read_entry(path, metadata, has_digest)
         with _one_line(path):
             self._read_settings()
             self._check_numbers()
