@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.documented_commands import problems
 
 spec = importlib.util.spec_from_file_location("figures", REPOSITORY / "tools" / "figures.py")
 figures = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = figures  # dataclasses look their module up
 spec.loader.exec_module(figures)
 RECORD = json.loads(figures.RECORD.read_text())
 
