@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS
 
 SECONDS = float(os.environ.get("FACEKP_FUZZ", "1.5"))
 SEED = int(os.environ.get("FACEKP_SEED", "0"))
-ROUND = 20  # inputs between two looks at the clock
+ROUND = 5  # inputs between two looks at the clock
 LONGEST = 30.0  # seconds for one file, on a busy machine
 MOST_MEMORY = 2**21  # KB that reading one kind of file may add to the process
 
