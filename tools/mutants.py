@@ -10,6 +10,7 @@ soon as a test fails or a time limit is exceeded.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -129,11 +130,12 @@ def killed_by(mutant: Mutant, copy: Path) -> str:
 def passes(tests: list[str], copy: Path) -> bool:
     """Whether tests pass in a copy of the repository."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=120", *tests]
-    environment = {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            ["env", *(f"{key}={value}" for key, value in environment.items()), *command],
+            command,
             cwd=copy,
+            env=environment,
             capture_output=True,
             timeout=LIMIT * len(tests),
             check=False,

@@ -123,7 +123,7 @@ def _at(values: Any, part: str) -> Any:
 
 
 def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PLACES) -> dict[str, Any]:
-    """Plain settings of a stored file, which may come from somebody else, with their references resolved.
+    """Plain settings of a stored file, which may be untrusted, with their references resolved.
 
     Args:
         values: nested.

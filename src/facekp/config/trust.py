@@ -270,7 +270,7 @@ def check_file_target(key: str, target: Any) -> None:
 
 
 def check_stored_targets(stored: Mapping[str, Any], composed: DictConfig) -> None:
-    """Check the callbacks and loggers of a run's stored config, which may come from somebody else.
+    """Check the callbacks and loggers of a run's stored config, which may be untrusted.
 
     Args:
         stored: the plain values of config.yaml.

@@ -49,7 +49,7 @@ def output_folder(
                 _check_empty(folder, {*ignored, LOCK}, key)
             yield folder
     finally:
-        with suppress(OSError):  # not empty, or removed by somebody else
+        with suppress(OSError):  # not empty, or already removed by another process
             for path in made:
                 path.rmdir()
 

@@ -46,7 +46,7 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path) -> list[Labelle
 
 
 def check_inside(faces: Sequence[LabelledFace], folder: Path) -> None:
-    """Refuse names that lead out of the photos' folder: a label file may come from somebody else.
+    """Refuse names that lead out of the photos' folder: a label file may be untrusted.
 
     Links inside the folder may lead anywhere, as the user made them.
 

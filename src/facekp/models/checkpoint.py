@@ -220,7 +220,7 @@ def _config(values: Any) -> dict[str, Any]:
     """The settings of a training.
 
     Raises:
-        ValueError: they are no mapping, or those of the data are none.
+        ValueError: the settings, or those of the data, are not a mapping.
     """
     config = dict(values)
     if not isinstance(config.get("data"), (dict, NoneType)):

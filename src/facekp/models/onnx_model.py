@@ -197,7 +197,7 @@ def _read_entry(path: Path, metadata: Mapping[str, str], has_digest: bool) -> di
     """Facekp's entry in the metadata of a file.
 
     Raises:
-        UserError: there is none, it is damaged or of a newer facekp.
+        UserError: the entry is missing or damaged, or a newer facekp wrote it.
     """
     if KEY not in metadata:
         raise UserError(f"{path}: was not written by facekp.export (no {KEY!r} in its metadata)")

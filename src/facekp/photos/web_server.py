@@ -1,8 +1,8 @@
 """The server of the web page: on 127.0.0.1 only, for its own page only, with limits of time, size and files.
 
 Other sites that the user's browser shows can reach 127.0.0.1, also under a name of their own (DNS rebinding). So each
-request must name this server in its Host header, and may come from this page only (Origin). Uploads lie in a folder
-that nobody else may read; it is removed when the server stops.
+request must name this server in its Host header, and may come from this page only (Origin). Uploads are stored in a
+folder that only this user can read; it is removed when the server stops.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def upload_folder() -> Iterator[Path]:
 
 
 def delete_old(folder: Path, seconds: float = KEPT_SECONDS, most: int = MOST_UPLOADS) -> None:
-    """Delete uploads that nobody read: older than some seconds, or more than some files.
+    """Delete abandoned uploads: those older than ``seconds``, and all but the newest ``most`` files.
 
     Args:
         folder: of the uploads.

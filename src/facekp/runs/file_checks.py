@@ -1,6 +1,6 @@
 """What the files of runs and sweeps may hold: values as they were read go in, checked ones or an error come out.
 
-A file may be cut, edited or made by somebody else. `reading` turns every error into one line that names the file.
+A file may be cut, edited or written by another program. `reading` turns every error into one line that names the file.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _needed_again(folder: SweepFolder) -> list[str]:
 def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     """Replace ``sweep.resume=DIR`` by the arguments the sweep was started with.
 
-    The folder may come from somebody else. So options, settings of Hydra and what names code are not taken from its
+    The folder may be untrusted. So options, settings of Hydra and what names code are not taken from its
     file: the user gives them again (`facekp.config.trust.names_code`).
 
     Args:

@@ -1,7 +1,7 @@
 """What a resumed run continues from: the checkpoint, once it and the data are known to be those of the run.
 
 A run's folder, its rows and digests of its data come in; the path of a checkpoint goes out, or one line that says what
-has changed, is damaged or missing, and how to go on. Nothing is written here.
+has changed, is damaged or missing, and how to continue. Nothing is written here.
 """
 
 from __future__ import annotations
