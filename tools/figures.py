@@ -236,6 +236,7 @@ FIGURES = {
         ),
         read_training,
     ),
+    "ladder": Figure(("python -m facekp.ladder fast=true root={out}/steps",), read_ladder),
     "export": Figure(
         tuple(
             f"python -m facekp.export ckpt=shipped out={{out}}/{precision}.onnx precision={precision} data=kaggle"
@@ -246,6 +247,13 @@ FIGURES = {
     "label_noise": Figure(
         ("python -m facekp.report what=data data=kaggle out={out}/data.html",),
         read_label_noise,
+    ),
+    "detection": Figure(
+        (
+            "python -m facekp.detection_benchmark ckpt=shipped decoder.shift=0 decoder.scale=0 data=kaggle "
+            "out={out}/results.csv",
+        ),
+        read_csv,
     ),
     "speed": Figure(("python -m facekp.bench out={out}/results.csv",), read_csv),
 }
