@@ -29,6 +29,7 @@ class Face:
         expected_error: float (K,), pixels of the photo; None if the checkpoint is not calibrated.
         names: of the K points.
         mean_face: bool (K,), points that the network did not find, so that they are the mean face's; None: unknown.
+        track: number of the face in its video, the same in all frames (`facekp.photos.tracking`); None in a photo.
     """
 
     crop: Crop
@@ -37,6 +38,7 @@ class Face:
     expected_error: np.ndarray | None
     names: tuple[str, ...] = ()
     mean_face: np.ndarray | None = None
+    track: int | None = None
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -86,13 +88,27 @@ def predict_photos(
     """
     waiting: list[_Waiting] = []
     for photo in photos:
-        boxes = find_boxes(detector, photo.grey)
-        waiting.append(_Waiting(photo, [Crop.of_box(box, detector.margin, predictor.size) for box in boxes]))
+        waiting.append(_Waiting(photo, find_crops(photo, detector, predictor.size)))
         faces = sum(len(entry.crops) for entry in waiting)
         if faces >= batch or sum(entry.photo.image.nbytes for entry in waiting) > MAX_WAITING:
             yield from _predict_waiting(waiting, predictor, refine)
             waiting = []
     yield from _predict_waiting(waiting, predictor, refine)
+
+
+def find_crops(photo: Photo, detector: FaceDetector, size: tuple[int, int]) -> list[Crop]:
+    """The crops, resized to ``size`` (H, W), in which a detector sees faces.
+
+    Raises:
+        UserError: the detector does not return boxes.
+    """
+    return [Crop.of_box(box, detector.margin, size) for box in find_boxes(detector, photo.grey)]
+
+
+def predict_faces(photo: Photo, crops: Sequence[Crop], predictor: KeypointPredictor, refine: bool) -> list[Face]:
+    """The faces in some crops of one photo; ``refine`` as for `predict_photos`."""
+    ((_, faces),) = _predict_waiting([_Waiting(photo, list(crops))], predictor, refine)
+    return faces
 
 
 def _predict_waiting(
@@ -101,7 +117,7 @@ def _predict_waiting(
     """Each waiting photo with its faces; all crops are predicted together."""
     crops = [crop for entry in waiting for crop in entry.crops]
     grey = [entry.photo.grey for entry in waiting for _ in entry.crops]  # the photo of each crop
-    faces = _predict_crops(crops, grey, predictor)
+    faces = predict_crops(crops, grey, predictor)
     if refine:
         faces = _refine(faces, grey, predictor)
     remaining = iter(faces)
@@ -115,13 +131,13 @@ def _refine(faces: Sequence[Face], grey: Sequence[np.ndarray], predictor: Keypoi
     crops = [face.crop.refined(face.crop.to_crop(face.points), mean_face) for face in faces]
     changed = [i for i, face in enumerate(faces) if crops[i] is not face.crop]
     refined = list(faces)
-    new = _predict_crops([crops[i] for i in changed], [grey[i] for i in changed], predictor)
+    new = predict_crops([crops[i] for i in changed], [grey[i] for i in changed], predictor)
     for i, face in zip(changed, new, strict=True):
         refined[i] = face
     return refined
 
 
-def _predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor: KeypointPredictor) -> list[Face]:
+def predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor: KeypointPredictor) -> list[Face]:
     """Cut crops out of their photos, uint8 (H, W) each, and predict them in one call."""
     if not crops:
         return []
