@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ def test_both_tables_hold_every_point_in_pixels_of_the_photo(tmp_path, scheme, f
     assert [row["keypoint"] for row in rows] == [*scheme.names] * 2
     assert [row["face"] for row in rows] == ["0"] * 15 + ["1"] * 15
     assert rows[0] == {
-        "file": "dir/a b.png", "frame": "", "face": "0",
+        "file": "dir/a b.png", "frame": "", "face": "0", "track": "",
         "left": "9.5", "top": "19.5", "right": "69.5", "bottom": "79.5",
         "keypoint": scheme.names[0], "x": "20.123", "y": "30.123", "confidence": "0.0", "expected_error": "",
     }  # fmt: skip
@@ -67,7 +68,9 @@ def test_photos_and_videos_are_drawn_under_portable_names(tmp_path, scheme, face
             writer.write(frame(number), [face])
         for number in range(2):
             writer.write(frame(number, "Ä:2.mp4"), [])
-    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    writer.finish()
+    *pictures, sheet = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert sheet == "contact_sheet_1.jpg"
     assert pictures == ["0001_a_b.jpg", "0002_clip.mp4", "0003__2.mp4"]
     assert cv2.imread(str(tmp_path / "pictures" / pictures[0])).shape == (100, 120, 3)
     frames = [cv2.VideoCapture(str(tmp_path / "pictures" / name)).get(cv2.CAP_PROP_FRAME_COUNT) for name in pictures]
@@ -86,6 +89,25 @@ def test_an_error_leaves_the_results_of_the_run_before(tmp_path, scheme, face):
     with pytest.raises(RuntimeError, match="broken"):
         run(fail=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_track_is_written_beside_the_face(tmp_path, scheme, face):
+    tracked = replace(face, track=7)
+    with PredictionWriter(tmp_path, scheme, pictures=False) as writer:
+        writer.write(frame(0), [tracked])
+        writer.write(PHOTO, [face])
+    assert [(row["face"], row["track"]) for row in rows_of(tmp_path)[::15]] == [("0", "7"), ("0", "")]
+    entries = json.loads((tmp_path / "points.json").read_text())
+    assert [entry["faces"][0]["track"] for entry in entries] == [7, None]
+
+
+def test_contact_sheets_of_an_earlier_call_go_too(tmp_path, scheme, face):
+    for numbers in (range(32), range(3)):
+        with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+            for number in numbers:
+                writer.write(Photo(f"{number}.jpg", PHOTO.image), [face])
+        writer.finish()
+    assert [path.name for path in (tmp_path / "pictures").glob("contact*")] == ["contact_sheet_1.jpg"]
 
 
 def test_pictures_of_an_earlier_call_go_once_the_new_ones_are_written(tmp_path, scheme, face):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 
@@ -123,6 +124,31 @@ def test_an_animation_is_read_like_a_video(tmp_path):
     assert [photo.frame for photo in read_photos(str(tmp_path / "moves.gif"), frames=2)] == [0, 1]
     Image.new("L", (32, 24)).save(tmp_path / "still.gif")
     assert [photo.frame for photo in read_photos(str(tmp_path / "still.gif"))] == [None]
+
+
+# The first two columns of the matrix in a video's header (ISO 14496-12, tkhd), by the turn that a player makes.
+TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def write_turned_video(path, image, degrees):
+    """A video of one picture whose header says that a player shall turn it clockwise, as phones write it."""
+    write_video(path, image, 3)
+    content = bytearray(path.read_bytes())
+    start = content.find(b"tkhd") + 44
+    a, b, c, d = (number << 16 for number in TURNS[degrees])
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("degrees", TURNS)
+def test_the_frames_of_a_video_are_upright(tmp_path, degrees):
+    image = np.zeros((64, 96), np.uint8)
+    image[:32, :48] = 200  # the upper left quarter
+    write_turned_video(tmp_path / "turned.mp4", image, degrees)
+    photos = list(read_photos(str(tmp_path / "turned.mp4")))
+    expected = np.rot90(image, -degrees // 90)
+    assert [photo.grey.shape for photo in photos] == [expected.shape] * 3
+    assert np.abs(photos[0].grey.astype(int) - expected).mean() < 5
 
 
 def test_a_heic_photo_is_never_opened_as_a_video(tmp_path, monkeypatch):

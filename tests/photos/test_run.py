@@ -53,8 +53,12 @@ def test_a_video_is_predicted_frame_by_frame_and_drawn_as_a_video(tmp_path, face
     run.predict(settings(tmp_path / "out", small_checkpoint), [str(tmp_path / "clip:1 %02d.mp4")])
     entries = json.loads((tmp_path / "out" / "points.json").read_text())
     assert [entry["frame"] for entry in entries] == list(range(6))
-    (drawn,) = (tmp_path / "out" / "pictures").iterdir()
+    sheet, drawn = sorted((tmp_path / "out" / "pictures").iterdir(), reverse=True)
+    assert sheet.name == "contact_sheet_1.jpg"
     assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    assert [[face["track"] for face in entry["faces"]] for entry in entries] == [[0]] * 6
+    rows = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))
+    assert {(row["face"], row["track"]) for row in rows} == {("0", "0")}
     run.predict(settings(tmp_path / "few", small_checkpoint, "frames=2"), [str(tmp_path / "clip:1 %02d.mp4")])
     assert len(json.loads((tmp_path / "few" / "points.json").read_text())) == 2
 
@@ -62,7 +66,7 @@ def test_a_video_is_predicted_frame_by_frame_and_drawn_as_a_video(tmp_path, face
 def test_draw_false_writes_tables_only(tmp_path, faces, small_checkpoint):
     Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
     run.predict(settings(tmp_path / "out", small_checkpoint, "draw=false"), [str(tmp_path / "a.png")])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["points.csv", "points.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["coco.json", "points.csv", "points.json"]
 
 
 def test_files_that_cannot_be_read_are_skipped_and_listed(tmp_path, faces, small_checkpoint, capsys):
@@ -127,6 +131,51 @@ def test_a_full_disk_keeps_the_predictions_so_far(tmp_path, faces, small_checkpo
     assert all(row["x"] for row in rows)
 
 
+def test_coco_json_holds_what_was_predicted_before_a_signal(tmp_path, faces, small_checkpoint, monkeypatch):
+    names = three_photos(tmp_path, faces)
+    read = run.read_photos
+
+    def interrupted(name, *arguments):
+        if name == names[2]:
+            raise KeyboardInterrupt
+        yield from read(name, *arguments)
+
+    monkeypatch.setattr(run, "read_photos", interrupted)
+    run.predict(settings(tmp_path / "out", small_checkpoint, "batch=1"), names)
+    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == names[:2]
+    assert len(coco["annotations"]) == 2
+
+
+def test_coco_json_that_cannot_be_written_is_a_failure_that_keeps_the_tables(
+    tmp_path, faces, small_checkpoint, monkeypatch
+):
+    def fail(*_):
+        raise CannotWrite("coco.json: cannot be written (full)")
+
+    monkeypatch.setattr("facekp.photos.output.write_coco", fail)
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint), three_photos(tmp_path, faces))
+    assert "coco.json" in str(outcome.stopped)
+    assert len(json.loads((tmp_path / "out" / "points.json").read_text())) == 3
+
+
+def test_boxes_that_are_no_faces_are_dropped_and_counted(tmp_path, small_checkpoint, monkeypatch):
+    class SeesOne:
+        margin = 1.0
+
+        def find(self, image):
+            return np.array([[10, 10, 60, 60]])
+
+    monkeypatch.setattr(run, "build_face_detector", lambda _: SeesOne())
+    Image.fromarray(np.full((80, 80), 90, np.uint8)).save(tmp_path / "a.png")
+    write_video(tmp_path / "clip.mp4", np.full((80, 80), 90, np.uint8), 3)
+    given = settings(tmp_path / "out", small_checkpoint, "min_confidence=1", "detect_every=1", "refine=false")
+    outcome = run.predict(given, [str(tmp_path / "a.png"), str(tmp_path / "clip.mp4")])
+    assert outcome.summary() == (
+        "0 faces in 1 photo and 3 frames, 4 without a face; 4 boxes were dropped (min_confidence)"
+    )
+
+
 def test_earlier_output_is_not_read_as_input(tmp_path, faces, small_checkpoint):
     Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
     for _ in range(2):
@@ -148,7 +197,7 @@ def test_a_video_with_broken_frames_is_reported_and_its_drawn_video_keeps_its_le
     assert expected in capsys.readouterr().err.splitlines()
     entries = json.loads((tmp_path / "out" / "points.json").read_text())
     assert [entry["frame"] for entry in entries] == [n for n in range(40) if n not in (0, 14, 15)]
-    (drawn,) = (tmp_path / "out" / "pictures").iterdir()
+    (drawn,) = (tmp_path / "out" / "pictures").glob("*.mp4")
     assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FRAME_COUNT) == 40
 
 

@@ -2,10 +2,13 @@
 
 In the output folder:
 
-- points.csv: one row per keypoint with file, frame, face, left, top, right, bottom (edges of the crop), keypoint, x, y,
-  confidence, expected_error;
+- points.csv: one row per keypoint with file, frame, face, track, left, top, right, bottom (edges of the crop),
+  keypoint, x, y, confidence, expected_error;
 - points.json: the same as a list of photos, including photos without a face; numbers that are not finite are null;
-- pictures/: photos and videos with the points drawn.
+- coco.json: the same in COCO's format (`facekp.photos.coco`);
+- pictures/: photos and videos with the points drawn, and contact sheets (`facekp.photos.contact_sheet`).
+
+``face`` counts the faces of a photo or a frame. ``track`` is the number of a face in its video, the same in all frames.
 
 Coordinates and ``expected_error`` are in pixels of the upright photo (turned as its EXIF data say); 0 is the centre of
 the first pixel. ``expected_error`` is empty if the checkpoint is not calibrated. A drawn video repeats the last frame
@@ -28,18 +31,25 @@ import cv2
 import numpy as np
 
 from facekp.core.csv_cells import neutral
-from facekp.core.errors import UserError
+from facekp.core.errors import CannotWrite, UserError
 from facekp.core.files import atomic, cannot_write
 from facekp.core.keypoints import Keypoints
+from facekp.photos.coco import write_coco
+from facekp.photos.contact_sheet import ContactSheets
 from facekp.photos.drawing import draw
+from facekp.photos.face import Face
 from facekp.photos.files import PICTURES, POINTS
 from facekp.photos.growing_file import GrowingFile
-from facekp.photos.pipeline import Face
 from facekp.photos.reading import Photo, quiet_opencv
 
 COLUMNS = [
-    "file", "frame", "face", "left", "top", "right", "bottom", "keypoint", "x", "y", "confidence", "expected_error",
+    "file", "frame", "face", "track", "left", "top", "right", "bottom", "keypoint", "x", "y", "confidence",
+    "expected_error",
 ]  # fmt: skip
+
+COCO = "coco.json"
+
+OURS = ("[0-9][0-9][0-9][0-9]_*", "contact_sheet_*.jpg")  # pictures that a call may write
 
 
 class PredictionWriter:
@@ -66,11 +76,12 @@ class PredictionWriter:
         self._pictures_started, self._open_pictures = 0, ExitStack()  # the latter holds the video that is being written
         self._video: cv2.VideoWriter | None = None
         self._last: tuple[str, int] = ("", -1)  # file and number of the last frame
+        self._sheets = ContactSheets(keypoints, self._write_sheet)
 
     def __enter__(self) -> PredictionWriter:
         # Pictures of earlier predictions, which points.csv will no longer list. They stay if this call fails.
-        earlier = (self.out / PICTURES).glob("[0-9][0-9][0-9][0-9]_*") if (self.out / POINTS).is_file() else ()
-        self._earlier = set(earlier)
+        patterns = OURS if (self.out / POINTS).is_file() else ()
+        self._earlier = {path for pattern in patterns for path in (self.out / PICTURES).glob(pattern)}
         with ExitStack() as stack:
 
             def opened(name: str, start: str, end: str = "") -> GrowingFile:
@@ -87,6 +98,20 @@ class PredictionWriter:
         if error[0] is None:
             for picture in self._earlier:
                 picture.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """After the tables are closed, write what needs all photos: coco.json, and the last contact sheet.
+
+        Raises:
+            CannotWrite: a file cannot be written. An earlier coco.json is removed then.
+        """
+        if self.pictures:
+            self._sheets.close()
+        try:
+            write_coco(self.out / COCO, self.out / POINTS, self.keypoints)
+        except CannotWrite:
+            (self.out / COCO).unlink(missing_ok=True)
+            raise
 
     def write(self, photo: Photo, faces: Sequence[Face]) -> None:
         """Write one photo and its faces.
@@ -113,16 +138,18 @@ class PredictionWriter:
         self.mean_face += sum(int(face.mean_face.sum()) for face in faces if face.mean_face is not None)
         if self.pictures:
             self._write_picture(photo, faces)
+            self._sheets.add(photo, faces)
 
     def _csv_rows(self, photo: Photo, faces: Sequence[Face]) -> Iterator[list[Any]]:
         frame = "" if photo.frame is None else photo.frame
         for i, face in enumerate(faces):
+            track = "" if face.track is None else face.track
             for point in self._points(face):
-                yield [neutral(photo.file), frame, i, *face.box, *map(neutral, point.values())]
+                yield [neutral(photo.file), frame, i, track, *face.box, *map(neutral, point.values())]
 
     def _json_entry(self, photo: Photo, faces: Sequence[Face]) -> dict[str, Any]:
         height, width = photo.image.shape[:2]
-        entries = [{"box": list(face.box), "points": list(self._points(face))} for face in faces]
+        entries = [{"track": face.track, "box": list(face.box), "points": list(self._points(face))} for face in faces]
         return {"file": photo.file, "frame": photo.frame, "width": width, "height": height, "faces": entries}
 
     def _points(self, face: Face) -> Iterator[dict[str, Any]]:
@@ -145,8 +172,7 @@ class PredictionWriter:
         self._pictures_started += first
         name = f"{self._pictures_started:04d}_{_portable_name(photo.file)}"
         if photo.frame is None:
-            with atomic(self._new_picture(f"{name}.jpg"), durable=False) as draft:
-                draft.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+            self._write_jpeg(f"{name}.jpg", picture)
             self._last = ("", -1)
             return
         if first:
@@ -157,6 +183,14 @@ class PredictionWriter:
             self._video.write(self._last_picture)
         self._video.write(picture)
         self._last, self._last_picture = (photo.file, photo.frame), picture
+
+    def _write_sheet(self, number: int, page: np.ndarray) -> None:
+        self._write_jpeg(f"contact_sheet_{number}.jpg", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+
+    def _write_jpeg(self, name: str, picture: np.ndarray) -> None:
+        """Write a picture, uint8 (H, W, 3), BGR."""
+        with atomic(self._new_picture(name), durable=False) as draft:
+            draft.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
 
     def _new_picture(self, name: str) -> Path:
         """A picture of this call, which replaces an earlier one of the same name."""

@@ -19,9 +19,10 @@ from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import build_face_detector
 from facekp.photos.files import WEBCAM, list_files
 from facekp.photos.output import PredictionWriter
-from facekp.photos.pipeline import predict_photos
 from facekp.photos.reading import DamagedVideo, Photo, read_photos
 from facekp.photos.settings import PredictSettings
+from facekp.photos.tracking import FaceTracker
+from facekp.photos.video import predict_stream
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Outcome:
         damaged: names of the videos in which some frames could not be read.
         stopped: what ended the prediction before the last file: a `KeyboardInterrupt`, a `Stopped` or a `CannotWrite`.
         files: number of files that were named.
+        dropped: boxes of the detector that were dropped, because their points are too unsure to be a face.
     """
 
     photos: int
@@ -49,14 +51,16 @@ class Outcome:
     damaged: list[str]
     stopped: BaseException | None = None
     files: int = 0
+    dropped: int = 0
 
     def progress(self) -> str:
         """How far a prediction came that was stopped."""
         return f"stopped: the tables hold {self._searched()}; {count(self.files, 'file was', 'files were')} to be read"
 
     def summary(self) -> str:
-        """How many faces were found, and in what."""
-        return f"{count(self.faces, 'face')} in {self._searched()}, {self.without} without a face"
+        """How many faces were found, and in what; how many boxes were dropped, if any were."""
+        dropped = f"; {count(self.dropped, 'box was', 'boxes were')} dropped (min_confidence)" if self.dropped else ""
+        return f"{count(self.faces, 'face')} in {self._searched()}, {self.without} without a face{dropped}"
 
     def _searched(self) -> str:
         parts = [(self.photos - self.frames, "photo"), (self.frames, "frame")]
@@ -92,14 +96,21 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
     out = Path(str(settings.out))
     files = list_files(names, exclude=out)
     predictor = KeypointPredictor.from_checkpoint(
-        settings.ckpt, settings.source, settings.device, decoder=settings.decoder
+        settings.ckpt,
+        settings.source,
+        settings.device,
+        decoder=settings.decoder,
+        views=settings.views,
+        engine=settings.engine,
     )
     warn_of_drawn_faces(predictor.models)
     detector = build_face_detector(settings.detector)
+    look = (settings.detect_every, settings.smooth, settings.refine, settings.min_confidence)
+    tracker = FaceTracker(predictor, detector, *look)
     scales = survey_photos(progress([file for file in files if file != WEBCAM], "looking at photos"), animations=True)
     with ProgressDisplay("predicting", len(files)) as display:
         reader = _Reader(files, settings.frames, scales, display)
-        predictions = predict_photos(reader.photos(), predictor, detector, settings.refine, settings.batch)
+        predictions = predict_stream(reader.photos(), tracker, settings.batch)
         with PredictionWriter(out, predictor.keypoints, settings.draw) as writer:
             try:
                 for photo, faces in predictions:
@@ -108,9 +119,13 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
                 if not writer.photos:
                     raise
                 stopped = error
+        try:
+            writer.finish()
+        except CannotWrite as error:
+            stopped = stopped or error
     report_mean_face(writer.mean_face, writer.points)
     counts = (writer.photos, writer.frames, writer.faces, writer.without, writer.not_finite)
-    return Outcome(*counts, reader.unreadable, reader.damaged, stopped, len(files))
+    return Outcome(*counts, reader.unreadable, reader.damaged, stopped, len(files), tracker.dropped.boxes)
 
 
 @dataclass

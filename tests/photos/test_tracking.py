@@ -1,0 +1,136 @@
+"""Following faces: they keep their numbers, the detector runs seldom, and a face ends where it is not seen any more."""
+
+import numpy as np
+import pytest
+
+from facekp.core.crop import Crop
+from facekp.photos.smoothing import SmoothingSettings
+from facekp.photos.tracking import FaceTracker, difference, overlap
+from tests.photos.moving_squares import SIDE, SquareDetector, SquarePredictor, frame, scene
+
+
+@pytest.fixture
+def detector():
+    return SquareDetector()
+
+
+def tracker_of(detector, detect_every=5, smooth=None, min_confidence=0.5):
+    return FaceTracker(SquarePredictor(), detector, detect_every, smooth, False, min_confidence)
+
+
+def numbers(tracker, frames):
+    """The numbers of the faces in each frame."""
+    return [[face.track for face in tracker.update(photo)] for photo in frames]
+
+
+def test_moving_faces_keep_their_numbers_and_are_where_they_are(detector):
+    tracker = tracker_of(detector)
+    paths = [[(60 + 6 * t, 60), (250 - 6 * t, 160)] for t in range(30)]  # x changes places, y does not
+    for t, centres in enumerate(paths):
+        faces = tracker.update(frame(t, scene(*centres)))
+        assert [face.track for face in faces] == [0, 1]
+        found = np.array([face.points.mean(axis=0) for face in faces])
+        assert np.abs(found - (np.array(centres) - 0.5)).max() < 1
+    assert detector.calls == 6
+
+
+@pytest.mark.parametrize(("every", "searches"), [(1, 20), (4, 5), (100, 1)])
+def test_the_detector_runs_on_every_nth_frame(detector, every, searches):
+    assert numbers(tracker_of(detector, every), [frame(t, scene((100, 100))) for t in range(20)]) == [[0]] * 20
+    assert detector.calls == searches
+
+
+def test_a_new_face_is_found_by_the_next_search(detector):
+    centres = [[(60, 60)] if t < 7 else [(60, 60), (200, 100)] for t in range(12)]
+    found = numbers(tracker_of(detector), [frame(t, scene(*c)) for t, c in enumerate(centres)])
+    assert found == [[0]] * 10 + [[0, 1]] * 2
+
+
+def test_a_lost_face_is_searched_at_once_and_gets_its_number_back(detector):
+    tracker = tracker_of(detector, 5)
+    assert numbers(tracker, [frame(t, scene((100, 100))) for t in range(3)]) == [[0]] * 3
+    assert numbers(tracker, [frame(3, scene())]) == [[]]
+    assert detector.calls == 2  # frames 0 and 3
+    assert numbers(tracker, [frame(t, scene((110, 100))) for t in range(4, 10)]) == [[]] * 4 + [[0]] * 2
+    assert numbers(tracker, [frame(t, scene()) for t in range(10, 36)]) == [[]] * 26  # longer than a second
+    assert numbers(tracker, [frame(t, scene((110, 100))) for t in range(36, 42)])[-1] == [1]
+
+
+def test_a_lost_face_that_appears_elsewhere_at_once_is_another_one(detector):
+    jump = [frame(0, scene((60, 60))), frame(1, scene((220, 160)))]
+    assert numbers(tracker_of(detector), jump) == [[0], [1]]
+
+
+def test_a_face_ends_where_it_leaves_the_picture(detector):
+    tracker = tracker_of(detector)
+    centres = [(280 + 4 * t, 100) for t in range(20)]
+    found = numbers(tracker, [frame(t, scene(c)) for t, c in enumerate(centres)])
+    assert found[:8] == [[0]] * 8
+    assert found[-4:] == [[]] * 4
+
+
+def test_a_cut_ends_a_face_even_if_another_one_is_at_its_place(detector):
+    frames = [frame(t, scene((100, 100), ground=t // 3)) for t in range(9)]
+    assert numbers(tracker_of(detector, 100), frames) == [[0]] * 3 + [[1]] * 3 + [[2]] * 3
+    assert detector.calls == 3
+
+
+def test_after_lost_frames_the_detector_looks_again(detector):
+    tracker = tracker_of(detector, 100)
+    found = numbers(tracker, [frame(0, scene((100, 100))), frame(8, scene((110, 100), (220, 160)))])
+    assert found == [[0], [0, 1]]
+    assert numbers(tracker, [frame(40, scene((110, 100)))]) == [[2]]  # more than a second later
+
+
+def test_each_video_counts_its_faces_from_0(detector):
+    tracker = tracker_of(detector)
+    for file in ("a.mp4", "b.mp4", "b.mp4"):
+        assert numbers(tracker, [frame(t, scene((60, 60), (200, 160)), file) for t in range(3)]) == [[0, 1]] * 3
+
+
+def test_the_floor_drops_false_boxes_and_null_keeps_them():
+    class SeesOne(SquareDetector):
+        def find(self, image):
+            return np.array([[20, 20, 60, 60]])
+
+    empty = [frame(t, scene()) for t in range(2)]
+    strict, lax = (tracker_of(SeesOne(), 1, min_confidence=floor) for floor in (0.5, None))
+    assert (numbers(strict, empty), strict.dropped.boxes) == ([[], []], 2)
+    assert (numbers(lax, empty), lax.dropped.boxes) == ([[0], [0]], 0)
+
+
+def test_two_tracks_that_reach_the_same_face_become_one(detector):
+    tracker = tracker_of(detector, 100)
+    apart = [frame(0, scene((100, 100), (150, 100)))]
+    assert numbers(tracker, apart) == [[0, 1]]
+    assert numbers(tracker, [frame(1, scene((125, 100)))]) == [[0]]
+
+
+def test_smoothing_counts_lost_frames_and_leaves_confidence(detector):
+    settings = SmoothingSettings(min_cutoff=1.0, beta=1e-6, d_cutoff=1.0)
+    for gap in (1, 4):
+        tracker = tracker_of(SquareDetector(), smooth=settings)
+        tracker.update(frame(0, scene((100, 100))))
+        (face,) = tracker.update(frame(gap, scene((104, 100))))
+        turned = 2 * np.pi * gap / 25
+        moved = 4 * turned / (1 + turned)
+        assert face.points.mean(axis=0)[0] == pytest.approx(99.5 + moved, abs=0.5)
+        assert face.confidence.tolist() == [1.0] * 4
+
+
+def test_a_photo_without_a_number_is_refused(detector):
+    photo = frame(None, scene())
+    with pytest.raises(ValueError, match="is a photo"):
+        tracker_of(detector).update(photo)
+
+
+def test_overlap_is_a_fraction_of_the_smaller_crop():
+    small, large = Crop(10, 10, SIDE, SIDE, (96, 96)), Crop(20, 0, 100, 100, (96, 96))
+    assert overlap(small, large) == overlap(large, small) == 0.75
+    assert overlap(small, Crop(200, 0, 10, 10, (96, 96))) == 0
+
+
+def test_brightness_is_no_cut():
+    image = scene((100, 100)).astype(np.float32)
+    assert difference(image, image + 50) == pytest.approx(0, abs=1e-5)
+    assert difference(image, scene((100, 100), ground=1).astype(np.float32)) > 0.35
