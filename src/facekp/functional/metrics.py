@@ -21,8 +21,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -62,6 +62,8 @@ class MetricInput:
         keypoints: names the points and sources.
         confidence: float32 (N, K) from 0 to 1; None for a baseline, which has none.
         floor: below this confidence the model predicts the mean face.
+        corrupted: the same for corrupted images, by the name of the corruption: an entry for each strength. Empty where
+            none were predicted.
     """
 
     points: np.ndarray
@@ -70,6 +72,7 @@ class MetricInput:
     keypoints: Keypoints
     confidence: np.ndarray | None = None
     floor: float = 0.0
+    corrupted: Mapping[str, Sequence[MetricInput]] = field(default_factory=dict)
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -279,10 +282,20 @@ def error_curve(scored: MetricInput) -> Curve:
 @metric("rmse/trimmed", label="RMSE without the worst 1 %", unit="px", better="lower", shown=("console", "report"))
 def trimmed_rmse(scored: MetricInput) -> float:
     """RMSE without the worst hundredth of the labelled values, so that a few wrong labels do not decide it."""
-    if not scored.pooled["labelled_values"]:
-        return float("nan")
-    squared = np.square(scored.points - scored.truth, dtype=np.float64)
-    return trimmed_mean(squared[~np.isnan(scored.truth)]) ** 0.5
+    return _trimmed_rmse(scored)
+
+
+def _trimmed_rmse(scored: MetricInput) -> float:
+    squared = np.square(scored.points - scored.truth, dtype=np.float64)[~np.isnan(scored.truth)]
+    return trimmed_mean(squared) ** 0.5 if len(squared) else math.nan
+
+
+@metric("rmse/corrupted", label="RMSE of corrupted images", unit="px", better="lower", shown=("console", "report"))
+def corrupted_rmse(scored: MetricInput) -> float:
+    """Mean of the corruptions' RMSE without the worst 1 %; that of a corruption is the mean over its strengths."""
+    labelled = [[part for part in parts if part.labelled.any()] for parts in scored.corrupted.values()]
+    means = [np.mean([_trimmed_rmse(part) for part in parts]) for parts in labelled if parts]
+    return float(np.mean(means)) if means else math.nan
 
 
 @metric("offset", label="offset of the labels", unit="px", shown=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,22 +31,33 @@ class Evaluation(NamedTuple):
     prediction: Prediction[np.ndarray]
 
 
-def score_models(models: Sequence[LoadedModel], table: FaceTable, others: FaceTable) -> Evaluation:
+def score_models(
+    models: Sequence[LoadedModel],
+    table: FaceTable,
+    others: FaceTable,
+    corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
+) -> Evaluation:
     """Score the mean prediction of models on all rows of a table.
 
     Args:
         models: checkpoints or exported files.
         table: N labelled rows that trained none of them.
         others: the rows whose mean face is the baseline.
+        corrupted: predictions for the corrupted rows (`facekp.models.robustness.CorruptedFaces.scored`); None: none.
     """
     prediction = predict_table(models, table)
     floor = max(loaded.model.decoder.floor for loaded in models)
-    metrics = score_predictions(prediction.points, prediction.confidence, table, others, floor)
+    metrics = score_predictions(prediction.points, prediction.confidence, table, others, floor, corrupted)
     return Evaluation(metrics, prediction)
 
 
 def score_predictions(
-    points: np.ndarray, confidence: np.ndarray, table: FaceTable, others: FaceTable, floor: float
+    points: np.ndarray,
+    confidence: np.ndarray,
+    table: FaceTable,
+    others: FaceTable,
+    floor: float,
+    corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
 ) -> dict[str, Any]:
     """Figures of predictions for the N rows of a table.
 
@@ -56,6 +67,7 @@ def score_predictions(
         table: the rows with their labels.
         others: the rows whose mean face is the baseline.
         floor: below this confidence the mean face is predicted.
+        corrupted: predictions for the corrupted rows; None: none.
 
     Returns:
         The content of metrics.json: `compute_metrics`, and that of the baseline under ``mean_face``.
@@ -64,11 +76,15 @@ def score_predictions(
     centre = np.array([(side - 1) / 2 for side in reversed(table.size)], np.float32)
     face = np.where(np.isnan(face), centre, face)  # points without a label there, as a model predicts them
     baseline = compute_metrics(face[table.source], table)
-    return {**compute_metrics(points, table, confidence, floor), "mean_face": baseline}
+    return {**compute_metrics(points, table, confidence, floor, corrupted), "mean_face": baseline}
 
 
 def compute_metrics(
-    points: np.ndarray, table: FaceTable, confidence: np.ndarray | None = None, floor: float = 0.0
+    points: np.ndarray,
+    table: FaceTable,
+    confidence: np.ndarray | None = None,
+    floor: float = 0.0,
+    corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
 ) -> dict[str, Any]:
     """Every metric in `facekp.functional.metrics.METRICS` of predictions for the N rows of a table.
 
@@ -77,11 +93,14 @@ def compute_metrics(
         table: the rows with their labels.
         confidence: (N, K) from 0 to 1; None: metrics that need it are left out.
         floor: below this confidence the mean face is predicted.
+        corrupted: predictions for the corrupted rows; None: metrics that need them are left out.
 
     Raises:
         UserError: a metric can't be computed.
     """
-    return compute_figures(MetricInput(points, table.points, table.source, table.keypoints, confidence, floor))
+    return compute_figures(
+        MetricInput(points, table.points, table.source, table.keypoints, confidence, floor, corrupted or {})
+    )
 
 
 def unseen_rows(models: Sequence[LoadedModel], table: FaceTable, cache: Path | None = None) -> np.ndarray:

@@ -1,12 +1,15 @@
-"""Metrics as a table on the terminal."""
+"""Metrics as tables on the terminal."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import pandas as pd
 from rich.table import Table
 
 from facekp.core.keypoints import Keypoints
+from facekp.data.corruptions import UNITS
 from facekp.functional.metrics import MAIN, METRICS, keys_of, metric_of, metrics_shown
 
 
@@ -39,3 +42,54 @@ def _add_row(table: Table, key: str, label: str, metrics: dict[str, Any]) -> Non
     metric = metric_of(key)
     if key in metrics and metric is not None:
         table.add_row(label, metric.text(metrics[key]), metric.text(metrics["mean_face"].get(key)))
+
+
+def corruptions_table(corruptions: pd.DataFrame) -> Table:
+    """The RMSE of each corruption and strength, and how many labelled points count.
+
+    Args:
+        corruptions: of `facekp.models.robustness.corruptions_frame`.
+    """
+    keys = [str(column) for column in corruptions if str(column).startswith(MAIN)]
+    keys.sort(key=lambda key: key != "rmse/trimmed")  # the figure that wrong labels do not decide comes first
+    table = Table(title="corrupted images, RMSE in pixels")
+    table.add_column("corruption")
+    for heading in ("strength", *(key.replace("rmse/trimmed", "without worst 1 %") for key in keys), "points"):
+        table.add_column(heading.removeprefix(f"{MAIN}/").replace(MAIN, "all"), justify="right")
+    before = ""
+    for row in corruptions.to_dict("records"):
+        if row["corruption"] != before:
+            table.add_section()
+        shown = "" if row["corruption"] == before else row["corruption"]
+        before = row["corruption"]
+        figures = ["" if math.isnan(row[key]) else f"{row[key]:.3f}" for key in keys]
+        table.add_row(shown, strength_text(row["corruption"], row["strength"]), *figures, str(row["points"]))
+    return table
+
+
+def strength_text(corruption: str, strength: float) -> str:
+    """A strength with its unit; empty for images as they are.
+
+    Example:
+        >>> strength_text("rotation", 15.0), strength_text("contrast", 0.5), strength_text("none", 0.0)
+        ('15 °', '0.5', '')
+    """
+    return f"{strength:g} {UNITS.get(corruption, '')}".strip() if strength else ""
+
+
+def reliability_table(reliability: dict[str, Any]) -> Table:
+    """Expected and measured errors of ten equal parts of the points.
+
+    Args:
+        reliability: of `facekp.models.robustness.corrupted_reliability`.
+    """
+    deviation = reliability["largest_deviation"]
+    table = Table(
+        title=f"{reliability['points']} points of corrupted images by expected error; at most {deviation:.0%} off"
+    )
+    for heading in ("tenth", "expected, px", "measured, px", "difference"):
+        table.add_column(heading, justify="right")
+    pairs = zip(reliability["expected"], reliability["measured"], strict=True)
+    for i, (expected, measured) in enumerate(pairs, start=1):
+        table.add_row(str(i), f"{expected:.2f}", f"{measured:.2f}", f"{measured / expected - 1:+.0%}")
+    return table

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_EPOCH = 10**9  # more are damage, and could not be drawn
 PREDICTION_TEXTS = ("source", "keypoint")
 PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
+CORRUPTION_COLUMNS = ("corruption", "strength", "rmse", "rmse/trimmed")
 LARGEST = 1e12  # of a number of pixels, whose squares are summed
 
 
@@ -153,6 +154,22 @@ def predictions(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     if len(frame) and not (numbers.abs() < LARGEST).all(axis=None):
         raise ValueError("a number is not finite or too large")
     return frame.astype({"row": "int64"})
+
+
+def corruptions(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of corruptions.csv with a figure, if they have all columns and finite numbers.
+
+    Raises:
+        ValueError: they have not.
+    """
+    missing = [column for column in CORRUPTION_COLUMNS if column not in frame]
+    if missing:
+        raise ValueError(f"the column {missing[0]} is missing")
+    frame = frame.dropna(subset=list(CORRUPTION_COLUMNS))
+    numbers = frame[list(CORRUPTION_COLUMNS[1:])]
+    if len(frame) and not (numbers.abs() < LARGEST).all(axis=None):
+        raise ValueError("a number is not finite or too large")
+    return frame
 
 
 def reliability(values: Any) -> dict[str, list[float]]:

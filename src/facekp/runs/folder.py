@@ -15,6 +15,8 @@ predictions.csv    every labelled validation point with its prediction (`facekp.
 checkpoints/       best.ckpt and last.ckpt
 pictures/          faces, heatmaps, curves
 reliability.json   expected and measured errors, once ``facekp.calibrate`` has calibrated the best checkpoint
+corruptions.csv    figures for corrupted images, once ``facekp.evaluate corruptions=standard`` has measured them
+corrupted_reliability.json  expected and measured errors for them, of a calibrated checkpoint
 status.json        of a sweep's job: its status, an error message, and the settings that differ between the jobs
 traceback.txt      of a sweep's job that failed
 .lock              of a sweep's job: held by the process that trains it
@@ -43,7 +45,7 @@ from facekp.core.errors import UserError
 from facekp.core.files import cannot_write, remove_parts, write_csv, write_json, write_text, write_yaml
 from facekp.core.plain_files import read_json, read_text, read_yaml
 from facekp.runs import file_checks
-from facekp.runs.file_checks import PREDICTION_NUMBERS, PREDICTION_TEXTS, reading
+from facekp.runs.file_checks import CORRUPTION_COLUMNS, PREDICTION_NUMBERS, PREDICTION_TEXTS, reading
 from facekp.runs.revision import git_revision
 
 if TYPE_CHECKING:
@@ -114,6 +116,8 @@ class RunFolder:
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.pictures = self.path / "pictures"
         self.reliability = self.path / "reliability.json"
+        self.corruptions = self.path / "corruptions.csv"
+        self.corrupted_reliability = self.path / "corrupted_reliability.json"
         self.status = self.path / "status.json"
         self.traceback = self.path / "traceback.txt"
         self.lock = self.path / ".lock"
@@ -171,7 +175,7 @@ class RunFolder:
         if not all(path.is_file() for path in (self.config, self.overrides, self.revision, self.split)):
             return  # no run wrote what is here
         files = (self.config, self.metrics, self.curves, self.predictions, self.reliability, self.wandb_identity)
-        for path in files:
+        for path in (*files, self.corruptions, self.corrupted_reliability):
             path.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.pictures, self.wandb, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
@@ -402,7 +406,7 @@ class RunFolder:
     def remove_traceback(self) -> None:
         self.traceback.unlink(missing_ok=True)
 
-    # Of calibration and W&B.
+    # Of calibration, corrupted images and W&B.
 
     def write_reliability(self, reliability: dict[str, Any]) -> None:
         write_json(self.reliability, reliability)
@@ -413,10 +417,43 @@ class RunFolder:
         Raises:
             UserError: the file is damaged.
         """
-        if not self.reliability.is_file():
+        return self._read_reliability(self.reliability)
+
+    def _read_reliability(self, path: Path) -> dict[str, list[float]] | None:
+        if not path.is_file():
             return None
-        with reading(self.reliability):
-            return file_checks.reliability(read_json(self.reliability))
+        with reading(path):
+            return file_checks.reliability(read_json(path))
+
+    def write_corruptions(self, corruptions: pd.DataFrame, reliability: dict[str, Any] | None) -> None:
+        """corruptions.csv and corrupted_reliability.json; without reliability, an earlier one is removed.
+
+        Args:
+            corruptions: of `facekp.models.robustness.corruptions_frame`.
+            reliability: of `facekp.models.robustness.corrupted_reliability`; None: the checkpoint is not calibrated.
+        """
+        write_csv(self.corruptions, corruptions)
+        if reliability is None:
+            self.corrupted_reliability.unlink(missing_ok=True)
+        else:
+            write_json(self.corrupted_reliability, reliability)
+
+    def read_corruptions(self) -> pd.DataFrame:
+        """corruptions.csv; no rows where the file does not exist.
+
+        Raises:
+            UserError: the file is damaged, or lacks a column.
+        """
+        import pandas as pd
+
+        if not self.corruptions.is_file():
+            return pd.DataFrame(columns=list(CORRUPTION_COLUMNS))
+        with reading(self.corruptions):
+            return file_checks.corruptions(pd.read_csv(self.corruptions, dtype={"corruption": str}))
+
+    def read_corrupted_reliability(self) -> dict[str, list[float]] | None:
+        """As `read_reliability`, for corrupted images."""
+        return self._read_reliability(self.corrupted_reliability)
 
     def write_wandb_identity(self, identity: dict[str, Any]) -> None:
         write_yaml(self.wandb_identity, identity)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +55,8 @@ class Run:
         images: squared errors summed by image (`by_image`).
         finished: whether the training has ended; the metrics of an unfinished run are those of its best epoch.
         reliability: of the run's checkpoint, once ``facekp.calibrate`` has calibrated it.
+        corruptions: corruptions.csv; no rows if the file does not exist.
+        corrupted_reliability: as ``reliability``, for corrupted images.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Run:
     images: pd.DataFrame
     finished: bool
     reliability: dict[str, list[float]] | None = None
+    corruptions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    corrupted_reliability: dict[str, list[float]] | None = None
 
     @property
     def baseline(self) -> float | None:
@@ -141,6 +145,8 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         images=by_image(predictions),
         finished=finished,
         reliability=_or_empty(folder.read_reliability, lambda: None),
+        corruptions=_or_empty(folder.read_corruptions, RunFolder("").read_corruptions),
+        corrupted_reliability=_or_empty(folder.read_corrupted_reliability, lambda: None),
     )
 
 

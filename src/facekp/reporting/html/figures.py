@@ -220,9 +220,48 @@ def _curve_trace(curve: Mapping[str, Sequence[float]], name: str, metric: Metric
     }
 
 
-def reliability(runs: Sequence[Run]) -> Figure | None:
-    """Measured over expected error of ten groups of points; None where no run is calibrated."""
-    drawn = [(rank, run.reliability) for rank, run in enumerate(runs) if run.reliability is not None]
+def corruptions(runs: Sequence[Run]) -> Figure | None:
+    """RMSE without the worst 1 % of each corruption and strength; None where no run was evaluated on them."""
+    drawn = [(rank, run, run.corruptions) for rank, run in enumerate(runs) if len(run.corruptions)]
+    if not drawn:
+        return None
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": shortened(run.short_name),
+            "x": list(map(condition_name, of_run["corruption"], of_run["strength"])),
+            "y": numbers(of_run["rmse/trimmed"]),
+            "line": line_of(rank),
+            "visible": visible(rank),
+            "hovertemplate": "%{x}: %{y:.2f} px<extra>%{fullData.name}</extra>",
+        }
+        for rank, run, of_run in drawn
+    ]
+    x = {"type": "category", "tickangle": -60}
+    look = layout("", "RMSE without the worst 1 %, px", 480, showlegend=True, xaxis=x, yaxis={"rangemode": "tozero"})
+    return {"data": data, "layout": look}
+
+
+def condition_name(corruption: str, strength: float) -> str:
+    """A corruption with its strength; images as they are have none.
+
+    Example:
+        >>> condition_name("noise", 20.0), condition_name("none", 0.0)
+        ('noise 20', 'none')
+    """
+    return f"{html.escape(corruption, quote=False)} {strength:g}" if strength else html.escape(corruption, quote=False)
+
+
+def reliability(runs: Sequence[Run], corrupted: bool = False) -> Figure | None:
+    """Measured over expected error of ten groups of points; None where no run is calibrated.
+
+    Args:
+        runs: best first.
+        corrupted: of corrupted images.
+    """
+    tenths_of = [run.corrupted_reliability if corrupted else run.reliability for run in runs]
+    drawn = [(rank, tenths) for rank, tenths in enumerate(tenths_of) if tenths is not None]
     if not drawn:
         return None
     end = 1.1 * max(max(*tenths["expected"], *tenths["measured"]) for _, tenths in drawn)

@@ -61,6 +61,7 @@ def runs_page(
             "used by facekp.calibrate to fit the expected error.",
             page.figure("reliability", figures.reliability(runs)),
         ),
+        _corruptions_section(runs),
         page.section(
             "Worst and best faces",
             "Ring: label. Dot: prediction. Below each face: its RMSE. Point at a dot to see its name and error.",
@@ -396,3 +397,28 @@ def _curve_sections(runs: Sequence[Run]) -> list[Section]:
         block = page.figure(f"{name.replace('/', '-')}-figure", drawn, pick=figures.SHOWN)
         sections.append(page.section(title, note.removesuffix(".") + "." + better, block))
     return sections
+
+
+def _corruptions_section(runs: Sequence[Run]) -> Section:
+    """Figures for corrupted images of the runs that were evaluated on them."""
+    kinds = dict.fromkeys(kind for run in runs for kind in run.corruptions.get("corruption", ()))
+    columns = [
+        page.column("name", "run"),
+        page.column("mean", "mean", 3, hint="over the corruptions, without the images as they are"),
+        *(page.column(f"corruption {kind}", kind, 2, shade=True) for kind in kinds),
+    ]
+    return page.section(
+        "Corrupted images",
+        "RMSE in pixels without the worst 1 %, of facekp.evaluate corruptions=standard. Column none: the images as "
+        "they are. The other columns: the mean over the strengths of a corruption. The darkest cell of a column is the "
+        "worst. Below: each strength, then expected and measured errors of points in all corrupted images.",
+        page.table("corruptions", columns, [_corruption_row(run) for run in runs if len(run.corruptions)]),
+        page.figure("corruption-strengths", figures.corruptions(runs), pick=figures.SHOWN),
+        page.figure("corrupted-reliability", figures.reliability(runs, corrupted=True)),
+    )
+
+
+def _corruption_row(run: Run) -> dict[str, Any]:
+    means = run.corruptions.groupby("corruption", sort=False)["rmse/trimmed"].mean()
+    mean = means.drop("none", errors="ignore").mean()
+    return {**_names(run), "mean": float(mean), **{f"corruption {kind}": value for kind, value in means.items()}}
