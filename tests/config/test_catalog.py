@@ -36,6 +36,21 @@ def test_another_choice_has_its_own_keys_and_inherits_those_it_builds_on(train):
     assert "data.batch_size" in train.entries({"data": "coco"})
 
 
+def test_mappings_in_a_list_have_their_position_as_key_and_replace_an_inherited_list(train):
+    entries = train.entries({"augment": "robust"})
+    assert entries["augment.transforms.0.jpeg"].default == "10"
+    assert "JPEG quality" in entries["augment.transforms.0.jpeg"].meaning
+    assert "augment.transforms" not in entries
+    assert train.entries()["augment.transforms"].default == "[]"
+    assert train.all_keys()["augment.transforms.0.noise"] == ["augment=robust"]
+
+
+def test_a_second_mapping_and_what_follows_a_list_are_read(tmp_path):
+    (tmp_path / "demo.yaml").write_text("# x\ntop:\n  list:\n  - a: 1  # one\n    b: 2\n  - a: 3\n  after: 4\nend: 5\n")
+    found = {key: entry.default for key, entry in Catalog("demo", [tmp_path]).entries().items()}
+    assert found == {"top.list.0.a": "1", "top.list.0.b": "2", "top.list.1.a": "3", "top.after": "4", "end": "5"}
+
+
 def test_a_key_of_some_choices_names_them(train):
     keys = train.all_keys()
     assert keys["scheduler.end"] == ["scheduler=cosine", "scheduler=onecycle"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from facekp.core.errors import UserError
 from facekp.core.plain_files import DamagedFile, parse_yaml, read_text
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
+ITEM = re.compile(r"^(?P<indent> *)- (?=[\w.]+:)")  # the first line of a mapping in a list
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ class Catalog:
         own = _read_entries(text)
         if "@package _global_" in text:
             own = {key.removeprefix(f"{group}."): entry for key, entry in own.items() if key.startswith(f"{group}.")}
+        own_lists = {key.partition(".0.")[0] for key in own if ".0." in key}  # they replace inherited ones
+        found = {key: entry for key, entry in found.items() if key not in own_lists}
         for key, entry in own.items():
             meaning = entry.meaning or (found[key].meaning if key in found else "")
             found[key] = Entry(entry.default, meaning)
@@ -187,11 +191,25 @@ def _defaults(text: str) -> list[Any]:
 
 
 def _read_entries(text: str) -> dict[str, Entry]:
-    """Keys with dots, their values and comments, of a YAML text; lists of mappings and block lists are left out."""
+    """Keys with dots, their values and comments, of a YAML text; block lists of plain values are left out.
+
+    A mapping in a list has its position as its key: ``transforms.0.name``.
+    """
     found: dict[str, Entry] = {}
     path: list[tuple[int, str]] = []  # (indent, key) of the mappings that are open
+    items: dict[str, int] = {}  # of lists, by their key
     last = ""
     for line in text.splitlines():
+        if (item := ITEM.match(line)) and path and path[0][1] != "defaults":
+            while path[-1][0] > len(item["indent"]) or path[-1] == (
+                len(item["indent"]),
+                str(items.get(_key(path[:-1]))),
+            ):
+                path.pop()
+            key = _key(path)
+            items[key] = items.get(key, -1) + 1
+            path.append((len(item["indent"]), str(items[key])))
+            line = line.replace("- ", "  ", 1)
         if last and (more := re.match(r"^ {8,}# ?(.*)$", line)):
             entry = found[last]
             found[last] = Entry(entry.default, f"{entry.meaning} {more[1]}".strip())
@@ -203,16 +221,21 @@ def _read_entries(text: str) -> dict[str, Entry]:
         indent, value, meaning = len(match["indent"]), match["value"].strip(), (match["meaning"] or "").strip()
         while path and path[-1][0] >= indent:
             path.pop()
-        key = ".".join([*(name for _, name in path), match["key"]])
+        key = _key([*path, (indent, match["key"])])
         if value.startswith("# "):
             value, meaning = "", value.removeprefix("# ")
         if value in ("", "|", ">"):
             path.append((indent, match["key"]))
         found[key] = Entry(value, meaning)
         last = key
-    parents = {key.rpartition(".")[0] for key in found}
+    parents = {parent for key in found for parent in accumulate(key.split(".")[:-1], "{}.{}".format)}
     shown = {key for key, entry in found.items() if entry.default or key not in parents} - {"defaults"}
     return {key: entry for key, entry in found.items() if key in shown}
+
+
+def _key(path: Sequence[tuple[int, str]]) -> str:
+    """The dotted key of open mappings."""
+    return ".".join(name for _, name in path)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
