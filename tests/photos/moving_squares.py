@@ -15,8 +15,8 @@ CORNERS = np.array([[24.0, 24.0], [71.0, 24.0], [71.0, 71.0], [24.0, 71.0]])  # 
 
 def scene(*centres, ground=0):
     """A picture with squares around these centres; the ground has a pattern that ``ground`` chooses."""
-    pattern = np.random.default_rng(ground).uniform(0, 100, (6, 8)).astype(np.float32)
-    image = cv2.resize(pattern, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 110).astype(np.uint8)
+    pattern = np.random.default_rng(ground).uniform(0, 190, (12, 16)).astype(np.float32)
+    image = cv2.resize(pattern, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 190).astype(np.uint8)
     for x, y in centres:
         half = SIDE // 2
         image[max(y - half, 0) : max(y + half, 0), max(x - half, 0) : max(x + half, 0)] = 255

@@ -1,14 +1,17 @@
 """Smooths the points of a face over the frames of a video: steady at rest, and hardly late in motion.
 
 The filter is the One-Euro filter (Casiez, Roussel and Vogel, "1 € Filter: A Simple Speed-based Low-pass Filter for
-Noisy Input in Interactive Systems", CHI 2012), one per point.
+Noisy Input in Interactive Systems", CHI 2012), one per point. One thing differs: the speed is measured from the last
+point as it was, not as it was smoothed. Otherwise the same motion would be smoothed less at a higher frame rate.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from facekp.core.settings import Positive, Settings
+from facekp.core.settings import NonNegative, Positive, Settings
+
+SHORTEST = 1e-6  # seconds between two frames; so that a first call with 0 seconds divides by no zero
 
 
 class SmoothingSettings(Settings):
@@ -22,7 +25,7 @@ class SmoothingSettings(Settings):
     """
 
     min_cutoff: Positive
-    beta: Positive
+    beta: NonNegative
     d_cutoff: Positive
 
 
@@ -42,7 +45,8 @@ class OneEuroFilter:
 
     def __init__(self, settings: SmoothingSettings) -> None:
         self.settings = settings
-        self._points: np.ndarray | None = None  # (K, 2), smoothed
+        self._last: np.ndarray | None = None  # (K, 2), the last points
+        self._smoothed = np.empty((0, 2))  # (K, 2)
         self._velocity = np.zeros(2)  # (K, 2), smoothed; pixels per second
 
     def __call__(self, points: np.ndarray, seconds: float, side: float) -> np.ndarray:
@@ -56,14 +60,16 @@ class OneEuroFilter:
         Returns:
             float (K, 2).
         """
-        before = points if self._points is None else np.where(np.isfinite(self._points), self._points, points)
-        velocity = (points - before) / max(seconds, 1e-6)
+        if self._last is None:
+            self._last = self._smoothed = points
+        last, before = (np.where(np.isfinite(values), values, points) for values in (self._last, self._smoothed))
         weight = _weight(self.settings.d_cutoff, seconds)
-        velocity = weight * velocity + (1 - weight) * self._velocity
+        velocity = weight * (points - last) / max(seconds, SHORTEST) + (1 - weight) * self._velocity
         speed = np.linalg.norm(velocity, axis=1, keepdims=True) / side
         smoothed = before + _weight(self.settings.min_cutoff + self.settings.beta * speed, seconds) * (points - before)
         known = np.isfinite(smoothed)
-        self._points, self._velocity = np.where(known, smoothed, before), np.where(known, velocity, 0.0)
+        self._last, self._smoothed = np.where(known, points, last), np.where(known, smoothed, before)
+        self._velocity = np.where(known, velocity, 0.0)
         return smoothed
 
 
