@@ -8,12 +8,9 @@ import numpy as np
 import onnx
 import torch
 
-from facekp.config.command import read_settings
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.command_settings import ExportSettings
-from facekp.models.export import OPSET, attach, describe
+from facekp.models.onnx_export import OPSET, attach, describe
 from facekp.models.onnx_model import load_onnx
-from tests.conftest import composed
 
 
 def write_small_onnx(path: Path, ckpt: Path) -> Path:
@@ -41,8 +38,7 @@ def write_small_onnx(path: Path, ckpt: Path) -> Path:
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
     onnx.save(model, path)
-    settings = read_settings(composed("data=synthetic", f"ckpt={ckpt}", "out=a.onnx", name="export"), ExportSettings)
-    attach(path, describe(load_checkpoint(ckpt), settings, 0, None))
+    attach(path, describe(load_checkpoint(ckpt), "float32", 0, None))
     predicted = load_onnx(path).model.predict(torch.zeros(3, 1, 96, 96), torch.zeros(3))
     np.testing.assert_array_equal(predicted.points[2], points[0])
     return path

@@ -1,13 +1,15 @@
 """`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that predicts the error of each point as well.
 
-Rows that trained the checkpoint are left out. One half of the others is fitted on, the other half checked on;
-near-duplicates and faces of one photo stay in the same half. If a checkpoint was trained on all rows, give its twin
-(``twin=FILE``), which is measured instead: the same recipe, trained without one fold.
+It is calibrated for one view, with and without its mirror image, and for all views of its decoder. Rows that trained
+the checkpoint are left out. One half of the others is fitted on, the other half checked on; near-duplicates and faces
+of one photo stay in the same half. If a checkpoint was trained on all rows, give its twin (``twin=FILE``), which is
+measured instead: the same recipe, trained without one fold.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def main(cfg: DictConfig) -> Calibration:
-    """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibration."""
+def main(cfg: DictConfig) -> list[Calibration]:
+    """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibrations."""
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
     from facekp.data.readers.read import read_table
-    from facekp.models.calibration_fit import calibrate, load_twin, read_calibratable, write_calibration
+    from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
     from facekp.models.checkpoint import load_checkpoint
     from facekp.models.command_settings import CalibrateSettings
     from facekp.models.scoring import unseen_rows
@@ -42,17 +44,17 @@ def main(cfg: DictConfig) -> Calibration:
     read_calibratable(loaded.path)  # refused before anything is measured
     measured = loaded if settings.twin is None else load_twin(loaded, settings.twin)
     table = read_table(settings.data, loaded.model.keypoints)
-    fitted = calibrate(
-        measured, table.take(unseen_rows([measured], table, settings.data.cache_folder)), settings.data.split_seed
-    )
+    rows = unseen_rows([measured], table, settings.data.cache_folder)
+    fitted = calibrate_decoders(measured, table.take(rows), settings.data.split_seed)
 
-    write_calibration(loaded.path, out, fitted)
-    _show(fitted.reliability)
+    write_calibrations(loaded.path, out, fitted)
+    _show(fitted)
     log.info("ckpt: %s (%.1f MB)", out, out.stat().st_size / 1e6)
+    one_view = fitted[0].reliability  # as predict decodes
     if picture is not None:
-        _write_picture(picture, fitted.reliability)
+        _write_picture(picture, one_view)
     if (folder := RunFolder.of_checkpoint(loaded.path)) is not None:
-        folder.write_reliability(fitted.reliability)  # facekp.report shows it
+        folder.write_reliability(one_view)  # facekp.report shows it
     return fitted
 
 
@@ -67,25 +69,40 @@ def _write_picture(path: Path, reliability: dict[str, Any]) -> None:
     log.info("written: %s", path)
 
 
-def _show(reliability: dict[str, Any]) -> None:
-    """Print expected and measured errors, and warn where they differ."""
+def _show(fitted: Sequence[Calibration]) -> None:
+    """Print expected and measured errors of each calibration, and warn where they differ."""
     from rich.table import Table
 
     from facekp.core.console import show
     from facekp.models.calibration import GOAL
 
-    table = Table(title=f"{reliability['points']} points of faces that were not fitted on, by expected error")
-    for heading in ("tenth", "expected, px", "measured, px", "ratio"):
-        table.add_column(heading, justify="right")
-    pairs = list(zip(reliability["expected"], reliability["measured"], strict=True))
-    for i, (expected, measured) in enumerate(pairs, start=1):
-        table.add_row(str(i), f"{expected:.2f}", f"{measured:.2f}", f"{measured / expected:.2f}")
+    points = fitted[0].reliability["points"]
+    table = Table(title=f"{points} points of faces that were not fitted on, by expected error in pixels")
+    table.add_column("tenth", justify="right")
+    for calibration in fitted:
+        table.add_column(_describe(calibration.decoder), justify="right")
+    pairs = [list(zip(c.reliability["expected"], c.reliability["measured"], strict=True)) for c in fitted]
+    for i, tenth in enumerate(zip(*pairs, strict=True), start=1):
+        table.add_row(str(i), *(f"{expected:.2f}, measured {measured:.2f}" for expected, measured in tenth))
     show(table)
-    off = sum(abs(measured / expected - 1) > GOAL for expected, measured in pairs)
-    if off:
-        log.warning(
-            "%d of %d tenths differ by more than %.0f %%; calibrate with more faces", off, len(pairs), 100 * GOAL
-        )
+    for calibration, of_decoder in zip(fitted, pairs, strict=True):
+        off = sum(abs(measured / expected - 1) > GOAL for expected, measured in of_decoder)
+        if off:
+            text = "%s: %d of %d tenths differ by more than %.0f %%; calibrate with more faces"
+            log.warning(text, _describe(calibration.decoder), off, len(of_decoder), 100 * GOAL)
+
+
+def _describe(decoder: Mapping[str, Any]) -> str:
+    """Which views a decoder has.
+
+    Example:
+        >>> _describe({"shift": 1.5, "scale": 0.05, "flip": True})
+        '7 views and mirror images'
+        >>> _describe({"shift": 0.0, "scale": 0.0, "flip": False})
+        '1 view'
+    """
+    views = 1 + 4 * (decoder["shift"] > 0) + 2 * (decoder["scale"] > 0)
+    return f"{views} view{'s' * (views > 1)}" + (f" and mirror image{'s' * (views > 1)}" if decoder["flip"] else "")
 
 
 if __name__ == "__main__":

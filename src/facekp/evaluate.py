@@ -57,7 +57,7 @@ def _score(settings: EvaluateSettings) -> tuple[dict[str, Any], pd.DataFrame]:
     from facekp.reporting.console_tables import metrics_table
     from facekp.runs.frames import predictions_frame
 
-    models = load_models(settings.ckpt, settings.decoder)
+    models = load_models(settings.ckpt, settings.decoder, settings.views)
     table = read_table(settings.data, models[0].model.keypoints)
     if np.isnan(table.points).all():
         raise UserError("data: no point is labelled, so nothing can be scored")

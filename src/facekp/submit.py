@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> Path:
 
     settings = with_checkpoint_files(read_settings(cfg, SubmitSettings))
     out = output_file(settings.out, "submission.csv", settings.overwrite)
-    models = load_models(settings.ckpt, settings.decoder)
+    models = load_models(settings.ckpt, settings.decoder, settings.views)
     table, lookup = read_test(settings.data, models[0].model.keypoints)
     warn_of_other_data(models, settings.data)
     warn_of_untrained(models, points_of_sources(table.keypoints, table.source))

@@ -45,7 +45,9 @@ def test_the_checkpoint_predicts_expected_errors_and_the_report_gets_the_values(
     values = json.loads(calibrated.with_name("calibrated.ckpt.json").read_text())
     assert len(values["expected"]) == len(values["measured"]) == 10
     assert json.loads((run / "reliability.json").read_text()) == values
-    assert load_checkpoint(calibrated).model.calibration.reliability == values
+    calibrations = load_checkpoint(calibrated).model.calibrations
+    assert calibrations[0].reliability == values
+    assert [(each.decoder["flip"], each.decoder["shift"]) for each in calibrations] == [(False, 0.0), (True, 0.0)]
     after = KeypointPredictor.from_checkpoint(calibrated).predict(faces.images)
     before = KeypointPredictor.from_checkpoint(run / "checkpoints" / "best.ckpt").predict(faces.images)
     np.testing.assert_array_equal(after.points, before.points)
@@ -55,10 +57,12 @@ def test_the_checkpoint_predicts_expected_errors_and_the_report_gets_the_values(
     assert np.nanmean(after.expected_error) == pytest.approx(np.nanmean(error), rel=0.3)
 
 
-def test_it_is_valid_for_its_decoder_only_and_survives_packing(calibrated, tmp_path, faces):
+def test_it_is_valid_with_and_without_mirror_image_and_survives_packing(calibrated, tmp_path, faces):
     images, source = torch.from_numpy(faces.images[:2, None]), torch.zeros(2, dtype=torch.long)
     pack(calibrated, tmp_path / "packed.ckpt")
     model = load_checkpoint(tmp_path / "packed.ckpt").model
+    assert model.predict(images, source).expected_error is not None
+    model.override_decoder(DecoderOverride(flip=True))
     assert model.predict(images, source).expected_error is not None
     model.override_decoder(DecoderOverride(rule="argmax"))
     assert model.predict(images, source).expected_error is None
@@ -72,7 +76,7 @@ def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, c
     given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}", "overwrite=true"]
     with pytest.raises(UserError, match="all 240 rows trained"):
         calibrate(*given)
-    assert calibrate(*given, f"twin={ckpt}") == load_checkpoint(calibrated).model.calibration
+    assert calibrate(*given, f"twin={ckpt}") == load_checkpoint(calibrated).model.calibrations
     pack(ckpt, tmp_path / "other.ckpt", decoder=DecoderOverride(rule="argmax"))
     with pytest.raises(UserError, match=r"its decoder is .*argmax"):
         calibrate(*given, f"twin={tmp_path / 'other.ckpt'}")

@@ -12,7 +12,16 @@ from hypothesis.extra.numpy import arrays
 from facekp.core.errors import UserError
 from facekp.models import calibration_fit
 from facekp.models.calibration import Calibration
-from facekp.models.calibration_fit import calibrate, fit_curve, increasing, load_twin, reliability, write_calibration
+from facekp.models.calibration_fit import (
+    calibrate,
+    calibrate_decoders,
+    calibrated_decoders,
+    fit_curve,
+    increasing,
+    load_twin,
+    reliability,
+    write_calibrations,
+)
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.packing import pack
 from facekp.models.settings import DecoderOverride
@@ -87,13 +96,48 @@ def test_faces_fitted_on_are_not_those_checked_on(ckpt, faces, monkeypatch):
     assert fitted.decoder == loaded.model.decoder.plain()
 
 
-def test_a_calibration_is_written_into_a_copy_of_the_checkpoint(ckpt, seed_weights, tmp_path):
-    fitted = load_checkpoint("shipped").model.calibration
-    write_calibration(ckpt, tmp_path / "x.ckpt", fitted)
-    assert load_checkpoint(tmp_path / "x.ckpt").model.calibration == fitted
-    assert load_checkpoint(ckpt).model.calibration is None
+def test_calibrations_are_written_into_a_copy_of_the_checkpoint(ckpt, seed_weights, tmp_path):
+    fitted = load_checkpoint("shipped").model.calibrations
+    write_calibrations(ckpt, tmp_path / "x.ckpt", fitted)
+    assert load_checkpoint(tmp_path / "x.ckpt").model.calibrations == fitted
+    assert load_checkpoint(ckpt).model.calibrations == []
     with pytest.raises(UserError, match="published system"):
-        write_calibration(seed_weights, tmp_path / "y.ckpt", fitted)
+        write_calibrations(seed_weights, tmp_path / "y.ckpt", fitted)
+
+
+def test_calibrations_of_other_decoders_are_kept_and_those_of_the_same_replaced(ckpt, tmp_path):
+    first, second, third = (Calibration({"rule": rule}, [1.0], [0.5], [[1.0] * 15] * 2, {}) for rule in "aba")
+    write_calibrations(ckpt, tmp_path / "x.ckpt", [first, second])
+    write_calibrations(tmp_path / "x.ckpt", tmp_path / "y.ckpt", [replace(third, error=[0.7])])
+    assert load_checkpoint(tmp_path / "y.ckpt").model.calibrations == [replace(third, error=[0.7]), second]
+
+
+def test_a_calibration_of_0_1_is_kept_beside_new_ones(ckpt, tmp_path):
+    raw = torch.load(ckpt, weights_only=True)
+    first, second = (Calibration({"rule": rule}, [1.0], [0.5], [[1.0] * 15] * 2, {}) for rule in "ab")
+    del raw["facekp"]["calibrations"]
+    torch.save({**raw, "facekp": {**raw["facekp"], "calibration": first.to_dict()}}, tmp_path / "x.ckpt")
+    assert load_checkpoint(tmp_path / "x.ckpt").model.calibrations == [first]
+    write_calibrations(tmp_path / "x.ckpt", tmp_path / "y.ckpt", [second])
+    assert load_checkpoint(tmp_path / "y.ckpt").model.calibrations == [second, first]
+
+
+def test_each_decoder_gets_the_calibration_of_its_own_heatmaps(ckpt, faces):
+    loaded = load_checkpoint(ckpt)
+    loaded.model.override_decoder(DecoderOverride(shift=2.0))
+    given = loaded.model.decoder
+    fitted = calibrate_decoders(loaded, faces, seed=0)
+    assert [calibration.decoder for calibration in fitted] == [each.plain() for each in calibrated_decoders(given)]
+    assert loaded.model.decoder == given
+    alone = calibrate(loaded, faces, seed=0)
+    assert next(each for each in fitted if each.decoder == given.plain()) == alone
+    assert fitted[0].deviation != alone.deviation
+    loaded.model.calibrations = fitted
+    for decoder in calibrated_decoders(given):
+        loaded.model.override_decoder(DecoderOverride(**decoder.plain()))
+        assert loaded.model.valid_calibration().decoder == decoder.plain()
+    loaded.model.override_decoder(DecoderOverride(rule="argmax"))
+    assert loaded.model.valid_calibration() is None
 
 
 def test_a_twin_with_another_decoder_is_refused(ckpt, tmp_path):

@@ -73,11 +73,15 @@ def test_a_calibrated_checkpoint_of_version_0_1_predicts_the_same(scheme):
 
 def test_migration_fills_the_keys_that_older_versions_lack(ckpt):
     entry = read_tensors(ckpt)[KEY]
-    older = {key: value for key, value in entry.items() if key not in ("offsets", "calibration", "plugins")}
+    older = {key: value for key, value in entry.items() if key not in ("offsets", "calibrations", "plugins")}
     older["decoder"] = {key: older["decoder"][key] for key in ("rule", "flip", "floor")}
     migrated = migrate_entry({**older, "format": 1})
     assert migrated["decoder"] == {**older["decoder"], "shift": 0.0, "scale": 0.0}
-    assert (migrated["offsets"], migrated["calibration"], migrated["plugins"]) == ({}, None, [])
+    assert (migrated["offsets"], migrated["calibrations"], migrated["plugins"]) == ({}, [], [])
+    assert migrate_entry({**older, "format": 1, "calibration": None})["calibrations"] == []
+    one = migrate_entry({**older, "format": 1, "calibration": {"decoder": {}}})
+    assert one["calibrations"] == [{"decoder": {}}]
+    assert "calibration" not in one
     assert "shift" not in older["decoder"]
 
 
@@ -198,10 +202,12 @@ def test_a_changed_byte_of_a_weight_is_refused(ckpt, tmp_path):
         ("size", ["a", "b"]),
         ("keypoints", {"name": {}, "names": 5}),
         (
-            "calibration",
-            {"decoder": {}, "deviation": [1.0], "error": [float("nan")], "factor": [[1.0]], "reliability": {}},
+            "calibrations",
+            [{"decoder": {}, "deviation": [1.0], "error": [float("nan")], "factor": [[1.0]], "reliability": {}}],
         ),
-        ("calibration", {"decoder": {}, "deviation": [1.0], "error": [1.0], "factor": [[1.0]], "reliability": {}}),
+        ("calibrations", [{"decoder": {}, "deviation": [1.0], "error": [1.0], "factor": [[1.0]], "reliability": {}}]),
+        ("calibrations", [1]),
+        ("calibrations", 5),
         ("decoder", {"rule": ["subpixel"]}),
     ],
 )

@@ -65,3 +65,18 @@ def test_the_checkpoint_s_decoder_is_used_unless_another_is_given(ckpt):
 
     assert decoder().rule == "subpixel"
     assert decoder(flip=True) == decoder().replaced(flip=True)
+
+
+def test_views_one_leaves_out_the_views_of_a_checkpoint_but_not_those_that_are_asked_for(ckpt):
+    def decoder(views, **values):
+        return load_models("shipped", DecoderOverride(**values), views)[0].model.decoder
+
+    every = decoder("all")
+    assert every.shift > 0
+    assert every.scale > 0
+    assert decoder("one") == every.replaced(shift=0.0, scale=0.0)
+    assert decoder("one", scale=0.1) == every.replaced(shift=0.0, scale=0.1)
+
+
+def test_an_exported_file_keeps_its_views(of_all):
+    assert load_models(of_all[0], views="one")[0].model.decoder.scale == 0.05

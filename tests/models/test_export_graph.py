@@ -19,11 +19,14 @@ def test_the_graph_predicts_as_the_model_does(decoder, faces):
     model = load_checkpoint("shipped").model
     model.offset[1] += 1.5
     model.override_decoder(DecoderOverride(**decoder))
-    model.calibration.decoder.update(model.decoder.plain())
+    model.calibrations[0].decoder.update(model.decoder.plain())
     images, source = torch.from_numpy(faces.images[:6, None]), torch.from_numpy(faces.source[:6]).long()
     with torch.inference_mode():
-        points, confidence, error = KeypointGraph(model)(images, source)
+        graph = KeypointGraph(model, deviation=True)
+        points, confidence, deviation, error = graph(images, source)
         expected = model.predict(images, source)
+    assert graph.outputs() == ["points", "confidence", "deviation", "expected_error"]
+    torch.testing.assert_close(deviation, expected.deviation, atol=2e-3, rtol=0)
     torch.testing.assert_close(points, expected.points, atol=2e-3, rtol=0)
     torch.testing.assert_close(confidence, expected.confidence, atol=2e-3, rtol=0)
     torch.testing.assert_close(error, expected.expected_error, atol=2e-3, rtol=0)

@@ -58,7 +58,7 @@ def test_offsets_given_are_added_to_every_prediction(tiny_run, tmp_path, faces):
     before, after = (predict_table([load_checkpoint(path)], faces).points for path in (best, packed))
     expected = faces.keypoints.offsets({"dense": 0.5, "sparse": 2})[faces.source]
     np.testing.assert_allclose(after - before, expected, atol=1e-4)
-    assert load_checkpoint(packed).model.calibration is None
+    assert load_checkpoint(packed).model.calibrations == []
     with pytest.raises(UserError, match=r"offsets.*hand.*dense, sparse"):
         pack(best, packed, offsets={"hand": 1})
 

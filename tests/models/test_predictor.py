@@ -13,7 +13,7 @@ from facekp import KeypointPredictor
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.ensemble import predict_table
+from facekp.models.ensemble import load_models, predict_table
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,18 @@ def test_a_decoder_given_replaces_the_checkpoint_s(ckpt, predictor, faces):
     assert (plain(faces.images[:4])[0] != predictor(faces.images[:4])[0]).any()
     with pytest.raises(UserError, match="did you mean flip"):
         KeypointPredictor.from_checkpoint(ckpt, decoder={"filp": True})
+
+
+def test_one_view_is_the_default_and_all_views_are_those_of_evaluate(faces):
+    few = faces.take(np.flatnonzero(faces.source == 0)[:4])
+    one, every = (KeypointPredictor.from_checkpoint(views=views).predict(few.images) for views in ("one", "all"))
+    np.testing.assert_array_equal(one.points, KeypointPredictor.from_checkpoint().predict(few.images).points)
+    for views, prediction in (("one", one), ("all", every)):
+        expected = predict_table(load_models("shipped", views=views), few)
+        np.testing.assert_allclose(prediction.points, expected.points, atol=1e-4)
+    assert 0.01 < np.abs(one.points - every.points).mean() < 0.5
+    given = KeypointPredictor.from_checkpoint(decoder={"shift": 1.5, "scale": 0.06})
+    np.testing.assert_allclose(given.predict(few.images).points, every.points, atol=1e-4)
 
 
 def test_the_shipped_checkpoint_finds_drawn_faces_and_knows_how_well(faces):

@@ -37,6 +37,7 @@ class Calibration:
         factor: (S, K), multiplies the curve for each point of a source.
         reliability: measured on faces that were not fitted on: ``points`` (their number), ``expected`` and
             ``measured``, the mean errors in pixels of ten equal parts of the points, by increasing expected error.
+        note: how it was made, where that was not by ``facekp calibrate``.
     """
 
     decoder: dict[str, Any]
@@ -44,6 +45,7 @@ class Calibration:
     error: list[float]
     factor: list[list[float]]
     reliability: dict[str, Any]
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

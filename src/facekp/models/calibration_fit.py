@@ -1,4 +1,4 @@
-"""Fits a `Calibration` on labelled faces, checks it on others, and writes it into a checkpoint.
+"""Fits calibrations on labelled faces, checks them on others, and writes them into a checkpoint.
 
 Rows that trained the checkpoint are left out. One half of the others is fitted on, the other half checked on;
 near-duplicates and faces of one photo stay in the same half. If a checkpoint was trained on all rows, its *twin* is
@@ -7,6 +7,7 @@ measured instead: the same recipe, trained without one fold. Axes: N faces, K po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,45 @@ from facekp.data.split import assign_folds, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import trimmed_mean
 from facekp.models.calibration import Calibration
-from facekp.models.checkpoint import KEY, LoadedCheckpoint, load_checkpoint, read_facekp_tensors
+from facekp.models.checkpoint import KEY, LoadedCheckpoint, load_checkpoint, migrate_entry, read_facekp_tensors
 from facekp.models.ensemble import predict_table
+from facekp.models.settings import DecoderOverride, DecoderSettings
 
 KNOTS = 20  # of the curve at most
 POINTS_PER_KNOT = 25  # at least
 ROUNDS = 3  # in which curve and factors are fitted in turn
 TRUST = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
 PARTS = 10  # equal parts of the points, in which expected and measured errors are compared
+
+
+def calibrated_decoders(decoder: DecoderSettings) -> list[DecoderSettings]:
+    """The decoders that `calibrate_decoders` fits for, each once: what ``predict`` uses comes first.
+
+    Args:
+        decoder: the checkpoint's.
+
+    Returns:
+        one view as ``views=one`` decodes it, one view with and without its mirror image, and the checkpoint's decoder.
+
+    Example:
+        >>> decoder = DecoderSettings(rule="mean", floor=0.0, flip=True, shift=2.0, scale=0.0)
+        >>> [(each.flip, each.shift) for each in calibrated_decoders(decoder)]
+        [(True, 0.0), (False, 0.0), (True, 2.0)]
+    """
+    one = DecoderOverride().for_views("one").applied_to(decoder)
+    wanted = [one, one.replaced(flip=True), one.replaced(flip=False), decoder]
+    return [each for i, each in enumerate(wanted) if each not in wanted[:i]]
+
+
+def calibrate_decoders(loaded: LoadedCheckpoint, table: FaceTable, seed: int) -> list[Calibration]:
+    """Fit a calibration for each of `calibrated_decoders`; arguments and errors as for `calibrate`."""
+    model, fitted = loaded.model, []
+    given = model.decoder
+    for decoder in calibrated_decoders(given):
+        model.override_decoder(DecoderOverride(**decoder.plain()))
+        fitted.append(calibrate(loaded, table, seed))
+    model.override_decoder(DecoderOverride(**given.plain()))
+    return fitted
 
 
 def calibrate(loaded: LoadedCheckpoint, table: FaceTable, seed: int) -> Calibration:
@@ -63,14 +95,19 @@ def read_calibratable(path: Path) -> dict[str, Any]:
     return read_facekp_tensors(path, "calibrate a checkpoint of facekp.train, e.g. one that started from it")
 
 
-def write_calibration(source: Path, target: Path, fitted: Calibration) -> None:
-    """Write a copy of a checkpoint with a calibration.
+def write_calibrations(source: Path, target: Path, fitted: Sequence[Calibration]) -> None:
+    """Write a copy of a checkpoint with calibrations. Those that it has for other decoders are kept.
 
     Raises:
-        UserError: ``source`` can't hold one (`read_calibratable`).
+        UserError: ``source`` can't hold them (`read_calibratable`).
     """
     raw = read_calibratable(source)
-    write_tensors(target, {**raw, KEY: {**raw[KEY], "calibration": fitted.to_dict()}})
+    entry = migrate_entry(raw[KEY])
+    decoders = [calibration.decoder for calibration in fitted]
+    others = [values for values in entry["calibrations"] if values["decoder"] not in decoders]
+    values = {**raw[KEY], "calibrations": [*(calibration.to_dict() for calibration in fitted), *others]}
+    values.pop("calibration", None)  # of 0.1
+    write_tensors(target, {**raw, KEY: values})
 
 
 def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:

@@ -236,8 +236,10 @@ def migrate_entry(entry: Mapping[str, Any]) -> Entry:
     parts = {key: entry[key] for key in ("model", "decoder") if key in entry}
     config = {"config": migrate(entry["config"])} if "config" in entry else {}
     groups = {key: value for key, value in migrate(parts).items() if key in parts}
-    lacking: Entry = {"offsets": {}, "calibration": None, "plugins": [], "labels": None}
-    return {**lacking, **entry, **groups, **config, "format": FORMAT}
+    only = entry.get("calibration")  # 0.1 had one, for one decoder
+    lacking: Entry = {"offsets": {}, "calibrations": [] if only is None else [only], "plugins": [], "labels": None}
+    kept = {key: value for key, value in entry.items() if key != "calibration"}
+    return {**lacking, **kept, **groups, **config, "format": FORMAT}
 
 
 def model_tensors(raw: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from facekp.config.command import CommandSettings
 from facekp.core.settings import CheckpointPath, CheckpointPaths, NewPath, Text
 from facekp.data.readers.base import READERS, DataSettings
-from facekp.models.settings import DecoderOverride
+from facekp.models.settings import DecoderOverride, ViewsChoice
 
 Data = Annotated[DataSettings, READERS.validator]
 ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}  # of files of `export`, by format
@@ -30,6 +30,7 @@ class EvaluateSettings(CommandSettings):
     Attributes:
         ckpt: checkpoints or exported files; several predict with their mean.
         data: the rows that are scored, as far as they trained none of the checkpoints.
+        views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
         decoder: replaces settings of the checkpoints' decoders.
         out: folder for metrics.json and predictions.csv; None: print only.
         overwrite: replace an earlier evaluation in ``out``.
@@ -37,6 +38,7 @@ class EvaluateSettings(CommandSettings):
 
     ckpt: CheckpointPaths
     data: Data
+    views: ViewsChoice
     decoder: DecoderOverride
     out: NewPath | None
     overwrite: bool = False
@@ -48,6 +50,7 @@ class SubmitSettings(CommandSettings):
     Attributes:
         ckpt: checkpoints or exported files; several predict with their mean.
         data: the competition's files.
+        views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
         decoder: replaces settings of the checkpoints' decoders.
         out: the CSV file to write; None: submission.csv, with a suffix where it exists.
         overwrite: replace ``out`` if it exists.
@@ -55,6 +58,7 @@ class SubmitSettings(CommandSettings):
 
     ckpt: CheckpointPaths
     data: Data
+    views: ViewsChoice
     decoder: DecoderOverride
     out: NewPath | None
     overwrite: bool = False
@@ -68,7 +72,7 @@ class PackSettings(CommandSettings):
         out: the file to write.
         half: keep convolution kernels in 16 bits.
         decoder: replaces settings of the checkpoint's decoder in the packed file.
-        offsets: replace those of the checkpoint, pixels by source; a calibration is dropped. None: keep both.
+        offsets: replace those of the checkpoint, pixels by source; calibrations are dropped. None: keep both.
         overwrite: replace ``out`` if it exists.
     """
 
@@ -85,10 +89,11 @@ class CalibrateSettings(CommandSettings):
 
     Attributes:
         ckpt: the checkpoint to calibrate.
-        out: the file to write: the checkpoint with its calibration.
+        out: the file to write: the checkpoint with its calibrations.
         data: its labelled rows that trained no checkpoint are fitted and checked on.
         twin: checkpoint of the same recipe, trained without some rows, which is measured instead of ``ckpt``.
-        reliability: picture of expected and measured errors; its values are written beside it as JSON. None: neither.
+        reliability: picture of expected and measured errors with one view; its values are written beside it as JSON.
+            None: neither.
         overwrite: replace these files if they exist.
     """
 
@@ -107,6 +112,7 @@ class ExportSettings(CommandSettings):
         ckpt: the checkpoint to export.
         out: the file to write.
         data: faces for the check, and for the activation ranges of int8.
+        views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
         decoder: replaces settings of the checkpoint's decoder in the graph.
         format: ``onnx``, or ``torch_export``, which `torch.export.load` reads.
         precision: of the convolutions.
@@ -120,6 +126,7 @@ class ExportSettings(CommandSettings):
     ckpt: OneCheckpoint
     out: NewPath
     data: Data
+    views: ViewsChoice
     decoder: DecoderOverride
     format: Literal["onnx", "torch_export"]
     precision: Literal["float32", "int8"]

@@ -22,22 +22,24 @@ from facekp.models.label_shape import warn_of_other_shape
 from facekp.models.mean_face import is_mean_face, report_mean_face
 from facekp.models.onnx_model import LoadedOnnx, load_onnx
 from facekp.models.prediction import Prediction, concatenate
-from facekp.models.settings import DecoderOverride
+from facekp.models.settings import DecoderOverride, ViewsChoice
 from facekp.models.training_data import warn_of_mixed_data
+from facekp.models.views import BATCH
 from facekp.networks.cpu import optimize_for_cpu
-
-# Rows per batch: the heatmaps of larger batches do not fit the CPU's cache.
-BATCH = 16
 
 LoadedModel = LoadedCheckpoint | LoadedOnnx
 
 
-def load_models(ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverride | None = None) -> list[LoadedModel]:
+def load_models(
+    ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverride | None = None, views: ViewsChoice = "all"
+) -> list[LoadedModel]:
     """Read what ``ckpt=`` names for prediction: checkpoints, ``shipped``, ONNX files, or a list of them.
 
     Args:
         ckpt: one or several.
         decoder: replaces settings of the files' decoders; None keeps them.
+        views: ``one``: checkpoints predict without other views (`DecoderOverride.for_views`). An exported file keeps
+            the views that it was exported with.
 
     Raises:
         UserError: a file can't be read (`facekp.models.checkpoint.load_checkpoint`,
@@ -45,8 +47,10 @@ def load_models(ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverrid
     """
     paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
     models = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
+    override = decoder or DecoderOverride()
     for loaded in models:
-        loaded.model.override_decoder(decoder or DecoderOverride())
+        of_checkpoint = isinstance(loaded.model, KeypointModel)
+        loaded.model.override_decoder(override.for_views(views) if of_checkpoint else override)
     warn_of_mixed_data(models)
     return models
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
 from facekp.core.console import ProgressDisplay
+from facekp.core.keypoints import Keypoints
+from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.ensemble import image_batches
@@ -73,3 +77,15 @@ def too_far(check: dict[str, Any], precision: str) -> str:
     if check[name] <= limit:  # false of NaN
         return ""
     return f"{name}: points differ from the checkpoint's by {check[name]:.3g} px, the limit is {limit} px"
+
+
+def drawn_faces(per_source: int, loaded: LoadedCheckpoint) -> FaceTable:
+    """Unlabelled drawn faces of the model's size: as many of each source."""
+    model = loaded.model
+    sources = len(model.keypoints.source_names)
+    drawable = Keypoints.from_dict({"name": "eyes", "names": ["left_eye_center", "right_eye_center"]})
+    drawn = draw_faces(per_source * sources, 0, drawable).images
+    images = np.stack([cv2.resize(image, model.size[::-1], interpolation=cv2.INTER_AREA) for image in drawn])
+    points = np.full((len(images), len(model.keypoints.names), 2), np.nan, np.float32)
+    rows = np.arange(len(images))
+    return FaceTable(model.keypoints, images, points, (rows % sources).astype(np.int8), rows)

@@ -19,11 +19,10 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints, flip_channels
 from facekp.core.settings import one_of, parse
 from facekp.functional.heatmap import HeatmapCodec
-from facekp.functional.warp import warp
 from facekp.models.calibration import Calibration
 from facekp.models.prediction import Prediction
 from facekp.models.settings import DecoderOverride, DecoderSettings, ModelSettings
-from facekp.models.views import View, is_inside, mean_over_views, other_views, to_image, to_view
+from facekp.models.views import BATCH, Views, mean_over_views
 from facekp.networks.base import build_network
 
 Activation = Literal["none", "softmax"]
@@ -63,7 +62,7 @@ class KeypointModel(nn.Module):
         super().__init__()
         self.keypoints, self.settings, self.activation, self.decoder = keypoints, settings, activation, decoder
         self.offsets = dict(offsets or {})
-        self.calibration: Calibration | None = None  # set where a checkpoint holds one
+        self.calibrations: list[Calibration] = []  # those of a checkpoint, each for another decoder
 
         # network and codec
         table = keypoints.channels(settings.by_source)
@@ -80,6 +79,7 @@ class KeypointModel(nn.Module):
         self.register_buffer("mean_face", centre.expand(*table.shape, 2).clone())
         order = flip_channels(table, keypoints.flip_order())
         self.register_buffer("mirrored_channels", torch.from_numpy(order), persistent=False)
+        self.views = Views(decoder, size)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,6 +89,7 @@ class KeypointModel(nn.Module):
     def override_decoder(self, override: DecoderOverride) -> None:
         """Decode with other settings from now on; None values keep what is set."""
         self.decoder = override.applied_to(self.decoder)
+        self.views = Views(self.decoder, self.size).to(self.offset.device)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint, from which `from_dict` builds the same model."""
@@ -99,7 +100,7 @@ class KeypointModel(nn.Module):
             "activation": self.activation,
             "decoder": self.decoder.plain(),
             "offsets": self.offsets,
-            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "calibrations": [calibration.to_dict() for calibration in self.calibrations],
         }
 
     @classmethod
@@ -108,7 +109,7 @@ class KeypointModel(nn.Module):
 
         Raises:
             UserError: a value is not valid.
-            ValueError: the calibration is damaged.
+            ValueError: a calibration is damaged.
         """
         height, width = values["size"]
         model = cls(
@@ -119,11 +120,9 @@ class KeypointModel(nn.Module):
             decoder=parse(DecoderSettings, values["decoder"], "decoder"),
             offsets=values["offsets"],
         )
-        calibration = values["calibration"]
-        if calibration is not None:
-            model.calibration = Calibration.from_dict(calibration)
-            if torch.tensor(model.calibration.factor).shape != model.channels.shape:
-                raise ValueError("the calibration's factors are not those of the model's points")
+        model.calibrations = [Calibration.from_dict(calibration) for calibration in values["calibrations"]]
+        if any(torch.tensor(calibration.factor).shape != model.channels.shape for calibration in model.calibrations):
+            raise ValueError("the calibration's factors are not those of the model's points")
         return model
 
     # From images to points.
@@ -155,10 +154,10 @@ class KeypointModel(nn.Module):
             images: (N, 1, H, W).
             raw: the last stack's raw output for these images, if it is known already.
         """
-        raw = (self(images)[-1] if raw is None else raw).float()
+        if raw is None:
+            return self.activate(self._raw(images))
         if self.decoder.flip:
-            mirrored = self(images.flip(-1))[-1].float()
-            raw = (raw + mirrored.flip(-1)[:, self.mirrored_channels]) / 2
+            raw = self._mean_of_mirrored(raw.float(), self(images.flip(-1))[-1].float())
         return self.activate(raw)
 
     def decode(self, heatmaps: Tensor, source: Tensor) -> Prediction[Tensor]:
@@ -168,36 +167,54 @@ class KeypointModel(nn.Module):
             heatmaps: (N, C, h, w), activated.
             source: int (N,), below S; or (N, Q), then the prediction has an axis Q behind N.
         """
-        points, confidence, variance = self._read(heatmaps, source)
-        return Prediction(self.finish(points, confidence, source), confidence, variance.sqrt(), None)
+        selected = self._of_source(heatmaps, source)  # (N, K, h, w) or (N, Q, K, h, w)
+        points, peak = self.codec.decode(selected, self.decoder.rule)
+        confidence, deviation = peak / self.certain_peak, self.codec.deviation(selected)
+        return Prediction(self.finish(points, confidence, source), confidence, deviation, None)
 
     def predict(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
         """Points of images, averaged over the decoder's views.
 
         A view that does not show a point, judged by the prediction on the image itself, is left out for this point.
         The deviation is the root of the mean variance. Validation during training uses `heatmaps` and `decode`, without
-        other views.
+        other views. The network sees at most `facekp.models.views.BATCH` views and mirror images at once.
 
         Args:
             images: (N, 1, H, W), grey levels 0..255.
             source: int (N,), below S; or (N, Q), then the prediction has an axis Q behind N.
         """
-        first = self._read(self.heatmaps(images), source)
-        shown = torch.ones_like(first[1], dtype=torch.bool)
-        others = [self._read_view(images, source, first[0], view) for view in other_views(self.decoder, self.size)]
-        points, confidence, variance, shown = (torch.stack(part) for part in zip((*first, shown), *others, strict=True))
+        views = self.views(images).flatten(0, 1).unsqueeze(1)  # (N V, 1, H, W)
+        parts = views.split(BATCH // 2 if self.decoder.flip else BATCH)
+        return self._predict_of(torch.cat([self._raw(part) for part in parts]), source)
 
-        points = mean_over_views(points, (shown & ~points.isnan().any(dim=-1))[..., None], dim=0)
-        confidence = mean_over_views(confidence, shown & ~confidence.isnan(), dim=0)
-        deviation = mean_over_views(variance, shown & ~variance.isnan(), dim=0).sqrt()
+    def predict_together(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
+        """`predict` with all images, their views and their mirror images in one batch of the network."""
+        return self._predict_of(self._raw(self.views(images).flatten(0, 1).unsqueeze(1)), source)
+
+    def _predict_of(self, raw: Tensor, source: Tensor) -> Prediction[Tensor]:
+        """The prediction of raw outputs (N V, C, h, w) of images' views."""
+        # heatmaps of each view, of each row's source
+        raw = raw.unflatten(0, (-1, len(self.views))).transpose(1, 2)  # (N, C, V, h, w)
+        heatmaps = self.activate(self._of_source(raw, source))  # (N, K, V, h, w) or (N, Q, K, V, h, w)
+
+        # what each view predicts, in pixels of the image
+        points, peak = self.codec.decode(heatmaps, self.decoder.rule)
+        points, confidence = self.views.to_image(points), (peak / self.certain_peak)[..., None]
+        variance = (self.codec.deviation(heatmaps)[..., None] / self.views.factor) ** 2
+
+        # means over the views; the last axis stays, as onnxruntime rounds sums over it differently
+        shown = self.views.shows(points[..., :1, :])[..., None]
+        mean_points = mean_over_views(points, shown & ~points.isnan().any(dim=-1, keepdim=True), dim=-2)
+        confidence = mean_over_views(confidence, shown & ~confidence.isnan(), dim=-2)[..., 0]
+        deviation = mean_over_views(variance, shown & ~variance.isnan(), dim=-2)[..., 0].sqrt()
         calibration = self.valid_calibration()
         error = None if calibration is None else calibration.expected(deviation, source)
-        return Prediction(self.finish(points, confidence, source), confidence, deviation, error)
+        return Prediction(self.finish(mean_points, confidence, source), confidence, deviation, error)
 
     def valid_calibration(self) -> Calibration | None:
-        """The calibration; None where there is none, or where it was fitted for another decoder."""
-        fits = self.calibration is not None and self.calibration.decoder == self.decoder.plain()
-        return self.calibration if fits else None
+        """The calibration that was fitted for the decoder; None where there is none."""
+        decoder = self.decoder.plain()
+        return next((calibration for calibration in self.calibrations if calibration.decoder == decoder), None)
 
     def finish(self, points: Tensor, confidence: Tensor, source: Tensor) -> Tensor:
         """Points as each source labels them: with its offset, or from the mean face where a heatmap gives none.
@@ -211,24 +228,22 @@ class KeypointModel(nn.Module):
         labelled = points + self.offset[source.long()]
         return torch.where(missing[..., None], self.mean_face[source.long()], labelled)
 
-    def _read(self, heatmaps: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points, NaN where a map is empty; confidence; and the maps' variance (N, K) in squared pixels."""
-        channel = self.channels[source.long()]  # (N, K) or (N, Q, K)
-        row = torch.arange(len(heatmaps), device=heatmaps.device).view(-1, *[1] * source.dim())
-        selected = heatmaps[row, channel]  # (N, K, h, w) or (N, Q, K, h, w)
-        points, peak = self.codec.decode(selected, self.decoder.rule)
-        return points, peak / self.certain_peak, self.codec.deviation(selected) ** 2
+    def _raw(self, images: Tensor) -> Tensor:
+        """(N, C, h, w): the last stack's raw output, averaged with the mirrored image's if ``flip`` is set."""
+        if not self.decoder.flip:
+            return self(images)[-1].float()
+        both = torch.stack([images, images.flip(-1)], dim=1).flatten(0, 1)
+        return self._mean_of_mirrored(*self(both)[-1].float().unflatten(0, (-1, 2)).unbind(1))
 
-    def _read_view(
-        self, images: Tensor, source: Tensor, first: Tensor, view: View
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`_read` of one view in pixels of the image, and whether the view shows the first points, bool (N, K)."""
-        offset = first.new_tensor([view.right, view.down])
-        matrix = torch.cat([view.factor * torch.eye(2).to(first), offset[:, None]], dim=1).expand(len(images), 2, 3)
-        moved, _ = warp(images.float(), first.new_empty(len(images), 0, 2), matrix)
-        points, confidence, variance = self._read(self.heatmaps(moved), source)
-        shown = is_inside(to_view(first, view.factor, offset), self.size)
-        return to_image(points, view.factor, offset), confidence, variance / view.factor**2, shown
+    def _mean_of_mirrored(self, raw: Tensor, mirrored: Tensor) -> Tensor:
+        """The mean of raw outputs (N, C, h, w) of images and of mirrored images."""
+        return (raw + mirrored.flip(-1)[:, self.mirrored_channels]) / 2
+
+    def _of_source(self, maps: Tensor, source: Tensor) -> Tensor:
+        """Maps (N, C, ...) of the channels of each row's source: (N, K, ...) or, of several, (N, Q, K, ...)."""
+        channel = self.channels[source.long()]  # (N, K) or (N, Q, K)
+        row = torch.arange(source.shape[0], device=maps.device).view(-1, *[1] * source.dim())
+        return maps[row, channel]
 
     # From labels to heatmaps.
 

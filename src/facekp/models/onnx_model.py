@@ -21,8 +21,9 @@ from torch import Tensor
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.models.prediction import Prediction
+from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, DecoderSettings
+from facekp.models.views import BATCH, passes
 
 log = logging.getLogger(__name__)
 KEY = "facekp"  # of facekp's entry in a file's metadata
@@ -87,6 +88,7 @@ class OnnxModel:
         self.types = {
             given.name: np.uint8 if given.type == "tensor(uint8)" else np.float32 for given in self.session.get_inputs()
         }
+        self.outputs = [output.name for output in self.session.get_outputs()]
 
     def _check_numbers(self) -> None:
         """
@@ -108,7 +110,19 @@ class OnnxModel:
                 raise UserError(f"decoder.{key}={value}: {self.path} was exported with {exported}; export it again")
 
     def predict(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
-        """As `facekp.models.keypoint_model.KeypointModel.predict`, but on the CPU and without deviations.
+        """`predict_together` with few images at once, so that about as many views as fit the CPU's cache are.
+
+        Raises:
+            UserError: as there.
+        """
+        together = max(1, BATCH // passes(self.decoder))
+        parts = zip(images.split(together), source.split(together), strict=True)
+        return concatenate([self.predict_together(*part) for part in parts], torch.cat)
+
+    def predict_together(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
+        """As `facekp.models.keypoint_model.KeypointModel.predict`, but on the CPU.
+
+        Deviations are predicted where they are an output of the graph; files of `facekp.export` have none.
 
         Args:
             images: (N, 1, H, W), grey levels 0..255.
@@ -127,10 +141,11 @@ class OnnxModel:
             inputs["source"] = source.cpu().numpy().astype(np.int64)
         elif bool((source != self.keypoints.source_names.index(self.source)).any()):
             raise UserError(f"{self.path}: predicts source={self.source} only; export it with source=all")
-        points, confidence, *expected = map(torch.from_numpy, self.session.run(None, inputs))
+        outputs = dict(zip(self.outputs, map(torch.from_numpy, self.session.run(None, inputs)), strict=True))
+        points, confidence = outputs["points"], outputs["confidence"]
         if not (points.isfinite().all() and confidence.isfinite().all()):  # the graph hides NaN behind the mean face
             raise UserError(f"{self.path}: its predictions are not finite; export it again, from a checkpoint that is")
-        return Prediction(points, confidence, None, expected[0] if expected else None)
+        return Prediction(points, confidence, outputs.get("deviation"), outputs.get("expected_error"))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def pack(
             hundredth of the file.
         decoder: replaces settings of the checkpoint's decoder.
         offsets: replace those of the checkpoint, pixels by source (`facekp.core.keypoints.Keypoints.offsets`), for a
-            network that was trained with mirror images but without offsets. A calibration is dropped. None: keep both.
+            network that was trained with mirror images but without offsets. Calibrations are dropped. None: keep both.
 
     Raises:
         UserError: ``source`` is not a checkpoint of `facekp.train`, has no such source, or holds a weight that is too
@@ -59,7 +59,7 @@ def pack(
     entry = describe(loaded.model, loaded.trained_on, _without_paths(loaded.config), loaded.labels)
     if offsets is not None:
         loaded.model.keypoints.offsets(offsets)  # refuses an unknown source
-        entry |= {"offsets": dict(offsets), "calibration": None}
+        entry |= {"offsets": dict(offsets), "calibrations": []}
     write_tensors(target, {KEY: entry, "state_dict": weights})
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -71,6 +71,11 @@ class DecoderSettings(Settings):
     scale: Scale
 
 
+ViewsChoice = Literal["one", "all"]  # ``views`` of a command: the image itself, or all views of the decoder
+Engine = Literal["auto", "torch", "onnx"]  # what runs the network of a checkpoint (`facekp.models.engine`)
+ONE_VIEW = {"shift": 0.0, "scale": 0.0}
+
+
 class DecoderOverride(Settings):
     """``decoder`` of a command that loads a checkpoint; None keeps the checkpoint's value.
 
@@ -91,6 +96,15 @@ class DecoderOverride(Settings):
     def changes(self) -> dict[str, Any]:
         """The values that are not None."""
         return {key: value for key, value in self.plain().items() if value is not None}
+
+    def for_views(self, views: ViewsChoice) -> DecoderOverride:
+        """These changes with ``views=one``: without other views, except those of ``shift`` and ``scale`` given here.
+
+        Example:
+            >>> DecoderOverride(scale=0.1).for_views("one").changes()
+            {'shift': 0.0, 'scale': 0.1}
+        """
+        return self if views == "all" else DecoderOverride(**{**ONE_VIEW, **self.changes()})
 
     def applied_to(self, decoder: DecoderSettings) -> DecoderSettings:
         """The decoder with these changes."""

@@ -1,17 +1,20 @@
 """Views of an image for test-time augmentation: moved and scaled copies, on which the network predicts as well.
 
-What lies at pixel p of the image lies at factor * p + offset of a view. Predictions on the views are mapped back to the
-image and averaged. `facekp.models.keypoint_model` does so view by view, `facekp.models.export_graph` with all views in
-one batch; both use these functions. Axes: N images, K points, V views.
+What lies at pixel p of the image lies at factor * p + offset of a view. `facekp.models.keypoint_model` predicts on all
+views in one batch, maps the points back to the image, and averages them. Axes: N images of H x W pixels, V views (the
+image itself comes first); points have any leading axes.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from facekp.models.settings import DecoderSettings
+
+BATCH = 16  # images that go through the network together: the heatmaps of more do not fit the CPU's cache
 
 
 class View(NamedTuple):
@@ -44,6 +47,70 @@ def other_views(decoder: DecoderSettings, size: tuple[int, int]) -> list[View]:
     moved = [View(1.0, -shift, 0.0), View(1.0, shift, 0.0), View(1.0, 0.0, -shift), View(1.0, 0.0, shift)]
     scaled = [View(1 + s, -s * (width - 1) / 2, -s * (height - 1) / 2) for s in (scale, -scale)]
     return (moved if shift else []) + (scaled if scale else [])
+
+
+def passes(decoder: DecoderSettings) -> int:
+    """How often each image goes through the network: as many views, twice with mirror images.
+
+    Example:
+        >>> decoder = DecoderSettings(rule="mean", floor=0.0, flip=True, shift=0.0, scale=0.0)
+        >>> passes(decoder), passes(decoder.replaced(shift=1.0, scale=0.1))
+        (2, 14)
+    """
+    views = 1 + 4 * (decoder.shift > 0) + 2 * (decoder.scale > 0)
+    return views * (2 if decoder.flip else 1)
+
+
+class Views(nn.Module):
+    """All views of images of one size. It makes them, and maps points of views back to the image.
+
+    Args:
+        decoder: which views there are (`other_views`).
+        size: (H, W) of the images in pixels.
+    """
+
+    across: Tensor  # (V, W, W) and (V, H, H): bilinear weights of the image's columns and rows in each view
+    down: Tensor
+    factor: Tensor  # (V, 1)
+    offset: Tensor  # (V, 2) pixels
+
+    def __init__(self, decoder: DecoderSettings, size: tuple[int, int]) -> None:
+        super().__init__()
+        (height, width), self.size = size, size
+        views = torch.tensor([View(1.0, 0.0, 0.0), *other_views(decoder, size)])
+        factor, right, down = views.T
+        self.register_buffer("across", _bilinear(factor, right, width), persistent=False)
+        self.register_buffer("down", _bilinear(factor, down, height), persistent=False)
+        self.register_buffer("factor", factor[:, None], persistent=False)
+        self.register_buffer("offset", views[:, 1:], persistent=False)
+
+    def __len__(self) -> int:
+        """V."""
+        return len(self.factor)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 (N, V, H, W): the views of images (N, 1, H, W)."""
+        images = images.float()
+        return images if len(self) == 1 else self.down @ images @ self.across.mT
+
+    def to_image(self, points: Tensor) -> Tensor:
+        """Points (..., V, 2) of the views, in pixels of the image."""
+        return to_image(points, self.factor, self.offset)
+
+    def shows(self, points: Tensor) -> Tensor:
+        """bool (..., V): whether each view shows points (..., 1, 2) of the image; the image itself always does."""
+        inside = is_inside(to_view(points, self.factor, self.offset), self.size)
+        return inside | (torch.arange(len(self), device=points.device) == 0)
+
+
+def _bilinear(factor: Tensor, offset: Tensor, pixels: int) -> Tensor:
+    """(V, pixels, pixels): weight of each old pixel in each new one, where old pixel p moves to factor * p + offset.
+
+    Pixels from outside the image repeat its border, as in `facekp.functional.warp.warp`.
+    """
+    pixel = torch.arange(pixels)
+    old = ((pixel - offset[:, None]) / factor[:, None]).clamp(0, pixels - 1)
+    return (1 - (old[..., None] - pixel).abs()).clamp_min(0)
 
 
 def to_view(points: Tensor, factor: Tensor | float, offset: Tensor) -> Tensor:

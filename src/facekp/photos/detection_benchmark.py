@@ -21,9 +21,10 @@ from facekp.core.crop import Crop
 from facekp.core.device import AUTO
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
-from facekp.models.ensemble import BATCH, load_models
+from facekp.models.ensemble import load_models
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.scoring import unseen_rows
+from facekp.models.views import BATCH
 from facekp.photos.detectors import FaceDetector, build_face_detector
 from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
@@ -68,7 +69,7 @@ def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[Benchm
     Raises:
         UserError: a checkpoint or the data can't be read, or every face trained a checkpoint.
     """
-    models = load_models(settings.ckpt, settings.decoder)
+    models = load_models(settings.ckpt, settings.decoder, settings.views)
     keypoints = models[0].model.keypoints
     table = read_table(settings.data, keypoints)
     held_out = table.take(unseen_rows(models, table))
@@ -77,7 +78,7 @@ def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[Benchm
     rows = []
     with ProgressDisplay("looking for faces", len(settings.scales) * sum(map(len, of_source.values()))) as display:
         for source, faces in of_source.items():
-            predictor = KeypointPredictor(models, source, AUTO, BATCH)
+            predictor = KeypointPredictor(models, source, AUTO, BATCH, engine="torch")
             for scale in settings.scales if len(faces) else ():
                 result = measure_detection(faces, predictor, detector, scale, settings.refine, display=display)
                 rows.append(BenchmarkRow(source, scale, result))

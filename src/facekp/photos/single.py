@@ -22,6 +22,7 @@ from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
 from facekp.models.grey_images import check_levels
 from facekp.models.predictor import KeypointPredictor
+from facekp.models.settings import Engine, ViewsChoice
 from facekp.photos.detectors import FACE_DETECTORS, FaceDetector, build_face_detector
 from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
@@ -34,6 +35,8 @@ def find_points(
     source: str | None = None,
     device: str = AUTO,
     refine: bool = True,
+    views: ViewsChoice = "one",
+    engine: Engine = "auto",
 ) -> list[Face]:
     """Find the faces in one photo and predict their keypoints, as ``facekp predict`` does.
 
@@ -47,6 +50,8 @@ def find_points(
         source: labelling convention of the points; None: the first one.
         device: ``auto``, a GPU if there is one, or of torch.
         refine: crop a face again around its predicted points if its box was far off.
+        views: ``one`` or ``all``, as for `KeypointPredictor.from_checkpoint`.
+        engine: ``auto``, ``torch`` or ``onnx``, as there.
 
     Returns:
         the faces, each with ``points`` (K, 2) in pixels of the upright photo, ``names``, ``confidence``, ``box`` and
@@ -63,15 +68,17 @@ def find_points(
         >>> find_points(photo)  # no face is found
         []
     """
-    predictor = _predictor(str(ckpt), source, device)
+    predictor = _predictor(str(ckpt), source, device, views, engine)
     finder = _detector(detector) if isinstance(detector, str) else detector
     ((_, faces),) = predict_photos([_as_photo(photo)], predictor, finder, refine)
     return faces
 
 
 @lru_cache(maxsize=4)
-def _predictor(ckpt: str, source: str | None, device: str) -> KeypointPredictor:
-    return KeypointPredictor.from_checkpoint(ckpt, source, device)
+def _predictor(
+    ckpt: str, source: str | None, device: str, views: ViewsChoice, engine: Engine
+) -> KeypointPredictor:
+    return KeypointPredictor.from_checkpoint(ckpt, source, device, views=views, engine=engine)
 
 
 @lru_cache(maxsize=4)

@@ -98,7 +98,14 @@ class PhotoHandler:
         """
         paths = settings.ckpt if isinstance(settings.ckpt, list) else [settings.ckpt]
         predictors = {
-            name: KeypointPredictor.from_checkpoint(path, settings.source, settings.device, decoder=settings.decoder)
+            name: KeypointPredictor.from_checkpoint(
+                path,
+                settings.source,
+                settings.device,
+                decoder=settings.decoder,
+                views=settings.views,
+                engine=settings.engine,
+            )
             for name, path in _with_short_names(paths)
         }
         for predictor in predictors.values():
