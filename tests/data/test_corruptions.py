@@ -114,9 +114,7 @@ def test_a_movement_spreads_a_pixel_along_a_line_of_its_length(few):
         assert moved.sum() == pytest.approx(1000, rel=1e-4)
         spread = np.cov(np.stack([x.ravel(), y.ravel()]), aweights=moved.ravel(), ddof=0)
         across, along = np.linalg.eigvalsh(spread)
-        assert along == pytest.approx(
-            8**2 / 12 + 1 / 3, abs=0.3
-        )  # uniform over 8 px, bilinear
+        assert along == pytest.approx(8**2 / 12 + 1 / 3, abs=0.3)  # uniform over 8 px, bilinear
         assert across < 0.4
 
 
@@ -192,3 +190,18 @@ def test_points_that_leave_the_image_do_not_count(few):
     assert np.isnan(points).mean() > np.isnan(few.points).mean() + 0.05
     assert np.nanmin(points) >= 0
     assert np.nanmax(points) <= 96
+
+
+def test_the_offset_of_a_source_s_labels_does_not_turn_with_the_face(few):
+    offset = np.zeros((2, 15, 2), np.float32)
+    offset[1] = (1.0, 0.0)  # the second source labels a pixel to the right
+    _, points = corrupted(few, "rotation", 60.0)
+    table = corrupted_table(few, [Condition("rotation", 60.0)], 0, offset)
+    moved = table.points - points
+    for i, source in enumerate(few.source):
+        known = ~np.isnan(moved[i, :, 0])
+        if not source:
+            assert not moved[i][known].any()
+        else:  # by the difference between the offset and the turned offset
+            turned = np.linalg.norm(moved[i][known], axis=1)
+            assert turned == pytest.approx(np.full(known.sum(), 1.0), abs=1e-3)  # 2 sin(60 / 2 degrees)

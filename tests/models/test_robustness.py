@@ -101,3 +101,18 @@ def test_expected_errors_are_compared_with_measured_ones_over_all_conditions(few
 
 def test_models_that_are_not_calibrated_have_no_comparison(models, few):
     assert corrupted_reliability(predict_corrupted(models, few, settings(noise=[20.0]))) is None
+
+
+def test_errors_of_shrunk_faces_are_in_pixels_of_the_images_as_they_were(few):
+    table = corrupted_table(few, [Condition("scale", 0.5)], 0)
+    expected = np.full((20, 15), 0.5, np.float32)
+    beside = Prediction(table.points + np.float32([0.5, 0]), expected, None, expected)
+    frame = corruptions_frame(
+        few,
+        Prediction(few.points, expected, None, expected),
+        shrunk := CorruptedFaces([Condition("scale", 0.5)], table, beside),
+    )
+    assert frame["error"].tolist() == pytest.approx([0, 1])
+    assert frame["rmse"].iloc[1] == pytest.approx(0.5**0.5)  # 1 px along x, 0 along y
+    assert frame["expected_error"].tolist() == pytest.approx([0.5, 1])
+    assert corrupted_reliability(shrunk)["expected"] == pytest.approx([1] * 10)

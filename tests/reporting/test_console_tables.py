@@ -2,10 +2,11 @@
 
 import io
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
-from facekp.reporting.console_tables import metrics_table
+from facekp.reporting.console_tables import corruptions_table, metrics_table, reliability_table
 
 
 @pytest.fixture
@@ -35,3 +36,24 @@ def test_it_fits_a_terminal(metrics, scheme):
     console.print(metrics_table(metrics, scheme, "90 faces, RMSE in pixels"))
     assert "90 faces, RMSE in pixels" in console.file.getvalue()
     assert "…" not in console.file.getvalue()
+
+
+def test_each_strength_of_a_corruption_has_a_row_and_no_figure_without_points():
+    nothing = (float("nan"),) * 3
+    rows = [("none", 0.0, 50, 1.0, 0.9, 1.1), ("noise", 10.0, 50, 1.2, 1.0, 1.3), ("noise", 20.0, 0, *nothing)]
+    columns = ["corruption", "strength", "points", "rmse", "rmse/trimmed", "rmse/dense"]
+    table = corruptions_table(pd.DataFrame(rows, columns=columns))
+    assert [column.header for column in table.columns] == [
+        "corruption", "strength", "without worst 1 %", "all", "dense", "points",
+    ]  # fmt: skip
+    assert rows_of(table) == [
+        ["none", "", "0.900", "1.000", "1.100", "50"],
+        ["noise", "10 levels", "1.000", "1.200", "1.300", "50"],
+        ["", "20 levels", "", "", "", "0"],
+    ]
+
+
+def test_expected_errors_stand_beside_measured_ones():
+    table = reliability_table({"points": 9, "expected": [1.0, 2.0], "measured": [1.1, 1.5], "largest_deviation": 0.25})
+    assert rows_of(table) == [["1", "1.00", "1.10", "+10%"], ["2", "2.00", "1.50", "-25%"]]
+    assert table.title == "9 points of corrupted images by expected error; at most 25% off"

@@ -164,6 +164,19 @@ DAMAGES = {
         b'{"expected": [1], "measured": []}',
         "one of its errors is missing",
     ),
+    "corruptions.csv": (b"corruption,strength\nnoise,1\n", "corruptions.csv can't be read: the column rmse is missing"),
+    "corruptions.csv with a huge number": (
+        b"corruption,strength,rmse,rmse/trimmed\nnoise,1,1,1e99\n",
+        "corruptions.csv can't be read: a number is not finite or too large",
+    ),
+    "corruptions.csv with text": (
+        b"corruption,strength,rmse,rmse/trimmed\nnoise,1,x,1\n",
+        "corruptions.csv can't be read",
+    ),
+    "corrupted_reliability.json": (
+        b'{"expected": [1]}',
+        "corrupted_reliability.json can't be read: it lacks 'measured'",
+    ),
     "status.json with another key": (b'{"x": 1}', "status.json can't be read"),
     "reliability.json": (b'{"expected": [1]}', "reliability.json can't be read: it lacks 'measured'"),
     "overrides.yaml": (b"", "overrides.yaml can't be read"),
@@ -187,6 +200,8 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
         "split.csv": run.read_split,
         "status.json": run.read_status,
         "reliability.json": run.read_reliability,
+        "corruptions.csv": run.read_corruptions,
+        "corrupted_reliability.json": run.read_corrupted_reliability,
         "overrides.yaml": run.read_overrides,
         "wandb.yaml": run.read_wandb_identity,
         "environment.yaml": run.read_environment,
@@ -195,6 +210,19 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
     with pytest.raises(UserError, match=message) as error:
         read()
     assert "\n" not in str(error.value)
+
+
+def test_figures_for_corrupted_images_are_read_as_they_were_written(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.read_corruptions().empty
+    assert run.read_corrupted_reliability() is None
+    rows = [("none", 0.0, 1.0, 0.9), ("noise", 10.0, 2.0, 1.8), ("shift", 90.0, float("nan"), float("nan"))]
+    frame = pd.DataFrame(rows, columns=["corruption", "strength", "rmse", "rmse/trimmed"])
+    run.write_corruptions(frame, {"expected": [1.0], "measured": [1.5], "largest_deviation": 0.5})
+    assert run.read_corruptions().equals(frame[:2])  # nothing counts in the last row
+    assert run.read_corrupted_reliability() == {"expected": [1.0], "measured": [1.5]}
+    run.write_corruptions(frame, None)  # of a checkpoint that is not calibrated
+    assert run.read_corrupted_reliability() is None
 
 
 def test_a_job_with_a_damaged_status_counts_as_one_that_has_not_begun(tmp_path):

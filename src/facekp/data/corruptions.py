@@ -35,11 +35,13 @@ class CorruptionSettings(Settings):
         motion: length of a straight camera movement in a random direction, pixels.
         resolution: how many times fewer pixels a side has, before it is enlarged again.
         jpeg: JPEG quality.
-        square: side of a grey square at a random place, pixels; points under it become unlabelled.
+        square: side of a grey square whose centre is in the middle half of the image; points under it become
+            unlabelled.
         darkness: factor on all grey levels.
         contrast: factor on the differences from the image's mean.
         rotation: about the centre, to the left or to the right, degrees.
-        scale: factor on the size of the face around the image's centre; edge pixels are repeated.
+        scale: factor on the size of the face around the image's centre; edge pixels are repeated. Errors are in pixels
+            of the image as it was.
         shift: distance in a random direction, pixels; points that leave the image become unlabelled.
     """
 
@@ -71,6 +73,11 @@ class Condition(NamedTuple):
 
     corruption: str
     strength: float
+
+    @property
+    def enlargement(self) -> float:
+        """Pixels of the image as it was for each pixel of the corrupted one; errors are multiplied by it."""
+        return 1 / self.strength if self.corruption == "scale" else 1.0
 
 
 Pixels = Callable[[np.ndarray], np.ndarray]
@@ -142,9 +149,10 @@ def jpeg(strength: float, size: tuple[int, int], random: np.random.Generator) ->
 
 
 def square(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
-    """A grey square that hides a part of the face, all of it in the image."""
+    """A grey square that hides a part of the face: its centre is in the middle half of the image, all of it inside."""
     side = int(strength)
-    top, left = (int(random.uniform() * (pixels - side + 1)) for pixels in size)
+    middle = [random.uniform(0.25, 0.75) * pixels for pixels in size]
+    top, left = (round(np.clip(at - side / 2, 0, pixels - side)) for at, pixels in zip(middle, size, strict=True))
 
     def pixels(image: np.ndarray) -> np.ndarray:
         covered = image.copy()
@@ -199,13 +207,17 @@ CORRUPTIONS: dict[str, Corruption] = {
 UNITS = {"noise": "levels", "blur": "px", "motion": "px", "square": "px", "rotation": "°", "shift": "px"}
 
 
-def corrupted_table(table: FaceTable, conditions: Sequence[Condition], seed: int) -> FaceTable:
+def corrupted_table(
+    table: FaceTable, conditions: Sequence[Condition], seed: int, offset: np.ndarray | None = None
+) -> FaceTable:
     """All faces of a table under each condition, one condition after the other.
 
     Args:
         table: N faces; its images are read when those of the result are.
         conditions: C.
         seed: of the random numbers.
+        offset: float32 (S, K, 2), how far from the face's point each source labels, pixels
+            (`facekp.core.keypoints.Keypoints.offsets`). It neither turns nor shrinks with the face. None: 0.
 
     Returns:
         C * N faces. Points that are hidden or leave the image are NaN.
@@ -215,8 +227,9 @@ def corrupted_table(table: FaceTable, conditions: Sequence[Condition], seed: int
     """
     _check_size(conditions, table.size)
     images = _CorruptedImages(table, conditions, seed)
+    of_row = np.zeros_like(table.points) if offset is None else offset[table.source]  # (N, K, 2)
     faces = np.ndindex(len(conditions), len(table))
-    points = [_moved(table.points[i], images.change(c, i), table.size) for c, i in faces]
+    points = [_moved(table.points[i], of_row[i], images.change(c, i), table.size) for c, i in faces]
     return FaceTable(
         keypoints=table.keypoints,
         images=HostImages(cast(np.ndarray, images)),
@@ -268,10 +281,11 @@ class _CorruptedImages:
         return image.round().clip(0, 255).astype(np.uint8)
 
 
-def _moved(points: np.ndarray, change: Change, size: tuple[int, int]) -> np.ndarray:
+def _moved(points: np.ndarray, offset: np.ndarray, change: Change, size: tuple[int, int]) -> np.ndarray:
     """Points (K, 2) after a change; NaN where they are hidden or have left the image."""
     if change.matrix is not None:
-        points = move_points(torch.from_numpy(points)[None], torch.from_numpy(change.matrix)[None], size)[0].numpy()
+        centred, matrix = torch.from_numpy(points - offset)[None], torch.from_numpy(change.matrix)[None]
+        points = move_points(centred, matrix, size)[0].numpy() + offset
     if change.hidden is not None:
         left, top, right, bottom = change.hidden
         x, y = points.T

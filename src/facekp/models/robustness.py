@@ -17,6 +17,7 @@ from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN, METRICS, MetricInput, compute_figures, trimmed_mean
 from facekp.models.calibration_fit import PARTS, reliability
 from facekp.models.ensemble import LoadedModel, predict_table
+from facekp.models.keypoint_model import KeypointModel
 from facekp.models.prediction import Prediction
 
 TRIMMED = "rmse/trimmed"
@@ -25,6 +26,8 @@ CLEAN = Condition("none", 0.0)  # the images as they are
 
 class CorruptedFaces(NamedTuple):
     """Predictions for the faces of a table under each condition, one condition after the other.
+
+    Errors are in pixels of the images as they were, so that those of shrunk faces can be compared with the others.
 
     Attributes:
         conditions: C.
@@ -40,9 +43,8 @@ class CorruptedFaces(NamedTuple):
         """What metrics are computed from: for each corruption an entry for each strength."""
         by_corruption: dict[str, list[MetricInput]] = {}
         for condition, rows in self._rows():
-            part = MetricInput(
-                self.prediction.points[rows], self.table.points[rows], self.table.source[rows], self.table.keypoints
-            )
+            points, truth = (condition.enlargement * each[rows] for each in (self.prediction.points, self.table.points))
+            part = MetricInput(points, truth, self.table.source[rows], self.table.keypoints)
             by_corruption.setdefault(condition.corruption, []).append(part)
         return by_corruption
 
@@ -50,7 +52,7 @@ class CorruptedFaces(NamedTuple):
         """Each condition with the expected errors (N, K) of its faces; None where the models are not calibrated."""
         expected = self.prediction.expected_error
         for condition, rows in self._rows():
-            yield condition, None if expected is None else expected[rows]
+            yield condition, None if expected is None else condition.enlargement * expected[rows]
 
     def _rows(self) -> Iterator[tuple[Condition, slice]]:
         faces = len(self.table) // len(self.conditions)
@@ -74,7 +76,9 @@ def predict_corrupted(
     conditions = settings.conditions()
     if not conditions:
         return None
-    corrupted = corrupted_table(table, conditions, settings.seed)
+    model = models[0].model
+    offset = model.keypoints.offsets(model.offsets) if isinstance(model, KeypointModel) else None
+    corrupted = corrupted_table(table, conditions, settings.seed, offset)
     return CorruptedFaces(conditions, corrupted, predict_table(models, corrupted))
 
 
@@ -122,10 +126,10 @@ def corrupted_reliability(corrupted: CorruptedFaces) -> dict[str, Any] | None:
         part differs from the expected one at most, as a fraction of the expected one. None where the models are not
         calibrated for their decoder, or where too few points count.
     """
-    expected = corrupted.prediction.expected_error
-    if expected is None or corrupted.table.mask.sum() < PARTS:
+    if corrupted.prediction.expected_error is None or corrupted.table.mask.sum() < PARTS:
         return None
-    error = np.linalg.norm(corrupted.prediction.points - corrupted.table.points, axis=-1)
-    tenths = reliability(expected, error)
+    enlarged = np.concatenate([errors for _, errors in corrupted.errors() if errors is not None])
+    distance = [part.distance for parts in corrupted.scored().values() for part in parts]
+    tenths = reliability(enlarged, np.concatenate(distance))
     ratio = np.array(tenths["measured"]) / np.array(tenths["expected"])
     return {**tenths, "largest_deviation": float(np.abs(ratio - 1).max())}

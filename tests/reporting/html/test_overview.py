@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from facekp.reporting.html.collect import SkippedRun, read_runs
@@ -154,3 +155,19 @@ def test_a_single_run_has_no_comparison(runs):
     blocks = blocks_of(runs_page(runs[:1], [], faces=0, resamples=100)[0])
     assert not {"versus", "groups", "behind"} & set(blocks)
     assert cell([1, None]) == "[1, none]"
+
+
+def test_runs_that_were_evaluated_on_corrupted_images_have_a_row_and_a_curve(runs, blocks):
+    assert not {"corruptions", "corruption-strengths", "corrupted-reliability"} & set(blocks)  # none was
+    rows = [("none", 0.0, 1.0), ("noise", 10.0, 2.0), ("noise", 20.0, 4.0), ("shift", 4.0, 5.0)]
+    frame = pd.DataFrame(rows, columns=["corruption", "strength", "rmse/trimmed"])
+    tenths = {"expected": [1.0, 2.0], "measured": [1.1, 1.5]}
+    evaluated = [runs[0], replace(runs[1], corruptions=frame, corrupted_reliability=tenths), *runs[2:]]
+    found = blocks_of(runs_page(evaluated, [], faces=0, resamples=200)[0])
+    (row,) = found["corruptions"]["rows"]
+    assert row["name"] == runs[1].short_name
+    assert {key: row[f"corruption {key}"] for key in ("none", "noise", "shift")} == {"none": 1, "noise": 3, "shift": 5}
+    assert row["mean"] == 4  # of 3 and 5
+    (trace,) = found["corruption-strengths"]["figure"]["data"]
+    assert (trace["x"], trace["y"]) == (["none", "noise 10", "noise 20", "shift 4"], [1.0, 2.0, 4.0, 5.0])
+    assert found["corrupted-reliability"]["figure"]["data"][-1]["y"] == [1.1, 1.5]
