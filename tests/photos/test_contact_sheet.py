@@ -28,10 +28,10 @@ def sheets(pages):
     return ContactSheets(SCHEME, pages.__setitem__)
 
 
-def cell(page, number):
-    """The part of a page that a picture has."""
-    left, top = GAP + number % COLUMNS * (SIDE + GAP), GAP + number // COLUMNS * (SIDE + CAPTION + GAP)
-    return page[top : top + SIDE, left : left + SIDE]
+def cell(page, number, height):
+    """The part of a page that a picture has, in rows of equal height."""
+    left, top = GAP + number % COLUMNS * (SIDE + GAP), GAP + number // COLUMNS * (height + CAPTION + GAP)
+    return page[top : top + height, left : left + SIDE]
 
 
 def test_photos_are_shown_small_with_their_points(sheets, pages):
@@ -41,11 +41,11 @@ def test_photos_are_shown_small_with_their_points(sheets, pages):
     assert list(pages) == [1]
     page = pages[1]
     assert page.shape == (SIDE + CAPTION + 2 * GAP, 2 * (SIDE + GAP) + GAP, 3)
-    first = cell(page, 0)  # 320 x 240 at the bottom of its cell
+    first = cell(page, 0, SIDE)  # 320 x 240 at the bottom of its cell
     assert (first[: SIDE - 240] == PAPER).all()
     assert tuple(first[SIDE - 240 + 5, 5]) == (90, 90, 90)
     assert tuple(first[SIDE - 240 + 100, 150]) == POINT  # (600, 400) at a quarter of the size
-    second = cell(page, 1)
+    second = cell(page, 1, SIDE)
     assert tuple(second[5, 160]) == (150, 150, 150)
     assert (page[GAP + SIDE + 2 : GAP + SIDE + CAPTION] != 255).any()  # captions
 
@@ -54,7 +54,7 @@ def test_a_small_photo_is_not_enlarged(sheets, pages):
     for name in "ab":
         sheets.add(Photo(name, grey(90, 40, 30)), [])
     sheets.close()
-    shown = (cell(pages[1], 0) == 90).all(axis=2)
+    shown = (cell(pages[1], 0, 40) == 90).all(axis=2)
     assert shown.sum() == 40 * 30
 
 
@@ -64,8 +64,8 @@ def test_many_photos_make_several_pages_of_bounded_size(sheets, pages):
     assert list(pages) == [1]  # written as soon as the next one has begun
     sheets.close()
     assert list(pages) == [1, 2]
-    assert pages[1].shape == (ROWS * (SIDE + CAPTION + GAP) + GAP, COLUMNS * (SIDE + GAP) + GAP, 3)
-    assert cell(pages[2], 1)[-1, SIDE // 2].tolist() == [COLUMNS * ROWS + 1] * 3
+    assert pages[1].shape == (ROWS * (48 + CAPTION + GAP) + GAP, COLUMNS * (SIDE + GAP) + GAP, 3)
+    assert cell(pages[2], 1, 48)[-1, SIDE // 2].tolist() == [COLUMNS * ROWS + 1] * 3
 
 
 def test_a_single_photo_has_no_page(sheets, pages):
@@ -79,7 +79,7 @@ def test_a_video_shows_a_frame_of_each_quarter_with_a_face_if_there_is_one(sheet
         found = [FACE] if number >= 60 or number == 10 else []
         sheets.add(Photo("clip.mp4", grey(number), number, 25.0, (number + 1) / 100), found)
     sheets.close()
-    levels = [int(cell(pages[1], i)[-1, SIDE // 2, 0]) for i in range(4)]
+    levels = [int(cell(pages[1], i, 240)[-1, SIDE // 2, 0]) for i in range(4)]
     assert levels == [10, 24, 60, 74]
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from facekp.core.console import count
 from facekp.core.keypoints import Keypoints
 from facekp.photos.drawing import draw
 from facekp.photos.face import Face
@@ -87,21 +88,27 @@ class ContactSheets:
 
 
 def _caption(photo: Photo, faces: Sequence[Face]) -> str:
-    frame = "" if photo.frame is None else f" [{photo.frame}]"
-    return f"{Path(photo.file).name.encode(errors='replace').decode()}{frame}: {len(faces) or 'no face'}"
+    frame = "" if photo.frame is None else f", frame {photo.frame}"
+    found = count(len(faces), "face") if faces else "no face"
+    return f"{Path(photo.file).name.encode(errors='replace').decode()}{frame}: {found}"
 
 
 def _page(pictures: Sequence[_Picture]) -> np.ndarray:
-    """The pictures in rows with their captions, uint8 (H, W, 3), RGB."""
-    width, height = SIDE + GAP, SIDE + CAPTION + GAP
-    columns, rows = min(len(pictures), COLUMNS), -(-len(pictures) // COLUMNS)
-    page = Image.new("RGB", (columns * width + GAP, rows * height + GAP), PAPER)
+    """The pictures in rows with their captions, uint8 (H, W, 3), RGB; a row is as high as its highest picture."""
+    rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
+    heights = [max(picture.image.shape[0] for picture in row) for row in rows]
+    size = (len(rows[0]) * (SIDE + GAP) + GAP, sum(heights) + len(rows) * (CAPTION + GAP) + GAP)
+    page = Image.new("RGB", size, PAPER)
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(FONT_SIZE)
-    for number, picture in enumerate(pictures):
-        left, top = GAP + number % COLUMNS * width, GAP + number // COLUMNS * height
-        small = Image.fromarray(picture.image)
-        page.paste(small, (left + (SIDE - small.width) // 2, top + SIDE - small.height))
-        pen.text((left + SIDE // 2, top + SIDE + 3), _shortened(picture.caption, font), INK, font, anchor="ma")
+    bottom = 0
+    for row, height in zip(rows, heights, strict=True):
+        bottom += GAP + height
+        for number, picture in enumerate(row):
+            middle = GAP + number * (SIDE + GAP) + SIDE // 2
+            small = Image.fromarray(picture.image)
+            page.paste(small, (middle - small.width // 2, bottom - small.height))
+            pen.text((middle, bottom + 3), _shortened(picture.caption, font), INK, font, anchor="ma")
+        bottom += CAPTION
     return np.asarray(page)
 
 

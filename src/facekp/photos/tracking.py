@@ -24,8 +24,8 @@ PATIENCE = 1.0  # seconds for which a lost face is remembered, so that it gets i
 THUMBNAIL = (32, 24)  # (W, H) in which two frames are compared
 
 # Difference of two frames (`difference`) above which they show different scenes. Measured on 35 photos of people at
-# 640 x 480 pixels: 591 of 595 pairs differ by more; the other 4 have the same person or background. A picture that moves
-# by 16 pixels a frame differs by at most 0.26; by 32 pixels a frame, by 0.25 in the median and 0.44 at most.
+# 640 x 480 pixels: 591 of 595 pairs differ by more; the other 4 have the same person or background. A picture that
+# moves by 16 pixels a frame differs by at most 0.26; by 32 pixels a frame, by 0.25 in the median and 0.44 at most.
 CUT = 0.4
 
 
