@@ -1,9 +1,13 @@
-"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on the rows that trained none of them."""
+"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on the rows that trained none of them.
+
+With ``corruptions=standard`` it also scores them on corrupted images (`facekp.data.corruptions`).
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from facekp.config.command import read_settings, run_command
 
@@ -11,9 +15,33 @@ if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
+    from facekp.data.table import FaceTable
     from facekp.models.command_settings import EvaluateSettings
+    from facekp.models.ensemble import LoadedModel
+    from facekp.models.robustness import CorruptedFaces
+    from facekp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
+
+
+class Scores(NamedTuple):
+    """What an evaluation measures.
+
+    Attributes:
+        metrics: content of metrics.json.
+        predictions: of every labelled point.
+        corrupted: predictions for corrupted images; None: none were asked for.
+        corruptions: figures for them, of `facekp.models.robustness.corruptions_frame`.
+        reliability: expected and measured errors for them; None: the checkpoint is not calibrated.
+        run: folder of the run that trained the checkpoint; None: of several, or of one outside of a run.
+    """
+
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame
+    run: RunFolder | None
+    corrupted: CorruptedFaces | None = None
+    corruptions: pd.DataFrame | None = None
+    reliability: dict[str, Any] | None = None
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
@@ -27,35 +55,45 @@ def main(cfg: DictConfig) -> dict[str, Any]:
 
     settings = with_checkpoint_files(read_settings(cfg, EvaluateSettings))
     if settings.out is None:
-        return _score(settings)[0]
-    if RunFolder(settings.out).has_begun():
+        scores = _score(settings)
+    elif RunFolder(settings.out).has_begun():
         raise UserError(f"out={settings.out}: holds a training, whose results are kept; choose another folder")
-    with output_folder(settings.out, overwrite=settings.overwrite) as path:
-        metrics, predictions = _score(settings)
-        folder = RunFolder(path)
-        folder.write_origin()
-        folder.write_predictions(predictions)
-        folder.write_metrics(metrics)
-    log.info("written: %s", folder)
-    return metrics
+    else:
+        with output_folder(settings.out, overwrite=settings.overwrite) as path:
+            scores = _score(settings)
+            _write(RunFolder(path), scores)
+        log.info("written: %s", path)
+    if scores.run is not None and scores.corruptions is not None:
+        scores.run.write_corruptions(scores.corruptions, scores.reliability)
+        log.info("written: %s; facekp.report shows it", scores.run.corruptions)
+    return scores.metrics
 
 
-def _score(settings: EvaluateSettings) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score the checkpoints and print the metrics; these, and the predictions of every labelled point.
+def _write(folder: RunFolder, scores: Scores) -> None:
+    """Write all results, metrics.json last."""
+    folder.write_origin()
+    folder.write_predictions(scores.predictions)
+    if scores.corrupted is not None and scores.corruptions is not None:
+        from facekp.reporting.corruption_pictures import write_corruption_pictures  # it imports matplotlib
+
+        folder.write_corruptions(scores.corruptions, scores.reliability)
+        write_corruption_pictures(folder, scores.corrupted, scores.corruptions)
+    folder.write_metrics(scores.metrics)
+
+
+def _score(settings: EvaluateSettings) -> Scores:
+    """Score the checkpoints and print the figures.
 
     Raises:
         UserError: no row is left to score.
     """
     import numpy as np
 
-    from facekp.core.console import show
     from facekp.core.errors import UserError
     from facekp.data.readers.read import read_table
     from facekp.models.ensemble import load_models
-    from facekp.models.scoring import score_models, unseen_rows
+    from facekp.models.scoring import unseen_rows
     from facekp.models.training_data import labelled_points, warn_of_other_data, warn_of_untrained
-    from facekp.reporting.console_tables import metrics_table
-    from facekp.runs.frames import predictions_frame
 
     models = load_models(settings.ckpt, settings.decoder, settings.views)
     table = read_table(settings.data, models[0].model.keypoints)
@@ -67,9 +105,50 @@ def _score(settings: EvaluateSettings) -> tuple[dict[str, Any], pd.DataFrame]:
     if not held_out.mask.any():
         raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")
     warn_of_untrained(models, labelled_points(held_out))
-    metrics, prediction = score_models(models, held_out, others if others.mask.any() else held_out)
-    show(metrics_table(metrics, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
-    return metrics, predictions_frame(held_out, "unseen", prediction.points, prediction.confidence)
+    scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out)
+    _show(scores, held_out)
+    return scores
+
+
+def _score_rows(
+    settings: EvaluateSettings, models: Sequence[LoadedModel], held_out: FaceTable, others: FaceTable
+) -> Scores:
+    """Score the rows as they are, and corrupted.
+
+    Args:
+        settings: of the command.
+        models: loaded checkpoints.
+        held_out: the rows that are scored.
+        others: the rows whose mean face is the baseline.
+    """
+    from facekp.models.robustness import corrupted_reliability, corruptions_frame, predict_corrupted
+    from facekp.models.scoring import score_models
+    from facekp.runs.folder import RunFolder
+    from facekp.runs.frames import predictions_frame
+
+    corrupted = predict_corrupted(models, held_out, settings.corruptions)
+    metrics, prediction = score_models(models, held_out, others, corrupted and corrupted.scored())
+    predictions = predictions_frame(held_out, "unseen", prediction.points, prediction.confidence)
+    run = RunFolder.of_checkpoint(models[0].path) if len(models) == 1 else None
+    if corrupted is None:
+        return Scores(metrics, predictions, run)
+    corruptions = corruptions_frame(held_out, prediction, corrupted)
+    return Scores(metrics, predictions, run, corrupted, corruptions, corrupted_reliability(corrupted))
+
+
+def _show(scores: Scores, held_out: FaceTable) -> None:
+    """Print the metrics, and the figures for corrupted images."""
+    from facekp.core.console import show
+    from facekp.reporting.console_tables import corruptions_table, metrics_table, reliability_table
+
+    show(metrics_table(scores.metrics, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
+    if scores.corruptions is None:
+        return
+    show(corruptions_table(scores.corruptions))
+    if scores.reliability is None:
+        log.info("no expected errors: not calibrated for this decoder (python -m facekp.calibrate)")
+    else:
+        show(reliability_table(scores.reliability))
 
 
 if __name__ == "__main__":

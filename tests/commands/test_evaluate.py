@@ -1,6 +1,8 @@
 """`facekp.evaluate`: prints and writes the metrics of the rows that trained no checkpoint."""
 
 import json
+import logging
+import shutil
 import sys
 from dataclasses import replace
 
@@ -13,6 +15,7 @@ from facekp.core.settings import parse
 from facekp.evaluate import main
 from facekp.models.command_settings import EvaluateSettings
 from facekp.models.ensemble import load_models
+from facekp.runs.folder import RunFolder
 from tests.conftest import composed, config_of
 
 
@@ -71,3 +74,36 @@ def test_a_mistake_leaves_no_folder(run_here, tmp_path):
     code, _ = run_here("evaluate", main, "ckpt=no.ckpt", "out=a/b")
     assert code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_corrupted_images_are_scored_drawn_and_reported(tiny_run, tmp_path, run_here, caplog):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    corruptions = ["corruptions.noise=[20]", "corruptions.rotation=[30,60]"]
+    arguments = [f"ckpt={run}", "data=synthetic", "data.rows=60", *corruptions, "out=scored"]
+    with caplog.at_level(logging.INFO):
+        assert run_here("evaluate", main, *arguments)[0] == 0
+    assert f"written: {run}/corruptions.csv; facekp.report shows it" in caplog.messages
+    assert "no expected errors: not calibrated for this decoder (python -m facekp.calibrate)" in caplog.messages
+    scored = RunFolder(tmp_path / "scored")
+    frame = scored.read_corruptions()
+    assert frame[["corruption", "strength"]].values.tolist() == [
+        ["none", 0], ["noise", 20], ["rotation", 30], ["rotation", 60],
+    ]  # fmt: skip
+    metrics = scored.read_metrics()
+    assert frame["rmse"].iloc[0] == pytest.approx(metrics["rmse"])
+    trimmed = frame["rmse/trimmed"]
+    assert metrics["rmse/corrupted"] == pytest.approx((trimmed[1] + (trimmed[2] + trimmed[3]) / 2) / 2)
+    assert {path.name for path in scored.pictures.iterdir()} == {"corrupted_face.png", "corruptions.png"}
+    assert RunFolder(run).read_corruptions().equals(frame)
+    assert RunFolder(run).read_metrics() == RunFolder(tiny_run).read_metrics()
+
+
+def test_a_strength_that_does_not_fit_is_one_line(ckpt, run_here, tmp_path):
+    data = [f"ckpt={ckpt}", "data=synthetic", "data.rows=60"]
+    code, err = run_here("evaluate", main, *data, "corruptions.square=[200]", "out=scored")
+    assert code == 2
+    assert err.endswith("corruptions.square=200: must be below the images' side, 96 pixels\n")
+    code, err = run_here("evaluate", main, *data, "corruptions=standart")
+    assert code == 2
+    assert "corruptions=standart: there is no such choice; choose one of none, standard; did you mean standard?" in err

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from facekp.config.command import CommandSettings
 from facekp.core.settings import CheckpointPath, CheckpointPaths, NewPath, Text
+from facekp.data.corruptions import CorruptionSettings
 from facekp.data.readers.base import READERS, DataSettings
 from facekp.models.settings import DecoderOverride, ViewsChoice
 
@@ -32,7 +33,8 @@ class EvaluateSettings(CommandSettings):
         data: the rows that are scored, as far as they trained none of the checkpoints.
         views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
         decoder: replaces settings of the checkpoints' decoders.
-        out: folder for metrics.json and predictions.csv; None: print only.
+        corruptions: corrupted images that are scored as well.
+        out: folder for metrics.json, predictions.csv and corruptions.csv; None: print only.
         overwrite: replace an earlier evaluation in ``out``.
     """
 
@@ -40,6 +42,7 @@ class EvaluateSettings(CommandSettings):
     data: Data
     views: ViewsChoice
     decoder: DecoderOverride
+    corruptions: CorruptionSettings
     out: NewPath | None
     overwrite: bool = False
 
