@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 TIMEOUT = 120_000  # milliseconds; long, for busy machines
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--disable-background-networking"]
+FAKE_WEBCAM = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # permission is given
 
 
 @dataclass
@@ -55,17 +56,18 @@ class Browser:
 
 
 @contextmanager
-def chromium(width: int = 1400, height: int = 1000) -> Iterator[Browser]:
+def chromium(width: int = 1400, height: int = 1000, flags: Sequence[str] = ()) -> Iterator[Browser]:
     """A running browser; the test is skipped if none is installed.
 
     Args:
         width: of the window in pixels.
         height: of the window in pixels.
+        flags: further ones, such as `FAKE_WEBCAM`.
     """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False)
+        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags], chromium_sandbox=False)
         yield Browser(browser.new_page(viewport={"width": width, "height": height}))
         browser.close()

@@ -19,8 +19,8 @@ from facekp.models.checkpoint import SHIPPED
 from facekp.photos.detectors import WholePhotoDetector
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.settings import AppSettings
-from facekp.photos.web_app import PhotoHandler, heatmap_pictures, points_table, serve
-from tests.browser import chromium
+from facekp.photos.web_app import Kept, PhotoHandler, heatmap_pictures, points_table, serve
+from tests.browser import FAKE_WEBCAM, chromium
 from tests.conftest import REPOSITORY, config_of
 from tests.photos.conftest import as_photos
 
@@ -76,7 +76,7 @@ def upload(browser, path):
     browser.page.locator(UPLOAD).set_input_files(path)
 
 
-PLACES = """['photo', 'status', 'csv', 'drawn', 'maps', 'points'].map((id) => {
+PLACES = """['live', 'photo', 'face', 'status', 'csv', 'drawn', 'maps', 'points'].map((id) => {
     const box = document.getElementById(id)?.getBoundingClientRect();
     return box && [box.left, box.top + scrollY, box.width, box.height].map(Math.round);
 })"""
@@ -114,6 +114,37 @@ def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, cache, tmp_
     assert places(browser) == before  # nothing moves
     assert files_in(cache) == []
     assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
+
+
+def test_the_live_view_shows_points_in_the_webcam_s_video(address, cache):
+    with chromium(flags=FAKE_WEBCAM) as browser:
+        browser.page.goto(address)
+        browser.page.locator("#live button").first.click()  # opens the accordion
+        browser.page.locator("#live [data-part=button]").click()
+        status = "document.querySelector('#live [data-part=status]').textContent"
+        browser.until(f"/^1 face, [1-9]\\d* frames per second$/.test({status})")
+        drawn = browser.page.evaluate("""() => {
+            const canvas = document.querySelector('#live [data-part=drawing]');
+            const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            let red = 0;
+            for (let i = 0; i < pixels.length; i += 4) red += pixels[i] > 200 && pixels[i + 2] < 100;
+            return [canvas.width, canvas.height, red];
+        }""")
+        assert drawn[:2] == [640, 480]
+        assert drawn[2] > 100  # points; detector=none takes the whole frame for a face
+        browser.page.locator("#live [data-part=button]").click()
+        browser.until(f"{status} === 'Stopped.'")
+        assert browser.page.evaluate("document.querySelector('#live video').srcObject") is None
+        assert files_in(cache) == []
+        assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
+
+
+def test_frames_of_other_sites_are_refused(address):
+    request = urllib.request.Request(f"{address}live?visitor={'0' * 32}&checkpoint=shipped", b"x", method="POST")
+    request.add_header("Origin", "http://evil.example")
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request)
+    assert error.value.code == 403
 
 
 def test_clearing_the_photo_clears_its_results(browser):
@@ -177,7 +208,7 @@ def test_a_photo_that_can_t_be_read_says_why_in_the_status_line(tmp_path, handle
         assert content.status == status
         assert content.picture is None
         assert content.table.empty
-        assert content.heatmaps == []
+        assert content.faces == []
 
 
 def test_a_photo_without_a_face_is_shown_as_it_is(handler):
@@ -185,7 +216,7 @@ def test_a_photo_without_a_face_is_shown_as_it_is(handler):
     content = handler(np.full((40, 50, 3), 20, np.uint8), "a")
     assert content.picture.shape == (40, 50, 3)
     assert content.status.startswith("No face was found")
-    assert (content.heatmaps, len(content.table)) == ([], 0)
+    assert (content.faces, content.largest, len(content.table)) == ([], None, 0)
 
 
 def test_the_table_holds_the_points(handler, faces, small_predictor):
@@ -201,7 +232,7 @@ def test_the_table_holds_the_points(handler, faces, small_predictor):
     assert [picture.shape for picture in heatmap_pictures(read, found[0], small_predictor)] == [(192, 192, 3)] * 15
 
 
-def test_faces_have_the_number_of_the_table_in_the_picture_and_over_the_heatmaps(handler, faces):
+def test_a_face_has_the_number_of_the_table_and_its_heatmaps_can_be_chosen(handler, faces):
     class Halves(WholePhotoDetector):
         """A small face on the left, a large one on the right."""
 
@@ -216,7 +247,15 @@ def test_faces_have_the_number_of_the_table_in_the_picture_and_over_the_heatmaps
     assert content.status.startswith("2 faces in")
     assert content.table["face"].unique().tolist() == [0, 1]
     assert content.largest == 1
-    assert "Heatmaps of face 1 (the largest)" in handler.again(photo, "a")[2]
+    kept, menu, shown, *_ = handler.again(Kept(photo), "a")
+    assert menu["choices"] == [("Face 0", 0), ("Face 1 (the largest)", 1)]
+    assert (menu["value"], menu["interactive"]) == (1, True)
+    assert "Heatmaps of face 1" in shown == handler.heatmaps(kept, "a", 1)
+    other = handler.heatmaps(kept, "a", 0)
+    assert "Heatmaps of face 0" in other
+    assert other.count("<img") == 15
+    assert other != shown
+    assert "<img" not in handler.heatmaps(kept, "a", 2)  # of a menu that is out of date
     for left in (0, 96):  # a green label with a black number in the corner of each box
         corner = content.picture[:12, left : left + 10].astype(int)
         assert (corner[..., 1] - corner[..., 0] > 100).any()
@@ -231,8 +270,8 @@ def test_a_photo_is_deleted_once_it_is_read_even_if_that_fails(tmp_path, handler
         return str(folder / name)
 
     png = cv2.imencode(".png", np.zeros((20, 20), np.uint8))[1].tobytes()
-    photo, *_ = handler.upload(upload("a.png", png), "a")
-    assert photo.shape == (20, 20, 3)
+    kept, *_ = handler.upload(upload("a.png", png), "a")
+    assert kept.photo.shape == (20, 20, 3)
     assert list((tmp_path / "cache").iterdir()) == []
     handler.read = lambda file: 1 / 0
     with pytest.raises(ZeroDivisionError):

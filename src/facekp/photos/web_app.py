@@ -1,7 +1,8 @@
 """The web page of `facekp app`: give a photo, see its faces, keypoints, heatmaps and confidences, download the points.
 
-The page is served on 127.0.0.1 only (`facekp.photos.web_server`) and sends no requests to other machines. An uploaded
-photo is deleted once it is read, and results are part of the page, so no file of a visitor remains.
+The live view (`facekp.photos.live`) shows points in the webcam's video. The page is served on 127.0.0.1 only
+(`facekp.photos.web_server`) and sends no requests to other machines. An uploaded photo is deleted once it is read, and
+results are part of the page, so no file of a visitor remains.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from facekp.data.images import UnreadableImage, read_image
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import FaceDetector, build_face_detector
-from facekp.photos.drawing import BOX, draw
+from facekp.photos.drawing import draw, draw_errors, draw_number
 from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
 from facekp.photos.settings import AppSettings
@@ -53,25 +54,39 @@ class PageContent(NamedTuple):
     """What the page shows for a photo.
 
     Attributes:
-        picture: the photo with the points and the numbers of the faces, uint8 (H, W, 3); None if there is no photo.
-        heatmaps: of the largest face, uint8 (side, side, 3) each; none without a face.
-        confidence: of its keypoints.
-        largest: the number of that face.
+        picture: the photo with the points, circles of their expected errors and the numbers of the faces, uint8
+            (H, W, 3); None if there is no photo.
+        faces: all faces; their numbers are their positions.
         table: one row per keypoint; no rows without a face.
         status: one line of text: the number of faces and the time, or what is wrong.
     """
 
     picture: np.ndarray | None
-    heatmaps: list[np.ndarray]
-    confidence: list[float]
-    largest: int
+    faces: list[Face]
     table: pd.DataFrame
     status: str
 
     @classmethod
     def without_faces(cls, status: str, picture: np.ndarray | None = None) -> PageContent:
         """A page with only a status and perhaps a photo."""
-        return cls(picture, [], [], 0, pd.DataFrame(columns=COLUMNS), status)
+        return cls(picture, [], pd.DataFrame(columns=COLUMNS), status)
+
+    @property
+    def largest(self) -> int | None:
+        """The number of the largest face; None without a face."""
+        return max(range(len(self.faces)), key=lambda i: self.faces[i].crop.width, default=None)
+
+
+class Kept(NamedTuple):
+    """What is kept in memory for a visitor, so that another checkpoint or face can be chosen.
+
+    Attributes:
+        photo: of `PhotoHandler.read`; None: no photo was given.
+        faces: found in it.
+    """
+
+    photo: np.ndarray | str | None = None
+    faces: Sequence[Face] = ()
 
 
 class PhotoHandler:
@@ -80,14 +95,20 @@ class PhotoHandler:
     Args:
         predictors: by the names that the page shows.
         detector: finds the faces.
-        refine: as for `facekp.photos.pipeline.predict_photos`.
+        refine, min_confidence: as for `facekp.photos.pipeline.predict_photos`.
         max_pixels: larger photos are refused.
     """
 
     def __init__(
-        self, predictors: dict[str, KeypointPredictor], detector: FaceDetector, refine: bool, max_pixels: int
+        self,
+        predictors: dict[str, KeypointPredictor],
+        detector: FaceDetector,
+        refine: bool,
+        max_pixels: int,
+        min_confidence: float | None = None,
     ) -> None:
         self.predictors, self.detector, self.refine, self.max_pixels = predictors, detector, refine, max_pixels
+        self.min_confidence = min_confidence
 
     @classmethod
     def from_settings(cls, settings: AppSettings) -> PhotoHandler:
@@ -111,7 +132,8 @@ class PhotoHandler:
         for predictor in predictors.values():
             warn_of_drawn_faces(predictor.models)
         max_pixels = int(settings.max_megapixels * 1e6)
-        return cls(predictors, build_face_detector(settings.detector), settings.refine, max_pixels)
+        detector = build_face_detector(settings.detector)
+        return cls(predictors, detector, settings.refine, max_pixels, settings.min_confidence)
 
     def read(self, file: str) -> np.ndarray | str:
         """A photo's image; the reason if it can't be read."""
@@ -133,13 +155,16 @@ class PhotoHandler:
             return PageContent.without_faces(photo or FIRST)
         predictor = self.predictors[checkpoint]
         start = time.perf_counter()
-        ((read, faces),) = predict_photos([Photo("photo", photo)], predictor, self.detector, self.refine)
+        photos = [Photo("photo", photo)]
+        ((read, faces),) = predict_photos(
+            photos, predictor, self.detector, self.refine, min_confidence=self.min_confidence
+        )
         seconds = time.perf_counter() - start
         if not faces:
             return PageContent.without_faces(f"No face was found ({seconds:.2f} s).", photo)
         return _content(read, faces, predictor, seconds)
 
-    # What the page calls; each returns the photo, which is kept for another checkpoint, and what is shown.
+    # What the page calls; all but `heatmaps` return what is kept, the menu of faces, and what is shown.
 
     def upload(self, file: str | None, checkpoint: str) -> tuple[Any, ...]:
         """Read a photo, delete its file, and predict."""
@@ -147,20 +172,36 @@ class PhotoHandler:
             photo = None if file is None else self.read(file)
         finally:
             delete_upload(file)
-        return self.again(photo, checkpoint)
+        return self.again(Kept(photo), checkpoint)
 
-    def again(self, photo: np.ndarray | str | None, checkpoint: str) -> tuple[Any, ...]:
-        """Predict a photo that was read before."""
-        content = self(photo, checkpoint)
-        names = self.predictors[checkpoint].keypoints.names
-        title = f"Heatmaps of face {content.largest} (the largest)" if content.heatmaps else "Heatmaps"
-        heatmaps = heatmaps_html(title, names, content.heatmaps, content.confidence)
-        table = content.table
-        return photo, picture_html(content.picture), heatmaps, table_html(table), csv_html(table), content.status
+    def again(self, kept: Kept, checkpoint: str) -> tuple[Any, ...]:
+        """Predict a photo that was read before, and show the heatmaps of the largest face."""
+        content = self(kept.photo, checkpoint)
+        kept = Kept(kept.photo, content.faces)
+        shown = [csv_html(content.table), picture_html(content.picture), table_html(content.table), content.status]
+        return kept, _face_menu(content), self.heatmaps(kept, checkpoint, content.largest), *shown
+
+    def heatmaps(self, kept: Kept, checkpoint: str, number: int | None) -> str:
+        """The heatmaps of the face with that number; None: empty ones."""
+        predictor = self.predictors[checkpoint]
+        names = predictor.keypoints.names
+        if number is None or number >= len(kept.faces) or not isinstance(kept.photo, np.ndarray):
+            return heatmaps_html("Heatmaps", names, [], [])
+        face = kept.faces[number]
+        pictures = heatmap_pictures(Photo("photo", kept.photo), face, predictor)
+        return heatmaps_html(f"Heatmaps of face {number}", names, pictures, face.confidence.tolist())
 
     def clear(self, checkpoint: str) -> tuple[Any, ...]:
         """Forget the photo."""
-        return self.again(None, checkpoint)
+        return self.again(Kept(), checkpoint)
+
+
+def _face_menu(content: PageContent) -> Any:
+    """The menu of the faces whose heatmaps can be shown; the largest one is chosen."""
+    choices = [
+        (f"Face {i} (the largest)" if i == content.largest else f"Face {i}", i) for i in range(len(content.faces))
+    ]
+    return import_gradio().update(choices=choices, value=content.largest, interactive=len(choices) > 1)
 
 
 def delete_upload(file: str | None) -> None:
@@ -176,31 +217,22 @@ def delete_upload(file: str | None) -> None:
             left.unlink(missing_ok=True)
 
 
-def _content(photo: Photo, faces: Sequence[Face], predictor: KeypointPredictor, seconds: float) -> PageContent:
+def _content(photo: Photo, faces: list[Face], predictor: KeypointPredictor, seconds: float) -> PageContent:
     """The page for a photo with at least one face."""
-    largest = max(range(len(faces)), key=lambda i: faces[i].crop.width)
     height, width = photo.image.shape[:2]
     return PageContent(
-        picture=_numbered(draw(photo, faces, predictor.keypoints), faces),
-        heatmaps=heatmap_pictures(photo, faces[largest], predictor),
-        confidence=faces[largest].confidence.tolist(),
-        largest=largest,
+        picture=_annotated(draw(photo, faces, predictor.keypoints), faces),
+        faces=faces,
         table=points_table(faces, predictor.keypoints.names),
         status=f"{count(len(faces), 'face')} in {seconds:.2f} s ({width} x {height} pixels).",
     )
 
 
-def _numbered(picture: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """The picture with the number of each face, as in the table, in the upper left corner of its box."""
+def _annotated(picture: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+    """The picture with a circle around each point, and the number of each face, as in the table, in its corner."""
     for i, face in enumerate(faces):
-        scale = max(face.crop.width / 250, 0.4)
-        thickness = max(1, round(2 * scale))
-        (width, height), _ = cv2.getTextSize(str(i), cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-        left, top = max(round(face.box[0]), 0), max(round(face.box[1]), 0)
-        edge = thickness + 2
-        cv2.rectangle(picture, (left, top), (left + width + 2 * edge, top + height + 2 * edge), BOX, cv2.FILLED)
-        place = (left + edge, top + height + edge)
-        cv2.putText(picture, str(i), place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+        draw_errors(picture, face)
+        draw_number(picture, face, i)
     return picture
 
 
@@ -296,13 +328,17 @@ def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack)
     gr = import_gradio()
     from fastapi import FastAPI
 
+    from facekp.photos.live import SCRIPT, LiveView, live_endpoint
     from facekp.photos.web_server import upload_folder
 
     uploads = stack.enter_context(upload_folder())
     page = build_page(handler)
     page.state_session_capacity = SESSIONS
+    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    live = LiveView(handler.predictors, handler.detector, handler.refine, handler.min_confidence)
+    server.add_route("/live", live_endpoint(live), methods=["POST"])
     app = gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        server,
         page,
         path="/",
         server_name="127.0.0.1",
@@ -316,6 +352,7 @@ def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack)
         pwa=False,
         mcp_server=False,
         css=CSS,
+        head=f"<script>\n{SCRIPT.read_text()}</script>",
     )
     return app, uploads
 
@@ -356,11 +393,15 @@ def build_page(handler: PhotoHandler) -> Any:
         UserError: gradio is not installed.
     """
     gr = import_gradio()
+    from facekp.photos.live import live_html
+
     names = list(handler.predictors)
-    _, picture, heatmaps, table, csv, status = handler.clear(names[0])
+    _, _, heatmaps, csv, picture, table, status = handler.clear(names[0])
     with gr.Blocks(title="facekp", analytics_enabled=False, delete_cache=CLEAN_UP) as page:
         gr.Markdown(INTRO)
-        kept = gr.State(None, time_to_live=KEPT_SECONDS)
+        with gr.Accordion("Live view", open=False, elem_id="live"):
+            gr.HTML(live_html())
+        kept = gr.State(Kept(), time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(min_width=300):
                 # As a file, not an image: facekp and not Gradio decodes it, so broken or huge photos are refused.
@@ -369,19 +410,23 @@ def build_page(handler: PhotoHandler) -> Any:
                     webcam = gr.Image(
                         sources=["webcam"], type="filepath", image_mode=None, show_label=False, buttons=[]
                     )
-                chosen = gr.Dropdown(names, value=names[0], label="Checkpoint", interactive=len(names) > 1)
+                chosen = gr.Dropdown(
+                    names, value=names[0], label="Checkpoint", interactive=len(names) > 1, elem_id="checkpoint"
+                )
+                face = gr.Dropdown([], label="Heatmaps of", interactive=False, elem_id="face")
                 shown_status = gr.Markdown(status, elem_id="status")
                 shown_csv = gr.HTML(csv, elem_id="csv")
             with gr.Column(scale=2, min_width=320):
                 shown_picture = gr.HTML(picture, elem_id="drawn")
         shown_heatmaps = gr.HTML(heatmaps, elem_id="maps")
         shown_table = gr.HTML(table, elem_id="points")
-        outputs = [kept, shown_picture, shown_heatmaps, shown_table, shown_csv, shown_status]
-        look: dict[str, Any] = {"outputs": outputs, "show_progress_on": shown_status, "api_visibility": "private"}
+        outputs = [kept, face, shown_heatmaps, shown_csv, shown_picture, shown_table, shown_status]
+        hidden: dict[str, Any] = {"show_progress_on": shown_status, "api_visibility": "private"}
         running = [
-            photo.upload(handler.upload, [photo, chosen], **look),
-            webcam.input(handler.upload, [webcam, chosen], **look),
-            chosen.change(handler.again, [kept, chosen], **look),
+            photo.upload(handler.upload, [photo, chosen], outputs, **hidden),
+            webcam.input(handler.upload, [webcam, chosen], outputs, **hidden),
+            chosen.change(handler.again, [kept, chosen], outputs, **hidden),
+            face.input(handler.heatmaps, [kept, chosen, face], shown_heatmaps, **hidden),
         ]
-        gr.on([photo.clear, webcam.clear], handler.clear, [chosen], cancels=running, **look)
+        gr.on([photo.clear, webcam.clear], handler.clear, [chosen], outputs, cancels=running, **hidden)
     return page

@@ -41,6 +41,14 @@ CSS = """
              text-decoration: none; color: var(--button-secondary-text-color) !important;
              background: var(--button-secondary-background-fill)}
 .facekp-csv:not([href]) {opacity: 0.5}
+.facekp-live-box {position: relative; max-width: 640px; aspect-ratio: 4 / 3; margin: 0 auto; border-radius: 8px;
+                  overflow: hidden; background: var(--background-fill-secondary); transform: scaleX(-1)}
+.facekp-live-box video, .facekp-live-box canvas {position: absolute; inset: 0; width: 100%; height: 100%;
+                                                 object-fit: contain}
+.facekp-live-bar {display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; justify-content: center;
+                  margin-top: 8px; color: var(--body-text-color)}
+.facekp-live-bar button {padding: 8px 14px; border: none; border-radius: 8px; font-weight: 600; cursor: pointer;
+                         color: var(--button-secondary-text-color); background: var(--button-secondary-background-fill)}
 @media (max-width: 640px) {
   .gradio-container {padding: 8px !important}
   .facekp-picture {height: 380px}
