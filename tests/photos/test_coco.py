@@ -1,6 +1,7 @@
 """COCO's JSON of predictions: the fields that other programs need, and `data=coco` reads the same points back."""
 
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -33,7 +34,9 @@ def written(out, scheme, *predictions):
 
 
 def test_an_annotation_is_a_face_with_its_points_and_score(tmp_path, scheme, face):
-    coco = written(tmp_path, scheme, (Photo("a/b.png", IMAGE), [face, face]), (Photo("c.png", IMAGE), []))
+    predictions = (Photo("p/a/b.png", IMAGE), [face, face]), (Photo(os.path.abspath("p/c.png"), IMAGE), [])
+    coco = written(tmp_path, scheme, *predictions)
+    assert coco["info"]["folder"] == os.path.abspath("p")
     assert coco["images"] == [
         {"id": 1, "file_name": "a/b.png", "width": 120, "height": 100},
         {"id": 2, "file_name": "c.png", "width": 120, "height": 100},
@@ -56,8 +59,8 @@ def test_frames_have_names_numbers_and_tracks(tmp_path, scheme, face):
     coco = written(tmp_path, scheme, (Photo("d/clip.mp4", IMAGE, 12, 25.0), [tracked]))
     assert coco["images"] == [
         {
-            "id": 1, "file_name": "d/clip/frame_000012.png", "width": 120, "height": 100,
-            "video": "d/clip.mp4", "frame": 12,
+            "id": 1, "file_name": "clip/frame_000012.png", "width": 120, "height": 100,
+            "video": "clip.mp4", "frame": 12,
         }
     ]  # fmt: skip
     assert [annotation["track_id"] for annotation in coco["annotations"]] == [3]

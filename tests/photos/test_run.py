@@ -143,7 +143,7 @@ def test_coco_json_holds_what_was_predicted_before_a_signal(tmp_path, faces, sma
     monkeypatch.setattr(run, "read_photos", interrupted)
     run.predict(settings(tmp_path / "out", small_checkpoint, "batch=1"), names)
     coco = json.loads((tmp_path / "out" / "coco.json").read_text())
-    assert [image["file_name"] for image in coco["images"]] == names[:2]
+    assert [image["file_name"] for image in coco["images"]] == ["0.png", "1.png"]
     assert len(coco["annotations"]) == 2
 
 

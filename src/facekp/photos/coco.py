@@ -1,6 +1,8 @@
 """Writes predictions as COCO's JSON of keypoints, which CVAT, Label Studio, FiftyOne and ``data=coco`` read.
 
-- ``images``: ``id``, ``file_name``, ``width``, ``height``; frames of videos also ``video`` and ``frame``;
+- ``info``: ``folder``, which holds all photos;
+- ``images``: ``id``, ``file_name`` relative to this folder, ``width``, ``height``; frames of videos also ``video`` and
+  ``frame``;
 - ``annotations``: one per face, with ``keypoints`` (x, y, v for each point), ``bbox``, ``score`` (the mean confidence),
   and ``track_id`` in videos; v is 2, or 0 for a point that is not finite;
 - ``categories``: ``face`` with the names of the keypoints, and ``skeleton``, the lines between them.
@@ -11,6 +13,7 @@ COCO's points are like facekp's: an integer is a pixel's centre. Its boxes have 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +26,7 @@ CATEGORY = 1
 
 
 def write_coco(path: Path, points: Path, keypoints: Keypoints) -> None:
-    """Convert points.json. The file is read twice, a line at a time, so memory does not grow with it.
+    """Convert points.json. The file is read several times, a line at a time, so memory does not grow with it.
 
     Args:
         path: the file to write.
@@ -33,9 +36,11 @@ def write_coco(path: Path, points: Path, keypoints: Keypoints) -> None:
     Raises:
         CannotWrite: the file cannot be written.
     """
+    folder = _common_folder(points)
+    info = {"description": "predictions of facekp", "folder": folder}
     with atomic(path) as draft, draft.open("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(f'{{"categories": [{json.dumps(_category(keypoints))}],\n"images": [')
-        _write_items(file, (_image(number, photo) for number, photo in enumerate(_photos(points), start=1)))
+        file.write(f'{{"info": {json.dumps(info)},\n"categories": [{json.dumps(_category(keypoints))}],\n"images": [')
+        _write_items(file, (_image(number, photo, folder) for number, photo in enumerate(_photos(points), start=1)))
         file.write('],\n"annotations": [')
         _write_items(file, _annotations(points))
         file.write("]}\n")
@@ -54,18 +59,29 @@ def _photos(points: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line.rstrip().removesuffix(","))
 
 
+def _common_folder(points: Path) -> str:
+    """The folder that holds the photos of points.json, or their folders; names of CVAT and others must be in one."""
+    folder = ""
+    for photo in _photos(points):
+        parent = os.path.dirname(os.path.abspath(photo["file"]))
+        folder = os.path.commonpath([folder, parent]) if folder else parent
+    return folder
+
+
 def _category(keypoints: Keypoints) -> dict[str, Any]:
     place = {name: number for number, name in enumerate(keypoints.names, start=1)}
     skeleton = [[place[a], place[b]] for line in keypoints.lines for a, b in pairwise(line)]
     return {"id": CATEGORY, "name": "face", "keypoints": list(keypoints.names), "skeleton": skeleton}
 
 
-def _image(number: int, photo: dict[str, Any]) -> dict[str, Any]:
-    """``file_name`` is the name as it was given; a frame has its number in place of the video's ending."""
-    name, frame = photo["file"], photo["frame"]
-    of_video = {} if frame is None else {"video": name, "frame": frame}
-    shown = name if frame is None else str(Path(name).with_suffix("") / f"frame_{frame:06d}.png")
-    return {"id": number, "file_name": shown, "width": photo["width"], "height": photo["height"], **of_video}
+def _image(number: int, photo: dict[str, Any], folder: str) -> dict[str, Any]:
+    """A frame is named by its number, in a folder that is called like its video without the ending."""
+    name, frame = os.path.relpath(os.path.abspath(photo["file"]), folder), photo["frame"]
+    size = {"width": photo["width"], "height": photo["height"]}
+    if frame is None:
+        return {"id": number, "file_name": name, **size}
+    file = Path(name).with_suffix("") / f"frame_{frame:06d}.png"
+    return {"id": number, "file_name": str(file), **size, "video": name, "frame": frame}
 
 
 def _annotations(points: Path) -> Iterator[dict[str, Any]]:
