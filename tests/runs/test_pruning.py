@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pandas as pd
 import torch
 from optuna.trial import TrialState
 
@@ -64,3 +65,19 @@ def test_only_a_running_trial_of_a_search_gets_the_callback(tmp_path):
     assert callback is not None
     assert (callback.trial.number, callback.percentile) == (0, 50)
     assert pruning_callback(folder.job("lr-2")) is None
+
+
+def test_a_resumed_trial_reports_the_epoch_whose_report_was_lost(tmp_path):
+    folder = SweepFolder(tmp_path)
+    folder.write_settings([], search_settings())
+    study = open_study(folder, search_settings())
+    trial = study.ask()
+    trial.set_user_attr("folder", "lr-1")
+    trial.report(9.0, 1)
+    (tmp_path / "lr-1").mkdir()
+    columns = {"epoch": [1, 2, 3, 4], "val/rmse": [9.0, None, 7.0, 6.0]}  # killed before the reports of 3 and 4
+    folder.job("lr-1").write_curves(pd.DataFrame(columns))
+
+    callback = pruning_callback(folder.job("lr-1"))
+    callback.on_train_start(SimpleNamespace(current_epoch=3), None)  # epoch 4 has no checkpoint: it is trained again
+    assert study.get_trials()[0].intermediate_values == {1: 9.0, 3: 7.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytorch_lightning import LightningModule, Trainer
@@ -24,14 +25,21 @@ class PruningCallback(ValidatedEpoch, Checkpoint):
     Args:
         trial: of the job.
         percentile: ``hparams_search.prune.percentile``, for the message.
+        unreported: RMSE by epoch, from 1, of a training before that was killed between its checkpoint and its report.
 
     Attributes:
         message: why the trial was ended; empty if it was not.
     """
 
-    def __init__(self, trial: Trial, percentile: float | None) -> None:
+    def __init__(self, trial: Trial, percentile: float | None, unreported: Mapping[int, float] | None = None) -> None:
         self.trial, self.percentile = trial, percentile
+        self.unreported = dict(unreported or {})
         self.message = ""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for epoch, rmse in self.unreported.items():
+            if epoch <= trainer.current_epoch:  # later ones are trained again
+                self.trial.report(rmse, epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.validated or "val/rmse" not in trainer.callback_metrics:  # no validation row has a label
@@ -63,5 +71,12 @@ def pruning_callback(folder: RunFolder) -> PruningCallback | None:
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if trial.user_attrs.get(FOLDER) == folder.path.name:
-            return PruningCallback(Trial(study, trial._trial_id), settings.prune.percentile)
+            rmse = {epoch: rmse for epoch, rmse in _validated(folder) if epoch not in trial.intermediate_values}
+            return PruningCallback(Trial(study, trial._trial_id), settings.prune.percentile, rmse)
     return None
+
+
+def _validated(folder: RunFolder) -> list[tuple[int, float]]:
+    """The epochs of a run, from 1, and their RMSE; empty before the first."""
+    curves = folder.read_curves().reindex(columns=["epoch", "val/rmse"]).dropna()
+    return [(int(epoch), float(rmse)) for epoch, rmse in zip(curves["epoch"], curves["val/rmse"], strict=True)]
