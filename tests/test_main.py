@@ -49,7 +49,7 @@ def test_a_former_name_still_works_and_names_the_new_one(tmp_path):
         ("facekp ev", {"evaluate"}),
         ("facekp train optimizer=", {f"optimizer={name}" for name in ("adam", "adamw", "muon", "sgd")}),
         ("facekp train model.network.bl", {"model.network.block="}),
-        ("facekp predict detector=", {"detector=haar", "detector=none"}),
+        ("facekp predict detector=", {"detector=haar", "detector=none", "detector=yunet"}),
     ],
 )
 def test_shell_completion_offers_commands_then_keys_and_choices(line, offered, tmp_path):

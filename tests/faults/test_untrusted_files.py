@@ -27,12 +27,12 @@ from facekp.data.images import UnreadableImage, read_image
 from facekp.data.label_text import read_csv, read_text
 from facekp.data.readers.read import read_table
 from facekp.models.checkpoint import load_checkpoint
-from facekp.photos.detectors import FACE_DETECTORS, build_face_detector
+from facekp.photos.detectors import default_detector
 from facekp.photos.run import predict
 from facekp.photos.settings import PredictSettings
 from facekp.runs.resume_arguments import resume_text
 from facekp.runs.sweep_arguments import rewrite_arguments
-from tests.conftest import REPOSITORY, TINY, composed, config_of
+from tests.conftest import REPOSITORY, TINY, composed
 from tests.data.samples import data_settings
 from tests.drawn_photos import five, write_photos
 
@@ -256,7 +256,7 @@ def test_a_photo_that_can_t_be_read(tmp_path, name):
         read_image(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("detector", ["haar", "none"])
+@pytest.mark.parametrize("detector", ["yunet", "haar", "none"])
 def test_other_photos_are_predicted_all_the_same(tmp_path, faces, detector):
     for name, content in PHOTOS.items():
         (tmp_path / name).write_bytes(content)
@@ -272,10 +272,11 @@ def test_other_photos_are_predicted_all_the_same(tmp_path, faces, detector):
     assert (tmp_path / "out" / "points.csv").is_file()
 
 
-def test_a_long_thin_photo_has_no_face():
-    haar = build_face_detector(FACE_DETECTORS.parse(config_of(name="predict")["detector"]))
+@pytest.mark.parametrize("name", ["yunet", "haar"])
+def test_a_long_thin_photo_has_no_face(name):
+    detector = default_detector(name)
     for shape in ((1, 30_000), (30_000, 1), (3, 3), (1, 1)):
-        assert haar.find(np.zeros(shape, np.uint8)).shape == (0, 4)
+        assert detector.find(np.zeros((*shape, 3), np.uint8)).shape == (0, 4)
 
 
 # A sweep of somebody else

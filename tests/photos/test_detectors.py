@@ -1,5 +1,6 @@
 """Face detectors: what they find, their settings, and detectors from plug-ins."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import cv2
@@ -12,66 +13,112 @@ from facekp.photos.detection_benchmark import paste
 from facekp.photos.detectors import (
     FACE_DETECTORS,
     FaceDetector,
-    HaarDetector,
     WholePhotoDetector,
     build_face_detector,
+    default_detector,
     find_boxes,
 )
 from tests.conftest import config_of
+from tests.photos.conftest import colour
 
-HAAR = config_of(name="predict")["detector"]
+YUNET, HAAR = (config_of(f"detector={name}", name="predict")["detector"] for name in ("yunet", "haar"))
 
 
 def parse(**changes):
     return FACE_DETECTORS.parse({**HAAR, **changes})
 
 
-def haar(longest=1600):
-    return HaarDetector(step=1.1, neighbours=3, smallest=24, longest=longest)
+def haar(**changes):
+    return build_face_detector(parse(**changes))
 
 
-def test_the_cascade_finds_drawn_faces_where_they_were_pasted(faces):
-    detector = build_face_detector(parse())
-    found = 0
-    for i, image in enumerate(faces.images[:20]):
-        scene, true = paste(image, 2.0, np.random.default_rng(i))
-        middles = [(box[:2] + box[2:]) / 2 - (true.left, true.top) for box in detector.find(scene)]
-        found += any(np.abs(middle / true.width - 0.5).max() < 0.25 for middle in middles)
-    assert found >= 8  # the cascade is made for photos
+def yunet(**changes):
+    return build_face_detector(FACE_DETECTORS.parse({**YUNET, **changes}))
 
 
-def test_boxes_of_a_shrunk_photo_are_in_the_photo_s_pixels(faces):
-    scenes = [paste(image, 2.0, np.random.default_rng(i))[0] for i, image in enumerate(faces.images[:20])]
-    scene = next(scene for scene in scenes if len(haar().find(scene)) == 1)
+def scenes_of(faces, scale=2.0):
+    """Photos in colour, each with one drawn face, and where it is."""
+    pasted = [paste(image, scale, np.random.default_rng(i)) for i, image in enumerate(faces.images[:20])]
+    return [(colour(scene), true) for scene, true in pasted]
+
+
+def is_at(box, true):
+    middle = (box[:2] + box[2:]) / 2 - (true.left, true.top)
+    return np.abs(middle / true.width - 0.5).max() < 0.25
+
+
+@pytest.mark.parametrize(("name", "least"), [("yunet", 18), ("haar", 8)])  # of drawn faces; both are made for photos
+def test_drawn_faces_are_found_where_they_were_pasted(faces, name, least):
+    detector = default_detector(name)
+    assert sum(any(is_at(box, true) for box in detector.find(scene)) for scene, true in scenes_of(faces)) >= least
+
+
+@pytest.mark.parametrize("make", [haar, yunet])
+def test_boxes_of_a_shrunk_photo_are_in_the_photo_s_pixels(faces, make):
+    scene = next(scene for scene, _ in scenes_of(faces) if len(make().find(scene)) == 1)
     large = cv2.resize(scene, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
-    (small_box,), (box,) = haar().find(scene), haar(longest=max(scene.shape)).find(large)
+    (small_box,), (box,) = make().find(scene), make(longest=max(scene.shape)).find(large)
     assert np.allclose(box, 6 * (small_box + 0.5) - 0.5, atol=40)
 
 
-def test_no_face_and_too_small_a_photo_give_no_box():
-    for shape in ((1, 1), (10, 300), (200, 200)):
-        assert haar().find(np.full(shape, 90, np.uint8)).shape == (0, 4)
+@pytest.mark.parametrize("make", [haar, yunet])
+def test_no_face_and_too_small_a_photo_give_no_box(make):
+    for shape in ((1, 1), (10, 300), (30000, 1), (200, 200)):
+        assert make().find(colour(np.full(shape, 90, np.uint8))).shape == (0, 4)
 
 
-def test_overlapping_boxes_are_one_face(monkeypatch):
-    hits = np.array([[0, 0, 100, 100], [10, 10, 100, 100], [200, 0, 50, 50]])  # left, top, width, height
+@pytest.mark.parametrize(("make", "least"), [(haar, 8), (yunet, 18)])
+def test_a_face_that_fills_the_photo_is_found(faces, make, least):
+    """The competition's images show no hair and no chin."""
+    tight = [colour(cv2.resize(image, (288, 288), interpolation=cv2.INTER_CUBIC)) for image in faces.images[:20]]
+    found = [make().find(photo) for photo in tight]
+    assert sum(len(boxes) == 1 for boxes in found) >= least
+    centres = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in found])
+    assert np.abs(np.median(centres, axis=0) - 143.5).max() < 20  # the border does not move boxes
+
+
+def test_faces_smaller_than_the_smallest_are_dropped(faces):
+    scene = scenes_of(faces)[0][0]
+    (box,) = yunet().find(scene)
+    side = int(box[2] - box[0])
+    assert len(yunet(smallest=side - 5).find(scene)) == 1
+    assert len(yunet(smallest=side + 5).find(scene)) == 0
+
+
+def test_a_score_that_is_too_low_drops_a_face(faces):
+    scenes = scenes_of(faces)
+    counts = [sum(len(yunet(score=score).find(scene)) for scene, _ in scenes) for score in (0.3, 0.6, 0.99)]
+    assert counts[0] >= counts[1] > counts[2]
+
+
+def test_threads_can_share_a_detector(faces):
+    photos = [cv2.resize(scene, (200 + 30 * i, 180 + 20 * i)) for i, (scene, _) in enumerate(scenes_of(faces)[:8])]
+    for detector in (default_detector("yunet"), default_detector("haar")):
+        alone = [detector.find(photo) for photo in photos]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(detector.find, photos * 3))
+        assert all(np.array_equal(boxes, alone[i % len(photos)]) for i, boxes in enumerate(together))
+
+
+def test_overlapping_boxes_are_one_face():
+    hits = np.array([[45, 45, 100, 100], [55, 55, 100, 100], [245, 45, 50, 50]])  # left, top, width, height
     scores = np.array([1.0, 2.0, 0.5])
     detector = haar()
     detector.__dict__["_cascade"] = type("Cascade", (), {"detectMultiScale3": lambda *_, **__: (hits, None, scores)})()
-    boxes = detector.find(np.zeros((300, 300), np.uint8))
+    boxes = detector.find(np.zeros((300, 300, 3), np.uint8))  # with a border of 45 pixels
     assert boxes.tolist() == [[9.5, 9.5, 109.5, 109.5], [199.5, -0.5, 249.5, 49.5]]  # the most certain of two
 
 
 def test_a_missing_cascade_file_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))
     with pytest.raises(UserError, match=r"has no file haarcascade_frontalface_alt\.xml; pip install"):
-        haar().find(np.zeros((50, 50), np.uint8))
+        haar().find(np.zeros((50, 50, 3), np.uint8))
 
 
 def test_the_whole_photo_is_one_box():
     detector = build_face_detector(FACE_DETECTORS.parse({"name": "none"}))
     assert isinstance(detector, WholePhotoDetector)
-    assert detector.find(np.zeros((40, 60), np.uint8)).tolist() == [[-0.5, -0.5, 59.5, 39.5]]
+    assert detector.find(np.zeros((40, 60, 3), np.uint8)).tolist() == [[-0.5, -0.5, 59.5, 39.5]]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +131,11 @@ def test_the_whole_photo_is_one_box():
         ({"smallest": 24.0}, "detector.smallest=24.0: must be a whole number"),
         ({"longest": 95}, "detector.longest=95: must be at least 96"),
         ({"largest": 95}, "detector.largest: unknown key; did you mean longest?"),
-        ({"name": "har"}, "detector: there is no face detector 'har'; choose one of haar, none; did you mean haar?"),
+        (
+            {"name": "har"},
+            "detector: there is no face detector 'har'; choose one of haar, none, yunet; did you mean haar?",
+        ),
+        ({"turns": [45]}, "detector.turns.0=45: choose one of 90, 180, 270"),
         ({"name": "none"}, "detector.step: unknown key"),
     ],
 )
@@ -142,7 +193,7 @@ class Returns:
 
 
 def test_boxes_of_any_object_are_checked():
-    photo = np.zeros((9, 9), np.uint8)
+    photo = np.zeros((9, 9, 3), np.uint8)
     assert find_boxes(Returns([]), photo).shape == (0, 4)
     assert find_boxes(Returns([(0, 1, 5, 6)]), photo).tolist() == [[0, 1, 5, 6]]
     with pytest.raises(UserError, match=r"face detector Returns: find returned an array of shape \(1, 5\)"):
@@ -150,3 +201,35 @@ def test_boxes_of_any_object_are_checked():
     for box in ([5, 1, 0, 6], [0, 1, 5, np.nan], [0, 1, 0, 6]):
         with pytest.raises(UserError, match="find returned a box without an area"):
             find_boxes(Returns([box]), photo)
+
+
+def test_a_detector_made_for_grey_photos_is_told_what_has_changed():
+    class Grey(Returns):
+        def find(self, image):
+            return self.boxes if len(image.shape) == 2 else image.reshape(image.shape[0], image.shape[1])
+
+    with pytest.raises(UserError) as error:
+        find_boxes(Grey([]), np.zeros((9, 9, 3), np.uint8))
+    assert "\n" not in str(error.value)
+    assert "face detector Grey: find is made for grey photos" in str(error.value)
+    assert "cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)" in str(error.value)
+
+    class Broken(Returns):
+        def find(self, image):
+            raise KeyError("no weights")
+
+    with pytest.raises(KeyError, match="no weights"):
+        find_boxes(Broken([]), np.zeros((9, 9, 3), np.uint8))
+
+
+def test_yunet_sees_colours(faces):
+    """Red and blue are not exchanged: a scene in other colours gives other scores."""
+    seen = []
+    detector = yunet()
+    detector._network = type(
+        "N", (), {"setInputSize": lambda *_: None, "detect": lambda _, i: (seen.append(i), None)}
+    )()
+    photo = np.zeros((100, 100, 3), np.uint8)
+    photo[..., 0] = 200  # red
+    assert detector.find(photo).shape == (0, 4)
+    assert seen[0][50, 50].tolist() == [0, 0, 200]  # OpenCV wants blue, green, red

@@ -3,14 +3,18 @@
 import weakref
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
+from facekp.core.crop import rotation
 from facekp.core.errors import UserError
 from facekp.models.prediction import Prediction
+from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import WholePhotoDetector
-from facekp.photos.pipeline import MAX_WAITING, Face, predict_photos
+from facekp.photos.pipeline import MAX_WAITING, MIN_CONFIDENCE, Dropped, Face, predict_photos
 from facekp.photos.reading import Photo, read_photos
+from tests.conftest import config_of
 from tests.photos.conftest import as_photos, write_video
 
 MEAN_FACE = np.array([[30.0, 36.0], [66.0, 36.0], [48.0, 72.0]])
@@ -26,7 +30,7 @@ class Blind:
 
 
 class FakePredictor:
-    """Bright photos show the mean face, dark ones a smaller face."""
+    """Bright photos show the mean face, dark ones a smaller face at first; each call is surer than the one before."""
 
     size, mean_face, keypoints = (96, 96), MEAN_FACE, SimpleNamespace(names=("a", "b", "c"))
 
@@ -35,9 +39,10 @@ class FakePredictor:
 
     def predict(self, images):
         self.calls.append([int(image.mean()) for image in images])
-        points = np.stack([MEAN_FACE if image.mean() > 99 else 0.6 * MEAN_FACE + 20 for image in images])
+        fits = [image.mean() > 99 or len(self.calls) % 2 == 0 for image in images]
+        points = np.stack([MEAN_FACE if fit else 0.6 * MEAN_FACE + 20 for fit in fits])
         errors = None if self.expected_error is None else np.full((len(images), 3), self.expected_error)
-        return Prediction(points, np.ones((len(images), 3)), None, errors)
+        return Prediction(points, np.full((len(images), 3), 0.8 + 0.01 * len(self.calls)), None, errors)
 
     def is_mean_face(self, points):
         return (points == MEAN_FACE).all(axis=-1)
@@ -120,3 +125,61 @@ def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
 
     assert sum(1 for _ in predict_photos(watched(), FakePredictor(), Blind())) == 300
     assert most < MAX_WAITING / (640 * 480 * 3) + 3
+
+
+def turned_photos(faces, quarters):
+    """Drawn faces in larger photos, which are turned anticlockwise by quarters."""
+    images = [cv2.resize(np.pad(image, 48, mode="edge"), (288, 288)) for image in faces.images[:6]]
+    return as_photos(np.stack([np.rot90(image, quarters) for image in images]))
+
+
+def test_faces_of_photos_lying_on_their_side_or_upside_down_have_the_points_of_the_upright_ones(faces):
+    """Where nothing is found upright, the photo is searched at the detector's other angles."""
+    predictor = KeypointPredictor.from_checkpoint("shipped", decoder={"shift": 0, "scale": 0})
+
+    class Upright:
+        """Finds the face in the middle if its forehead is at the top, as the photos' names say."""
+
+        margin, turns = 1.0, (90, 180, 270)
+
+        def __init__(self, images):
+            self.images = images
+
+        def find(self, image):
+            known = any(np.array_equal(image, other) for other in self.images)
+            return [[71.5, 71.5, 215.5, 215.5]] if known else []
+
+    upright = turned_photos(faces, 0)
+    detector = Upright([photo.image for photo in upright])
+    expected = [face.points for _, (face,) in predict_photos(upright, predictor, detector, False)]
+    for quarters, angle in ((1, -90), (2, -180), (3, 90)):
+        found = [face for _, (face,) in predict_photos(turned_photos(faces, quarters), predictor, detector, False)]
+        assert {face.crop.angle for face in found} == {angle}
+        for face, points in zip(found, expected, strict=True):
+            there = (points - 143.5) @ rotation(angle).T + 143.5
+            np.testing.assert_allclose(face.points, there, atol=1e-3)
+
+
+def test_boxes_with_unsure_points_are_dropped_and_counted():
+    class Detector(WholePhotoDetector):
+        searches = True
+
+    class Unsure(FakePredictor):
+        def predict(self, images):
+            sure = np.array([[image.mean() / 250] * 3 for image in images])
+            return super().predict(images)._replace(confidence=sure)
+
+    def kept(detector, floor):
+        dropped = Dropped()
+        found = predict_photos(levels(200, 110, 240), Unsure(), detector, False, 64, floor, dropped)
+        return [len(faces) for _, faces in found], dropped.boxes
+
+    assert kept(Detector(), 0.5) == ([1, 0, 1], 1)
+    assert kept(Detector(), 0.9) == ([0, 0, 1], 2)
+    assert kept(Detector(), None) == ([1, 1, 1], 0)
+    assert kept(WholePhotoDetector(), 0.9) == ([1, 1, 1], 0)  # detector=none finds nothing that could be false
+
+
+def test_the_default_floor_of_python_is_that_of_the_commands():
+    assert config_of(name="predict")["min_confidence"] == MIN_CONFIDENCE
+    assert config_of(name="app")["min_confidence"] == MIN_CONFIDENCE

@@ -6,7 +6,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.photos.detectors import HaarDetector, build_face_detector
+from facekp.photos.detectors import YuNetDetector, build_face_detector
 from facekp.photos.settings import AppSettings, DetectionBenchmarkSettings, PredictSettings
 from tests.conftest import config_of
 
@@ -17,7 +17,7 @@ CLASSES = {"predict": PredictSettings, "app": AppSettings, "detection_benchmark"
 def test_the_shipped_config_gives_settings(name):
     settings = parse(CLASSES[name], config_of(name=name))
     assert settings.ckpt == "shipped"
-    assert isinstance(build_face_detector(settings.detector), HaarDetector)
+    assert isinstance(build_face_detector(settings.detector), YuNetDetector)
     assert settings.decoder.changes() == {}
     config = config_of(name=name)
     if "data" in config:
@@ -37,7 +37,8 @@ def test_the_shipped_config_gives_settings(name):
         ("predict", "source", "", "source='': must not be empty"),
         ("predict", "device", None, "device=null: must be a text"),
         ("predict", "ckpt", [], "ckpt=[]: "),
-        ("predict", "detector", None, "detector=null: must be a group of settings; choose one of haar, none"),
+        ("predict", "detector", None, "detector=null: must be a group of settings; choose one of haar, none, yunet"),
+        ("predict", "min_confidence", 1.5, "min_confidence=1.5: must be at most 1"),
         ("predict", "detectr", {}, "detectr: unknown key; did you mean detector?"),
         ("app", "port", 0, "port=0: must be at least 1"),
         ("app", "port", 65536, "port=65536: must be at most 65535"),

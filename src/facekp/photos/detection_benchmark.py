@@ -80,7 +80,8 @@ def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[Benchm
         for source, faces in of_source.items():
             predictor = KeypointPredictor(models, source, AUTO, BATCH, engine="torch")
             for scale in settings.scales if len(faces) else ():
-                result = measure_detection(faces, predictor, detector, scale, settings.refine, display=display)
+                floor = settings.min_confidence
+                result = measure_detection(faces, predictor, detector, scale, settings.refine, floor, display=display)
                 rows.append(BenchmarkRow(source, scale, result))
     return rows
 
@@ -98,8 +99,13 @@ def results_frame(rows: Sequence[BenchmarkRow]) -> pd.DataFrame:
 
 def results_table(rows: Sequence[BenchmarkRow]) -> Table:
     """The results as a table for the console."""
-    frame = results_frame(rows)
-    table = Table(title="median distance between predicted points and labels, in pixels of the face image; faces found")
+    title = "median distance between predicted points and labels, in pixels of the face image; faces found"
+    return as_table(results_frame(rows), title)
+
+
+def as_table(frame: pd.DataFrame, title: str) -> Table:
+    """Texts as a table for the console."""
+    table = Table(title=title)
     for heading in frame.columns:
         table.add_column(heading)
     for line in frame.to_numpy().tolist():
@@ -119,6 +125,7 @@ def measure_detection(
     detector: FaceDetector,
     scale: float,
     refine: bool = True,
+    min_confidence: float | None = None,
     seed: int = 0,
     display: ProgressDisplay | None = None,
 ) -> DetectionResult:
@@ -129,7 +136,7 @@ def measure_detection(
         predictor: predicts the points.
         detector: finds the faces.
         scale: as for `paste`.
-        refine: as for `facekp.photos.pipeline.predict_photos`.
+        refine, min_confidence: as for `facekp.photos.pipeline.predict_photos`.
         seed: random seed of the scenes.
         display: counts the faces that are looked for.
     """
@@ -138,7 +145,8 @@ def measure_detection(
     direct = predictor.predict(np.array(table.images)).points  # (N, K, 2)
     errors: list[tuple[np.ndarray, np.ndarray]] = []  # of each face found: distances (labelled points,) in both cases
     extra = 0
-    for i, (_, faces) in enumerate(predict_photos(photos, predictor, detector, refine)):
+    predicted = predict_photos(photos, predictor, detector, refine, min_confidence=min_confidence)
+    for i, (_, faces) in enumerate(predicted):
         position = scenes[i][1]
         hits = [face for face in faces if _is_at(face, position)]
         extra += len(faces) - len(hits)

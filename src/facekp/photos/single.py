@@ -13,28 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from PIL import UnidentifiedImageError
 
-from facekp.config.location import CONF_DIR
 from facekp.core.device import AUTO
 from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
 from facekp.models.grey_images import check_levels
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.settings import Engine, ViewsChoice
-from facekp.photos.detectors import FACE_DETECTORS, FaceDetector, build_face_detector
-from facekp.photos.pipeline import Face, predict_photos
+from facekp.photos.detectors import FaceDetector, default_detector
+from facekp.photos.pipeline import MIN_CONFIDENCE, Face, predict_photos
 from facekp.photos.reading import Photo
 
 
 def find_points(
     photo: str | Path | np.ndarray,
     ckpt: str | Path = "shipped",
-    detector: str | FaceDetector = "haar",
+    detector: str | FaceDetector = "yunet",
     source: str | None = None,
     device: str = AUTO,
     refine: bool = True,
+    min_confidence: float | None = MIN_CONFIDENCE,
     views: ViewsChoice = "one",
     engine: Engine = "auto",
 ) -> list[Face]:
@@ -45,11 +44,12 @@ def find_points(
     Args:
         photo: a file, or an array of levels 0..255, grey (H, W) or red, green, blue (H, W, 3).
         ckpt: a checkpoint, an exported file, or ``shipped``.
-        detector: ``haar``, ``none`` (the photo is one face, cropped already), a plug-in's name, or an object with
-            ``find`` and ``margin``.
+        detector: ``yunet``, ``haar``, ``none`` (the photo is one face, cropped already), a plug-in's name, or an object
+            with ``find`` and ``margin``.
         source: labelling convention of the points; None: the first one.
         device: ``auto``, a GPU if there is one, or of torch.
-        refine: crop a face again around its predicted points if its box was far off.
+        refine: predict a face again in a crop that suits it better, if its box was off or it is turned.
+        min_confidence: faces whose points have a lower mean confidence are left out; None: none is.
         views: ``one`` or ``all``, as for `KeypointPredictor.from_checkpoint`.
         engine: ``auto``, ``torch`` or ``onnx``, as there.
 
@@ -69,23 +69,14 @@ def find_points(
         []
     """
     predictor = _predictor(str(ckpt), source, device, views, engine)
-    finder = _detector(detector) if isinstance(detector, str) else detector
-    ((_, faces),) = predict_photos([_as_photo(photo)], predictor, finder, refine)
+    finder = default_detector(detector) if isinstance(detector, str) else detector
+    ((_, faces),) = predict_photos([_as_photo(photo)], predictor, finder, refine, min_confidence=min_confidence)
     return faces
 
 
 @lru_cache(maxsize=4)
-def _predictor(
-    ckpt: str, source: str | None, device: str, views: ViewsChoice, engine: Engine
-) -> KeypointPredictor:
+def _predictor(ckpt: str, source: str | None, device: str, views: ViewsChoice, engine: Engine) -> KeypointPredictor:
     return KeypointPredictor.from_checkpoint(ckpt, source, device, views=views, engine=engine)
-
-
-@lru_cache(maxsize=4)
-def _detector(name: str) -> FaceDetector:
-    file = CONF_DIR / "detector" / f"{name}.yaml"  # a plug-in's defaults are those of its constructor
-    values = yaml.safe_load(file.read_text()) if file.is_file() else {"name": name}
-    return build_face_detector(FACE_DETECTORS.parse(values))
 
 
 def _as_photo(photo: str | Path | np.ndarray) -> Photo:

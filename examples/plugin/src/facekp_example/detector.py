@@ -22,8 +22,8 @@ class CentreDetector(FaceDetector):
     margin = 1.0  # the crop's side, in sides of the box
 
     def find(self, image: np.ndarray) -> np.ndarray:
-        """Boxes (M, 4) as left, top, right, bottom in pixels, of a grey photo uint8 (H, W)."""
-        height, width = image.shape
+        """Boxes (M, 4) as left, top, right, bottom in pixels, of a photo uint8 (H, W, 3), RGB."""
+        height, width = image.shape[:2]
         half = self.side * min(height, width) / 2
         x, y = (width - 1) / 2, (height - 1) / 2
         return np.array([[x - half, y - half, x + half, y + half]])
