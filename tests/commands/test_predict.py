@@ -63,7 +63,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path, faces):
     assert "no photo given" in error_of(facekp("predict", cwd=tmp_path))
     Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
     line = error_of(facekp("predict", "a.png", "detector.smallest=5", cwd=tmp_path))
-    assert "detector.smallest=5: must be at least 24" in line
+    assert "detector.smallest=5: must be at least 8" in line
 
 
 @pytest.mark.parametrize("detector", ["upper_left", "upper_left detector.side=30"])
@@ -72,7 +72,7 @@ def test_a_face_detector_of_a_plug_in_is_chosen_by_its_name(tmp_path, faces, det
     Image.fromarray(faces.images[0]).save(tmp_path / "a.png")
     chosen = f"detector={detector}".split()
     done = facekp(
-        "predict", "a.png", "plugins=[my_detectors]", *chosen, CKPT, "refine=false", "draw=false", "out=out",
+        "predict", "a.png", "plugins=[my_detectors]", *chosen, CKPT, "refine=false", "min_confidence=null", "out=out",
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -96,8 +96,8 @@ def test_the_former_name_of_the_detection_benchmark_names_the_new_one(tmp_path):
 def test_help_explains_every_key(tmp_path, command):
     done = facekp(command, "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "OpenCV's cascade" in done.stdout
-    assert "side of the smallest face that is searched, pixels" in " ".join(done.stdout.split())
+    assert "ONNX file of another YuNet" in " ".join(done.stdout.split())
+    assert "side of the smallest face that is searched, pixels of the photo" in " ".join(done.stdout.split())
 
 
 def test_each_call_has_its_own_folder_and_an_earlier_one_is_replaced_only_if_asked_to(run_here, tmp_path):

@@ -36,3 +36,17 @@ def test_strokes_grow_with_the_face():
     small, large = (Face(Crop(0, 0, side, side, (96, 96)), points, np.ones(2), None) for side in (90, 900))
     areas = [(draw(photo, [face], SCHEME) == POINT).all(axis=2).sum() for face in (small, large)]
     assert areas[1] > 20 * areas[0]
+
+
+def test_a_turned_crop_is_a_turned_rectangle():
+    photo = Photo("a", np.full((200, 200, 3), 90, np.uint8))
+    face = Face(Crop(50, 50, 100, 100, (96, 96)).turned(45), np.full((2, 2), 100.0), np.ones(2), None)
+    drawn = draw(photo, [face], SCHEME)
+    for x, y in (
+        (99, 29),
+        (170, 99),
+        (99, 170),
+        (29, 99),
+    ):  # its corners
+        assert (drawn[y - 2 : y + 3, x - 2 : x + 3] != 90).any()
+    assert (drawn[48:53, 48:53] == 90).all()  # where a corner of the upright one would be

@@ -29,7 +29,7 @@ def test_the_detector_may_be_an_object_or_a_name(faces, small_checkpoint):
     named = FACE_DETECTORS.parse({"name": "none"})
     (face,) = facekp.find_points(faces.images[0], ckpt=small_checkpoint, detector=build_face_detector(named))
     assert face.points.shape == (15, 2)
-    with pytest.raises(UserError, match="haar, none"):
+    with pytest.raises(UserError, match="haar, none, yunet"):
         facekp.find_points(faces.images[0], ckpt=small_checkpoint, detector="harr")
 
 

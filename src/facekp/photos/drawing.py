@@ -35,9 +35,7 @@ def draw(photo: Photo, faces: Sequence[Face], keypoints: Keypoints, scale: float
     for face in faces:
         side = scale * face.crop.width
         thickness, radius = max(1, round(side / 150)), max(side / 60, 1.0)
-        left, top, right, bottom = face.box
-        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        cv2.polylines(canvas, [_fixed_point(corners, scale)], True, BOX, thickness, cv2.LINE_AA, SHIFT)
+        cv2.polylines(canvas, [_fixed_point(face.crop.corners, scale)], True, BOX, thickness, cv2.LINE_AA, SHIFT)
         for line in keypoints.lines:
             points = _finite(face.points[[keypoints.names.index(name) for name in line]])
             cv2.polylines(canvas, [_fixed_point(points, scale)], False, LINE, thickness, cv2.LINE_AA, SHIFT)
