@@ -143,7 +143,7 @@ def jpeg(strength: float, size: tuple[int, int], random: np.random.Generator) ->
 
     def pixels(image: np.ndarray) -> np.ndarray:
         _, file = cv2.imencode(".jpg", image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(strength)])
-        return cv2.imdecode(file, cv2.IMREAD_GRAYSCALE).astype(np.float32)
+        return np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE), dtype=np.float32)
 
     return Change(pixels)
 
@@ -262,9 +262,9 @@ class _CorruptedImages:
         return self.shape[0]
 
     def __getitem__(self, index: int | np.ndarray) -> np.ndarray:
-        if not np.ndim(index):
-            return self._image(*divmod(int(index), len(self.table)))
-        return np.array([self[i] for i in index], dtype=self.dtype).reshape(len(index), *self.table.size)
+        rows = np.atleast_1d(index).tolist()
+        images = [self._image(*divmod(row, len(self.table))) for row in rows]
+        return np.array(images, dtype=self.dtype).reshape(*np.shape(index), *self.table.size)
 
     def change(self, condition: int, face: int) -> Change:
         """What happens to a face under a condition; drawn anew at each call, always the same."""

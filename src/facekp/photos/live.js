@@ -1,4 +1,4 @@
-// The live view: frames of the webcam go to the server one by one, and the points that come back are drawn over the video.
+// The live view: frames of the webcam go to the server one by one, and are shown with the points that come back.
 (() => {
   "use strict";
 
@@ -51,7 +51,7 @@
       const found = await predict(sent);
       if (stream !== mine) return;
       if (found.error) { stop(found.error); return; }
-      draw(found, sent.width, sent.height);
+      draw(found, sent);
       times = [...times.slice(-COUNTED), performance.now()];
       const rate = (1000 * (times.length - 1)) / Math.max(times[times.length - 1] - times[0], 1);
       say(`${found.faces.length} ${found.faces.length === 1 ? "face" : "faces"}, ${rate.toFixed(0)} frames per second`);
@@ -78,12 +78,14 @@
     }
   }
 
-  function draw(found, width, height) {
+  // The frame that was sent hides the video, which has moved on, so that the points lie on the face.
+  function draw(found, sent) {
     const canvas = part("drawing");
     if (!canvas) return;
-    canvas.width = width;
-    canvas.height = height;
+    canvas.width = sent.width;
+    canvas.height = sent.height;
     const pen = canvas.getContext("2d");
+    pen.drawImage(sent, 0, 0);
     for (const face of found.faces) {
       const [left, top, right, bottom] = face.box;
       const size = Math.max((right - left) / 150, 1);

@@ -79,7 +79,9 @@ class LiveView:
             raise BadFrame("unknown visitor or checkpoint")
         image = _decode(frame)
         with self._lock:
-            tracker, number = self._trackers.pop((visitor, checkpoint), None) or (self._tracker(checkpoint), 0)
+            if (visitor, checkpoint) not in self._trackers:
+                self._trackers[visitor, checkpoint] = (self._tracker(checkpoint), 0)
+            tracker, number = self._trackers.pop((visitor, checkpoint))
             faces = tracker.update(Photo("webcam", image, number, RATE))
             self._trackers[visitor, checkpoint] = (tracker, number + 1)
             if len(self._trackers) > VISITORS:
