@@ -12,7 +12,6 @@ from facekp.core.errors import UserError
 from facekp.functional.metrics import (
     METRICS,
     Curve,
-    KeypointErrors,
     MetricInput,
     all_metrics,
     compute_figures,
@@ -24,6 +23,7 @@ from facekp.functional.metrics import (
     metrics_shown,
     trimmed_mean,
 )
+from facekp.functional.pooled_errors import KeypointErrors
 
 
 def labelled(scheme, n=37, seed=0):

@@ -7,6 +7,7 @@ import torch
 from facekp.functional.heatmap import HeatmapCodec
 from facekp.models.calibration import GOAL, Calibration
 from facekp.models.checkpoint import load_checkpoint
+from facekp.models.settings import DecoderOverride
 
 
 def test_expected_errors_follow_the_curve_and_are_constant_beyond_its_ends():
@@ -41,3 +42,14 @@ def test_the_shipped_checkpoint_is_calibrated_within_fifteen_percent():
     figures = load_checkpoint("shipped").model.valid_calibration().reliability
     np.testing.assert_allclose(figures["measured"], figures["expected"], rtol=GOAL)
     assert figures["points"] > 4000
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_one_view_of_the_shipped_checkpoint_has_expected_errors_within_twenty_percent(flip):
+    model = load_checkpoint("shipped").model
+    model.override_decoder(DecoderOverride(flip=flip).for_views("one"))
+    calibration = model.valid_calibration()
+    figures = calibration.reliability
+    np.testing.assert_allclose(figures["measured"], figures["expected"], rtol=0.2)
+    assert figures["points"] > 500
+    assert "63 faces" in calibration.note

@@ -14,7 +14,7 @@ from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch, FaceData
 from facekp.functional.finite import first_not_finite
 from facekp.functional.losses import LossSettings, build_loss, labelled_mean
-from facekp.functional.metrics import KeypointErrors
+from facekp.functional.pooled_errors import KeypointErrors
 from facekp.models.checkpoint import KEY, RESTORED, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
 from facekp.training.optim import OptimizerSettings, ScheduleSettings, build_optimizer, build_scheduler
