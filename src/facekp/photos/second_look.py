@@ -22,6 +22,8 @@ LOOKS = 2  # times that a crop is made of the points; the second one levels a fa
 # at least 0.70 to 25 dense faces that it did not see, and more than 0.65 to wrong points of some that are upside down.
 UNSURE = 0.7
 
+NARROW = 8  # times narrower than a crop is a photo that shows no face; cropping 30000 x 1 pixels often takes minutes
+
 AROUND = 1.5  # side of the square that it searches, in sides of the crop
 
 ANGLES = (0, 90, 180, 270)  # degrees by which it is turned meanwhile
@@ -41,7 +43,9 @@ def second_look(faces: Sequence[Face], photos: Sequence[Photo], predictor: Keypo
         the faces in their order, each with the most certain of its predictions.
     """
     looked = _look_at_points(faces, photos, predictor)
-    unsure = [i for i, face in enumerate(looked) if face.mean_confidence < UNSURE]
+    unsure = [
+        i for i, face in enumerate(looked) if face.mean_confidence < UNSURE and not _is_strip(face.crop, photos[i])
+    ]
     closer = [_closer_crops(looked[i].crop, photos[i], default_detector("yunet")) for i in unsure]
     better = _most_certain([looked[i] for i in unsure], closer, [photos[i] for i in unsure], predictor)
     changed = {i: face for i, face in zip(unsure, better, strict=True) if face is not looked[i]}
@@ -53,7 +57,8 @@ def second_look(faces: Sequence[Face], photos: Sequence[Photo], predictor: Keypo
 
 def _look_at_points(faces: Sequence[Face], photos: Sequence[Photo], predictor: KeypointPredictor) -> list[Face]:
     """Predict faces again whose points ask for another crop (`Crop.refined`)."""
-    looked, changing, mean_face = list(faces), list(range(len(faces))), predictor.mean_face
+    looked, mean_face = list(faces), predictor.mean_face
+    changing = [i for i, face in enumerate(faces) if not _is_strip(face.crop, photos[i])]
     for _ in range(LOOKS):
         crops = {i: looked[i].crop.refined(looked[i].crop.to_crop(looked[i].points), mean_face) for i in changing}
         other = [i for i in changing if crops[i] is not looked[i].crop]
@@ -94,3 +99,8 @@ def _closer_crops(crop: Crop, photo: Photo, detector: FaceDetector) -> list[Crop
         if angle:
             crops.append(crop.turned(angle))
     return crops
+
+
+def _is_strip(crop: Crop, photo: Photo) -> bool:
+    """Whether a crop is nearly all outside of a photo that is very narrow."""
+    return max(crop.width, crop.height) > NARROW * min(photo.image.shape[:2])
