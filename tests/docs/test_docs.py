@@ -13,6 +13,7 @@ from facekp.data.competition.writing import write_test, write_training
 from facekp.data.synthetic.faces import draw_faces
 from tests.conftest import REPOSITORY, facekp
 from tests.documented_commands import command_lines, pages, problems, small
+from tests.photos.conftest import write_video
 
 README = REPOSITORY / "README.md"
 TUTORIAL = REPOSITORY / "docs" / "own_landmarks.md"  # tests/commands/test_tutorial.py runs it on photos
@@ -23,12 +24,13 @@ NAMES = [str(page.relative_to(REPOSITORY)) for page in RUN]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, scheme):
-    """A folder with drawn faces where the competition's files are expected, and a photo."""
+    """A folder with drawn faces where the competition's files are expected, a photo and a video."""
     folder = tmp_path_factory.mktemp("docs")
     faces = draw_faces(60, 0, scheme)
     write_training(folder / "data" / "kaggle" / "training.csv", faces)
     write_test(folder / "data" / "kaggle", faces, faces.mask)
     cv2.imwrite(str(folder / "photo.jpg"), faces.images[0])
+    write_video(folder / "clip.mp4", faces.images[0], 3)
     return folder
 
 
@@ -42,7 +44,7 @@ def commands_of(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.timeout(900)
 def test_the_commands_of_a_page_run_in_their_order(name, home, tmp_path):
-    for entry in ("data", "photo.jpg"):
+    for entry in ("data", "photo.jpg", "clip.mp4"):
         (tmp_path / entry).symlink_to(home / entry)
     for command in commands_of(name):
         command_name, arguments = small(command)
