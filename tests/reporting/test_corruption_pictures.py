@@ -31,11 +31,10 @@ def frame():
 
 def test_a_face_is_shown_under_each_condition(corrupted):
     axes = draw_corrupted_face(corrupted, 2).axes
-    assert [ax.get_title() for ax in axes] == ["noise 10 levels", "noise 40 levels", "rotation 60 °", ""]
-    for c in range(3):
-        assert np.array_equal(axes[c].images[0].get_array(), corrupted.table.images[5 * c + 2])
-        rings = axes[c].lines[0].get_xydata()
-        np.testing.assert_array_equal(rings, corrupted.table.points[5 * c + 2])
+    assert [ax.get_title() for ax in axes] == ["noise 10 levels", "rotation 60 °", "noise 40 levels", ""]
+    for c, ax in ((0, axes[0]), (1, axes[2]), (2, axes[1])):
+        assert np.array_equal(ax.images[0].get_array(), corrupted.table.images[5 * c + 2])
+        np.testing.assert_array_equal(ax.lines[0].get_xydata(), corrupted.table.points[5 * c + 2])
     assert not axes[3].images
 
 

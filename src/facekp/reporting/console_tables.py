@@ -84,9 +84,7 @@ def reliability_table(reliability: dict[str, Any]) -> Table:
         reliability: of `facekp.models.robustness.corrupted_reliability`.
     """
     deviation = reliability["largest_deviation"]
-    table = Table(
-        title=f"{reliability['points']} points of corrupted images by expected error; at most {deviation:.0%} off"
-    )
+    table = Table(title=f"{reliability['points']} points of corrupted images: at most {deviation:.0%} off")
     for heading in ("tenth", "expected, px", "measured, px", "difference"):
         table.add_column(heading, justify="right")
     pairs = zip(reliability["expected"], reliability["measured"], strict=True)

@@ -33,7 +33,7 @@ def write_corruption_pictures(folder: RunFolder, corrupted: CorruptedFaces, corr
 
 
 def draw_corrupted_face(corrupted: CorruptedFaces, face: int) -> Figure:
-    """A face under each condition, a row for each corruption: labels as green rings, predictions as red dots.
+    """A face under each condition, a column for each corruption: labels as green rings, predictions as red dots.
 
     Args:
         corrupted: predictions for N faces under each condition.
@@ -41,15 +41,14 @@ def draw_corrupted_face(corrupted: CorruptedFaces, face: int) -> Figure:
     """
     kinds = list(dict.fromkeys(condition.corruption for condition in corrupted.conditions))
     strengths = {kind: [c for c, each in enumerate(corrupted.conditions) if each.corruption == kind] for kind in kinds}
-    rows, columns = len(kinds), max(map(len, strengths.values()))
-    figure = Figure(figsize=(1.9 * columns, 2.05 * rows + 0.4), layout="constrained")
-    figure.suptitle("green ring: label\nred dot: prediction", fontsize=8)
+    rows, columns = max(map(len, strengths.values())), len(kinds)
+    figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.ravel():
         ax.axis("off")
     faces = len(corrupted.table) // len(corrupted.conditions)
-    for kind, row in zip(kinds, axes, strict=True):
-        for c, ax in zip(strengths[kind], row, strict=False):
+    for kind, column in zip(kinds, axes.T, strict=True):
+        for c, ax in zip(strengths[kind], column, strict=False):
             _draw_face(ax, corrupted, c * faces + face)
             ax.set_title(f"{kind} {strength_text(*corrupted.conditions[c])}", fontsize=8)
     return figure
