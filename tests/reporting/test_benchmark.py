@@ -7,7 +7,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
 from facekp.reporting.bench_settings import BenchSettings
-from facekp.reporting.benchmark import Measurement, bench, benchmark_table, write_example_runs
+from facekp.reporting.benchmark import Measurement, bench, bench_one_face, benchmark_table, write_example_runs
 from facekp.reporting.html.collect import read_runs
 from facekp.reporting.startup import StartUp
 from tests.conftest import config_of
@@ -20,16 +20,28 @@ def bench_settings(*overrides):
 def test_every_line_holds_a_measured_figure_and_the_losses_agree(tmp_path, monkeypatch):
     monkeypatch.setattr("facekp.reporting.benchmark.RUNS", 4)
     monkeypatch.setattr("facekp.reporting.benchmark.HELD_OUT", 40)
-    monkeypatch.setattr("facekp.reporting.benchmark.measure_startup", lambda scratch: StartUp(0.7, 0.9, 5.0, 4.0))
+    start = StartUp(0.7, 0.9, 5.0, 4.0, 3.0, 2.0)
+    monkeypatch.setattr("facekp.reporting.benchmark.measure_startup", lambda scratch: start)
+    of_faces = [Measurement("one face", "20.0 CPU ms", "")]
+    monkeypatch.setattr("facekp.reporting.benchmark.bench_one_face", lambda ckpt, rounds: of_faces)
     small = ["rounds=1", "steps=1", "threads=1", "row_by_row=10", "model.network.channels=8", "model.network.levels=1"]
     lines = bench(bench_settings(f"data.dir={tmp_path}", *small))
-    assert len(lines) == 12
+    assert len(lines) == 15
     figures = [float(re.match(r"[\d.e+-]+", line.measured).group()) for line in lines]
     assert all(figure >= 0 for figure in figures)
-    assert figures[:3] == [0.7, 0.9, 5.0]
-    assert figures[4] > 5  # 1000 faces are 9 MB
-    assert figures[3] > 1  # row by row takes longer
+    assert figures[:5] == [0.7, 0.9, 5.0, 3.0, 2.0]
+    assert figures[6] > 5  # 1000 faces are 9 MB
+    assert figures[5] > 1  # row by row takes longer
     assert figures[-1] <= 1e-4  # the same loss
+
+
+def test_the_time_of_one_face_is_given_relative_to_the_slowest_way(monkeypatch):
+    times = {"torch, all views": 40.0, "onnx, one view": 5.0}
+    monkeypatch.setattr("facekp.reporting.benchmark._in_new_process", lambda task, *given: times)
+    first, second = bench_one_face(["shipped"], 1)
+    assert first == Measurement("one face on one thread: torch, all views", "40.0 CPU ms", "")
+    assert second == Measurement("  onnx, one view: 5.0 CPU ms", "0.125 times as long", "")
+    assert bench_one_face(["network.onnx"], 1) == []
 
 
 def test_a_table_shows_each_measurement():

@@ -41,6 +41,7 @@ from facekp.models.scoring import compute_metrics
 from facekp.networks.base import NETWORKS, build_network
 from facekp.networks.cpu import optimize_for_cpu
 from facekp.reporting.bench_settings import BenchSettings
+from facekp.reporting.face_benchmark import face_times
 from facekp.reporting.html.report import write_report
 from facekp.reporting.settings import ReportSettings
 from facekp.reporting.startup import measure_startup
@@ -76,7 +77,8 @@ def bench(settings: BenchSettings) -> list[Measurement]:
         start = _bench_startup(Path(scratch))
     pipeline = _bench_pipeline(settings)
     prediction = bench_prediction(settings.checkpoints, settings.rounds, settings.threads)
-    return [*start, *reading, *reporting, pipeline, *prediction, *_bench_seed_step(settings)]
+    faces = bench_one_face(settings.checkpoints, settings.rounds)
+    return [*start, *reading, *reporting, pipeline, *prediction, *faces, *_bench_seed_step(settings)]
 
 
 def benchmark_table(measurements: Sequence[Measurement], threads: int) -> Table:
@@ -96,6 +98,8 @@ def _bench_startup(scratch: Path) -> list[Measurement]:
         Measurement("start: facekp.train --help", f"{start.help:.2f} CPU s", "at most 1.0 s"),
         Measurement("  a mistake in a key", f"{start.mistake:.2f} CPU s", "at most 1.0 s"),
         Measurement(plain, f"{start.first_step:.1f} CPU s", "at most 6 s"),
+        Measurement("  facekp.predict of one photo", f"{start.predict:.1f} CPU s", ""),
+        Measurement("  first prediction of a KeypointPredictor", f"{start.predictor:.1f} CPU s", ""),
     ]
 
 
@@ -272,6 +276,18 @@ def bench_prediction(ckpt: Sequence[str], rounds: int, threads: int) -> list[Mea
     first = Measurement(f"prediction of {BATCH} faces: {ckpt[0]}", f"{1000 * seconds[0] / BATCH:.1f} ms per face", "")
     others = zip(ckpt[1:], seconds[1:], strict=True)
     return [first, *(Measurement(f"  {path}", f"{time / seconds[0]:.2f} times as long", "") for path, time in others)]
+
+
+def bench_one_face(ckpt: Sequence[str], rounds: int) -> list[Measurement]:
+    """CPU time of one face on one thread by the first checkpoint, with views, mirror image and engine; not of files."""
+    if ckpt[0].endswith(".onnx"):
+        return []
+    times = _in_new_process(face_times, ckpt[0], rounds)
+    (first, slowest), *others = times.items()
+    return [
+        Measurement(f"one face on one thread: {first}", f"{slowest:.1f} CPU ms", ""),
+        *(Measurement(f"  {name}: {ms:.1f} CPU ms", f"{ms / slowest:.3f} times as long", "") for name, ms in others),
+    ]
 
 
 def _bench_seed_step(settings: BenchSettings) -> Iterator[Measurement]:

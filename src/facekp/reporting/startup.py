@@ -1,4 +1,4 @@
-"""CPU seconds until facekp prints its help or trains: what the benchmark measures of commands in new processes.
+"""CPU seconds until facekp prints its help, trains or predicts: what the benchmark measures in new processes.
 
 The packages' byte code is compiled before, as an installation has it.
 """
@@ -12,6 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import cv2
+import numpy as np
+
 ROUNDS = 3
 TRAIN = ("-m", "facekp.train")
 # A training that ends after its first step; a small network, so that the step itself takes almost nothing.
@@ -24,6 +27,10 @@ FIRST_STEP = (
     "trainer.max_epochs=1",
     "++callbacks.first_step._target_=facekp.reporting.first_step.StopAfterFirstStep",
 )
+FIRST_PREDICTION = """
+import numpy, facekp
+facekp.KeypointPredictor.from_checkpoint()(numpy.full((96, 96), 128, numpy.uint8))
+"""
 TORCH_STEP = "import torch; w = torch.nn.Parameter(torch.ones(1)); w.sum().backward(); torch.optim.Adam([w]).step()"
 
 
@@ -35,12 +42,16 @@ class StartUp(NamedTuple):
         mistake: of a mistyped key.
         first_step: of a training up to its first step.
         torch: of a step of plain torch, with its import.
+        predict: of ``predict`` with one photo.
+        predictor: of the first prediction of a `KeypointPredictor`, with its import.
     """
 
     help: float
     mistake: float
     first_step: float
     torch: float
+    predict: float
+    predictor: float
 
 
 def measure_startup(scratch: Path) -> StartUp:
@@ -50,7 +61,11 @@ def measure_startup(scratch: Path) -> StartUp:
         scratch: a folder for the runs and for byte code.
     """
     scratch = scratch.absolute()
-    commands = ((*TRAIN, "--help"), (*TRAIN, "data.rws=1"), (*TRAIN, *FIRST_STEP), ("-c", TORCH_STEP))
+    photo = scratch / "photo.png"
+    cv2.imwrite(str(photo), np.full((96, 96), 128, np.uint8))
+    predict = ("-m", "facekp.predict", str(photo), "detector=none")
+    training = ((*TRAIN, "--help"), (*TRAIN, "data.rws=1"), (*TRAIN, *FIRST_STEP), ("-c", TORCH_STEP))
+    commands = (*training, predict, ("-c", FIRST_PREDICTION))
     rounds = [[_cpu_seconds(command, scratch, i) for command in commands] for i in range(ROUNDS + 1)]
     return StartUp(*(median(times) for times in zip(*rounds[1:], strict=True)))  # the first round compiles
 
