@@ -8,6 +8,7 @@ from facekp.core.errors import UserError
 from facekp.core.settings import parse
 from facekp.photos.detectors import YuNetDetector, build_face_detector
 from facekp.photos.settings import AppSettings, DetectionBenchmarkSettings, PredictSettings
+from facekp.photos.smoothing import SmoothingSettings
 from tests.conftest import config_of
 
 CLASSES = {"predict": PredictSettings, "app": AppSettings, "detection_benchmark": DetectionBenchmarkSettings}
@@ -31,6 +32,9 @@ def test_the_shipped_config_gives_settings(name):
         ("predict", "batch", 0, "batch=0: must be at least 1"),
         ("predict", "frames", 0, "frames=0: must be at least 1"),
         ("predict", "frames", 1.5, "frames=1.5: must be a whole number"),
+        ("predict", "detect_every", 0, "detect_every=0: must be at least 1"),
+        ("predict", "smooth", {"min_cutoff": 0, "beta": 1, "d_cutoff": 1}, "smooth.min_cutoff=0: must be greater"),
+        ("predict", "smooth", {"min_cutoff": 1, "beta": -1, "d_cutoff": 1}, "smooth.beta=-1: must be at least 0"),
         ("predict", "out", "a b", "out=a b: must be a path of letters"),
         ("predict", "draw", "abc", "draw=abc: must be true or false"),
         ("predict", "refine", 1, "refine=1: must be true or false"),
@@ -58,3 +62,8 @@ def test_a_value_out_of_range_is_named(name, key, value, message):
 def test_decoder_values_given_on_the_command_line_replace_the_checkpoint_s():
     settings = parse(PredictSettings, config_of("decoder.shift=0", "decoder.scale=0", name="predict"))
     assert settings.decoder.changes() == {"shift": 0.0, "scale": 0.0}
+
+
+def test_smoothing_is_on_and_null_turns_it_off():
+    on, off = (parse(PredictSettings, config_of(*given, name="predict")).smooth for given in ([], ["smooth=null"]))
+    assert (on, off) == (SmoothingSettings(min_cutoff=0.5, beta=160, d_cutoff=2), None)
