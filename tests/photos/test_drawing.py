@@ -1,6 +1,7 @@
 """Drawing: points, lines and crops appear where they are, in their colours."""
 
 import numpy as np
+import pytest
 
 from facekp.core.crop import Crop
 from facekp.core.keypoints import Keypoints
@@ -50,3 +51,25 @@ def test_a_turned_crop_is_a_turned_rectangle():
     ):  # its corners
         assert (drawn[y - 2 : y + 3, x - 2 : x + 3] != 90).any()
     assert (drawn[48:53, 48:53] == 90).all()  # where a corner of the upright one would be
+
+
+def test_circles_have_expected_errors_as_radius_and_points_are_smaller(scheme):
+    crop = Crop(left=20, top=20, width=300, height=300, size=(96, 96))
+    points = np.full((15, 2), np.nan)
+    points[3], points[7] = (100.0, 150.0), (250.0, 150.0)
+    errors = np.full(15, 12.0)
+    errors[7] = np.nan
+    photo = Photo("a", np.zeros((400, 400, 3), np.uint8))
+    face = Face(crop, points, np.ones(15), errors)
+    plain, drawn = (draw(photo, [face], scheme, errors=wanted).astype(int) for wanted in (False, True))
+    white = drawn.min(axis=2) > 150
+    y, x = np.nonzero(white)
+    assert np.hypot(x - 100, y - 150) == pytest.approx(np.full(len(x), 12), abs=1.2)
+    assert len(x) > 60  # the whole circle; none around the point whose error is not known
+    red = [
+        ((picture[..., 0] > 200) & (picture[..., 2] < 100) & (picture[..., 1] < 100)).sum()
+        for picture in (plain, drawn)
+    ]
+    assert red[1] < red[0] / 4
+    unknown = draw(photo, [Face(crop, points, np.ones(15), None)], scheme, errors=True)
+    assert np.array_equal(unknown, plain)

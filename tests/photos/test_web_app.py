@@ -64,7 +64,7 @@ def clear(browser):
 
 @pytest.fixture(scope="module")
 def browser(address):
-    with chromium() as opened:
+    with chromium(flags=FAKE_WEBCAM) as opened:
         opened.page.goto(address)
         yield opened
 
@@ -100,7 +100,7 @@ def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, cache, tmp_
     Image.fromarray(faces.images[0]).resize((300, 300)).save(tmp_path / "face.png")
     upload(browser, tmp_path / "face.png")
     browser.until(f"({STATUS}).includes('1 face in')")
-    browser.until("document.querySelector('#drawn img')?.naturalWidth === 300")
+    browser.until("document.querySelector('#drawn img')?.naturalWidth === 900")  # enlarged, so that circles can be seen
     browser.until("document.querySelectorAll('#maps img').length >= 15")
     assert "nose tip" in browser.page.evaluate("document.querySelector('#maps').innerText")
     browser.until("document.querySelector('#points').innerText.includes('mouth_center_bottom_lip')")
@@ -116,27 +116,30 @@ def test_a_photo_gives_points_heatmaps_and_a_table(browser, address, cache, tmp_
     assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
 
 
-def test_the_live_view_shows_points_in_the_webcam_s_video(address, cache):
-    with chromium(flags=FAKE_WEBCAM) as browser:
-        browser.page.goto(address)
-        browser.page.locator("#live button").first.click()  # opens the accordion
-        browser.page.locator("#live [data-part=button]").click()
-        status = "document.querySelector('#live [data-part=status]').textContent"
-        browser.until(f"/^1 face, [1-9]\\d* frames per second$/.test({status})")
-        drawn = browser.page.evaluate("""() => {
-            const canvas = document.querySelector('#live [data-part=drawing]');
-            const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-            let red = 0;
-            for (let i = 0; i < pixels.length; i += 4) red += pixels[i] > 200 && pixels[i + 2] < 100;
-            return [canvas.width, canvas.height, red];
-        }""")
-        assert drawn[:2] == [640, 480]
-        assert drawn[2] > 100  # points; detector=none takes the whole frame for a face
-        browser.page.locator("#live [data-part=button]").click()
-        browser.until(f"{status} === 'Stopped.'")
-        assert browser.page.evaluate("document.querySelector('#live video').srcObject") is None
-        assert files_in(cache) == []
-        assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
+def test_the_live_view_shows_frames_of_the_webcam_with_points(browser, address, cache):
+    browser.page.locator("#live button").first.click()  # opens the accordion
+    browser.page.locator("#live [data-part=button]").click()
+    status = "document.querySelector('#live [data-part=status]').textContent"
+    browser.until(f"/^1 face, [1-9]\\d* frames per second$/.test({status})")
+    drawn = browser.page.evaluate("""() => {
+        const canvas = document.querySelector('#live [data-part=drawing]');
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        let red = 0, green = 0;
+        for (let i = 0; i < pixels.length; i += 4) {
+            red += pixels[i] > 200 && pixels[i + 1] < 100;
+            green += pixels[i + 1] > pixels[i] + 50;
+        }
+        return [canvas.width, canvas.height, red, green];
+    }""")
+    assert drawn[:2] == [640, 480]
+    assert drawn[2] > 100  # points; detector=none takes the whole frame for a face
+    assert drawn[3] > 100_000  # the browser's test video is green
+    browser.page.locator("#live [data-part=button]").click()
+    browser.until(f"{status} === 'Stopped.'")
+    assert browser.page.evaluate("document.querySelector('#live video').srcObject") is None
+    assert files_in(cache) == []
+    assert {url.split("/")[2] for url in browser.requests if url.startswith("http")} == {address.split("/")[2]}
+    browser.page.locator("#live button").first.click()
 
 
 def test_frames_of_other_sites_are_refused(address):
@@ -257,7 +260,7 @@ def test_a_face_has_the_number_of_the_table_and_its_heatmaps_can_be_chosen(handl
     assert other != shown
     assert "<img" not in handler.heatmaps(kept, "a", 2)  # of a menu that is out of date
     for left in (0, 96):  # a green label with a black number in the corner of each box
-        corner = content.picture[:12, left : left + 10].astype(int)
+        corner = content.picture[:36, 3 * left : 3 * left + 30].astype(int)  # the picture is enlarged three times
         assert (corner[..., 1] - corner[..., 0] > 100).any()
 
 

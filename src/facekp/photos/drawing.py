@@ -17,7 +17,9 @@ ERROR = (255, 255, 255)  # white
 SHIFT = 4  # OpenCV draws at 1 / 2**SHIFT of a pixel
 
 
-def draw(photo: Photo, faces: Sequence[Face], keypoints: Keypoints, scale: float = 1.0) -> np.ndarray:
+def draw(
+    photo: Photo, faces: Sequence[Face], keypoints: Keypoints, scale: float = 1.0, errors: bool = False
+) -> np.ndarray:
     """A copy of the photo with crops, keypoints and lines; strokes are as thick as suits the size of each face.
 
     Points that are not finite are left out. Faces of videos have their numbers in the upper left corner.
@@ -27,6 +29,8 @@ def draw(photo: Photo, faces: Sequence[Face], keypoints: Keypoints, scale: float
         faces: found in the photo.
         keypoints: the scheme of the faces' points, whose ``lines`` are drawn.
         scale: pixels of the image per pixel of the photo in which the faces were found.
+        errors: draw smaller points, and a circle around each of them whose radius is its expected error. Faces of
+            checkpoints that are not calibrated are drawn as without it.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -34,13 +38,16 @@ def draw(photo: Photo, faces: Sequence[Face], keypoints: Keypoints, scale: float
     canvas = photo.image.copy()
     for face in faces:
         side = scale * face.crop.width
-        thickness, radius = max(1, round(side / 150)), max(side / 60, 1.0)
+        circles = errors and face.expected_error is not None
+        thickness, radius = max(1, round(side / 150)), max(side / (200 if circles else 60), 1.0)
         cv2.polylines(canvas, [_fixed_point(face.crop.corners, scale)], True, BOX, thickness, cv2.LINE_AA, SHIFT)
         for line in keypoints.lines:
             points = _finite(face.points[[keypoints.names.index(name) for name in line]])
             cv2.polylines(canvas, [_fixed_point(points, scale)], False, LINE, thickness, cv2.LINE_AA, SHIFT)
         for x, y in _fixed_point(_finite(face.points), scale).tolist():
             cv2.circle(canvas, (x, y), round(radius * 2**SHIFT), POINT, cv2.FILLED, cv2.LINE_AA, SHIFT)
+        if circles:
+            _draw_errors(canvas, face, scale)
         if face.track is not None:
             draw_number(canvas, face, face.track, scale)
     return canvas
@@ -58,15 +65,14 @@ def draw_number(canvas: np.ndarray, face: Face, number: int, scale: float = 1.0)
     cv2.putText(canvas, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thickness, cv2.LINE_AA)
 
 
-def draw_errors(canvas: np.ndarray, face: Face) -> None:
-    """Draw a circle around each point of a calibrated checkpoint; its radius is the point's expected error."""
-    if face.expected_error is None:
-        return
+def _draw_errors(canvas: np.ndarray, face: Face, scale: float) -> None:
+    """Draw the circles of `draw`; points and errors that are not finite are left out."""
+    assert face.expected_error is not None
     known = np.isfinite(face.points).all(axis=1) & np.isfinite(face.expected_error)
-    thickness = max(1, round(face.crop.width / 300))
-    for point, error in zip(face.points[known], face.expected_error[known], strict=True):
-        x, y = _fixed_point(point, 1.0).tolist()
-        cv2.circle(canvas, (x, y), round(float(error) * 2**SHIFT), ERROR, thickness, cv2.LINE_AA, SHIFT)
+    thickness = max(1, round(scale * face.crop.width / 250))
+    radii = np.round(face.expected_error[known] * scale * 2**SHIFT).astype(int)
+    for (x, y), radius in zip(_fixed_point(face.points[known], scale).tolist(), radii.tolist(), strict=True):
+        cv2.circle(canvas, (x, y), radius, ERROR, thickness, cv2.LINE_AA, SHIFT)
 
 
 def _finite(points: np.ndarray) -> np.ndarray:

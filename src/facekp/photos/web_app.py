@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,11 +23,12 @@ from PIL import UnidentifiedImageError
 
 from facekp.core.console import count
 from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
 from facekp.data.images import UnreadableImage, read_image
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import FaceDetector, build_face_detector
-from facekp.photos.drawing import draw, draw_errors, draw_number
+from facekp.photos.drawing import draw, draw_number
 from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
 from facekp.photos.settings import AppSettings
@@ -41,6 +43,8 @@ COLUMNS = ["face", "keypoint", "x", "y", "confidence"]
 CLEAN_UP = (60, 600)  # every minute, files of ten minutes ago are deleted: uploads that were given up
 SESSIONS = 16  # visitors whose photo is kept in memory, up to 120 MB each
 KEPT_SECONDS = 3600  # that the photo of a visitor is kept in memory for another checkpoint
+ENLARGED = 1600  # pixels of the longer side to which smaller photos are enlarged in the picture
+MOST_ENLARGED = 3  # times
 UPLOAD_HEIGHT = 150  # pixels, with and without a photo
 FIRST = "Upload a photo."
 
@@ -221,18 +225,20 @@ def _content(photo: Photo, faces: list[Face], predictor: KeypointPredictor, seco
     """The page for a photo with at least one face."""
     height, width = photo.image.shape[:2]
     return PageContent(
-        picture=_annotated(draw(photo, faces, predictor.keypoints), faces),
+        picture=_picture(photo, faces, predictor.keypoints),
         faces=faces,
         table=points_table(faces, predictor.keypoints.names),
         status=f"{count(len(faces), 'face')} in {seconds:.2f} s ({width} x {height} pixels).",
     )
 
 
-def _annotated(picture: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """The picture with a circle around each point, and the number of each face, as in the table, in its corner."""
+def _picture(photo: Photo, faces: Sequence[Face], keypoints: Keypoints) -> np.ndarray:
+    """The photo with its faces, expected errors and numbers; small photos are enlarged, so that circles can be seen."""
+    scale = float(np.clip(ENLARGED / max(photo.image.shape[:2]), 1, MOST_ENLARGED))
+    image = cv2.resize(photo.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    picture = draw(replace(photo, image=image), faces, keypoints, scale, errors=True)
     for i, face in enumerate(faces):
-        draw_errors(picture, face)
-        draw_number(picture, face, i)
+        draw_number(picture, face, i, scale)
     return picture
 
 
