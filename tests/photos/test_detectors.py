@@ -233,3 +233,9 @@ def test_yunet_sees_colours(faces):
     photo[..., 0] = 200  # red
     assert detector.find(photo).shape == (0, 4)
     assert seen[0][50, 50].tolist() == [0, 0, 200]  # OpenCV wants blue, green, red
+
+
+def test_faces_in_tiny_photos_are_found(faces):
+    scenes = scenes_of(faces, 0.5)
+    assert max(scenes[0][0].shape) == 96
+    assert sum(any(is_at(box, true) for box in yunet().find(scene)) for scene, true in scenes) >= 18

@@ -183,3 +183,34 @@ def test_boxes_with_unsure_points_are_dropped_and_counted():
 def test_the_default_floor_of_python_is_that_of_the_commands():
     assert config_of(name="predict")["min_confidence"] == MIN_CONFIDENCE
     assert config_of(name="app")["min_confidence"] == MIN_CONFIDENCE
+
+
+def test_a_photo_whose_boxes_are_all_dropped_is_searched_at_other_angles():
+    class Lying:
+        """Finds a box at every angle; the face is turned by 90 degrees."""
+
+        margin, turns = 1.0, (90, 180)
+
+        def find(self, image):
+            return [[-0.5, -0.5, 191.5, 191.5]]
+
+    class SureOfLying(FakePredictor):
+        def predict(self, images):
+            sure = np.array([[0.9 if image[:20].mean() > 99 else 0.1] * 3 for image in images])
+            return super().predict(images)._replace(confidence=sure)
+
+    image = np.full((192, 192, 3), 20, np.uint8)
+    image[:, 120:] = 200  # bright at the right, where the forehead is
+    dropped = Dropped()
+    ((_, faces),) = predict_photos([Photo("a", image)], SureOfLying(), Lying(), False, 64, 0.5, dropped)
+    assert [face.crop.angle for face in faces] == [90]
+    assert dropped.boxes == 1
+
+
+def test_two_boxes_that_end_at_the_same_points_are_one_face():
+    class Twice(WholePhotoDetector):
+        def find(self, image):
+            return [[-0.5, -0.5, 191.5, 191.5], [2.5, 2.5, 194.5, 194.5], [95.5, 95.5, 191.5, 191.5]]
+
+    ((_, faces),) = predict_photos(levels(200), FakePredictor(), Twice(), refine=False)
+    assert [face.crop.left for face in faces] == [0, 96]

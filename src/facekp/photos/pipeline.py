@@ -35,6 +35,17 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class _Look:
+    """How faces are looked for; the attributes are arguments of `predict_photos`."""
+
+    predictor: KeypointPredictor
+    detector: FaceDetector
+    refine: bool
+    floor: float | None
+    dropped: Dropped
+
+
+@dataclass(frozen=True)
 class _Waiting:
     """A photo with the crops of its faces, which waits for its batch."""
 
@@ -78,15 +89,15 @@ def predict_photos(
         ((15, 2), (15,))
     """
     floor = min_confidence if getattr(detector, "searches", True) else None
-    counter = Dropped() if dropped is None else dropped
+    look = _Look(predictor, detector, refine, floor, Dropped() if dropped is None else dropped)
     waiting: list[_Waiting] = []
     for photo in photos:
         waiting.append(_Waiting(photo, find_crops(photo, detector, predictor.size)))
         faces = sum(len(entry.crops) for entry in waiting)
         if faces >= batch or sum(entry.photo.image.nbytes for entry in waiting) > MAX_WAITING:
-            yield from _predict_waiting(waiting, predictor, refine, floor, counter)
+            yield from _predict_waiting(waiting, look)
             waiting = []
-    yield from _predict_waiting(waiting, predictor, refine, floor, counter)
+    yield from _predict_waiting(waiting, look)
 
 
 def find_crops(photo: Photo, detector: FaceDetector, size: tuple[int, int]) -> list[Crop]:
@@ -111,11 +122,16 @@ def find_crops(photo: Photo, detector: FaceDetector, size: tuple[int, int]) -> l
         [(50, 10, 90.0)]
     """
     for angle in (0, *getattr(detector, "turns", ())):
-        turned = np.ascontiguousarray(np.rot90(photo.image, angle // 90))
-        crops = [Crop.of_box(box, detector.margin, size) for box in find_boxes(detector, turned)]
-        if crops:
-            return [crop.to_turned_photo(-angle // 90, turned.shape) for crop in crops] if angle else crops
+        if crops := _find_crops_at(angle, photo, detector, size):
+            return crops
     return []
+
+
+def _find_crops_at(angle: int, photo: Photo, detector: FaceDetector, size: tuple[int, int]) -> list[Crop]:
+    """The crops of the faces that are turned by an angle in degrees, a multiple of 90."""
+    turned = np.ascontiguousarray(np.rot90(photo.image, angle // 90))
+    crops = [Crop.of_box(box, detector.margin, size) for box in find_boxes(detector, turned)]
+    return [crop.to_turned_photo(-angle // 90, turned.shape) for crop in crops] if angle else crops
 
 
 def predict_faces(photo: Photo, crops: Sequence[Crop], predictor: KeypointPredictor, refine: bool) -> list[Face]:
@@ -124,21 +140,34 @@ def predict_faces(photo: Photo, crops: Sequence[Crop], predictor: KeypointPredic
     return second_look(faces, [photo] * len(crops), predictor) if refine else faces
 
 
-def _predict_waiting(
-    waiting: Sequence[_Waiting], predictor: KeypointPredictor, refine: bool, floor: float | None, dropped: Dropped
-) -> Iterator[tuple[Photo, list[Face]]]:
+def _predict_waiting(waiting: Sequence[_Waiting], look: _Look) -> Iterator[tuple[Photo, list[Face]]]:
     """Each waiting photo with its faces; all crops are predicted together."""
     photos = [entry.photo for entry in waiting for _ in entry.crops]  # the photo of each crop
     crops = [crop for entry in waiting for crop in entry.crops]
-    faces = predict_crops(crops, [photo.grey for photo in photos], predictor)
-    if refine:
-        faces = second_look(faces, photos, predictor)
+    faces = predict_crops(crops, [photo.grey for photo in photos], look.predictor)
+    if look.refine:
+        faces = second_look(faces, photos, look.predictor)
     remaining = iter(faces)
     for entry in waiting:
         found = without_repeated([next(remaining) for _ in entry.crops])
-        kept = [face for face in found if floor is None or not face.mean_confidence < floor]  # NaN is reported
-        dropped.boxes += len(found) - len(kept)
-        yield entry.photo, kept
+        kept = _sure(found, look.floor)
+        look.dropped.boxes += len(found) - len(kept)
+        yield entry.photo, kept or (_look_at_other_angles(entry, look) if found else [])
+
+
+def _sure(faces: Sequence[Face], floor: float | None) -> list[Face]:
+    """The faces with at least this mean confidence; NaN stays, and is reported."""
+    return [face for face in faces if floor is None or not face.mean_confidence < floor]
+
+
+def _look_at_other_angles(entry: _Waiting, look: _Look) -> list[Face]:
+    """The faces of a photo at the first other angle of the detector at which there are sure ones."""
+    for angle in getattr(look.detector, "turns", ()):
+        crops = _find_crops_at(angle, entry.photo, look.detector, look.predictor.size)
+        faces = _sure(predict_faces(entry.photo, crops, look.predictor, look.refine), look.floor)
+        if faces:
+            return without_repeated(faces)
+    return []
 
 
 def without_repeated(faces: Sequence[Face]) -> list[Face]:
