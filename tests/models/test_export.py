@@ -12,6 +12,7 @@ from facekp.models.checkpoint import load_checkpoint
 from facekp.models.export import EXTRA_FILE
 from facekp.models.export_check import LIMITS, compare
 from facekp.models.settings import DecoderOverride
+from tests.conftest import REPOSITORY
 from tests.models.conftest import export
 
 
@@ -24,6 +25,14 @@ def test_the_metadata_describes_the_graph(of_all, ckpt):
     assert entry["source"] is None
     assert entry["precision"] == "float32"
     assert entry["decoder"]["scale"] == 0.05
+
+
+def test_no_path_of_this_machine_is_written(of_all, small):
+    for path in (of_all[0], small[0]):
+        content = path.read_bytes()
+        assert b"site-packages" not in content
+        assert str(REPOSITORY).encode() not in content
+        assert not any(node.metadata_props for node in onnx.load(path).graph.node)
 
 
 def test_torch_export_writes_a_program_that_predicts(ckpt, tmp_path, faces):

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from facekp.networks.base import NETWORKS, build_network
-from facekp.networks.hourglass import BasicResidual, Hourglass, Residual
+from facekp.networks.hourglass import BLOCKS, BasicResidual, FoldedResidual, Hourglass, Residual, SeparableResidual
 
 SMALL = {"name": "hourglass", "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
-SHAPES = [{}, {"block": "basic"}, {"block": "basic", "stacks": 2}]
+SHAPES = [{}, {"block": "basic"}, {"block": "basic", "stacks": 2}, {"block": "folded"}, {"block": "separable"}]
 
 
 def small(**changed: Any) -> nn.Module:
@@ -62,12 +62,17 @@ def block_parameters(block: str, inputs: int, outputs: int) -> int:
     skip = 0 if inputs == outputs else conv(inputs, outputs, 1)
     if block == "basic":
         return skip + 2 * inputs + conv(inputs, outputs, 3, bias=False) + 2 * outputs + conv(outputs, outputs, 3)
+    if block == "folded":
+        return skip + conv(inputs, outputs, 3, bias=False) + conv(outputs, outputs, 3, bias=False) + 4 * outputs
+    if block == "separable":
+        first, second = (9 * n + n * outputs + 2 * (n + outputs) for n in (inputs, outputs))
+        return skip + first + second
     middle = outputs // 2
     norms = 2 * (inputs + middle + middle)
     return skip + norms + conv(inputs, middle, 1) + conv(middle, middle, 3) + conv(middle, outputs, 1)
 
 
-@pytest.mark.parametrize("block", ["bottleneck", "basic"])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_an_hourglass_has_three_blocks_a_level_and_one_at_the_bottom(block: str) -> None:
     hourglass = small(block=block, levels=3).hourglasses[0][0]
     expected = (3 * 3 + 1) * block_parameters(block, 16, 16)
@@ -79,8 +84,8 @@ def test_what_it_is_made_of_leaves_the_answer_s_shape_alone(shape: dict[str, Any
     network = small(**shape)
     answers = network(faces(2, 36, 52))
     assert [tuple(a.shape) for a in answers] == [(2, 5, 9, 13)] * shape.get("stacks", 1)
-    kinds = {type(m) for m in network.modules()} & {Residual, BasicResidual}
-    assert kinds == {BasicResidual if shape.get("block") == "basic" else Residual}
+    kinds = {type(m) for m in network.modules()} & set(BLOCKS.values())
+    assert kinds == {BLOCKS[shape.get("block", "bottleneck")]}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +174,31 @@ def test_the_basic_block_is_two_pre_activated_convolutions_plus_its_input() -> N
     y = nn.functional.conv2d(y, block.body[5].weight, block.body[5].bias, padding=1)
     torch.testing.assert_close(block(x), x + y)
     assert BasicResidual(8, 12)(x).shape == (2, 12, 6, 6)
+
+
+def test_the_folded_block_normalises_behind_each_convolution() -> None:
+    torch.manual_seed(0)
+    block = FoldedResidual(8, 8).eval()
+    x = torch.randn(2, 8, 6, 6)
+    norm = (1 + 1e-5) ** 0.5  # of a BatchNorm that has seen nothing
+    y = torch.relu(nn.functional.conv2d(x, block.body[0].weight, padding=1) / norm)
+    y = nn.functional.conv2d(y, block.body[3].weight, padding=1) / norm
+    torch.testing.assert_close(block(x), torch.relu(x + y))
+    assert FoldedResidual(8, 12)(x).shape == (2, 12, 6, 6)
+
+
+def test_the_separable_block_filters_each_channel_and_then_mixes_them() -> None:
+    torch.manual_seed(0)
+    block = SeparableResidual(8, 8).eval()
+    x = torch.randn(2, 8, 6, 6)
+    norm, y = (1 + 1e-5) ** 0.5, x
+    for depthwise in (0, 5):
+        kernels, mixing = block.body[depthwise].weight, block.body[depthwise + 2].weight
+        filtered = [nn.functional.conv2d(y[:, c : c + 1], kernels[c : c + 1], padding=1) for c in range(8)]
+        y = torch.einsum("oc,nchw->nohw", mixing[..., 0, 0], torch.cat(filtered, dim=1)) / norm**2
+        y = torch.relu(y) if depthwise == 0 else y
+    torch.testing.assert_close(block(x), torch.relu(x + y), atol=1e-5, rtol=1e-4)
+    assert SeparableResidual(8, 12)(x).shape == (2, 12, 6, 6)
 
 
 def test_hourglass_reaches_as_low_as_its_levels_say() -> None:

@@ -14,12 +14,12 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
-from facekp import __version__
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
 from facekp.models.checkpoint import LoadedCheckpoint, used_plugins
@@ -54,7 +54,7 @@ def load_graph(loaded: LoadedCheckpoint) -> OnnxModel:
 
 def graph_file(loaded: LoadedCheckpoint) -> Path:
     """Where the graph of a checkpoint with its decoder is kept."""
-    settings = json.dumps([LAYOUT, __version__, torch.__version__, loaded.model.to_dict()], sort_keys=True)
+    settings = json.dumps([LAYOUT, version("facekp"), torch.__version__, loaded.model.to_dict()], sort_keys=True)
     digest = hashlib.sha256(settings.encode())
     for name, value in loaded.model.state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())

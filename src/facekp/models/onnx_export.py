@@ -99,10 +99,15 @@ def _data_without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attach(path: Path, entry: dict[str, Any]) -> None:
-    """Put the metadata into an ONNX file, with the digest of the file; earlier ones are replaced."""
+    """Put the metadata into an ONNX file, with the digest of the file; earlier ones are replaced.
+
+    The exporter's notes on each node are removed: stack traces with paths of this machine, which are up to a megabyte.
+    """
     import onnx
 
     model = onnx.load(path)
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]
     onnx.helper.set_model_props(model, {KEY: json.dumps({DIGEST: NO_DIGEST, **entry})})
     onnx.save(model, path)
     write_digest(path)

@@ -52,7 +52,45 @@ class BasicResidual(nn.Module):
         return self.body(x) + self.skip(x)
 
 
-BLOCKS: dict[str, type[nn.Module]] = {"bottleneck": Residual, "basic": BasicResidual}
+class SeparableResidual(nn.Module):
+    """Two depthwise separable 3 x 3 convolutions (Howard et al. 2017, arXiv:1704.04861) beside the input.
+
+    Every convolution is followed by its BatchNorm, which an exported graph folds into the convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_separable(inputs, outputs), nn.ReLU(inplace=True), *_separable(outputs, outputs))
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.skip(x))
+
+
+class FoldedResidual(nn.Module):
+    """Two 3 x 3 convolutions and the input (He et al. 2015), with BatchNorm behind them, as in `SeparableResidual`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.skip(x))
+
+
+BLOCKS: dict[str, type[nn.Module]] = {
+    "bottleneck": Residual,
+    "basic": BasicResidual,
+    "separable": SeparableResidual,
+    "folded": FoldedResidual,
+}
 
 
 class Hourglass(nn.Module):
@@ -81,7 +119,8 @@ class StackedHourglass(HeatmapNetwork):
         channels: width of every hourglass.
         levels: halvings inside an hourglass.
         stacks: number of hourglasses.
-        block: what everything but the first convolution is made of: ``basic`` or ``bottleneck``.
+        block: what everything but the first convolution is made of: ``basic``, ``bottleneck``, ``folded`` or
+            ``separable``.
     """
 
     def __init__(
@@ -91,7 +130,7 @@ class StackedHourglass(HeatmapNetwork):
         channels: Annotated[int, Field(ge=8, le=1024, multiple_of=4)],
         levels: Annotated[int, Field(ge=1, le=8)],
         stacks: Annotated[int, Field(ge=1, le=8)],
-        block: Literal["basic", "bottleneck"] = "bottleneck",  # the first checkpoints do not name it
+        block: Literal["basic", "bottleneck", "folded", "separable"] = "bottleneck",  # of older checkpoints
     ) -> None:
         super().__init__()
         self.stride = stride
@@ -135,6 +174,12 @@ class PublishedHourglass(HeatmapNetwork):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [self.head(self.hourglass(self.stem(images)))]  # [(N, C, H, W)]
+
+
+def _separable(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
+    pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+    return depthwise, nn.BatchNorm2d(inputs), pointwise, nn.BatchNorm2d(outputs)
 
 
 def _activation(channels: int) -> tuple[nn.Module, nn.Module]:

@@ -18,7 +18,7 @@ import torch
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.export_check import drawn_faces
 from facekp.models.predictor import KeypointPredictor
-from facekp.models.settings import DecoderOverride
+from facekp.models.settings import DecoderOverride, Engine
 
 CALLS = 20  # predictions of one face in a round
 INT8_FACES = 32  # drawn faces of each source that set the ranges of int8
@@ -47,7 +47,9 @@ def _ways(ckpt: str, scratch: Path) -> dict[str, Predict]:
     ways: dict[str, Predict] = {
         "torch, all views": KeypointPredictor.from_checkpoint(ckpt, views="all", engine="torch").predict
     }
-    engines = ["torch", "onnx"] if all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))) else ["torch"]
+    engines: list[Engine] = ["torch"]
+    if all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))):
+        engines.append("onnx")
     views = {"one view and its mirror image": True, "one view": False}
     for engine in engines:
         for name, flip in views.items():
