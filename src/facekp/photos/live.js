@@ -100,7 +100,7 @@
       }
       face.points.forEach((point, k) => {
         if (!point) return;
-        circle(pen, point, 2 * size, POINT, null);
+        circle(pen, point, face.errors ? 0.75 * size : 2.5 * size, POINT, null); // as in drawing.py
         if (face.errors) circle(pen, point, face.errors[k], null, ERROR);
       });
     }
