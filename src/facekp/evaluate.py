@@ -121,13 +121,16 @@ def _score_rows(
         held_out: the rows that are scored.
         others: the rows whose mean face is the baseline.
     """
+    from facekp.models.ensemble import predict_table
     from facekp.models.robustness import corrupted_reliability, corruptions_frame, predict_corrupted
     from facekp.models.scoring import score_models
+    from facekp.photos.table_refining import predict_refined
     from facekp.runs.folder import RunFolder
     from facekp.runs.frames import predictions_frame
 
-    corrupted = predict_corrupted(models, held_out, settings.corruptions)
-    metrics, prediction = score_models(models, held_out, others, corrupted and corrupted.scored())
+    predict = predict_refined if settings.refine else predict_table
+    corrupted = predict_corrupted(models, held_out, settings.corruptions, predict)
+    metrics, prediction = score_models(models, held_out, others, corrupted and corrupted.scored(), predict)
     predictions = predictions_frame(held_out, "unseen", prediction.points, prediction.confidence)
     run = RunFolder.of_checkpoint(models[0].path) if len(models) == 1 else None
     if corrupted is None:

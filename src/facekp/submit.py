@@ -24,6 +24,7 @@ def main(cfg: DictConfig) -> Path:
     from facekp.models.command_settings import SubmitSettings
     from facekp.models.ensemble import load_models, predict_table
     from facekp.models.training_data import points_of_sources, warn_of_other_data, warn_of_untrained
+    from facekp.photos.table_refining import predict_refined
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, SubmitSettings))
@@ -32,7 +33,8 @@ def main(cfg: DictConfig) -> Path:
     table, lookup = read_test(settings.data, models[0].model.keypoints)
     warn_of_other_data(models, settings.data)
     warn_of_untrained(models, points_of_sources(table.keypoints, table.source))
-    write_submission(out, table, predict_table(models, table).points, lookup)
+    predict = predict_refined if settings.refine else predict_table
+    write_submission(out, table, predict(models, table).points, lookup)
     log.info("written: %s (%d values of %d images)", out, len(lookup), len(table))
     return out
 

@@ -94,3 +94,27 @@ def test_an_earlier_submission_is_kept(test_files, ckpt, run_here, tmp_path):
     code, err = run_here("submit", main, *given, "out=submission.csv")
     assert code == 2
     assert "out=submission.csv: exists already" in err
+
+
+def test_refine_predicts_faces_again_that_are_upside_down(test_files, tmp_path, scheme):
+    _, table, requested = test_files
+    turned = replace(table, images=np.rot90(np.array(table.images), 2, axes=(1, 2)).copy(), points=95 - table.points)
+    write_test(tmp_path / "turned", turned, requested)
+    lookup = pd.read_csv(tmp_path / "turned" / "IdLookupTable.csv")
+    row_of, names = {int(row): i for i, row in enumerate(turned.row)}, scheme.names
+    labels = [
+        turned.points[row_of[image], names.index(feature[:-2]), "xy".index(feature[-1])]
+        for image, feature in zip(lookup["ImageId"], lookup["FeatureName"], strict=True)
+    ]
+
+    def error(refine):
+        given = ("data.cache=null", "views=one", f"refine={refine}")
+        return np.nanmedian(
+            np.abs(
+                pd.read_csv(submit(tmp_path / "turned", "shipped", tmp_path / f"{refine}.csv", *given))["Location"]
+                - labels
+            )
+        )
+
+    assert error("false") > 10
+    assert error("true") < 2

@@ -32,6 +32,7 @@ class EvaluateSettings(CommandSettings):
         ckpt: checkpoints or exported files; several predict with their mean.
         data: the rows that are scored, as far as they trained none of the checkpoints.
         views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
+        refine: predict a face again in another crop of its image where that is more certain.
         decoder: replaces settings of the checkpoints' decoders.
         corruptions: corrupted images that are scored as well.
         out: folder for metrics.json, predictions.csv and corruptions.csv; None: print only.
@@ -41,6 +42,7 @@ class EvaluateSettings(CommandSettings):
     ckpt: CheckpointPaths
     data: Data
     views: ViewsChoice
+    refine: bool
     decoder: DecoderOverride
     corruptions: CorruptionSettings
     out: NewPath | None
@@ -54,6 +56,7 @@ class SubmitSettings(CommandSettings):
         ckpt: checkpoints or exported files; several predict with their mean.
         data: the competition's files.
         views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
+        refine: predict a face again in another crop of its image where that is more certain.
         decoder: replaces settings of the checkpoints' decoders.
         out: the CSV file to write; None: submission.csv, with a suffix where it exists.
         overwrite: replace ``out`` if it exists.
@@ -62,6 +65,7 @@ class SubmitSettings(CommandSettings):
     ckpt: CheckpointPaths
     data: Data
     views: ViewsChoice
+    refine: bool
     decoder: DecoderOverride
     out: NewPath | None
     overwrite: bool = False

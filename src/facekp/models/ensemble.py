@@ -5,7 +5,7 @@ Training, `evaluate` and `submit` predict through `predict_table`, so the metric
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from facekp.models.views import BATCH
 from facekp.networks.cpu import optimize_for_cpu
 
 LoadedModel = LoadedCheckpoint | LoadedOnnx
+
+PredictTable = Callable[[Sequence[LoadedModel], FaceTable], Prediction[np.ndarray]]  # as `predict_table`
 
 
 def load_models(

@@ -16,7 +16,7 @@ from facekp.data.corruptions import Condition, CorruptionSettings, corrupted_tab
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN, METRICS, MetricInput, compute_figures, trimmed_mean
 from facekp.models.calibration_fit import PARTS, reliability
-from facekp.models.ensemble import LoadedModel, predict_table
+from facekp.models.ensemble import LoadedModel, PredictTable, predict_table
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.prediction import Prediction
 
@@ -61,7 +61,10 @@ class CorruptedFaces(NamedTuple):
 
 
 def predict_corrupted(
-    models: Sequence[LoadedModel], table: FaceTable, settings: CorruptionSettings
+    models: Sequence[LoadedModel],
+    table: FaceTable,
+    settings: CorruptionSettings,
+    predict: PredictTable = predict_table,
 ) -> CorruptedFaces | None:
     """Predict the faces of a table under each condition; None where the settings name none.
 
@@ -69,6 +72,7 @@ def predict_corrupted(
         models: checkpoints or exported files.
         table: N labelled rows that trained none of them.
         settings: the corruptions and their strengths.
+        predict: predicts a table.
 
     Raises:
         UserError: a strength does not fit the size of the images.
@@ -79,7 +83,7 @@ def predict_corrupted(
     model = models[0].model
     offset = model.keypoints.offsets(model.offsets) if isinstance(model, KeypointModel) else None
     corrupted = corrupted_table(table, conditions, settings.seed, offset)
-    return CorruptedFaces(conditions, corrupted, predict_table(models, corrupted))
+    return CorruptedFaces(conditions, corrupted, predict(models, corrupted))
 
 
 def corruptions_frame(table: FaceTable, prediction: Prediction[np.ndarray], corrupted: CorruptedFaces) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from facekp.core.errors import UserError
 from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MetricInput, compute_figures, mean_face
-from facekp.models.ensemble import LoadedModel, predict_table
+from facekp.models.ensemble import LoadedModel, PredictTable, predict_table
 from facekp.models.prediction import Prediction
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def score_models(
     table: FaceTable,
     others: FaceTable,
     corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
+    predict: PredictTable = predict_table,
 ) -> Evaluation:
     """Score the mean prediction of models on all rows of a table.
 
@@ -44,8 +45,9 @@ def score_models(
         table: N labelled rows that trained none of them.
         others: the rows whose mean face is the baseline.
         corrupted: predictions for the corrupted rows (`facekp.models.robustness.CorruptedFaces.scored`); None: none.
+        predict: predicts the table.
     """
-    prediction = predict_table(models, table)
+    prediction = predict(models, table)
     floor = max(loaded.model.decoder.floor for loaded in models)
     metrics = score_predictions(prediction.points, prediction.confidence, table, others, floor, corrupted)
     return Evaluation(metrics, prediction)
