@@ -141,9 +141,9 @@ class Crop:
     def _upright_around(self) -> Crop:
         """The upright crop that holds this turned one, `FINER` times as fine."""
         low, high = np.floor(self.corners.min(axis=0)) - 1, np.ceil(self.corners.max(axis=0)) + 1
-        sides = (high - low + 1).astype(int)
-        width, height = np.ceil(FINER * sides / self.scale).astype(int).tolist()
-        return Crop(int(low[0]), int(low[1]), *sides.tolist(), (height, width))
+        width, height = (high - low + 1).astype(int).tolist()
+        fine_width, fine_height = np.ceil(FINER * (high - low + 1) / self.scale).astype(int).tolist()
+        return Crop(int(low[0]), int(low[1]), width, height, (fine_height, fine_width))
 
     def to_turned_photo(self, quarters: int, shape: tuple[int, ...]) -> Crop:
         """This crop of a photo as a crop of `np.rot90` (photo, quarters), with the same content.

@@ -37,7 +37,7 @@ class Face:
     def box(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom edge of the crop, pixels of the photo; of a turned crop, of what holds it."""
         corners = self.crop.corners
-        left, top, right, bottom = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
         return left, top, right, bottom
 
     @property

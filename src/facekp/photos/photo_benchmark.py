@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -117,7 +116,7 @@ def measure_photos(
             known = None if true is None else true.get(os.path.relpath(name, folder), np.empty((0, 2)))
             for result in results:
                 photo = Photo(name, turned_photo(image, result.angle))
-                centres = _find(photo, predictor, timed, (refine, 1, min_confidence), result)
+                centres = _find(photo, predictor, timed, refine, min_confidence, result)
                 known = centres if known is None else known
                 _count(result, centres, turned_points(known, image.shape, result.angle))
             display.advance(1)
@@ -125,11 +124,16 @@ def measure_photos(
 
 
 def _find(
-    photo: Photo, predictor: KeypointPredictor, detector: _Timed, rest: tuple[Any, ...], result: PhotoResult
+    photo: Photo,
+    predictor: KeypointPredictor,
+    detector: _Timed,
+    refine: bool,
+    min_confidence: float | None,
+    result: PhotoResult,
 ) -> np.ndarray:
     """Crops of the faces in a photo as (M, 3): x, y of the centre, and side; time and dropped boxes are counted."""
     dropped, detecting, start = Dropped(), detector.seconds, time.process_time()
-    ((_, faces),) = predict_photos([photo], predictor, detector, *rest, dropped)
+    ((_, faces),) = predict_photos([photo], predictor, detector, refine, 1, min_confidence, dropped)
     result.seconds += time.process_time() - start
     result.detector_seconds += detector.seconds - detecting
     result.dropped += dropped.boxes
