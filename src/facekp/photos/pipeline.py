@@ -115,7 +115,7 @@ def find_crops(photo: Photo, detector: FaceDetector, size: tuple[int, int]) -> l
         >>> class Bright:  # finds what is bright in the upper half of a photo
         ...     margin, turns = 1.0, (90,)
         ...     def find(self, image):
-        ...         return [(9.5, 9.5, 29.5, 29.5)] if image[:40].mean() > 99 else []
+        ...         return [(9.5, 9.5, 29.5, 29.5)] if image[:40].mean() > 200 else []
         >>> image = np.zeros((80, 80, 3), np.uint8)
         >>> image[:, 40:] = 255  # the right half: turned back by 90 degrees, it is the upper one
         >>> [(crop.left, crop.top, crop.angle) for crop in find_crops(Photo("a", image), Bright(), (96, 96))]
