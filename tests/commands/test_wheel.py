@@ -19,6 +19,9 @@ def test_conf_is_packaged_and_used(tmp_path):
     assert packaged == {str(p.relative_to(REPOSITORY / "conf")) for p in (REPOSITORY / "conf").rglob("*.yaml")}
     assert (tmp_path / "site/facekp/reporting/html/page.js").is_file()
     assert (tmp_path / "site/hydra_plugins/facekp_search.py").is_file()
+    for name in ("face_detection_yunet_2023mar.onnx", "LICENSE"):
+        packaged_file = tmp_path / "site/facekp/photos/weights" / name
+        assert packaged_file.read_bytes() == (REPOSITORY / "src/facekp/photos/weights" / name).read_bytes()
     code = "import facekp.config.location as c; print(c.CONF_DIR)"
     found = subprocess.run(
         [sys.executable, "-c", code],
