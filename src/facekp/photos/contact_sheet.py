@@ -60,11 +60,9 @@ class ContactSheets:
     def add(self, photo: Photo, faces: Sequence[Face]) -> None:
         """Add a photo, or a frame if its part of the video has no frame with a face yet."""
         part = None if photo.frame is None else (photo.file, min(int(photo.progress * FRAMES), FRAMES - 1))
-        last = self._pictures[-1] if self._pictures else None
-        again = part is not None and last is not None and last.part == part
-        if again and last is not None and (last.has_face or not faces):
-            return
-        if again:
+        if part is not None and self._pictures and self._pictures[-1].part == part:
+            if self._pictures[-1].has_face or not faces:
+                return
             self._pictures.pop()
         elif len(self._pictures) == COLUMNS * ROWS:
             self._end_page()
