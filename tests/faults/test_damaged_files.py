@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -216,7 +217,15 @@ def change_a_cell(path, chance):
 
 
 FILES = ("config.yaml", "overrides.yaml", "git.txt", "environment.yaml", "data.yaml", "split.csv", "metrics.csv")
-RESULTS = ("metrics.json", "predictions.csv", "status.json", "reliability.json", "wandb.yaml")
+RESULTS = (
+    "metrics.json",
+    "predictions.csv",
+    "status.json",
+    "reliability.json",
+    "corruptions.csv",
+    "corrupted_reliability.json",
+    "wandb.yaml",
+)
 
 
 @pytest.fixture(scope="session")
@@ -226,6 +235,9 @@ def whole_run(tiny_run, tmp_path_factory):
     run = RunFolder(shutil.copytree(tiny_run, root, ignore=shutil.ignore_patterns("pictures")))
     run.status.write_text('{"status": "ok", "message": "", "differs": {"lr": "1"}}')
     run.write_reliability({"points": 9, "expected": [1.0, 2.0], "measured": [1.5, 2.5]})
+    rows = [("none", 0.0, 1.5, 1.0), ("noise", 10.0, 2.5, 2.0)]
+    corruptions = pd.DataFrame(rows, columns=["corruption", "strength", "rmse", "rmse/trimmed"])
+    run.write_corruptions(corruptions, {"points": 9, "expected": [1.0, 2.0], "measured": [1.5, 2.5]})
     run.write_wandb_identity({"id": "a", "group": None})
     return run.path
 
@@ -247,6 +259,8 @@ def test_every_file_of_a_run_is_read_or_refused_in_one_line(seed, whole_run, tmp
         "predictions.csv": (run.read_predictions,),
         "status.json": (run.read_status, run.known_status),
         "reliability.json": (run.read_reliability,),
+        "corruptions.csv": (run.read_corruptions,),
+        "corrupted_reliability.json": (run.read_corrupted_reliability,),
         "wandb.yaml": (run.read_wandb_identity,),
     }[name]
     started = time.process_time()

@@ -165,7 +165,7 @@ def corruptions(frame: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in CORRUPTION_COLUMNS if column not in frame]
     if missing:
         raise ValueError(f"the column {missing[0]} is missing")
-    frame = frame.dropna(subset=list(CORRUPTION_COLUMNS))
+    frame = frame.dropna(subset=list(CORRUPTION_COLUMNS)).astype(dict.fromkeys(CORRUPTION_COLUMNS[1:], float))
     numbers = frame[list(CORRUPTION_COLUMNS[1:])]
     if len(frame) and not (numbers.abs() < LARGEST).all(axis=None):
         raise ValueError("a number is not finite or too large")
