@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.detection_benchmark import main
 from facekp.photos.photo_benchmark import (
     PhotoResult,
     measure_photos,
@@ -88,3 +89,13 @@ def test_a_broken_photo_is_named(tmp_path, small_predictor):
 def test_times_are_shown_in_milliseconds_per_photo():
     (row,) = photos_frame([PhotoResult(30, 4, 5, 3, 1, 2, 0.1, 0.5)]).to_numpy().tolist()
     assert row == ["30", "4", "5", "3", "1", "2", "25", "125"]
+
+
+def test_the_command_measures_a_folder_and_writes_the_table(folder, small_checkpoint, run_here):
+    given = (f"photos={folder}", f"ckpt={small_checkpoint}", "detector=none", "angles=[90]", "out=table.csv")
+    code, _ = run_here("detection_benchmark", main, *given)
+    assert code == 0
+    written = pd.read_csv("table.csv")
+    assert written["turned by"].tolist() == [0, 90]
+    assert written["found"].tolist() == written["faces"].tolist() == [2, 2]  # each photo is one face
+    assert list(written)[-2:] == ["detector ms", "all ms"]
