@@ -47,7 +47,9 @@ def test_an_invalid_model_is_refused_in_one_line(values, message):
         parse(ModelSettings, {**config_of()["model"], **values}, "model")
 
 
-@pytest.mark.parametrize("name", ["hourglass", "hourglass_small", "hourglass_fast", "hourglass_seed", "regression", "simcc"])
+@pytest.mark.parametrize(
+    "name", ["hourglass", "hourglass_small", "hourglass_fast", "hourglass_seed", "regression", "simcc"]
+)
 def test_the_settings_of_every_model_keep_the_values_of_their_file(name):
     values = config_of(f"model={name}")["model"]
     assert parse(ModelSettings, values, "model").plain() == values
