@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.data.corruptions import CORRUPTIONS, Condition, CorruptionSettings, corrupted_table
+from facekp.data.corruptions import CORRUPTIONS, Condition, CorruptionSettings, Subject, corrupted_table
 from facekp.models.ensemble import image_batches
 from tests.conftest import config_of
 
@@ -109,7 +109,7 @@ def test_a_movement_spreads_a_pixel_along_a_line_of_its_length(few):
     dot = np.zeros((96, 96), np.float32)
     dot[48, 48] = 1000
     for seed in range(5):
-        moved = CORRUPTIONS["motion"](9.0, (96, 96), np.random.default_rng(seed)).pixels(dot)
+        moved = CORRUPTIONS["motion"](9.0, Subject((96, 96), np.empty((0, 2))), np.random.default_rng(seed)).pixels(dot)
         y, x = np.mgrid[:96, :96] - 48
         assert moved.sum() == pytest.approx(1000, rel=1e-4)
         spread = np.cov(np.stack([x.ravel(), y.ravel()]), aweights=moved.ravel(), ddof=0)
@@ -143,6 +143,7 @@ def test_a_square_hides_the_points_under_it(few):
         assert (box == 127).all()
         gone = np.isnan(after[:, 0]) & ~np.isnan(before[:, 0])
         under = (np.abs(before - [(x.min() + x.max()) / 2, (y.min() + y.max()) / 2]) <= 16.5).all(axis=1)
+        assert gone.any()  # the point that it lies around
         assert not (gone & ~under).any()
         kept = ~np.isnan(after[:, 0])
         assert np.array_equal(after[kept], before[kept])

@@ -35,8 +35,7 @@ class CorruptionSettings(Settings):
         motion: length of a straight camera movement in a random direction, pixels.
         resolution: how many times fewer pixels a side has, before it is enlarged again.
         jpeg: JPEG quality.
-        square: side of a grey square whose centre is in the middle half of the image; points under it become
-            unlabelled.
+        square: side of a grey square around one of the labelled points; points under it become unlabelled.
         darkness: factor on all grey levels.
         contrast: factor on the differences from the image's mean.
         rotation: about the centre, to the left or to the right, degrees.
@@ -97,21 +96,33 @@ class Change(NamedTuple):
     hidden: tuple[float, float, float, float] | None = None
 
 
-# Each corruption draws what happens to an image of a size (H, W). It draws from the generator before it returns, or in
+class Subject(NamedTuple):
+    """The image that is corrupted.
+
+    Attributes:
+        size: (H, W).
+        points: (P, 2), its labelled points, pixels.
+    """
+
+    size: tuple[int, int]
+    points: np.ndarray
+
+
+# Each corruption draws what happens to an image. It draws from the generator before it returns, or in
 # ``pixels``, which is called at most once.
 
 
-def noise(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def noise(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """Gaussian noise of a sensor."""
-    return Change(lambda image: image + strength * random.standard_normal(size, dtype=np.float32))
+    return Change(lambda image: image + strength * random.standard_normal(face.size, dtype=np.float32))
 
 
-def blur(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def blur(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A lens out of focus."""
     return Change(lambda image: cv2.GaussianBlur(image, (0, 0), strength, borderType=cv2.BORDER_REPLICATE))
 
 
-def motion(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def motion(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A camera that moves at constant speed."""
     kernel = _line(strength, random.uniform(0, np.pi))
     return Change(lambda image: cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE))
@@ -127,18 +138,18 @@ def _line(length: float, angle: float) -> np.ndarray:
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def resolution(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def resolution(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A small face that was enlarged, as `facekp.core.crop.Crop.cut` enlarges."""
-    height, width = (max(round(side / strength), 1) for side in size)
+    height, width = (max(round(side / strength), 1) for side in face.size)
 
     def pixels(image: np.ndarray) -> np.ndarray:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+        return cv2.resize(small, face.size[::-1], interpolation=cv2.INTER_CUBIC)
 
     return Change(pixels)
 
 
-def jpeg(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def jpeg(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """JPEG compression."""
 
     def pixels(image: np.ndarray) -> np.ndarray:
@@ -148,11 +159,11 @@ def jpeg(strength: float, size: tuple[int, int], random: np.random.Generator) ->
     return Change(pixels)
 
 
-def square(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
-    """A grey square that hides a part of the face: its centre is in the middle half of the image, all of it inside."""
+def square(strength: float, face: Subject, random: np.random.Generator) -> Change:
+    """A grey square that hides a labelled point and its surroundings; all of the square is inside the image."""
     side = int(strength)
-    middle = [random.uniform(0.25, 0.75) * pixels for pixels in size]
-    top, left = (round(np.clip(at - side / 2, 0, pixels - side)) for at, pixels in zip(middle, size, strict=True))
+    x, y = face.points[random.integers(len(face.points))] if len(face.points) else (face.size[1] / 2, face.size[0] / 2)
+    left, top = (round(np.clip(at - side / 2, 0, end - side)) for at, end in zip((x, y), face.size[::-1], strict=True))
 
     def pixels(image: np.ndarray) -> np.ndarray:
         covered = image.copy()
@@ -162,26 +173,26 @@ def square(strength: float, size: tuple[int, int], random: np.random.Generator) 
     return Change(pixels, hidden=(left - 0.5, top - 0.5, left + side - 0.5, top + side - 0.5))
 
 
-def darkness(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def darkness(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """Little light; few of the 256 levels remain."""
     return Change(lambda image: strength * image)
 
 
-def contrast(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def contrast(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """Fog or a dirty lens; few of the 256 levels remain."""
     return Change(lambda image: image.mean() + strength * (image - image.mean()))
 
 
-def rotation(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def rotation(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A tilted head or camera."""
     angle = np.radians(strength) * random.choice([-1, 1])
     cos, sin = np.cos(angle), np.sin(angle)
-    return Change(matrix=_about_centre(np.array([[cos, -sin], [sin, cos]]), size))
+    return Change(matrix=_about_centre(np.array([[cos, -sin], [sin, cos]]), face.size))
 
 
-def scale(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def scale(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A crop that is too large or too small for the face."""
-    return Change(matrix=_about_centre(strength * np.eye(2), size))
+    return Change(matrix=_about_centre(strength * np.eye(2), face.size))
 
 
 def _about_centre(linear: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -190,14 +201,14 @@ def _about_centre(linear: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.column_stack((linear, centre - linear @ centre)).astype(np.float32)
 
 
-def shift(strength: float, size: tuple[int, int], random: np.random.Generator) -> Change:
+def shift(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A crop beside the face; moved by whole pixels, so that no pixel is interpolated."""
     angle = random.uniform(0, 2 * np.pi)
     offset = np.round(strength * np.array([np.cos(angle), np.sin(angle)]))
     return Change(matrix=np.column_stack((np.eye(2), offset)).astype(np.float32))
 
 
-Corruption = Callable[[float, tuple[int, int], np.random.Generator], Change]
+Corruption = Callable[[float, Subject, np.random.Generator], Change]
 CORRUPTIONS: dict[str, Corruption] = {
     corruption.__name__: corruption
     for corruption in (
@@ -270,7 +281,9 @@ class _CorruptedImages:
         """What happens to a face under a condition; drawn anew at each call, always the same."""
         name, strength = self.conditions[condition]
         address = (self.seed, zlib.crc32(name.encode()), int(self.table.row[face]))
-        return CORRUPTIONS[name](strength, self.table.size, np.random.default_rng(address))
+        points = self.table.points[face]
+        subject = Subject(self.table.size, points[~np.isnan(points).any(axis=1)])
+        return CORRUPTIONS[name](strength, subject, np.random.default_rng(address))
 
     def _image(self, condition: int, face: int) -> np.ndarray:
         change = self.change(condition, face)
