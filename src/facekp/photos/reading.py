@@ -35,7 +35,7 @@ MOST_FAILURES = 10_000  # attempts in a row; two seconds
 
 PATIENCE = 10  # failed attempts at the end of a video, after which no frame is expected any more
 
-FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # environment variable that OpenCV reads whenever it opens a video
+FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # environment variable of OpenCV
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,8 @@ def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV and its FFmpeg from printing to stderr within the block.
 
     They would print several lines for a broken video, in between the progress bar; facekp logs one line instead. A log
-    level of FFmpeg that the user set in the environment stays.
+    level of FFmpeg that the user set in the environment stays. OpenCV 4.14 reads that variable only when a process opens
+    its first video, so a program that opened one before sees FFmpeg's lines.
     """
     logging, given = cv2.utils.logging, os.environ.get(FFMPEG_LEVEL)
     level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
