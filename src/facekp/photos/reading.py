@@ -187,8 +187,8 @@ def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV and its FFmpeg from printing to stderr within the block.
 
     They would print several lines for a broken video, in between the progress bar; facekp logs one line instead. A log
-    level of FFmpeg that the user set in the environment stays. OpenCV 4.14 reads that variable only when a process opens
-    its first video, so a program that opened one before sees FFmpeg's lines.
+    level of FFmpeg that the user set in the environment stays. OpenCV 4.14 reads that variable only when a process
+    opens its first video, so a program that opened one before sees FFmpeg's lines.
     """
     logging, given = cv2.utils.logging, os.environ.get(FFMPEG_LEVEL)
     level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
