@@ -100,8 +100,12 @@ def test_every_error_names_the_file_in_one_line(tmp_path, error, text):
 def test_reliability_has_as_many_finite_errors_of_both_kinds():
     values = {"expected": [0.5, 1], "measured": [0.6, 1.1], "more": 3}
     assert file_checks.reliability(values) == {"expected": [0.5, 1.0], "measured": [0.6, 1.1]}
-    for changed in ({"measured": [0.6]}, {"measured": [0.6, float("nan")]}, {"measured": [0.6, "x"]}):
-        with pytest.raises(ValueError):
-            file_checks.reliability({**values, **changed})
+    for measured, text in (
+        ([0.6], "is missing"),
+        ([0.6, float("nan")], "not finite"),
+        ([0.6, "x"], "could not convert"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            file_checks.reliability({**values, "measured": measured})
     with pytest.raises(KeyError):
         file_checks.reliability({"expected": [0.5]})
