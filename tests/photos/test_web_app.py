@@ -132,7 +132,7 @@ def test_the_live_view_shows_frames_of_the_webcam_with_points(browser, address, 
         return [canvas.width, canvas.height, red, green];
     }""")
     assert drawn[:2] == [640, 480]
-    assert drawn[2] > 100  # points; detector=none takes the whole frame for a face
+    assert drawn[2] > 20  # points, which may overlap; detector=none takes the whole frame for a face
     assert drawn[3] > 100_000  # the browser's test video is green
     browser.page.locator("#live [data-part=button]").click()
     browser.until(f"{status} === 'Stopped.'")

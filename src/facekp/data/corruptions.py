@@ -101,11 +101,11 @@ class Subject(NamedTuple):
 
     Attributes:
         size: (H, W).
-        points: (P, 2), its labelled points, pixels.
+        labels: (P, 2), its labelled points, pixels.
     """
 
     size: tuple[int, int]
-    points: np.ndarray
+    labels: np.ndarray
 
 
 # Each corruption draws what happens to an image. It draws from the generator before it returns, or in
@@ -162,7 +162,7 @@ def jpeg(strength: float, face: Subject, random: np.random.Generator) -> Change:
 def square(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """A grey square that hides a labelled point and its surroundings; all of the square is inside the image."""
     side = int(strength)
-    x, y = face.points[random.integers(len(face.points))] if len(face.points) else (face.size[1] / 2, face.size[0] / 2)
+    x, y = face.labels[random.integers(len(face.labels))] if len(face.labels) else (face.size[1] / 2, face.size[0] / 2)
     left, top = (round(np.clip(at - side / 2, 0, end - side)) for at, end in zip((x, y), face.size[::-1], strict=True))
 
     def pixels(image: np.ndarray) -> np.ndarray:
