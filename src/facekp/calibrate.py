@@ -101,7 +101,9 @@ def _describe(decoder: Mapping[str, Any]) -> str:
         >>> _describe({"shift": 0.0, "scale": 0.0, "flip": False})
         '1 view'
     """
-    views = 1 + 4 * (decoder["shift"] > 0) + 2 * (decoder["scale"] > 0)
+    from facekp.models.views import count_views
+
+    views = count_views(decoder["shift"], decoder["scale"])
     return f"{views} view{'s' * (views > 1)}" + (f" and mirror image{'s' * (views > 1)}" if decoder["flip"] else "")
 
 

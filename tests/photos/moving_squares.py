@@ -43,7 +43,7 @@ class SquareDetector:
 
 
 class SquarePredictor:
-    """Predicts the corners of the square in a crop; confidence is 0 where there is none."""
+    """Predicts the corners of the square in a crop; confidence is 0 in a crop without it."""
 
     size, mean_face, keypoints = (96, 96), CORNERS, SimpleNamespace(names=("a", "b", "c", "d"))
 

@@ -212,7 +212,7 @@ class KeypointModel(nn.Module):
         return Prediction(self.finish(mean_points, confidence, source), confidence, deviation, error)
 
     def valid_calibration(self) -> Calibration | None:
-        """The calibration that was fitted for the decoder; None where there is none."""
+        """The calibration that was fitted for the decoder; None without such a calibration."""
         decoder = self.decoder.plain()
         return next((calibration for calibration in self.calibrations if calibration.decoder == decoder), None)
 

@@ -49,6 +49,11 @@ def other_views(decoder: DecoderSettings, size: tuple[int, int]) -> list[View]:
     return (moved if shift else []) + (scaled if scale else [])
 
 
+def count_views(shift: float, scale: float) -> int:
+    """The number of views of a decoder with this ``shift`` and ``scale``, with the image itself (`other_views`)."""
+    return 1 + 4 * (shift > 0) + 2 * (scale > 0)
+
+
 def passes(decoder: DecoderSettings) -> int:
     """How often each image goes through the network: as many views, twice with mirror images.
 
@@ -57,8 +62,7 @@ def passes(decoder: DecoderSettings) -> int:
         >>> passes(decoder), passes(decoder.replaced(shift=1.0, scale=0.1))
         (2, 14)
     """
-    views = 1 + 4 * (decoder.shift > 0) + 2 * (decoder.scale > 0)
-    return views * (2 if decoder.flip else 1)
+    return count_views(decoder.shift, decoder.scale) * (2 if decoder.flip else 1)
 
 
 class Views(nn.Module):

@@ -45,6 +45,10 @@ class Face:
         """The mean of the points' confidence: low where there is no face."""
         return float(self.confidence.mean())
 
+    def is_sure(self, floor: float | None) -> bool:
+        """Whether the mean confidence reaches a floor; None: always. NaN does too, as it is reported later."""
+        return floor is None or not self.mean_confidence < floor
+
 
 def predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor: KeypointPredictor) -> list[Face]:
     """Cut crops out of their photos, and predict them in one call.

@@ -42,7 +42,7 @@
     say(text);
   }
 
-  // Send a frame, draw its points, and go on with the next one, until the webcam is stopped.
+  // Send a frame, draw its points, and continue with the next frame until the webcam is stopped.
   async function follow(mine) {
     const sent = document.createElement("canvas");
     let times = [];

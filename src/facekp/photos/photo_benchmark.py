@@ -45,7 +45,7 @@ class PhotoResult:
         photos: their number.
         faces: number of true faces.
         found: number of these that were found.
-        extra: number of faces that were found where there is none.
+        extra: number of boxes that hold no face.
         dropped: number of boxes that were dropped, as their points are too unsure.
         detector_seconds: processor time of the detector.
         seconds: processor time of all that `predict` does with photos that are read already.

@@ -150,21 +150,18 @@ def _predict_waiting(waiting: Sequence[_Waiting], look: _Look) -> Iterator[tuple
     remaining = iter(faces)
     for entry in waiting:
         found = without_repeated([next(remaining) for _ in entry.crops])
-        kept = _sure(found, look.floor)
+        kept = [face for face in found if face.is_sure(look.floor)]
         look.dropped.boxes += len(found) - len(kept)
         yield entry.photo, kept or (_look_at_other_angles(entry, look) if found else [])
-
-
-def _sure(faces: Sequence[Face], floor: float | None) -> list[Face]:
-    """The faces with at least this mean confidence; NaN stays, and is reported."""
-    return [face for face in faces if floor is None or not face.mean_confidence < floor]
 
 
 def _look_at_other_angles(entry: _Waiting, look: _Look) -> list[Face]:
     """The faces of a photo at the first other angle of the detector at which there are sure ones."""
     for angle in getattr(look.detector, "turns", ()):
         crops = _find_crops_at(angle, entry.photo, look.detector, look.predictor.size)
-        faces = _sure(predict_faces(entry.photo, crops, look.predictor, look.refine), look.floor)
+        faces = [
+            face for face in predict_faces(entry.photo, crops, look.predictor, look.refine) if face.is_sure(look.floor)
+        ]
         if faces:
             return without_repeated(faces)
     return []

@@ -130,7 +130,7 @@ class FaceTracker:
         crops = [self._next_crop(track.face) for track in tracks]
         faces = predict_crops(crops, [photo.grey] * len(crops), self.predictor)
         for track, face in zip(tracks, faces, strict=True):
-            if self._is_sure(face) and is_inside(face, photo) and self._is_free(face.crop, photo):
+            if face.is_sure(self._floor) and is_inside(face, photo) and self._is_free(face.crop, photo):
                 self._see(track, face, photo)
         return any(track.seen != photo.frame for track in tracks)
 
@@ -138,7 +138,7 @@ class FaceTracker:
         """Find the faces that are not followed yet; a face that was lost at the same place gets its number back."""
         crops = [crop for crop in find_crops(photo, self.detector, self.predictor.size) if self._is_free(crop, photo)]
         for face in predict_faces(photo, crops, self.predictor, self.refine):
-            if not self._is_sure(face):
+            if not face.is_sure(self._floor):
                 self.dropped.boxes += 1
                 continue
             if not (is_inside(face, photo) and self._is_free(face.crop, photo)):
@@ -155,9 +155,6 @@ class FaceTracker:
     def _next_crop(self, face: Face) -> Crop:
         """Where a face is expected in the next frame."""
         return face.crop.refined(face.crop.to_crop(face.points), self.predictor.mean_face) if self._moves else face.crop
-
-    def _is_sure(self, face: Face) -> bool:
-        return self._floor is None or not face.mean_confidence < self._floor  # NaN is reported
 
     def _is_free(self, crop: Crop, photo: Photo) -> bool:
         """Whether no face was seen at this place of the frame yet."""
