@@ -21,6 +21,7 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hypothesis import settings
 from omegaconf import DictConfig
 
 from facekp.config import command as cli
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from facekp.training.settings import TrainSettings
 
 torch.set_num_threads(1)
+settings.register_profile("busy", deadline=None)  # on a busy machine an example takes however long it takes
+settings.load_profile("busy")
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "v0_1"  # written by facekp 0.1
 SHARED = REPOSITORY.parent / "shared" / "data"

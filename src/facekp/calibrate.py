@@ -1,9 +1,10 @@
 """`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that predicts the error of each point as well.
 
-It is calibrated for one view, with and without its mirror image, and for all views of its decoder. Rows that trained
-the checkpoint are left out. One half of the others is fitted on, the other half checked on; near-duplicates and faces
-of one photo stay in the same half. If a checkpoint was trained on all rows, give its twin (``twin=FILE``), which is
-measured instead: the same recipe, trained without one fold.
+It is calibrated for one view, with and without its mirror image, and for all views of its decoder, on faces as they are
+and corrupted (``corruptions=standard``). Rows that trained the checkpoint are left out. One half of the others is used
+to fit, the other half to check; near-duplicates and faces of one photo stay in the same half. If a checkpoint was
+trained on all rows, give its twin (``twin=FILE``), which is measured instead: the same recipe, trained without one
+fold.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(cfg: DictConfig) -> list[Calibration]:
     measured = loaded if settings.twin is None else load_twin(loaded, settings.twin)
     table = read_table(settings.data, loaded.model.keypoints)
     rows = unseen_rows([measured], table, settings.data.cache_folder)
-    fitted = calibrate_decoders(measured, table.take(rows), settings.data.split_seed)
+    fitted = calibrate_decoders(measured, table.take(rows), settings.data.split_seed, settings.corruptions)
 
     write_calibrations(loaded.path, out, fitted)
     _show(fitted)
@@ -71,25 +72,39 @@ def _write_picture(path: Path, reliability: dict[str, Any]) -> None:
 
 def _show(fitted: Sequence[Calibration]) -> None:
     """Print expected and measured errors of each calibration, and warn where they differ."""
+    _show_part([(_describe(each.decoder), each.reliability) for each in fitted], "faces")
+    corrupted = [(_describe(each.decoder), each.reliability.get("corrupted")) for each in fitted]
+    _show_part([(name, part) for name, part in corrupted if part is not None], "corrupted faces")
+
+
+def _show_part(reliabilities: Sequence[tuple[str, Mapping[str, Any]]], of: str) -> None:
+    """Print a column for each decoder.
+
+    Args:
+        reliabilities: name and reliability of each decoder; none: nothing is printed.
+        of: whose points they are.
+    """
     from rich.table import Table
 
     from facekp.core.console import show
     from facekp.models.calibration import GOAL
 
-    points = fitted[0].reliability["points"]
-    table = Table(title=f"{points} points of faces that were not fitted on, by expected error in pixels")
+    if not reliabilities:
+        return
+    points = reliabilities[0][1]["points"]
+    table = Table(title=f"{points} points of {of} that were not fitted on, by expected error in pixels")
     table.add_column("tenth", justify="right")
-    for calibration in fitted:
-        table.add_column(_describe(calibration.decoder), justify="right")
-    pairs = [list(zip(c.reliability["expected"], c.reliability["measured"], strict=True)) for c in fitted]
+    for name, _ in reliabilities:
+        table.add_column(name, justify="right")
+    pairs = [list(zip(part["expected"], part["measured"], strict=True)) for _, part in reliabilities]
     for i, tenth in enumerate(zip(*pairs, strict=True), start=1):
         table.add_row(str(i), *(f"{expected:.2f}, measured {measured:.2f}" for expected, measured in tenth))
     show(table)
-    for calibration, of_decoder in zip(fitted, pairs, strict=True):
+    for (name, _), of_decoder in zip(reliabilities, pairs, strict=True):
         off = sum(abs(measured / expected - 1) > GOAL for expected, measured in of_decoder)
         if off:
-            text = "%s: %d of %d tenths differ by more than %.0f %%; calibrate with more faces"
-            log.warning(text, _describe(calibration.decoder), off, len(of_decoder), 100 * GOAL)
+            text = "%s, %s: %d of %d tenths differ by more than %.0f %%; calibrate with more faces"
+            log.warning(text, name, of, off, len(of_decoder), 100 * GOAL)
 
 
 def _describe(decoder: Mapping[str, Any]) -> str:

@@ -103,7 +103,7 @@ def test_a_strength_that_does_not_fit_is_one_line(ckpt, run_here, tmp_path):
     data = [f"ckpt={ckpt}", "data=synthetic", "data.rows=60"]
     code, err = run_here("evaluate", main, *data, "corruptions.square=[200]", "out=scored")
     assert code == 2
-    assert err.endswith("corruptions.square=200: must be below the images' side, 96 pixels\n")
+    assert "corruptions.square=200: must be below the images' side, 96 pixels; choose smaller strengths" in err
     code, err = run_here("evaluate", main, *data, "corruptions=standart")
     assert code == 2
     assert "corruptions=standart: there is no such choice; choose one of none, standard; did you mean standard?" in err

@@ -68,7 +68,7 @@ def test_a_clean_map_gives_its_point_back(stride: int, sigma: float) -> None:
         assert (codec(stride, sigma).decode(maps, rule)[0] - points).abs().max() < 1e-3, rule
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     x=st.floats(0, 96),
     y=st.floats(0, 96),

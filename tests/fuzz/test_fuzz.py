@@ -52,7 +52,6 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(name, tmp_path, record_pr
 
     options = settings(
         max_examples=ROUND,
-        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),

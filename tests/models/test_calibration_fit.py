@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from facekp.core.errors import UserError
+from facekp.core.settings import parse
+from facekp.data.corruptions import CorruptionSettings
 from facekp.models import calibration_fit
 from facekp.models.calibration import Calibration
 from facekp.models.calibration_fit import (
@@ -25,6 +27,7 @@ from facekp.models.calibration_fit import (
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.packing import pack
 from facekp.models.settings import DecoderOverride
+from tests.conftest import config_of
 
 VALUES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 100))
 
@@ -94,6 +97,35 @@ def test_faces_fitted_on_are_not_those_checked_on(ckpt, faces, monkeypatch):
     assert not both  # copies stay together
     assert len(fitted_on[0]) == len(checked[0]) == 40
     assert fitted.decoder == loaded.model.decoder.plain()
+
+
+def test_corrupted_faces_are_fitted_on_and_checked_on_beside_their_originals(ckpt, faces, monkeypatch):
+    loaded, fitted_on = load_checkpoint(ckpt), []
+    monkeypatch.setattr(calibration_fit, "fit_curve", lambda *a: fitted_on.append(a) or fit_curve(*a))
+    clean = calibrate(loaded, faces, seed=0)
+    corruptions = parse(CorruptionSettings, config_of("ckpt=a", "out=b", name="calibrate")["corruptions"])
+    both = calibrate(loaded, faces, 0, corruptions)
+    (deviation, error, source, _), (more_deviation, more_error, more_source, _) = fitted_on
+    half = len(error)
+    assert len(more_error) == 4 * half
+    np.testing.assert_array_equal(more_deviation[:half], deviation)
+    np.testing.assert_array_equal(more_error[:half], error)
+    np.testing.assert_array_equal(more_source[half:], source.repeat(3))  # three corruptions of the same faces
+    assert both.reliability["points"] == clean.reliability["points"]
+    assert both.reliability["measured"] != clean.reliability["measured"]  # sorted by another curve
+    assert "corrupted" not in clean.reliability
+    assert 2 * clean.reliability["points"] < both.reliability["corrupted"]["points"] <= 3 * clean.reliability["points"]
+    assert max(both.reliability["corrupted"]["measured"]) > max(clean.reliability["measured"])
+
+
+def test_the_corruptions_of_faces_take_turns(ckpt, faces):
+    corruptions = parse(CorruptionSettings, config_of("ckpt=a", "out=b", name="calibrate")["corruptions"])
+    rows, table = calibration_fit._corrupted(load_checkpoint(ckpt), faces, corruptions)
+    np.testing.assert_array_equal(rows, np.arange(len(faces)).repeat(3))
+    np.testing.assert_array_equal(table.row, faces.row[rows])
+    conditions = table.images.rows // len(faces)
+    assert np.bincount(conditions, minlength=len(corruptions.conditions())).min() >= 3 * len(faces) // 37
+    assert all(len(set(of_face)) == 3 for of_face in conditions.reshape(-1, 3))
 
 
 def test_calibrations_are_written_into_a_copy_of_the_checkpoint(ckpt, seed_weights, tmp_path):

@@ -257,7 +257,10 @@ def _check_size(conditions: Sequence[Condition], size: tuple[int, int]) -> None:
     """
     for name, strength in conditions:
         if name in ("square", "motion", "shift") and strength >= min(size):
-            raise UserError(f"corruptions.{name}={strength:g}: must be below the images' side, {min(size)} pixels")
+            raise UserError(
+                f"corruptions.{name}={strength:g}: must be below the images' side, {min(size)} pixels; choose smaller "
+                "strengths, or corruptions=none"
+            )
 
 
 class _CorruptedImages:

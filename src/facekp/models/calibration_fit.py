@@ -1,21 +1,24 @@
 """Fits calibrations on labelled faces, checks them on others, and writes them into a checkpoint.
 
 Rows that trained the checkpoint are left out. One half of the others is fitted on, the other half checked on;
-near-duplicates and faces of one photo stay in the same half. If a checkpoint was trained on all rows, its *twin* is
-measured instead: the same recipe, trained without one fold. Axes: N faces, K points, S sources, B knots of the curve.
+near-duplicates and faces of one photo stay in the same half. Each face is used as it is and under several corruptions
+(`facekp.data.corruptions`), so that expected errors hold for bad photos as well. If a checkpoint was trained on all
+rows, its *twin* is measured instead: the same recipe, trained without one fold. Axes: N faces, K points, S sources,
+B knots of the curve, C corruptions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from facekp.core.errors import UserError
 from facekp.core.files import write_tensors
+from facekp.data.corruptions import CorruptionSettings, corrupted_table
 from facekp.data.split import assign_folds, inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import trimmed_mean
@@ -28,6 +31,7 @@ KNOTS = 20  # of the curve at most
 POINTS_PER_KNOT = 25  # at least
 ROUNDS = 3  # in which curve and factors are fitted in turn
 TRUST = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
+PER_FACE = 3  # corruptions of a face; its clean image counts a third as much as them together
 PARTS = 10  # equal parts of the points, in which expected and measured errors are compared
 
 
@@ -50,40 +54,100 @@ def calibrated_decoders(decoder: DecoderSettings) -> list[DecoderSettings]:
     return [each for i, each in enumerate(wanted) if each not in wanted[:i]]
 
 
-def calibrate_decoders(loaded: LoadedCheckpoint, table: FaceTable, seed: int) -> list[Calibration]:
+def calibrate_decoders(
+    loaded: LoadedCheckpoint, table: FaceTable, seed: int, corruptions: CorruptionSettings | None = None
+) -> list[Calibration]:
     """Fit a calibration for each of `calibrated_decoders`; arguments and errors as for `calibrate`."""
     model, fitted = loaded.model, []
     given = model.decoder
     for decoder in calibrated_decoders(given):
         model.override_decoder(DecoderOverride(**decoder.plain()))
-        fitted.append(calibrate(loaded, table, seed))
+        fitted.append(calibrate(loaded, table, seed, corruptions))
     model.override_decoder(DecoderOverride(**given.plain()))
     return fitted
 
 
-def calibrate(loaded: LoadedCheckpoint, table: FaceTable, seed: int) -> Calibration:
+class Measured(NamedTuple):
+    """Heatmaps' deviations and errors of faces.
+
+    Attributes:
+        deviation: float32 (N, K), pixels.
+        error: (N, K), pixels, NaN where unlabelled.
+        source: int8 (N,).
+    """
+
+    deviation: np.ndarray
+    error: np.ndarray
+    source: np.ndarray
+
+    def take(self, index: np.ndarray) -> Measured:
+        """The faces at ``index`` (integers or bool)."""
+        return Measured(*(part[index] for part in self))
+
+    def reliability(self, calibration: Calibration) -> dict[str, Any]:
+        """Compare a calibration's expected errors with these; see `reliability`."""
+        source = torch.from_numpy(self.source).long()
+        return reliability(calibration.expected(torch.from_numpy(self.deviation), source).numpy(), self.error)
+
+
+def calibrate(
+    loaded: LoadedCheckpoint, table: FaceTable, seed: int, corruptions: CorruptionSettings | None = None
+) -> Calibration:
     """Fit a calibration on one half of a table and check it on the other.
 
     Args:
         loaded: the checkpoint, with the decoder that is calibrated.
         table: N labelled rows that did not train it.
         seed: of the halves.
+        corruptions: each face is also used under `PER_FACE` of them; None: only as it is.
+
+    Returns:
+        the calibration; ``reliability`` is that of images as they are, ``reliability["corrupted"]`` of corrupted ones.
 
     Raises:
-        UserError: too few labelled points.
+        UserError: too few labelled points, or a corruption does not fit the size of the images.
     """
-    prediction = predict_table([loaded], table)
-    deviation = prediction.deviation
-    assert deviation is not None  # of one checkpoint
-    error = np.linalg.norm(prediction.points - table.points, axis=-1)
-    half = assign_folds(inseparable_groups(table), table.source, 2, seed)
-    first, second = half == 0, half == 1
-    sources = len(table.keypoints.source_names)
-    knots, curve, factor = fit_curve(deviation[first], error[first], table.source[first], sources)
+    first = assign_folds(inseparable_groups(table), table.source, 2, seed) == 0
+    clean, halves = _measure(loaded, table), [first]
+    measured = [clean]
+    if corrupted := _corrupted(loaded, table, corruptions):
+        faces, changed = corrupted
+        measured.append(_measure(loaded, changed))
+        halves.append(first[faces])
+    fitted_on = [each.take(half) for each, half in zip(measured, halves, strict=True)]
+    checked_on = [each.take(~half) for each, half in zip(measured, halves, strict=True)]
+    together = Measured(*map(np.concatenate, zip(*fitted_on, strict=True)))
+    knots, curve, factor = fit_curve(*together, len(table.keypoints.source_names))
     fitted = Calibration(loaded.model.decoder.plain(), knots, curve, factor, {})
-    expected = fitted.expected(torch.from_numpy(deviation[second]), torch.from_numpy(table.source[second]).long())
-    fitted.reliability.update(reliability(expected.numpy(), error[second]))
+    fitted.reliability.update(checked_on[0].reliability(fitted))
+    if len(checked_on) > 1:
+        fitted.reliability["corrupted"] = checked_on[1].reliability(fitted)
     return fitted
+
+
+def _measure(loaded: LoadedCheckpoint, table: FaceTable) -> Measured:
+    prediction = predict_table([loaded], table)
+    assert prediction.deviation is not None  # of one checkpoint
+    error = np.linalg.norm(prediction.points - table.points, axis=-1)
+    return Measured(prediction.deviation, error, table.source)
+
+
+def _corrupted(
+    loaded: LoadedCheckpoint, table: FaceTable, settings: CorruptionSettings | None
+) -> tuple[np.ndarray, FaceTable] | None:
+    """Each face under `PER_FACE` of the C corruptions and strengths, which the faces take in turn; None without any.
+
+    Returns:
+        the rows of ``table`` that the corrupted faces come from, and the table of these.
+    """
+    conditions = settings.conditions() if settings else []
+    if settings is None or not conditions:
+        return None
+    model = loaded.model
+    every = corrupted_table(table, conditions, settings.seed, model.keypoints.offsets(model.offsets))  # C * N faces
+    faces, turn = np.divmod(np.arange(PER_FACE * len(table)), PER_FACE)
+    condition = (faces + turn * len(conditions) // PER_FACE) % len(conditions)
+    return faces, every.take(condition * len(table) + faces)
 
 
 def read_calibratable(path: Path) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class CalibrateSettings(CommandSettings):
         out: the file to write: the checkpoint with its calibrations.
         data: its labelled rows that trained no checkpoint are fitted and checked on.
         twin: checkpoint of the same recipe, trained without some rows, which is measured instead of ``ckpt``.
+        corruptions: corrupted images that are fitted and checked on as well.
         reliability: picture of expected and measured errors with one view; its values are written beside it as JSON.
             None: neither.
         overwrite: replace these files if they exist.
@@ -108,6 +109,7 @@ class CalibrateSettings(CommandSettings):
     out: NewPath
     data: Data
     twin: CheckpointPath | None
+    corruptions: CorruptionSettings
     reliability: NewPath | None
     overwrite: bool = False
 
