@@ -76,7 +76,11 @@ def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
     for one, other in PAIRS_300W:
         expected[[one - 1, other - 1]] = other - 1, one - 1
     assert scheme.flip_order().tolist() == expected.tolist()
-    assert [scheme.names.index(name) for name in scheme.normaliser] == [45, 36]
+    ends = {
+        name: [[scheme.names.index(point) for point in group] for group in groups]
+        for name, groups in scheme.normalisers.items()
+    }
+    assert ends == {"ocular": [[45], [36]], "pupil": [[*range(42, 48)], [*range(36, 42)]]}
     for left, right in scheme.pairs:  # the person's own left is on the right of the image
         assert left.startswith("left") or not left.startswith("right")
         assert right.replace("right", "left").rsplit("_", 1)[0] == left.rsplit("_", 1)[0]
@@ -94,6 +98,13 @@ def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
         ({"lines": [["a"]]}, r"lines: \['a'\] is too short"),
         ({"normaliser": ["b", "b"]}, r"normaliser: \['b', 'b'\] has length 0"),
         ({"normaliser": ["a", "z"]}, "'z' is not among names"),
+        ({"normaliser": "ab"}, "TypeError: 'ab' is a text; a list of two points, or of two lists of points"),
+        ({"normaliser": ["a", "b", "a"]}, "too many values"),
+        ({"normaliser": [["a", "b"], ["b", "a"]]}, r"normaliser: \[\['a', 'b'\], \['b', 'a'\]\] has length 0"),
+        ({"normaliser": [["a"], []]}, "normaliser: a group is empty"),
+        ({"normaliser": [["a", "a"], ["b"]]}, "normaliser: 'a' is duplicated"),
+        ({"normaliser": {"eyes": ["a", ["z"]]}}, "'z' is not among names"),
+        ({"normaliser": {"box": ["a", "b"]}}, "normaliser.box: not a valid name"),
         ({"sources": {"a": None}}, "'a' is the name of another metric"),
         ({"sources": {"all": None}}, "'all' is the name of another metric"),
         ({"pairs": [["a", "z"]]}, "'z' is not among names"),
@@ -111,6 +122,29 @@ def test_an_invalid_scheme_is_refused_with_its_fault(change, message):
     }
     with pytest.raises(UserError, match=message):
         Keypoints.from_dict({**good, **change})
+
+
+def test_normalisers_are_pairs_of_points_or_of_groups_alone_or_by_name():
+    raw = {"name": "x", "names": ["a", "b", "c"]}
+    of = {
+        "points": ["a", "b"],
+        "groups": [["a", "b"], ["c"]],
+        "mixed": ["a", ["b", "c"]],
+    }
+    expected = {
+        "points": (("a",), ("b",)),
+        "groups": (("a", "b"), ("c",)),
+        "mixed": (("a",), ("b", "c")),
+    }
+    for name, normaliser in of.items():
+        scheme = Keypoints.from_dict({**raw, "normaliser": normaliser})
+        assert scheme.normalisers == {"": expected[name]}
+        assert scheme.to_dict()["normaliser"] == normaliser  # as it is written, also by older versions
+    named = Keypoints.from_dict({**raw, "normaliser": of})
+    assert named.normalisers == expected
+    assert Keypoints.from_dict(named.to_dict()) == named
+    assert Keypoints.from_dict({**raw, "normaliser": dict(reversed(of.items()))}) != named  # the first is the usual one
+    assert Keypoints.from_dict(raw).normalisers == {}
 
 
 class Scheme(Settings):

@@ -17,6 +17,10 @@ from pydantic_core import PydanticCustomError
 from facekp.core.errors import UserError
 
 RESERVED = ("all", "rmse", "trimmed")  # metric names such as rmse/<source> use these words already
+RESERVED_NORMALISERS = ("box", "diagonal", "curve", "subset")  # metric names such as nme/<normaliser> use these words
+
+Group = str | tuple[str, ...]  # a point, or points whose mean counts
+Ends = tuple[Group, Group]  # their distance divides the errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,9 @@ class Keypoints:
         lines: lists of names; a drawing joins the points of each list by a line.
         sources: the points that each labelling convention labels. The first source labels all K points. A row of the
             competition belongs to the smallest source that can hold its number of labelled values.
-        normaliser: two names whose distance normalises errors (NME), e.g. the eye centres; None: no NME is computed.
+        normaliser: what divides errors in the NME: two points, e.g. the eye centres, or two groups of points, whose
+            mean positions count; or several such pairs by name, the first of which is the usual one. None: no NME is
+            computed with points.
 
     Example:
         >>> scheme = Keypoints.from_dict({"name": "eyes", "names": ["left", "right"], "pairs": [["left", "right"]]})
@@ -45,12 +51,13 @@ class Keypoints:
     pairs: tuple[tuple[str, str], ...]
     lines: tuple[tuple[str, ...], ...]
     sources: dict[str, tuple[str, ...]]
-    normaliser: tuple[str, str] | None
+    normaliser: Ends | dict[str, Ends] | None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Keypoints):
             return NotImplemented
-        return asdict(self) == asdict(other) and self.source_names == other.source_names
+        orders = [(scheme.source_names, list(scheme.normalisers)) for scheme in (self, other)]
+        return asdict(self) == asdict(other) and orders[0] == orders[1]
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Keypoints:
@@ -69,7 +76,7 @@ class Keypoints:
                 pairs=tuple((left, right) for left, right in map(_texts, raw.get("pairs") or ())),
                 lines=tuple(map(_texts, raw.get("lines") or ())),
                 sources={str(source): _texts(labelled or names) for source, labelled in sources.items()},
-                normaliser=_pair(raw.get("normaliser")),
+                normaliser=_normaliser(raw.get("normaliser")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
@@ -94,15 +101,24 @@ class Keypoints:
         if duplicate := _duplicate(self.names):
             refuse(f"names: {duplicate!r} is duplicated; give every point a different name")
         used = [name for group in (*self.pairs, *self.lines, *self.sources.values()) for name in group]
-        unknown = sorted({*used, *(self.normaliser or ())} - set(self.names))
+        ends = [name for groups in self.normalisers.values() for group in groups for name in group]
+        unknown = sorted({*used, *ends} - set(self.names))
         if unknown:
             refuse(f"{unknown[0]!r} is not among names: {', '.join(self.names)}")
         if duplicate := _duplicate([name for pair in self.pairs for name in pair]):
             refuse(f"pairs: {duplicate!r} is duplicated; a point can be in one pair only")
         if short := [line for line in self.lines if len(line) < 2]:
             refuse(f"lines: {list(short[0])} is too short; give at least two names")
-        if self.normaliser is not None and self.normaliser[0] == self.normaliser[1]:
-            refuse(f"normaliser: {list(self.normaliser)} has length 0; give two different points, or null")
+        for name, (left, right) in self.normalisers.items():
+            key = f"normaliser.{name}" if name else "normaliser"
+            if name and (name in RESERVED_NORMALISERS or not name.isidentifier()):
+                refuse(f"{key}: not a valid name; use letters, digits and _, but not {', '.join(RESERVED_NORMALISERS)}")
+            if not (left and right):
+                refuse(f"{key}: a group is empty; name at least one point")
+            if duplicate := _duplicate(left) or _duplicate(right):
+                refuse(f"{key}: {duplicate!r} is duplicated; name every point of a group once")
+            if sorted(left) == sorted(right):
+                refuse(f"{key}: {_shown(left, right)} has length 0; give two different points, or null")
         for source, labelled in self.sources.items():
             if duplicate := _duplicate(labelled):
                 refuse(f"sources.{source}: {duplicate!r} is duplicated; name every point once")
@@ -116,6 +132,20 @@ class Keypoints:
     def columns(self) -> list[str]:
         """The 2K column names of a CSV, x before y."""
         return [f"{name}_{axis}" for name in self.names for axis in "xy"]
+
+    @property
+    def normalisers(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The two groups of points of each normaliser, the usual one first; the only one may have no name.
+
+        Example:
+            >>> scheme = Keypoints.from_dict({"name": "x", "names": ["a", "b", "c"], "normaliser": ["a", ["b", "c"]]})
+            >>> scheme.normalisers
+            {'': (('a',), ('b', 'c'))}
+        """
+        if self.normaliser is None:
+            return {}
+        named = self.normaliser if isinstance(self.normaliser, dict) else {"": self.normaliser}
+        return {name: (_members(left), _members(right)) for name, (left, right) in named.items()}
 
     @property
     def source_names(self) -> list[str]:
@@ -228,11 +258,26 @@ def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def _pair(values: Sequence[Any] | None) -> tuple[str, str] | None:
-    if values is None:
+def _normaliser(value: Any) -> Ends | dict[str, Ends] | None:
+    if value is None:
         return None
-    first, second = _texts(values)
-    return first, second
+    return {str(name): _ends(ends) for name, ends in value.items()} if isinstance(value, Mapping) else _ends(value)
+
+
+def _ends(values: Sequence[Any]) -> Ends:
+    if isinstance(values, str):
+        raise TypeError(f"{values!r} is a text; a list of two points, or of two lists of points, is needed")
+    left, right = (_texts(value) if isinstance(value, (list, tuple)) else str(value) for value in values)
+    return left, right
+
+
+def _members(group: Group) -> tuple[str, ...]:
+    return (group,) if isinstance(group, str) else group
+
+
+def _shown(left: Sequence[str], right: Sequence[str]) -> list[Any]:
+    """Two groups in a message: groups of one point as the point."""
+    return [group[0] if len(group) == 1 else list(group) for group in (left, right)]
 
 
 def _duplicate(names: Sequence[str]) -> str | None:

@@ -42,7 +42,7 @@ class KeypointErrors(Metric):
     """Pooled errors of a whole evaluation, batch by batch and over all processes.
 
     Args:
-        keypoints: names the points and sources, and the pair of points whose distance normalises the NME, if any.
+        keypoints: names the points and sources, and the points whose distance divides errors in the NME, if any.
 
     Example:
         >>> import torch, yaml
@@ -66,7 +66,8 @@ class KeypointErrors(Metric):
         super().__init__(**kwargs)
         self.keypoints = keypoints
         shape = (len(keypoints.sources), len(keypoints.names))
-        self.ends = [keypoints.names.index(name) for name in keypoints.normaliser or ()]
+        usual = next(iter(keypoints.normalisers.values()), ())
+        self.ends = [[keypoints.names.index(name) for name in group] for group in usual]
         self.add_state("squared", torch.zeros(shape), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(shape), dist_reduce_fx="sum")
         self.add_state("normalised", torch.zeros(()), dist_reduce_fx="sum")
@@ -80,8 +81,8 @@ class KeypointErrors(Metric):
         self.count += count
         distance = (points.float() - target.float()).norm(dim=-1)  # (N, K), NaN where unlabelled
         if self.ends:
-            left, right = target[:, self.ends].unbind(dim=1)
-            scale = (left - right).norm(dim=-1)  # (N,), NaN where an end is unlabelled
+            left, right = (target[:, group].mean(dim=1) for group in self.ends)  # (N, 2)
+            scale = (left - right).norm(dim=-1)  # (N,), NaN where a point of the groups is unlabelled
             fraction = distance / scale.where(scale > 0, torch.nan)[:, None]
             self.normalised += fraction.nansum()
             self.normalised_count += (~fraction.isnan()).sum()
