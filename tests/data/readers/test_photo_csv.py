@@ -57,7 +57,7 @@ def test_the_source_column_names_the_convention_and_the_first_one_is_the_default
     ("text", "message"),
     [
         ("", "column 'name' of keypoints five is missing"),
-        (HEADER, "has a header but no faces"),
+        (HEADER, "labels.csv: has no face with a labelled point"),
         (f"{HEADER.replace('nose_x', 'chin_x')}\n{FACE}", "column 'nose_x' of keypoints five is missing; add it"),
         (f"{HEADER},chin_x\n{FACE},1", "column 'chin_x' is not a point of keypoints five"),
         (f"{HEADER},nose_x\n{FACE},1", "column 'nose_x' occurs 2 times"),
@@ -76,6 +76,13 @@ def test_every_fault_is_refused_with_its_position(folder, text, message):
     with pytest.raises(UserError, match=message) as error:
         read_folder(folder)
     assert "\n" not in str(error.value)
+
+
+def test_lines_with_faults_can_be_left_out(folder, caplog):
+    (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n{FACE.replace('30', 'x3', 1)}\n{FACE},5\n{FACE}\n")
+    assert read_folder(folder, "data.skip_broken=true").row.tolist() == [1, 4]
+    assert "2 faces with faults left out (data.skip_broken=true), the first: " in caplog.text
+    assert "labels.csv: line 3, left_eye_x: 'x3' is not a valid coordinate" in caplog.text
 
 
 def test_missing_files_and_other_encodings_are_refused(folder):

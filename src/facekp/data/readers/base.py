@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -77,3 +78,17 @@ READERS: Registry[Reader] = ReaderRegistry(
     config_group="data",
     config=_with_common_defaults,
 )
+
+POINT_NAMES: dict[str, Callable[[Path], list[str]]] = {}
+"""By reader: a function that lists the points of a label file in order. Points that the file does not name are numbers
+from 0. ``facekp.data.inspect`` makes a scheme of them."""
+
+
+def names_points(reader: str) -> Callable[[Callable[[Path], list[str]]], Callable[[Path], list[str]]]:
+    """Decorator that enters a function into `POINT_NAMES`."""
+
+    def enter(function: Callable[[Path], list[str]]) -> Callable[[Path], list[str]]:
+        POINT_NAMES[reader] = function
+        return function
+
+    return enter

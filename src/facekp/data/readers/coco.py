@@ -11,7 +11,6 @@ pixel centre. A bbox has edges: [0, 0, W, H] is the whole photo.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import Text
-from facekp.data.label_text import read_text
+from facekp.data.label_json import number_of, read_json, shown
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
 LONGEST_ID = 18  # characters; int64 can hold as many digits
@@ -88,10 +87,7 @@ def _photos_by_id(path: Path, photos: Sequence[dict[str, Any]]) -> dict[int | st
 
 
 def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
-    try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"data.labels={path}: not valid JSON ({error}); give a file of COCO keypoints") from error
+    content = read_json(path, "a file of COCO keypoints")
     for key in ("images", "annotations", "categories"):
         items = content.get(key) if isinstance(content, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -112,30 +108,11 @@ def _id_of(where: str, item: Mapping[str, Any], key: str) -> int | str:
         return int(value) if is_number else value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_whole(value):
         return int(value)
-    raise UserError(f"{where}: {key} is {_shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits")
+    raise UserError(f"{where}: {key} is {shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits")
 
 
 def _is_whole(value: float) -> bool:
     return abs(value) < 10 ** (LONGEST_ID - 1) and value == int(value)
-
-
-def _shown(value: Any) -> str:
-    """A value in a message; a number of thousands of digits has no text."""
-    try:
-        return repr(value)[:80]
-    except ValueError:
-        return "a number with thousands of digits"
-
-
-def _number(value: Any) -> float:
-    """A number, also one that was written as a text; NaN for anything else."""
-    if isinstance(value, str) and "_" not in value:
-        try:
-            value = float(value)
-        except ValueError:
-            return math.nan
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else math.nan
 
 
 def _choose_category(path: Path, categories: Sequence[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
@@ -175,7 +152,7 @@ def _parse_face(
         return None
     row = _id_of(f"{path}: annotations", annotation, "id")
     if not isinstance(row, int):
-        raise UserError(f"{path}: annotations: id is {_shown(row)}; give a whole number")
+        raise UserError(f"{path}: annotations: id is {shown(row)}; give a whole number")
     photo = photos.get(_id_of(where, annotation, "image_id"))
     if photo is None:
         raise UserError(f"{where}: image_id {annotation.get('image_id')!r} is not among images; add it there")
@@ -203,7 +180,7 @@ def _parse_points(annotation: Mapping[str, Any], where: str, points: int) -> np.
         raise UserError(
             f"{where}: keypoints are not {points} times x, y, v ({shown}); correct or remove the annotation"
         )
-    numbers = np.array([_number(value) for value in values]).reshape(-1, 3)
+    numbers = np.array([number_of(value) for value in values]).reshape(-1, 3)
     triples = [values[i : i + 3] for i in range(0, len(values), 3)]
     unlabelled = (numbers[:, 2] == 0) | np.array([triple == [None, None, None] for triple in triples])
     faulty = np.isnan(numbers).any(axis=1) & ~unlabelled
@@ -221,7 +198,7 @@ def _parse_size(photo: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     stated = [photo.get(key) for key in ("width", "height")]
     if any(value in (None, 0) for value in stated):
         return None
-    width, height = (_number(value) for value in stated)
+    width, height = (number_of(value) for value in stated)
     if not (width >= 1 and height >= 1):
         raise UserError(
             f"{where}: width and height are {stated[0]!r} and {stated[1]!r}; give pixels, or leave them out"
@@ -234,7 +211,7 @@ def _parse_box(annotation: Mapping[str, Any], where: str) -> tuple[float, float,
     given = annotation.get("bbox")
     if not given or (isinstance(given, list) and all(value is None for value in given)):
         return None
-    numbers = [_number(value) for value in given] if isinstance(given, list) else []
+    numbers = [number_of(value) for value in given] if isinstance(given, list) else []
     if len(numbers) != 4 or any(math.isnan(number) for number in numbers):
         raise UserError(f"{where}: bbox {given!r} is not x, y, width, height in finite numbers; correct or remove it")
     left, top, width, height = numbers

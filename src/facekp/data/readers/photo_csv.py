@@ -14,13 +14,14 @@ A fault in the file is one `UserError` that names file, line, column and value, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.label_faults import collect_faces
 from facekp.data.label_text import CsvText, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
@@ -40,25 +41,27 @@ def read_photo_csv(settings: FolderSettings, keypoints: Keypoints) -> list[Label
         UserError: the first fault of the file.
     """
     path = settings.label_file
-    faces = list(_read_faces(read_csv(path), path, keypoints))
-    if not faces:
-        raise UserError(f"{path}: has a header but no faces; add one line for each face")
-    return faces
+    text = read_csv(path)
+    _check_header(path, text.header, keypoints)
 
-
-def _read_faces(text: CsvText, path: Path, keypoints: Keypoints) -> Iterator[LabelledFace]:
-    header = text.header
-    _check_header(path, header, keypoints)
-    for row, (line, fields) in enumerate(text.rows, start=1):
+    def parse(entry: tuple[int, tuple[int, list[str]]]) -> LabelledFace:
+        row, (line, fields) = entry
         where = f"{path}: line {line}"
-        if len(fields) != len(header):
-            raise UserError(
-                f"{where}: {len(fields)} fields, but the header has {len(header)} columns; give one field per column"
-            )
-        if text.decimal_comma:
-            numbers = (*BOX, *keypoints.columns)
-            fields = [f.replace(",", ".") if name in numbers else f for name, f in zip(header, fields, strict=True)]
-        yield _parse_face(dict(zip(header, fields, strict=True)), row, where, keypoints)
+        return _parse_face(_by_column(fields, text, where, keypoints), row, where, keypoints)
+
+    return collect_faces(enumerate(text.rows, start=1), parse, path, settings.skip_broken)
+
+
+def _by_column(fields: list[str], text: CsvText, where: str, keypoints: Keypoints) -> dict[str, str]:
+    header = text.header
+    if len(fields) != len(header):
+        raise UserError(
+            f"{where}: {len(fields)} fields, but the header has {len(header)} columns; give one field per column"
+        )
+    if text.decimal_comma:
+        numbers = (*BOX, *keypoints.columns)
+        fields = [f.replace(",", ".") if name in numbers else f for name, f in zip(header, fields, strict=True)]
+    return dict(zip(header, fields, strict=True))
 
 
 def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> None:

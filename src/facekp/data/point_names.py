@@ -1,0 +1,65 @@
+"""Matches the point names of a label file with those of the scheme.
+
+Names match if they are the same texts, in any order. A file that numbers its points instead (0 to K-1, or 1 to K)
+means the scheme's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+
+MOST_NAMES = 6  # of each kind that a message lists
+
+
+def index_by_name(names: Iterable[str], keypoints: Keypoints, where: str, complete: bool = True) -> dict[str, int]:
+    """The scheme's index of each point name of a file.
+
+    Args:
+        names: those of the file, each once; numbers may have leading zeros.
+        keypoints: the scheme.
+        where: the file, for the message.
+        complete: whether the file lists all its points; False: points that no face has may be absent.
+
+    Raises:
+        UserError: the names are others than the scheme's.
+
+    Example:
+        >>> scheme = Keypoints.from_dict({"name": "eyes", "names": ["left", "right"]})
+        >>> index_by_name(["right", "left"], scheme, "eyes.xml"), index_by_name(["01", "02"], scheme, "eyes.xml")
+        ({'right': 1, 'left': 0}, {'01': 0, '02': 1})
+    """
+    given = list(dict.fromkeys(names))
+    known = {name: index for index, name in enumerate(keypoints.names)}
+    unknown = [name for name in given if name not in known]
+    absent = [name for name in keypoints.names if name not in set(given)]
+    if not unknown and not (complete and absent):
+        return {name: known[name] for name in given}
+    numbers = _as_numbers(given, len(known), complete)
+    if numbers is not None:
+        return numbers
+    faults = [f"{_listed(unknown)} only in the file"] if unknown else []
+    faults += [f"{_listed(absent)} only in the scheme"] if absent and (complete or unknown) else []
+    raise UserError(
+        f"{where}: its {len(given)} points are not the {len(known)} of keypoints {keypoints.name}: "
+        f"{', '.join(faults)}; choose keypoints=NAME of a scheme with names: [{', '.join(given)}]"
+    )
+
+
+def _as_numbers(names: Sequence[str], points: int, complete: bool) -> dict[str, int] | None:
+    """The indices of points that are named by numbers from 0 or 1; None if they are not, or if the count differs."""
+    if not all(name.isascii() and name.isdecimal() and len(name) < 9 for name in names):
+        return None
+    numbers = [int(name) for name in names]
+    first = 1 if 0 not in numbers and max(numbers, default=0) == points else 0
+    indices = [number - first for number in numbers]
+    if len(set(indices)) < len(indices) or max(indices, default=0) >= points or (complete and len(indices) < points):
+        return None
+    return dict(zip(names, indices, strict=True))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

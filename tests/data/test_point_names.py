@@ -1,0 +1,41 @@
+"""Point names of a label file against those of the scheme: by name, by number, or a line that lists what differs."""
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.data.point_names import index_by_name
+
+SCHEME = Keypoints.from_dict({"name": "three", "names": ["a", "b", "c"]})
+
+
+@pytest.mark.parametrize(
+    ("names", "complete", "expected"),
+    [
+        (["c", "a", "b"], True, [2, 0, 1]),
+        (["c"], False, [2]),
+        (["0", "1", "2"], True, [0, 1, 2]),
+        (["01", "02", "03"], True, [0, 1, 2]),
+        (["2", "0"], False, [2, 0]),
+        (["3", "1"], False, [2, 0]),
+    ],
+)
+def test_names_and_numbers_give_the_index_in_the_scheme(names, complete, expected):
+    assert index_by_name(names, SCHEME, "f", complete) == dict(zip(names, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "complete", "message"),
+    [
+        (["a", "b", "nose"], True, "f: its 3 points are not the 3 of keypoints three: nose only in the file, c"),
+        (["a"], True, r"b, c only in the scheme; choose keypoints=NAME of a scheme with names: \[a\]"),
+        (["a", "x"], False, "x only in the file, b, c only in the scheme"),
+        (["0", "1", "2", "3"], True, "its 4 points are not the 3"),
+        (["0", "1"], True, "its 2 points are not the 3"),
+        (["1", "01", "2"], True, "its 3 points are not the 3"),
+        ([f"p{i}" for i in range(98)], True, "p0, p1, p2, p3, p4, p5 and 92 more only in the file"),
+    ],
+)
+def test_other_names_are_refused_with_what_differs(names, complete, message):
+    with pytest.raises(UserError, match=message):
+        index_by_name(names, SCHEME, "f", complete)
