@@ -32,6 +32,7 @@ MISTAKES = {
     "an optimiser's setting": ["optimizer=sgd", "optimizer.momentum=-1"],
     "a run that does not exist": ["resume=outputs/none"],
     "no run at all": ["resume=last"],
+    "no folder to begin or continue": ["resume=auto"],
 }
 
 
@@ -58,6 +59,25 @@ def test_a_run_is_replaced_only_if_asked_to(run_here, tmp_path):
     assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["seed"] == 1
     assert (tmp_path / "r" / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "r" / ".lock").exists()
+
+
+def test_one_command_begins_a_run_continues_it_and_keeps_it(run_here, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run, asked = RunFolder(tmp_path / "r"), [*QUICK, "out=r", "resume=auto"]
+    assert run_here("train", main, *asked)[0] == 0
+    assert run.completed_epochs() == 1
+    assert run.read_config()["resume"] is None
+    weights = run.last_checkpoint.read_bytes()
+    assert run_here("train", main, *asked)[0] == 0
+    assert "kept: r is finished" in caplog.messages
+    assert run.last_checkpoint.read_bytes() == weights
+    assert run_here("train", main, *asked, "trainer.max_epochs=2", "logger=none")[0] == 0
+    assert run.completed_epochs() == 2
+    code, err = run_here("train", main, *asked, "trainer.max_epochs=2", "seed=1")
+    assert code == 2
+    assert err.endswith(
+        "resume=auto: out=r holds a run of other settings (seed: not given; here: 1); choose another out\n"
+    )
 
 
 def test_a_folder_of_others_is_refused(run_here, tmp_path):

@@ -17,13 +17,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from facekp.config.command import key_of, one_line
+from facekp.config.command import one_line
 from facekp.config.references import masked
 from facekp.core.errors import UserError
 from facekp.core.signals import exit_code
 from facekp.runs.file_checks import DamagedRunFile
-from facekp.runs.folder import JobStatus, RunFolder, command_line, config_dir_options
+from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
 from facekp.runs.job_names import job_settings
+from facekp.runs.resume_arguments import first_difference
 from facekp.runs.sequence import resume_arguments
 from facekp.runs.sweep_arguments import MAY_DIFFER, resume_sweep_text
 
@@ -71,20 +72,8 @@ def _check_same_settings(folder: RunFolder) -> None:
     Raises:
         UserError: the run in the folder was started with other settings than this job.
     """
-    before, now = _fixed_settings(folder.read_overrides()), _fixed_settings(command_line())
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differing:
-        was, asked = (settings.get(differing[0], "not given") for settings in (before, now))
-        raise UserError(
-            f"{folder}: holds the run of another job ({differing[0]}: {was}; here: {asked}); choose another "
-            "hydra.sweep.dir"
-        )
-
-
-def _fixed_settings(overrides: Sequence[str]) -> dict[str, str]:
-    """Value by key of a job's overrides, without those that change nothing about it."""
-    values = {key_of(override): override.partition("=")[2].strip("'\"") for override in overrides}
-    return {key: value for key, value in values.items() if key not in (*MAY_DIFFER, "debug")}
+    if difference := first_difference(folder, (*MAY_DIFFER, "debug")):
+        raise UserError(f"{folder}: holds the run of another job ({difference}); choose another hydra.sweep.dir")
 
 
 def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str, Any]]) -> dict[str, Any] | None:

@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.command import key_of
 from facekp.core.errors import UserError
-from facekp.runs.folder import RunFolder
+from facekp.runs.folder import RunFolder, command_line
 
 RESUME, RERUN = "resume", "rerun"
+AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
 PLACES = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
 MACHINE = tuple(
     f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "fast_cpu")
@@ -98,6 +99,46 @@ def changed_settings(folder: str, cfg: DictConfig, overrides: Sequence[str], key
                 f"{key}={folder}: {name} can't be changed when a run is {done}; leave it out, or start a new run"
             )
     return {name: _plain(OmegaConf.select(cfg, name)) for name in keys}
+
+
+def may_change(overrides: Sequence[str]) -> list[str]:
+    """Those overrides that may be given with ``resume=``.
+
+    Example:
+        >>> may_change(["lr=1e-3", "trainer=gpu", "trainer.max_epochs=20", "logger=wandb"])
+        ['trainer=gpu', 'trainer.max_epochs=20', 'logger=wandb']
+    """
+    allowed = ("trainer", "debug", "plugins", *CHANGEABLE[RESUME])
+    return [text for text in overrides if (key := key_of(text)) in allowed or key.split(".")[0] == "logger"]
+
+
+def first_difference(folder: RunFolder, ignored: Sequence[str]) -> str | None:
+    """The first setting by which this command line differs from that of the run in a folder; None: none does.
+
+    Args:
+        folder: of the run.
+        ignored: keys that may differ.
+
+    Raises:
+        UserError: the run's command line can't be read.
+
+    Returns:
+        ``lr: 1e-3; here: 5e-4``.
+    """
+    before, now = ({k: v for k, v in _values(each).items() if k not in ignored} for each in _command_lines(folder))
+    for key in (*before, *now):
+        if before.get(key) != now.get(key):
+            return f"{key}: {before.get(key, 'not given')}; here: {now.get(key, 'not given')}"
+    return None
+
+
+def _command_lines(folder: RunFolder) -> tuple[list[str], list[str]]:
+    return folder.read_overrides(), command_line()
+
+
+def _values(overrides: Sequence[str]) -> dict[str, str]:
+    """Value by key of overrides."""
+    return {key_of(override): override.partition("=")[2].strip("'\"") for override in overrides}
 
 
 def with_changes(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:

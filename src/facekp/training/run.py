@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from facekp.config.command import is_child_process, plain_values
+from facekp.config.command import is_child_process, key_of, plain_values
 from facekp.config.references import follow_stored, note_references, resolve_stored, written_overrides
 from facekp.config.trust import check_stored_targets
 from facekp.core.errors import UserError
@@ -25,12 +26,22 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
 from facekp.runs.lookup import run_folder, with_checkpoint_files
 from facekp.runs.pruning import pruning_callback
-from facekp.runs.resume_arguments import RERUN, RESUME, changed_settings, with_changes
+from facekp.runs.resume_arguments import (
+    AUTO,
+    NOT_SETTINGS,
+    RERUN,
+    RESUME,
+    changed_settings,
+    first_difference,
+    may_change,
+    with_changes,
+)
 from facekp.runs.settings import parse_search
 from facekp.training.rerun import restore_environment
 from facekp.training.settings import TrainSettings
 from facekp.training.setup import train
 
+log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "outputs/%Y-%m-%d/%H-%M-%S"
 
 
@@ -52,8 +63,14 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
         folder = _below_working_directory(Path(HydraConfig.get().runtime.output_dir))
         return run_job(RunFolder(folder), cfg, lambda resume: _train_job(cfg, folder, resume))
     job = HydraConfig.get().run.dir  # of the process that trains a distributed job; the sweep holds the folder's lock
+    locked = job != "." or is_child_process()
+    if cfg.resume == AUTO:
+        if (begun := _begun(cfg)) is not None:
+            return _continue(begun, cfg, locked)
+        cfg = cfg.copy()
+        cfg.resume = None
     if cfg.resume is not None:
-        return _resume(cfg, locked=job != "." or is_child_process())
+        return _resume(run_folder(str(Path(str(cfg.resume)).expanduser())), cfg, _overrides(), locked)
     repeats = None if cfg.rerun is None else run_folder(str(Path(str(cfg.rerun)).expanduser()))
     settings = read_train_settings(cfg) if repeats is None else repeated(repeats, cfg, _overrides())
     if job != ".":
@@ -120,12 +137,40 @@ def _absolute(path: str) -> str:
     return path if path == "shipped" else str(Path(path).absolute())
 
 
-def _resume(cfg: DictConfig, locked: bool) -> dict[str, Any]:
+def _resume(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], locked: bool) -> dict[str, Any]:
     """Continue a run; the folder's lock is taken unless it is ``locked`` for this process already."""
-    folder = run_folder(str(Path(str(cfg.resume)).expanduser()))
-    settings = resumed(folder, cfg, _overrides())
+    settings = resumed(folder, cfg, overrides)
     with nullcontext() if locked else exclusive(folder.path, "resume"):
         return train(settings, folder.path, resume=True)
+
+
+def _begun(cfg: DictConfig) -> RunFolder | None:
+    """The run in ``out=``, which ``resume=auto`` continues; None: it has not begun.
+
+    Raises:
+        UserError: ``out=`` is not given.
+    """
+    if cfg.out is None:
+        raise UserError("resume=auto: needs out=DIR, the folder of the run that is begun or continued")
+    folder = RunFolder(Path(str(cfg.out)).expanduser())
+    return folder if folder.has_begun() else None
+
+
+def _continue(folder: RunFolder, cfg: DictConfig, locked: bool) -> dict[str, Any]:
+    """Continue a run that was started by the same command line; one that is finished is kept.
+
+    Raises:
+        UserError: the command line has other settings than that of the run.
+    """
+    ignored = (*NOT_SETTINGS[RESUME], *NOT_SETTINGS[RERUN])
+    again = may_change(_overrides())
+    if difference := first_difference(folder, (*ignored, *map(key_of, (*again, *may_change(folder.read_overrides()))))):
+        raise UserError(f"resume=auto: out={folder} holds a run of other settings ({difference}); choose another out")
+    epochs = resumed(folder, cfg, again).trainer.max_epochs
+    if folder.is_finished() and epochs == folder.read_config()["trainer"]["max_epochs"]:
+        log.info("kept: %s is finished", folder)
+        return folder.read_metrics()
+    return _resume(folder, cfg, again, locked)
 
 
 def repeated(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str]) -> TrainSettings:
