@@ -1,12 +1,26 @@
 """Optimisers and schedules by name, and those of plug-ins."""
 
+import math
+from collections import defaultdict
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.core.settings import Fraction
-from facekp.training.optim import OPTIMIZERS, SCHEDULES, Muon, build_optimizer, build_scheduler
+from facekp.training.optim import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Muon,
+    _fused,
+    _newton_schulz,
+    _newton_schulz_fused,
+    _orthogonal,
+    build_optimizer,
+    build_scheduler,
+)
 from tests.conftest import config_of
 
 CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
@@ -200,3 +214,89 @@ def test_muon_continues_from_its_saved_state():
     second.load_state_dict(first.state_dict())
     advance(half, goal, second, 3)
     assert torch.equal(whole, half)
+
+
+class PlainMuon(torch.optim.Optimizer):
+    """The reference: Muon written as a loop over parameters."""
+
+    def __init__(self, params, lr, momentum, betas, weight_decay):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        (group,) = self.param_groups
+        matrices = defaultdict(list)
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            p.mul_(1 - group["lr"] * group["weight_decay"])
+            if p.ndim < 2:
+                self.move_vector(p, group)
+            else:
+                matrices[p.flatten(1).shape].append(p)
+        for shape, parameters in matrices.items():
+            momenta = torch.stack([self.momentum(p, group["momentum"]) for p in parameters])
+            for p, step in zip(parameters, _orthogonal(momenta), strict=True):
+                p.add_(step.view_as(p), alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
+
+    def momentum(self, p, momentum):
+        average = self.state[p].setdefault("average", torch.zeros_like(p))
+        average.lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(average, momentum).flatten(1)
+
+    def move_vector(self, p, group):
+        state, (first, second) = self.state[p], group["betas"]
+        state["step"] = state.get("step", 0) + 1
+        average, square = (state.setdefault(name, torch.zeros_like(p)) for name in ("average", "square"))
+        average.lerp_(p.grad, 1 - first)
+        square.lerp_(p.grad.square(), 1 - second)
+        scale = (square / (1 - second ** state["step"])).sqrt() + 1e-8
+        p.addcdiv_(average / (1 - first ** state["step"]), scale, value=-group["lr"])
+
+
+SHAPES = [(8, 4, 3, 3), (5,), (8, 36), (36, 8), (7,), (4, 4, 1, 1), (8, 4, 3, 3)]
+
+
+def random_parameters():
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(shape, generator=generator) for shape in SHAPES]
+    return [nn.Parameter(v.to(memory_format=torch.channels_last) if v.ndim == 4 else v) for v in values]
+
+
+def test_muon_s_batched_steps_equal_those_of_a_loop_over_the_parameters_to_the_last_bit():
+    batched, plain = random_parameters(), random_parameters()
+    settings = {"lr": 0.02, "momentum": 0.9, "betas": (0.9, 0.99), "weight_decay": 0.05}
+    optimizers = Muon(batched, **settings), PlainMuon(plain, **settings)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(4):
+        for i, (p, q) in enumerate(zip(batched, plain, strict=True)):
+            p.grad = q.grad = (
+                None if step == i == 1 else torch.randn(p.shape, generator=generator)
+            )  # one has no gradient
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.equal(p, q) for p, q in zip(batched, plain, strict=True))
+    assert not torch.equal(batched[1], random_parameters()[1])
+
+
+def test_the_newton_schulz_step_of_gpus_equals_that_of_cpus_but_for_rounding():
+    x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0)) / 5
+    torch.testing.assert_close(_newton_schulz_fused(x), _newton_schulz(x))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("fused", [None, False, True])
+def test_fused_kernels_are_chosen_or_on_a_cpu_torch_s_default(name, fused):
+    optimizer = build_optimizer(
+        [parameter()],
+        1e-3,
+        optimizer_settings(f"optimizer={name}", f"optimizer.fused={'null' if fused is None else fused}"),
+    )
+    assert optimizer.param_groups[0]["fused"] is (True if fused else None)
+
+
+def test_fused_kernels_are_the_default_where_all_weights_are_on_a_gpu():
+    on_gpu, on_cpu = SimpleNamespace(is_cuda=True), SimpleNamespace(is_cuda=False)
+    assert _fused([on_gpu, on_gpu], None) is True
+    assert _fused([on_gpu, on_cpu], None) is None
+    assert _fused([on_gpu], False) is None

@@ -58,6 +58,8 @@ ADDED: dict[str, Any] = {
 ADDED_TO_CHOICE: dict[tuple[str, str], dict[str, Any]] = {
     ("model.network", "hourglass"): {"block": "bottleneck"},
     ("loss", "mse"): {"foreground": 0.0},
+    ("optimizer", "adam"): {"fused": False},
+    ("optimizer", "adamw"): {"fused": False},
 }
 
 NO_TEACHER = {"ckpt": None, "weight": 1.0, "unlabelled": False, "drop": None, "seen": False}

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -38,7 +38,7 @@ from facekp.core.errors import UserError
 from facekp.core.registry import Registry
 from facekp.core.settings import Fraction, FractionBelowOne, NonNegative, Settings
 
-Parameters = Iterable[nn.Parameter]
+Parameters = Iterable[nn.Parameter] | list[dict[str, Any]]  # or groups, as of `torch.optim.Optimizer`
 Betas = Annotated[list[FractionBelowOne], Field(min_length=2, max_length=2)]
 
 # Coefficients and number of steps as published with Muon.
@@ -83,15 +83,32 @@ def sgd(params: Parameters, lr: float, momentum: FractionBelowOne, weight_decay:
 
 
 @OPTIMIZERS.register("adam")
-def adam(params: Parameters, lr: float, betas: Betas, weight_decay: NonNegative) -> Adam:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
-    return Adam(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay)
+def adam(params: Parameters, lr: float, betas: Betas, weight_decay: NonNegative, fused: bool | None = None) -> Adam:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980); ``fused`` as for `adamw`."""
+    params = list(params)
+    return Adam(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=_fused(params, fused))
 
 
 @OPTIMIZERS.register("adamw")
-def adamw(params: Parameters, lr: float, betas: Betas, weight_decay: NonNegative) -> AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
-    return AdamW(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay)
+def adamw(params: Parameters, lr: float, betas: Betas, weight_decay: NonNegative, fused: bool | None = None) -> AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    Args:
+        params: the parameters to optimise.
+        lr: learning rate.
+        betas: decay of the running means of gradients and of their squares.
+        weight_decay: fraction of the learning rate by which weights shrink per step.
+        fused: one kernel for many parameters; None: where they are on a GPU.
+    """
+    params = list(params)
+    return AdamW(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=_fused(params, fused))
+
+
+def _fused(params: Sequence[nn.Parameter], fused: bool | None) -> bool | None:
+    """The ``fused`` of torch; None is its default, which False is not: that would be one kernel per parameter."""
+    if fused is None:
+        fused = bool(params) and all(parameter.is_cuda for parameter in params)
+    return fused or None
 
 
 @OPTIMIZERS.register("muon")
@@ -101,7 +118,7 @@ class Muon(Optimizer):
     The weight of a convolution is treated as a matrix: outputs by everything else (K. Jordan et al. 2024, "Muon: an
     optimizer for hidden layers"). Steps have the size of AdamW's at the same rate (Liu et al. 2025, arXiv:2502.16982).
     `torch.optim.Muon` accepts matrices only and computes in bfloat16, which is slow on most CPUs. This version
-    computes in float32 and batches matrices of equal shape.
+    computes in float32. It batches matrices of equal shape, and all vectors, so that a GPU runs few kernels.
 
     Args:
         params: the parameters to optimise.
@@ -123,41 +140,56 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            matrices = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                if parameter.ndim < 2:
-                    self._adam_step(parameter, group)
-                else:
-                    matrices[parameter.flatten(1).shape].append(parameter)
-            for shape, parameters in matrices.items():
-                momentum = torch.stack([self._momentum(parameter, group["momentum"]) for parameter in parameters])
-                for parameter, step in zip(parameters, _orthogonal(momentum), strict=True):
-                    parameter.add_(step.view_as(parameter), alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+            vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+            if matrices:
+                self._muon_step(matrices, group)
+            if vectors:
+                self._adam_step(vectors, group)
         return loss
 
-    def _momentum(self, parameter: nn.Parameter, momentum: float) -> Tensor:
-        """The Nesterov momentum of a parameter's gradient, as a matrix (A, B)."""
-        state = self.state[parameter]
-        if not state:
-            state["average"] = torch.zeros_like(parameter)
-        assert parameter.grad is not None
-        state["average"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(state["average"], momentum).flatten(1)
+    def _muon_step(self, parameters: Sequence[nn.Parameter], group: Mapping[str, Any]) -> None:
+        by_shape = defaultdict(list)
+        for parameter, momentum in zip(parameters, self._momenta(parameters, group["momentum"]), strict=True):
+            by_shape[parameter.flatten(1).shape].append((parameter, momentum.flatten(1)))
+        for shape, pairs in by_shape.items():
+            moved, momenta = zip(*pairs, strict=True)
+            steps = _orthogonal(torch.stack(momenta))
+            shaped = [step.view_as(parameter) for parameter, step in zip(moved, steps, strict=True)]
+            torch._foreach_add_(moved, shaped, alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
 
-    def _adam_step(self, parameter: nn.Parameter, group: Mapping[str, Any]) -> None:
-        state, (first, second) = self.state[parameter], group["betas"]
-        if not state:
-            state |= {"step": 0, "average": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
-        assert parameter.grad is not None
-        state["step"] += 1
-        state["average"].lerp_(parameter.grad, 1 - first)
-        state["square"].lerp_(parameter.grad.square(), 1 - second)
-        average = state["average"] / (1 - first ** state["step"])
-        square = state["square"] / (1 - second ** state["step"])
-        parameter.addcdiv_(average, square.sqrt() + 1e-8, value=-group["lr"])
+    def _momenta(self, parameters: Sequence[nn.Parameter], momentum: float) -> Sequence[Tensor]:
+        """The Nesterov momentum of each parameter's gradient."""
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["average"] = torch.zeros_like(parameter)
+        gradients, averages = _gradients(parameters), [self.state[parameter]["average"] for parameter in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        return torch._foreach_lerp(gradients, averages, momentum)
+
+    def _adam_step(self, parameters: Sequence[nn.Parameter], group: Mapping[str, Any]) -> None:
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state |= {"step": 0, "average": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+            state["step"] += 1
+        states, gradients = [self.state[parameter] for parameter in parameters], _gradients(parameters)
+        averages, squares = ([state[name] for state in states] for name in ("average", "square"))
+        (first, second), steps = group["betas"], [state["step"] for state in states]
+        torch._foreach_lerp_(averages, gradients, 1 - first)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+        directions = torch._foreach_div(averages, [1 - first**step for step in steps])
+        scales = torch._foreach_div(squares, [1 - second**step for step in steps])
+        torch._foreach_sqrt_(scales)
+        torch._foreach_add_(scales, 1e-8)
+        torch._foreach_addcdiv_(parameters, directions, scales, value=-group["lr"])
+
+
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
@@ -165,11 +197,24 @@ def _orthogonal(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.float().transpose(1, 2) if tall else matrices.float()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
-    a, b, c = NEWTON_SCHULZ
+    step = _newton_schulz_fused if x.is_cuda else _newton_schulz
     for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = step(x)
     return x.transpose(1, 2) if tall else x
+
+
+def _newton_schulz(x: Tensor) -> Tensor:
+    """a X + (b G + c G G) X with G = X X^T, for each matrix X of (N, A, B)."""
+    a, b, c = NEWTON_SCHULZ
+    gram = x @ x.transpose(1, 2)
+    return a * x + (b * gram + c * gram @ gram) @ x
+
+
+def _newton_schulz_fused(x: Tensor) -> Tensor:
+    """`_newton_schulz` in three kernels instead of eight; rounds otherwise, so CPUs keep the bits of earlier runs."""
+    a, b, c = NEWTON_SCHULZ
+    gram = x @ x.transpose(1, 2)
+    return torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
 
 
 def build_optimizer(parameters: Parameters, lr: float, settings: OptimizerSettings) -> Optimizer:
