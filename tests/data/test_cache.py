@@ -60,6 +60,23 @@ def test_photos_are_kept_too(tmp_path):
     only_file(tmp_path)
 
 
+def test_subsets_hidden_points_and_boxes_are_kept_too(tmp_path):
+    box = np.arange(16, dtype=np.float32).reshape(4, 4)
+    box[2] = np.nan
+    visible = np.array([[2, 0], [1, 2], [2, 2], [1, 1]], np.uint8)
+    attributes = {"pose": np.array(["large", "", "ü", "small"]), "blur": np.array(["0", "1", "0", "1"])}
+    for build in (lambda: replace(faces(), attributes=attributes, visible=visible, box=box), forbidden):
+        again = cached(tmp_path, ["a"], POINT, build)
+        assert {name: values.tolist() for name, values in again.attributes.items()} == {
+            "pose": ["large", "", "ü", "small"],
+            "blur": ["0", "1", "0", "1"],
+        }
+        assert again.visible.tolist() == visible.tolist()
+        np.testing.assert_array_equal(again.box, box)
+        assert again.name is None
+        assert same(again, faces())
+
+
 def test_another_key_or_scheme_has_its_own_entry(tmp_path):
     cached(tmp_path, ["a", 1], POINT, faces)
     other = replace(POINT, sources={"dense": ("eye", "nose"), "sparse": ("eye",)})
@@ -117,6 +134,8 @@ def test_entry_of_other_shapes_or_types_is_replaced(tmp_path, caplog):
         replace(table, points=table.points.astype(np.float64)),
         replace(table, row=table.row[:2]),
         replace(table, images=table.images.astype(np.int16)),
+        replace(table, visible=np.zeros((4, 3), np.uint8)),
+        replace(table, box=np.zeros((4, 4))),
     ):
         cached(tmp_path, ["a"], POINT, lambda wrong=wrong: wrong)
         caplog.clear()

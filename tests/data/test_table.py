@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,25 @@ def test_joined_tables_hold_all_rows_and_taken_ones_the_chosen(faces):
     np.testing.assert_array_equal(both.images, faces.images[[0, 1, 2, 7]])
     np.testing.assert_array_equal(both.points, faces.points[[0, 1, 2, 7]])
     assert both.without(np.array([1, 2])).row.tolist() == faces.row[[0, 7]].tolist()
+
+
+def test_subsets_hidden_points_and_boxes_travel_with_their_rows(faces):
+    visible = 2 * faces.mask.astype(np.uint8)
+    visible[7] //= 2
+    box = np.arange(4 * len(faces), dtype=np.float32).reshape(-1, 4)
+    rich = replace(faces, attributes={"pose": faces.row.astype(str)}, visible=visible, box=box)
+    taken = rich.take(np.array([7, 2]))
+    assert taken.attributes["pose"].tolist() == faces.row[[7, 2]].astype(str).tolist()
+    assert (taken.visible == visible[[7, 2]]).all()
+    assert (taken.box == box[[7, 2]]).all()
+    both = taken.joined(faces.take(np.array([3])))
+    assert both.attributes["pose"].tolist() == [*taken.attributes["pose"], ""]
+    assert (both.visible == [*visible[[7, 2]], 2 * faces.mask[3]]).all()
+    assert (both.box[:2] == taken.box).all()
+    assert np.isnan(both.box[2]).all()
+    left = both.without(np.array([0, 2]))
+    assert left.attributes["pose"].tolist() == [str(faces.row[2])]
+    assert left.visible.tolist() == visible[[2]].tolist()
+    assert left.box.tolist() == box[[2]].tolist()
+    plain = faces.take(np.arange(2)).joined(faces.take(np.arange(2)))
+    assert (plain.attributes, plain.visible, plain.box) == ({}, None, None)

@@ -1,7 +1,8 @@
 """Caches tables in files, named by a hash of their inputs; checked and memory-mapped when loaded.
 
-Layout: 32 bytes of SHA-256 over the rest of the file, then ``points``, ``source``, ``row``, ``name``, ``to_source``
-(the last two without rows where the table has none) and ``images`` as .npy.
+Layout: 32 bytes of SHA-256 over the rest of the file, then as .npy ``points``, ``source``, ``row``, ``name``,
+``to_source``, ``visible``, ``box`` (these four without rows where the table has none), the names of the attributes
+(A,), their values (A, N) and ``images``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-LAYOUT = 2  # part of every key
+LAYOUT = 3  # part of every key
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -50,9 +51,10 @@ def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[
 
 
 def _store(path: Path, table: FaceTable) -> None:
-    name = np.empty(0, "<U1") if table.name is None else table.name
-    to_source = np.empty((0, 2, 3)) if table.to_source is None else table.to_source
-    arrays = (table.points, table.source, table.row, name, to_source, np.asarray(table.images))
+    photos = [np.empty(0) if array is None else array for array in (table.name, table.to_source)]
+    labels = [np.empty(0) if array is None else array for array in (table.visible, table.box)]
+    attributes = [np.array(list(table.attributes), str), np.array(list(table.attributes.values()), str)]
+    arrays = (table.points, table.source, table.row, *photos, *labels, *attributes, np.asarray(table.images))
     try:
         with atomic(path) as part, part.open("w+b") as stream:
             stream.write(bytes(DIGEST))
@@ -72,9 +74,13 @@ def _load(path: Path, keypoints: Keypoints) -> FaceTable | None:
             if stream.read(DIGEST) != _digest(stream):
                 raise ValueError("checksum differs")
             stream.seek(DIGEST)
-            points, source, row, name, to_source = (np.load(stream, allow_pickle=False) for _ in range(5))
-            photos = (name, to_source) if len(name) else (None, None)
-            return _checked(FaceTable(keypoints, _mapped(stream), points, source, row, *photos))
+            points, source, row, *optional, names, values = (np.load(stream, allow_pickle=False) for _ in range(9))
+            name, to_source, visible, box = (array if len(array) else None for array in optional)
+            attributes = dict(zip(names.tolist(), values, strict=True))
+            images = _mapped(stream)
+            return _checked(
+                FaceTable(keypoints, images, points, source, row, name, to_source, attributes, visible, box)
+            )
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -105,8 +111,14 @@ def _checked(table: FaceTable) -> FaceTable:
     actual = [(a.shape, a.dtype.name) for a in (table.points, table.source, table.row)]
     expected = [((n, k, 2), "float32"), ((n,), "int8"), ((n,), "int64")]
     images, name, to_source = np.asarray(table.images), table.name, table.to_source
-    if actual != expected or images.ndim != 3 or images.dtype != np.uint8:
+    if actual != expected or images.ndim not in (3, 4) or images.dtype != np.uint8:
         raise ValueError(f"arrays are {actual}, not {expected}")
     if name is not None and to_source is not None and (name.shape, to_source.shape) != ((n,), (n, 2, 3)):
         raise ValueError(f"photos are {name.shape} and {to_source.shape}, not {(n,)} and {(n, 2, 3)}")
+    for attribute, values in table.attributes.items():
+        if values.shape != (n,) or values.dtype.kind != "U":
+            raise ValueError(f"attribute {attribute!r} is {values.dtype} {values.shape}, not {n} texts")
+    for array, shape, dtype in ((table.visible, (n, k), np.uint8), (table.box, (n, 4), np.float32)):
+        if array is not None and (array.shape != shape or array.dtype != dtype):
+            raise ValueError(f"visible or box is {array.dtype} {array.shape}, not {dtype.__name__} {shape}")
     return table

@@ -26,6 +26,7 @@ from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
+from facekp.data.crop_labels import attributes_of, boxes_of, visible_of
 from facekp.data.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image
 from facekp.data.label_checks import BESIDE, PlacedFace, check_boxes, check_placed, check_points
@@ -36,7 +37,7 @@ from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-VERSION = 4  # part of the cache key: increase it whenever the same photos would give another table
+VERSION = 5  # part of the cache key: increase it whenever the same photos would give another table
 LARGEST_BOX = 3  # times the photo's longer side; a larger box must be in other units
 SMALLEST_SIDE = 4  # pixels of a box
 SMALLEST_BOX = 0.5  # of the points' extent; a smaller box is not that of their face
@@ -60,16 +61,17 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     if not settings.anywhere:
         check_inside(faces, folder)
     faces = with_real_names(check_points(faces), folder)
-    if settings.boxes == "points":
-        faces = [replace(face, box=None) for face in faces]
-    check_boxes(faces)
+    if settings.boxes == "given":
+        check_boxes(faces)
     if settings.cache is None:
         return crop_faces(faces, settings, keypoints)
     labels = hashlib.sha256()
     for face in faces:
-        labels.update(repr((face.name, face.box, face.source, face.row, face.size)).encode() + face.points.tobytes())
+        texts = (face.name, face.box, face.source, face.row, face.size, sorted(face.attributes.items()))
+        visible = b"" if face.visible is None else face.visible.tobytes()
+        labels.update(repr(texts).encode() + face.points.tobytes() + visible)
     content = [labels.hexdigest(), photos_digest([face.name for face in faces], folder)]
-    key = [VERSION, *content, settings.size, settings.margin, settings.skip_broken]
+    key = [VERSION, *content, settings.size, settings.margin, settings.boxes, settings.skip_broken]
     cache = Path(settings.cache).expanduser()
     return cached(cache, key, keypoints, lambda: crop_faces(faces, settings, keypoints))
 
@@ -93,7 +95,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     """
     folder = Path(settings.images).expanduser()
     images = _allocate(len(faces), settings)
-    kept: list[tuple[LabelledFace, np.ndarray, np.ndarray]] = []  # face, points in its crop, map to the photo
+    kept: list[tuple[LabelledFace, np.ndarray, Crop]] = []  # face, points in its crop, crop
     placed: list[PlacedFace] = []
     broken: dict[str, str] = {}  # the fault of each photo
     unplaced = outside = 0
@@ -104,7 +106,8 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     photos = list(dict.fromkeys(str(folder / face.name) for face in faces))
     scales = survey_photos(progress(photos, "looking at photos"))
     read = lru_cache(maxsize=1)(partial(read_photo, scales=scales))
-    for face in progress(faces, "cropping faces"):
+    for given in progress(faces, "cropping faces"):
+        face = replace(given, box=None) if settings.boxes == "points" else given
         try:
             photo = read(folder / face.name)
             _check_size(face, photo)
@@ -116,23 +119,28 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         if cropped is None:
             unplaced += 1
             continue
-        images[len(kept)], points, to_source = cropped
+        images[len(kept)], points, crop = cropped
         outside += int((np.isnan(points) & ~np.isnan(face.points)).any(axis=1).sum())
-        kept.append((face, points, to_source))
+        kept.append((given, points, crop))
     if not settings.skip_broken:
         _refuse_broken(broken)
     check_placed(placed)
     _warn(broken, unplaced, outside)
     if not kept:
         raise UserError(f"{folder}: none of {len(faces)} faces is left; there is nothing to train on")
+    left = [face for face, _, _ in kept]
+    points = np.array([points for _, points, _ in kept], np.float32)
     return FaceTable(
         keypoints=keypoints,
         images=images[: len(kept)],
-        points=np.array([points for _, points, _ in kept], np.float32),
-        source=np.array([face.source for face, _, _ in kept], np.int8),
-        row=np.array([face.row for face, _, _ in kept], np.int64),
-        name=np.array([face.name for face, _, _ in kept]),
-        to_source=np.array([to_source for _, _, to_source in kept]),
+        points=points,
+        source=np.array([face.source for face in left], np.int8),
+        row=np.array([face.row for face in left], np.int64),
+        name=np.array([face.name for face in left]),
+        to_source=np.array([crop.to_source for _, _, crop in kept]),
+        attributes=attributes_of(left),
+        visible=visible_of(left, ~np.isnan(points[..., 0])),
+        box=boxes_of(left, [crop for _, _, crop in kept]),
     )
 
 
@@ -193,8 +201,8 @@ def photos_digest(names: Iterable[str], folder: Path) -> str:
 
 def _crop_face(
     face: LabelledFace, photo: np.ndarray, settings: PhotoDataSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Image, points in it (K, 2) and map to the photo; None for a face without points or of unknown position."""
+) -> tuple[np.ndarray, np.ndarray, Crop] | None:
+    """Image, points in it (K, 2) and crop; None for a face without points or of unknown position."""
     visible = _points_in_photo(face, photo)
     box = _face_box(face, visible, photo, settings.margin)
     if box is None:
@@ -204,7 +212,7 @@ def _crop_face(
     if face.box is not None and lost.any():
         _check_smallest(face, visible)
         crop = _square_crop(_widened(face.box, visible[lost]), settings.size)
-    return crop.cut(photo), _points_in_crop(face, crop.to_crop(visible), settings.size), crop.to_source
+    return crop.cut(photo), _points_in_crop(face, crop.to_crop(visible), settings.size), crop
 
 
 def _square_crop(box: Sequence[float], size: int) -> Crop:

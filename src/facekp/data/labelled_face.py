@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class LabelledFace:
         row: number of the face in its file.
         where: position of its labels, for messages: ``faces.csv: line 3``.
         size: (W, H) of the photo according to the label file, which is checked; None: not stated.
+        attributes: subsets that the face belongs to, such as ``{"pose": "large", "occlusion": "1"}``.
+        visible: uint8 (K,), COCO's v: 0 not labelled, 1 labelled but hidden, 2 labelled and in view; None: not stated.
     """
 
     name: str
@@ -28,3 +31,5 @@ class LabelledFace:
     row: int
     where: str
     size: tuple[int, int] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    visible: np.ndarray | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -59,6 +59,11 @@ class FaceTable:
         name: str (N,), the photo that a face was cropped from; None for data that are not cropped from photos.
         to_source: float64 (N, 2, 3), maps (x, y, 1) in the image to (x, y) in pixels of the photo; None like name.
     """
+        attributes: subsets by name, such as pose or blur: str (N,), the value of each row, "" where it is not stated.
+        visible: uint8 (N, K), COCO's v: 0 not labelled, 1 labelled but hidden, 2 labelled and in view; None: not
+            stated.
+        box: float32 (N, 4), left, top, right and bottom edge of the label file's face box, in pixels of the images;
+            NaN where a row has none; None: no row has one.
 
     keypoints: Keypoints
     images: Images
@@ -68,6 +73,9 @@ class FaceTable:
     name: np.ndarray | None = None
     to_source: np.ndarray | None = None
 
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
+    visible: np.ndarray | None = None
+    box: np.ndarray | None = None
     def __len__(self) -> int:
         return len(self.images)
 
@@ -100,8 +108,11 @@ class FaceTable:
 
     def joined(self, other: FaceTable) -> FaceTable:
         """A table of these rows and then the other's, copied, without ``name`` and ``to_source``.
+            attributes={name: values[index] for name, values in self.attributes.items()},
 
         Scheme and size must be the same.
+            visible=None if self.visible is None else self.visible[index],
+            box=None if self.box is None else self.box[index],
         """
         images = np.concatenate((self.images[:], other.images[:]))
         return FaceTable(
@@ -110,8 +121,29 @@ class FaceTable:
             points=np.concatenate((self.points, other.points)),
             source=np.concatenate((self.source, other.source)),
             row=np.concatenate((self.row, other.row)),
+        both = (self, other)
         )
 
     def without(self, index: np.ndarray) -> FaceTable:
         """A table of all rows except those at ``index`` (integers), copied."""
         return self.take(np.setdiff1d(np.arange(len(self)), index))
+            attributes={
+                name: np.concatenate([table.attribute(name) for table in both])
+                for name in {**self.attributes, **other.attributes}
+            },
+            visible=_concatenated([table.visible for table in both], [2 * table.mask for table in both], np.uint8),
+            box=_concatenated([table.box for table in both], [np.full((len(t), 4), np.nan) for t in both], np.float32),
+    def attribute(self, name: str) -> np.ndarray:
+        """str (N,): the value of each row in that subset, "" where it is not stated."""
+        return self.attributes.get(name, np.full(len(self), ""))
+
+
+
+def _concatenated(
+    arrays: Sequence[np.ndarray | None], defaults: Sequence[np.ndarray], dtype: type[np.generic]
+) -> np.ndarray | None:
+    """The arrays in one, with a default in place of each that is None; None if all are."""
+    if all(array is None for array in arrays):
+        return None
+    filled = [default if array is None else array for array, default in zip(arrays, defaults, strict=True)]
+    return np.concatenate(filled).astype(dtype)
