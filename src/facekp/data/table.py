@@ -58,12 +58,12 @@ class FaceTable:
         row: int64 (N,), identifies the row in its file: position after the header (training), ImageId (test).
         name: str (N,), the photo that a face was cropped from; None for data that are not cropped from photos.
         to_source: float64 (N, 2, 3), maps (x, y, 1) in the image to (x, y) in pixels of the photo; None like name.
-    """
         attributes: subsets by name, such as pose or blur: str (N,), the value of each row, "" where it is not stated.
         visible: uint8 (N, K), COCO's v: 0 not labelled, 1 labelled but hidden, 2 labelled and in view; None: not
             stated.
         box: float32 (N, 4), left, top, right and bottom edge of the label file's face box, in pixels of the images;
             NaN where a row has none; None: no row has one.
+    """
 
     keypoints: Keypoints
     images: Images
@@ -72,10 +72,10 @@ class FaceTable:
     row: np.ndarray
     name: np.ndarray | None = None
     to_source: np.ndarray | None = None
-
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
     visible: np.ndarray | None = None
     box: np.ndarray | None = None
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -102,41 +102,41 @@ class FaceTable:
             points=self.points[index],
             source=self.source[index],
             row=self.row[index],
+            attributes={name: values[index] for name, values in self.attributes.items()},
             name=None if self.name is None else self.name[index],
             to_source=None if self.to_source is None else self.to_source[index],
+            visible=None if self.visible is None else self.visible[index],
+            box=None if self.box is None else self.box[index],
         )
 
     def joined(self, other: FaceTable) -> FaceTable:
         """A table of these rows and then the other's, copied, without ``name`` and ``to_source``.
-            attributes={name: values[index] for name, values in self.attributes.items()},
 
         Scheme and size must be the same.
-            visible=None if self.visible is None else self.visible[index],
-            box=None if self.box is None else self.box[index],
         """
         images = np.concatenate((self.images[:], other.images[:]))
+        both = (self, other)
         return FaceTable(
             keypoints=self.keypoints,
             images=HostImages(images) if isinstance(self.images, HostImages) else images,
             points=np.concatenate((self.points, other.points)),
             source=np.concatenate((self.source, other.source)),
             row=np.concatenate((self.row, other.row)),
-        both = (self, other)
-        )
-
-    def without(self, index: np.ndarray) -> FaceTable:
-        """A table of all rows except those at ``index`` (integers), copied."""
-        return self.take(np.setdiff1d(np.arange(len(self)), index))
             attributes={
                 name: np.concatenate([table.attribute(name) for table in both])
                 for name in {**self.attributes, **other.attributes}
             },
             visible=_concatenated([table.visible for table in both], [2 * table.mask for table in both], np.uint8),
             box=_concatenated([table.box for table in both], [np.full((len(t), 4), np.nan) for t in both], np.float32),
+        )
+
     def attribute(self, name: str) -> np.ndarray:
         """str (N,): the value of each row in that subset, "" where it is not stated."""
         return self.attributes.get(name, np.full(len(self), ""))
 
+    def without(self, index: np.ndarray) -> FaceTable:
+        """A table of all rows except those at ``index`` (integers), copied."""
+        return self.take(np.setdiff1d(np.arange(len(self)), index))
 
 
 def _concatenated(
