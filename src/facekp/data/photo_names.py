@@ -10,7 +10,7 @@ import logging
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path) -> list[Labelle
     files = _files_by_key(folder)
     real = {}
     for name, where in absent.items():
-        matches = files.get(_key(name), [])
+        matches = files.get(name_key(name), [])
         if len(matches) > 1:
             raise UserError(
                 f"{where}: {name!r} is none of the photos, but similar to {' and '.join(matches)}; name one of them"
@@ -72,9 +72,8 @@ def _is_possible(name: str) -> bool:
         return False
 
 
-def _files_by_key(folder: Path) -> dict[str, list[str]]:
-    """The files below a folder, relative to it, by `_key`."""
-    files = defaultdict(list)
+def files_below(folder: Path) -> Iterator[str]:
+    """The files below a folder, relative to it, with / between folders; links are followed, but not in circles."""
     seen: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
     for root, folders, names in os.walk(folder, followlinks=True):
         status = os.stat(root)
@@ -83,16 +82,22 @@ def _files_by_key(folder: Path) -> dict[str, list[str]]:
             continue
         seen.add((status.st_dev, status.st_ino))
         for name in sorted(names):
-            path = Path(root, name).relative_to(folder).as_posix()
-            files[_key(path)].append(path)
+            yield Path(root, name).relative_to(folder).as_posix()
+
+
+def _files_by_key(folder: Path) -> dict[str, list[str]]:
+    """The files below a folder, relative to it, by `name_key`."""
+    files = defaultdict(list)
+    for path in files_below(folder):
+        files[name_key(path)].append(path)
     return files
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
     r"""What spellings of a name have in common.
 
     Example:
-        >>> _key("Party\\A.JPG"), _key("./party/a.jpg")
+        >>> name_key("Party\\A.JPG"), name_key("./party/a.jpg")
         ('party/a.jpg', 'party/a.jpg')
     """
     path = unicodedata.normalize("NFC", name).replace("\\", "/")

@@ -48,6 +48,19 @@ def index_by_name(names: Iterable[str], keypoints: Keypoints, where: str, comple
     )
 
 
+def check_count(points: int, keypoints: Keypoints, where: str) -> None:
+    """Refuse a file without point names that has more or fewer points than the scheme.
+
+    Raises:
+        UserError: the numbers differ.
+    """
+    if points != len(keypoints.names):
+        raise UserError(
+            f"{where}: has {points} points, but keypoints {keypoints.name} has {len(keypoints.names)}; choose "
+            f"keypoints=NAME of a scheme with {points} points"
+        )
+
+
 def _as_numbers(names: Sequence[str], points: int, complete: bool) -> dict[str, int] | None:
     """The indices of points that are named by numbers from 0 or 1; None if they are not, or if the count differs."""
     if not all(name.isascii() and name.isdecimal() and len(name) < 9 for name in names):

@@ -1,0 +1,102 @@
+"""``data=wflw``: WFLW's lists, a line for each face.
+
+A line holds x and y of every point, in the scheme's order, the face's box (left, top, right, bottom), six flags, and
+the photo's name. Lists without boxes and flags are read too. Coordinates are used unchanged: pixels, counted from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.data.label_faults import collect_faces
+from facekp.data.label_json import number_of
+from facekp.data.label_text import read_text
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+
+FLAGS = {  # in the order of a line; the words for 0 and 1
+    "pose": ("normal", "large"),
+    "expression": ("normal", "exaggerated"),
+    "illumination": ("normal", "extreme"),
+    "make-up": ("no", "yes"),
+    "occlusion": ("no", "yes"),
+    "blur": ("no", "yes"),
+}
+EXTRA = 4 + len(FLAGS)  # fields of the box and the flags
+
+
+class WflwSettings(PhotoDataSettings):
+    """``data=wflw``."""
+
+
+@READERS.register("wflw")
+def read_wflw(settings: WflwSettings, keypoints: Keypoints) -> list[LabelledFace]:
+    """Read the faces of a list; ``row`` of a face is its line, from 1.
+
+    Raises:
+        UserError: the first fault of the file.
+    """
+    path = settings.label_file
+
+    def parse(line: tuple[int, list[str]]) -> LabelledFace:
+        number, fields = line
+        return _parse_face(fields, number, f"{path}: line {number}", keypoints)
+
+    return collect_faces(_lines(path), parse, path, settings.skip_broken)
+
+
+@names_points("wflw")
+def point_names(path: Path) -> list[str]:
+    """As many numbers as the first line has points."""
+    _, fields = next(_lines(path), (1, []))
+    has_flags = len(fields) > EXTRA and set(fields[-1 - len(FLAGS) : -1]) <= {"0", "1"}
+    return [str(number) for number in range((len(fields) - 1 - has_flags * EXTRA) // 2)]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if fields := line.split():
+            yield number, fields
+
+
+def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -> LabelledFace:
+    points = 2 * len(keypoints.names)
+    if len(fields) not in (points + 1, points + EXTRA + 1):
+        raise UserError(
+            f"{where}: {len(fields)} fields, but keypoints {keypoints.name} has {points} coordinates: give "
+            f"{points + 1}, or {points + EXTRA + 1} with box and flags, or choose the list's scheme with keypoints=NAME"
+        )
+    coordinates = np.array(_numbers(fields[:points], where)).reshape(-1, 2)
+    rest = fields[points:-1]
+    left, top, right, bottom = _numbers(rest[:4], where) if rest else [np.nan] * 4
+    return LabelledFace(
+        name=fields[-1],
+        points=coordinates,
+        box=(left, top, right, bottom) if rest else None,
+        source=0,
+        row=row,
+        where=where,
+        attributes=_parse_flags(rest[4:], where),
+    )
+
+
+def _numbers(fields: list[str], where: str) -> list[float]:
+    values = [number_of(field) for field in fields]
+    if np.isnan(values).any():
+        text = fields[int(np.isnan(values).argmax())]
+        raise UserError(f"{where}: {text[:40]!r} is not a finite number; give coordinates, then the photo's name")
+    return values
+
+
+def _parse_flags(fields: list[str], where: str) -> dict[str, str]:
+    flags = {}
+    for (name, words), field in zip(FLAGS.items() if fields else (), fields, strict=True):
+        if field not in ("0", "1"):
+            raise UserError(f"{where}, {name}: {field[:40]!r} is not a flag; write 0 or 1")
+        flags[name] = words[int(field)]
+    return flags
