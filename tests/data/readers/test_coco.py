@@ -138,13 +138,15 @@ def with_value(at, value):
         ),
         (
             changed(lambda c: c["categories"][1].update(keypoints=[*NAMES[1:], "chin"])),
-            r"other points than keypoints five \(chin\); choose keypoints=NAME .* with names: \[left_mouth, nose",
+            r"'face': its 5 points are not the 5 of keypoints five: chin only in the file, .* names: \[left_mouth",
         ),
         (changed(lambda c: c["annotations"][3].update(image_id=99)), "id 103: image_id 99 is not among images"),
         (changed(lambda c: c["annotations"][3]["keypoints"].pop()), "annotations, id 103: keypoints are not 5 times"),
         (changed(lambda c: c["annotations"][3].update(bbox=[1, 2])), r"annotations, id 103: bbox \[1, 2\] is not x, y"),
         (changed(lambda c: c["annotations"][3].update(id=104)), "annotations, id 104: its id is duplicated"),
-        (changed(lambda c: c["annotations"][3].update(id="x")), "annotations: id is 'x'; give a whole number"),
+        (changed(lambda c: c["annotations"][3].update(id=[3])), r"annotations: id is \[3\]; give a whole number"),
+        (changed(lambda c: [one.update(id="x") for one in c["annotations"]]), "id 'x': its id is duplicated"),
+        (changed(lambda c: c["annotations"][3].update(bbox=[1, 2, -3, 4])), r"id 103: bbox \[1, 2, -3, 4\] has a nega"),
         (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; give the photo's path"),
         (changed(lambda c: c["annotations"][3].update(keypoints={"a": 1})), "id 103: keypoints are not 5 times"),
         (with_value(6, None), r"point 3 of its keypoints is \[None, "),
@@ -161,7 +163,7 @@ def with_value(at, value):
             changed(lambda c: c["images"][1].update(id=0)),
             r"images: id 0 is duplicated, in 0000.jpg and .*png; give every image a different id",
         ),
-        (changed(lambda c: c["annotations"].clear()), "category 'face' has no annotation with a labelled point"),
+        (changed(lambda c: c["annotations"].clear()), "has no face with a labelled point"),
     ],
 )  # fmt: skip
 def test_every_fault_is_refused_with_its_position(given, change, message):
@@ -213,3 +215,156 @@ def test_a_file_that_is_not_json_is_refused(given):
         read(folder)
     with pytest.raises(UserError, match=r"nowhere.json: can't be read \(No such file"):
         read(folder, f"data.labels={folder}/nowhere.json")
+
+
+def unnamed(coco):
+    """The file as pose libraries publish theirs: no point names, the scheme's order, more keys than pycocotools has."""
+    coco["categories"] = [{"id": 1, "name": "face", "supercategory": "person", "keypoints": [], "skeleton": []}]
+    order = [NAMES.index(name) for name in DRAWN]
+    for one in coco["annotations"]:
+        triples = np.reshape(one["keypoints"], (5, 3))[order]
+        one.update(keypoints=triples.ravel().tolist(), area=1.5, segmentation=[], center=[30.5, 40.5], scale=0.2)
+        del one["num_keypoints"]
+
+
+@pytest.mark.parametrize("categories", ["empty", "none", "missing"])
+def test_points_without_names_are_those_of_the_scheme_in_its_order(given, categories):
+    folder, coco, write = given
+    expected = read(folder)
+    unnamed(coco)
+    if categories != "empty":
+        coco["categories"] = []
+        for one in coco["annotations"]:
+            del one["category_id"]
+    if categories == "missing":
+        del coco["categories"]
+    write()
+    table = read(folder)
+    for name in ("images", "points", "row", "visible", "box"):
+        np.testing.assert_array_equal(getattr(table, name), getattr(expected, name), name)
+
+
+def test_another_number_of_points_than_the_scheme_has_is_refused(given):
+    folder, coco, write = given
+    unnamed(coco)
+    coco["annotations"][0]["keypoints"] *= 2
+    write()
+    with pytest.raises(UserError, match=r"id 100: keypoints are not 5 times x, y, v .30 values.; .*skip_broken=true"):
+        read(folder)
+    assert len(read(folder, "data.skip_broken=true")) == 11
+    for one in coco["annotations"][1:]:
+        one["keypoints"] *= 2
+    write()
+    with pytest.raises(UserError, match="'face', which names no points: has 10 points, but keypoints five has 5"):
+        read(folder)
+
+
+def test_hidden_points_are_in_the_table_and_count_unless_they_are_switched_off(given):
+    folder, coco, write = given
+    table = read(folder)  # every other face has v = 2
+    order = np.argsort(table.row)
+    np.testing.assert_array_equal(table.visible[order], table.mask[order] * (1 + np.arange(12)[:, None] % 2))
+    coco["annotations"][1]["keypoints"][5] = 1
+    write()
+    strict = read(folder, "data.occluded=false")
+    assert sorted(strict.row) == [101 + i for i in range(0, 12, 2)]
+    (first,) = strict.mask[strict.row == 101]
+    assert [name for name, known in zip(DRAWN, first, strict=True) if not known] == [NAMES[1]]
+
+
+def test_a_file_with_v_1_alone_does_not_say_what_is_hidden(given):
+    folder, coco, write = given
+    for one in coco["annotations"]:
+        one["keypoints"] = [min(v, 1) if i % 3 == 2 else v for i, v in enumerate(one["keypoints"])]
+    write()
+    assert read(folder).visible is None
+    with pytest.raises(UserError, match=r"data.occluded=false: no point of .* has v = 2, .*; set data.occluded=true"):
+        read(folder, "data.occluded=false")
+
+
+def test_several_categories_are_read_with_their_own_order_of_points(given):
+    folder, coco, write = given
+    expected = read(folder)
+    coco["categories"].append({"id": "9", "name": "cat", "keypoints": NAMES[::-1]})
+    for one in coco["annotations"][::2]:
+        one.update(category_id=9, keypoints=np.reshape(one["keypoints"], (5, 3))[::-1].ravel().tolist())
+    write()
+    for wanted in ("[face,cat]", "all"):
+        table = read(folder, f"data.category={wanted}")
+        np.testing.assert_array_equal(table.points, expected.points)
+    assert len(read(folder, "data.category=[cat]")) == 6
+
+
+def test_texts_as_ids_give_the_positions_of_the_annotations(given):
+    folder, coco, write = given
+    for one in coco["images"]:
+        one["id"] = f"photo-{one['id']}"
+    for one in coco["annotations"]:
+        one.update(id=f"face-{one['id']}", image_id=f"photo-{one['image_id']}")
+    write()
+    assert sorted(read(folder).row) == list(range(1, 13))
+
+
+def test_a_centre_and_a_scale_stand_for_a_missing_box(given):
+    folder, coco, write = given
+    one = coco["annotations"][0]
+    left, top, width, height = one.pop("bbox")
+    one.update(center=[left + width / 2, top + height / 2], scale=width / 200)
+    write()
+    table = read(folder, "data.size=64")
+    face, middle = table.take(table.row == 100), top + height / 2
+    corners = face.in_source(face.box.reshape(1, 2, 2) - 0.5) + 0.5
+    np.testing.assert_allclose(corners.ravel(), [left, middle - width / 2, left + width, middle + width / 2], atol=1e-4)
+
+
+def test_faces_of_whole_body_files_are_read_on_request(given):
+    folder, coco, write = given
+    expected = read(folder)
+    for one in coco["annotations"]:
+        points = np.reshape(one["keypoints"], (5, 3))[[NAMES.index(name) for name in DRAWN]]
+        one.update(
+            face_kpts=points.ravel().tolist(), face_box=one.pop("bbox"), face_valid=True, keypoints=[1, 2, 2] * 17
+        )
+    coco["annotations"][0]["face_valid"] = False
+    coco["categories"][1].update(name="person", keypoints=[f"joint_{i}" for i in range(17)])
+    write()
+    table = read(folder, "data.part=face")
+    kept = expected.row != 100
+    for name in ("row", "points", "images"):
+        np.testing.assert_array_equal(getattr(table, name), getattr(expected, name)[kept], name)
+
+
+def test_flags_and_attributes_of_annotations_are_subsets(given):
+    folder, coco, write = given
+    first, second, third = coco["annotations"][:3]
+    first.update(attributes={"pose": "large", "blur": 1, "occluded": False, "box": [1]}, tag="night", caption="a face")
+    second.update(flags=["profile"], truncated=True, description="x" * 200)
+    third.update(flags={"profile": False})
+    write()
+    table = read(folder)
+    order = np.argsort(table.row)[:4]
+    assert {name: values[order].tolist() for name, values in table.attributes.items()} == {
+        "tag": ["night", "", "", ""],
+        "pose": ["large", "", "", ""],
+        "blur": ["1", "", "", ""],
+        "occluded": ["0", "", "", ""],
+        "truncated": ["", "1", "", ""],
+        "profile": ["", "1", "0", ""],
+    }
+
+
+def test_photos_may_lie_in_subfolders_and_a_fault_of_one_face_costs_that_face(given, caplog):
+    folder, coco, write = given
+    names = [one["file_name"] for one in coco["images"]]
+    (folder / "photos" / "sub").mkdir()
+    (folder / "photos" / names[0]).rename(folder / "photos" / "sub" / names[0])
+    coco["images"][0]["file_name"] = f"sub/{names[0]}"
+    for at, change in ((3, {"image_id": 99}), (4, {"category_id": None}), (5, {"id": None}), (6, {"bbox": [1, 2, 3]})):
+        coco["annotations"][at].update(change)
+    write()
+    table = read(folder, "data.skip_broken=true")
+    assert sorted(table.row) == [100 + i for i in range(12) if i not in (3, 4, 5, 6)]
+    assert f"sub/{names[0]}" in table.name
+    (line,) = [message for message in caplog.messages if "left out" in message]
+    assert "4 faces with faults left out (data.skip_broken=true), the first: " in line
+    assert "id 103: image_id 99 is not among images" in line

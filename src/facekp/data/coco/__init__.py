@@ -1,0 +1,1 @@
+"""COCO's JSON of keypoints, as `facekp.data.readers.coco` reads it."""
