@@ -91,11 +91,13 @@ def _score(settings: EvaluateSettings) -> Scores:
 
     from facekp.core.errors import UserError
     from facekp.data.readers.read import read_table
+    from facekp.functional.metrics import check_normaliser
     from facekp.models.ensemble import load_models
     from facekp.models.scoring import unseen_rows
     from facekp.models.training_data import labelled_points, warn_of_other_data, warn_of_untrained
 
     models = load_models(settings.ckpt, settings.decoder, settings.views)
+    check_normaliser(settings.metrics, models[0].model.keypoints)
     table = read_table(settings.data, models[0].model.keypoints)
     if np.isnan(table.points).all():
         raise UserError("data: no point is labelled, so nothing can be scored")
@@ -130,7 +132,9 @@ def _score_rows(
 
     predict = predict_refined if settings.refine else predict_table
     corrupted = predict_corrupted(models, held_out, settings.corruptions, predict)
-    metrics, prediction = score_models(models, held_out, others, corrupted and corrupted.scored(), predict)
+    metrics, prediction = score_models(
+        models, held_out, others, corrupted and corrupted.scored(), predict, settings.metrics
+    )
     predictions = predictions_frame(held_out, "unseen", prediction.points, prediction.confidence)
     run = RunFolder.of_checkpoint(models[0].path) if len(models) == 1 else None
     if corrupted is None:

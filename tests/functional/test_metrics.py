@@ -140,12 +140,14 @@ def test_facekp_s_own_metrics_equal_numpy(scored, scheme):
     assert list(figures) == [
         "rmse",
         *(f"rmse/{part}" for part in parts),
-        "nme",
         "labelled_values",
         "curve",
         "rmse/trimmed",
         *(f"offset/{name}" for name in scheme.source_names),
         "below_floor",
+        *("nme", "nme/box", "nme/diagonal"),
+        *(f"{name}/{threshold}" for name in ("failure_rate", "auc") for threshold in ("0.08", "0.10")),
+        *("pck/0.05", "pck/0.10", "nme/curve"),
     ]
 
 

@@ -11,7 +11,7 @@ from facekp.core.errors import UserError
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_table
-from facekp.models.scoring import compute_metrics, score_models, score_predictions, unseen_rows
+from facekp.models.scoring import compute_metrics, metric_input, score_models, score_predictions, unseen_rows
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -75,7 +75,7 @@ def test_a_point_that_is_labelled_in_the_held_out_rows_only_has_a_baseline(faces
     points[20:, nose] = np.nan
     others = replace(faces, points=points).take(np.arange(20, 80))
     held_out = faces.take(np.arange(20))
-    metrics = score_predictions(held_out.points, np.ones(held_out.mask.shape), held_out, others, 0)
+    metrics = score_predictions(metric_input(held_out.points, held_out), others)
     baseline = metrics["mean_face"]
     expected = held_out.points[:, nose] - 47.5  # the image's centre
     assert baseline["rmse/nose_tip"] == pytest.approx(float(np.sqrt(np.nanmean(expected**2))), rel=1e-5)

@@ -26,9 +26,17 @@ def test_rows_and_decimals(metrics, scheme):
         ["dense", "1.500", "3.100"],
         ["sparse", "1.000", ""],  # the baseline has no such rows
         ["nose_tip", "2.000", "3.200"],
-        ["NME", "0.0123", "0.0600"],
         ["RMSE without the worst 1 %, px", "1.100", "2.900"],
+        ["NME", "0.0123", "0.0600"],
     ]
+
+
+def test_intervals_stand_beside_the_figures_that_have_one(metrics, scheme):
+    table = metrics_table({**metrics, "intervals": {"rmse": [1.2, 1.3004], "nme": [0.011, 0.013]}}, scheme, "90 faces")
+    rows = {row[0]: row[1:] for row in rows_of(table)}
+    assert rows["all"] == ["1.235", "1.200 to 1.300", "3.000"]
+    assert rows["NME"] == ["0.0123", "0.0110 to 0.0130", "0.0600"]
+    assert rows["nose_tip"] == ["2.000", "", "3.200"]
 
 
 def test_it_fits_a_terminal(metrics, scheme):

@@ -11,7 +11,7 @@ import pytest
 from facekp.core.settings import parse
 from facekp.functional.metrics import METRICS
 from facekp.models.keypoint_model import KeypointModel
-from facekp.models.scoring import score_predictions
+from facekp.models.scoring import metric_input, score_predictions
 from facekp.models.settings import DecoderSettings, ModelSettings
 from facekp.reporting.pictures import (
     draw_faces,
@@ -36,7 +36,7 @@ def model(scheme):
 @pytest.fixture(scope="module")
 def predicted(faces):
     points = np.nan_to_num(faces.points) + 1
-    return points, score_predictions(points, np.ones(points.shape[:2]), faces, faces, 0.0)
+    return points, score_predictions(metric_input(points, faces), faces)
 
 
 def test_a_run_gets_all_pictures(tmp_path, model, faces, predicted):

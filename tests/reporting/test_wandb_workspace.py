@@ -44,7 +44,7 @@ def test_the_specification_has_panels_that_compare_runs(view):
     grouped = [key["name"] for key in runset["grouping"]]
     assert grouped == ["optimizer.value.name", "lr.value", "subset.value"]
     panels = panels_of(view)
-    rmse, curves, decides, keypoints, faces = panels.values()
+    rmse, curves, decides, keypoints, others, faces = panels.values()
     assert [kind for kind, _ in rmse] == ["Bar Chart"] * 4 + ["Scatter Plot"]
     assert all(config["metrics"] == ["rmse"] for kind, config in rmse if kind == "Bar Chart")
     assert {kind for kind, _ in curves} == {"Run History Line Plot"}
@@ -54,6 +54,10 @@ def test_the_specification_has_panels_that_compare_runs(view):
     assert kind == "Parallel Coordinates Plot"
     assert len(plot["columns"]) == len(wandb_workspace.VARIED) + 1
     assert len(keypoints[1][1]["metrics"]) == 15
+    shown = [config["metrics"] for _, config in others]
+    assert shown[:2] == [["nme"], ["val/nme"]]
+    assert ["failure_rate/0.08"] in shown
+    assert ["auc/0.10"] in shown
     assert "faces" in json.dumps(faces)
 
 

@@ -62,6 +62,9 @@ ADDED_TO_CHOICE: dict[tuple[str, str], dict[str, Any]] = {
     ("optimizer", "adamw"): {"fused": False},
 }
 
+# Older runs had none of these metrics; with the usual settings they differ from newer runs in nothing.
+USUAL_METRICS = {"normaliser": None, "thresholds": [0.08, 0.1], "pck": [0.05, 0.1], "resamples": 1000}
+
 NO_TEACHER = {"ckpt": None, "weight": 1.0, "unlabelled": False, "drop": None, "seen": False}
 
 # A run had one logger with a name; now each logger has a switch.
@@ -109,6 +112,7 @@ def migrate(config: dict[str, Any]) -> dict[str, Any]:
     new.setdefault("plugins", [])
     if isinstance(trainer := new.get("trainer"), dict):
         new.setdefault("teacher", dict(NO_TEACHER))
+        new.setdefault("metrics", deepcopy(USUAL_METRICS))
         precision = str(trainer.get("precision"))
         trainer["precision"] = PRECISIONS.get(precision, trainer.get("precision"))
     return new

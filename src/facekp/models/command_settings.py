@@ -10,6 +10,7 @@ from facekp.config.command import CommandSettings
 from facekp.core.settings import CheckpointPath, CheckpointPaths, NewPath, Text
 from facekp.data.corruptions import CorruptionSettings
 from facekp.data.readers.base import READERS, DataSettings
+from facekp.functional.metrics import ScoreSettings
 from facekp.models.settings import DecoderOverride, ViewsChoice
 
 Data = Annotated[DataSettings, READERS.validator]
@@ -35,6 +36,7 @@ class EvaluateSettings(CommandSettings):
         refine: predict a face again in another crop of its image where that is more certain.
         decoder: replaces settings of the checkpoints' decoders.
         corruptions: corrupted images that are scored as well.
+        metrics: settings of metrics that divide errors by the size of the face, and of 95 % intervals.
         out: folder for metrics.json, predictions.csv and corruptions.csv; None: print only.
         overwrite: replace an earlier evaluation in ``out``.
     """
@@ -45,6 +47,7 @@ class EvaluateSettings(CommandSettings):
     refine: bool
     decoder: DecoderOverride
     corruptions: CorruptionSettings
+    metrics: ScoreSettings
     out: NewPath | None
     overwrite: bool = False
 
@@ -125,7 +128,7 @@ class ExportSettings(CommandSettings):
         decoder: replaces settings of the checkpoint's decoder in the graph.
         format: ``onnx``, or ``torch_export``, which `torch.export.load` reads.
         precision: of the convolutions.
-        input: type of the grey levels.
+        input: type of the levels.
         source: the labelling convention that the graph predicts; None: the first; ``all``: a second input says which.
         check: number of faces that the graph is compared with the checkpoint on; int8 takes as many others.
         force: keep the file even if its predictions differ too much.

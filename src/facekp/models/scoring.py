@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,14 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.data.split import image_hashes, inseparable_groups
 from facekp.data.table import FaceTable
-from facekp.functional.metrics import MetricInput, compute_figures, mean_face
+from facekp.functional.metrics import (
+    MetricInput,
+    ScoreSettings,
+    compute_figures,
+    compute_intervals,
+    figures_and_ratios,
+    mean_face,
+)
 from facekp.models.ensemble import LoadedModel, PredictTable, predict_table
 from facekp.models.prediction import Prediction
 
@@ -37,6 +45,7 @@ def score_models(
     others: FaceTable,
     corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
     predict: PredictTable = predict_table,
+    settings: ScoreSettings | None = None,
 ) -> Evaluation:
     """Score the mean prediction of models on all rows of a table.
 
@@ -46,63 +55,76 @@ def score_models(
         others: the rows whose mean face is the baseline.
         corrupted: predictions for the corrupted rows (`facekp.models.robustness.CorruptedFaces.scored`); None: none.
         predict: predicts the table.
+        settings: of metrics that divide errors by the size of the face; None: the defaults.
     """
     prediction = predict(models, table)
     floor = max(loaded.model.decoder.floor for loaded in models)
-    metrics = score_predictions(prediction.points, prediction.confidence, table, others, floor, corrupted)
-    return Evaluation(metrics, prediction)
+    scored = metric_input(prediction.points, table, settings, prediction.confidence, floor, corrupted)
+    return Evaluation(score_predictions(scored, others), prediction)
 
 
-def score_predictions(
-    points: np.ndarray,
-    confidence: np.ndarray,
-    table: FaceTable,
-    others: FaceTable,
-    floor: float,
-    corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
-) -> dict[str, Any]:
-    """Figures of predictions for the N rows of a table.
-
-    Args:
-        points: (N, K, 2) in pixels.
-        confidence: (N, K) from 0 to 1.
-        table: the rows with their labels.
-        others: the rows whose mean face is the baseline.
-        floor: below this confidence the mean face is predicted.
-        corrupted: predictions for the corrupted rows; None: none.
-
-    Returns:
-        The content of metrics.json: `compute_metrics`, and that of the baseline under ``mean_face``.
-    """
-    face = mean_face(others.points, others.source, others.keypoints)  # (S, K, 2)
-    centre = np.array([(side - 1) / 2 for side in reversed(table.size)], np.float32)
-    face = np.where(np.isnan(face), centre, face)  # points without a label there, as a model predicts them
-    baseline = compute_metrics(face[table.source], table)
-    return {**compute_metrics(points, table, confidence, floor, corrupted), "mean_face": baseline}
-
-
-def compute_metrics(
+def metric_input(
     points: np.ndarray,
     table: FaceTable,
+    settings: ScoreSettings | None = None,
     confidence: np.ndarray | None = None,
     floor: float = 0.0,
     corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
-) -> dict[str, Any]:
-    """Every metric in `facekp.functional.metrics.METRICS` of predictions for the N rows of a table.
+) -> MetricInput:
+    """What metrics of predictions for the N rows of a table are computed from.
 
     Args:
         points: (N, K, 2) in pixels.
         table: the rows with their labels.
+        settings: of metrics that divide errors by the size of the face; None: the defaults.
         confidence: (N, K) from 0 to 1; None: metrics that need it are left out.
         floor: below this confidence the mean face is predicted.
         corrupted: predictions for the corrupted rows; None: metrics that need them are left out.
+    """
+    return MetricInput(
+        points=points,
+        truth=table.points,
+        source=table.source,
+        keypoints=table.keypoints,
+        confidence=confidence,
+        floor=floor,
+        corrupted=corrupted or {},
+        box=table.box,
+        attributes=table.attributes,
+        settings=settings or ScoreSettings(),
+    )
+
+
+def score_predictions(scored: MetricInput, others: FaceTable) -> dict[str, Any]:
+    """Figures of predictions for the N rows of a table.
+
+    Args:
+        scored: predictions and labels.
+        others: the rows whose mean face is the baseline.
+
+    Returns:
+        The content of metrics.json: every metric, 95 % intervals under ``intervals``, and the metrics of the baseline
+        under ``mean_face``.
 
     Raises:
         UserError: a metric can't be computed.
     """
-    return compute_figures(
-        MetricInput(points, table.points, table.source, table.keypoints, confidence, floor, corrupted or {})
-    )
+    face = mean_face(others.points, others.source, others.keypoints)  # (S, K, 2)
+    centre = np.array([(side - 1) / 2 for side in reversed(others.size)], np.float32)
+    face = np.where(np.isnan(face), centre, face)  # points without a label there, as a model predicts them
+    baseline = replace(scored, points=face[scored.source], confidence=None, floor=0.0, corrupted={})
+    figures, ratios = figures_and_ratios(scored)
+    intervals = compute_intervals(ratios, scored.settings.resamples)
+    return {**figures, "intervals": intervals, "mean_face": compute_figures(baseline)}
+
+
+def compute_metrics(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
+    """Every metric in `facekp.functional.metrics.METRICS` of predictions (N, K, 2) for the N rows of a table.
+
+    Raises:
+        UserError: a metric can't be computed.
+    """
+    return compute_figures(metric_input(points, table))
 
 
 def unseen_rows(models: Sequence[LoadedModel], table: FaceTable, cache: Path | None = None) -> np.ndarray:

@@ -22,7 +22,8 @@ def metrics_table(metrics: dict[str, Any], keypoints: Keypoints, title: str) -> 
         title: what was scored.
     """
     table = Table(title=title)
-    for heading in ("", "network", "mean face"):
+    intervals = ["95 % interval"] if metrics.get("intervals") else []
+    for heading in ("", "network", *intervals, "mean face"):
         table.add_column(heading, justify="left" if not heading else "right")
     sources = keypoints.source_names if len(keypoints.sources) > 1 else []
     for parts in ([""], sources, keypoints.names):
@@ -41,7 +42,9 @@ def _add_row(table: Table, key: str, label: str, metrics: dict[str, Any]) -> Non
     """A row with the network's figure and that of the baseline; none for a figure that does not exist."""
     metric = metric_of(key)
     if key in metrics and metric is not None:
-        table.add_row(label, metric.text(metrics[key]), metric.text(metrics["mean_face"].get(key)))
+        intervals = metrics.get("intervals")
+        interval = [" to ".join(map(metric.text, intervals.get(key, [])))] if intervals else []
+        table.add_row(label, metric.text(metrics[key]), *interval, metric.text(metrics["mean_face"].get(key)))
 
 
 def corruptions_table(corruptions: pd.DataFrame) -> Table:

@@ -137,14 +137,15 @@ def _rmse_sections(keypoints: Keypoints) -> dict[str, list[Any]]:
 
 def _metric_sections(keypoints: Keypoints) -> dict[str, list[Any]]:
     """A section with the bars and curves of all other metrics that are shown in the dashboard; empty without any."""
-    from facekp.functional.metrics import MAIN, metrics_shown  # imported here: it imports torch
+    from facekp.functional.metrics import MAIN, POOLED, metrics_shown  # imported here: it imports torch
 
     panels = []
     for metric in metrics_shown("dashboard"):
         keys = [] if metric.name == MAIN else _scalar_keys(metric, keypoints)
         panels += [_bars(metric.title(key), key, axis=metric.title(key)) for key in keys]
         if "epoch" in metric.shown:
-            panels += [_curve(f"validation {metric.title(key)}", f"val/{key}") for key in keys]
+            logged = [key for key in keys if metric.name not in POOLED or key == metric.name]
+            panels += [_curve(f"validation {metric.title(key)}", f"val/{key}") for key in logged]
     return {"other metrics": panels} if panels else {}
 
 
@@ -155,7 +156,8 @@ def _scalar_keys(metric: Metric, keypoints: Keypoints) -> list[str]:
     from facekp.functional.metrics import MetricInput
 
     sources = np.arange(len(keypoints.source_names))  # one face per source
-    truth = np.stack([np.arange(len(keypoints.names)), np.zeros(len(keypoints.names))], axis=-1)  # (K, 2)
+    numbers = np.arange(len(keypoints.names))
+    truth = np.stack([numbers, numbers], axis=-1)  # (K, 2)
     truth = np.tile(truth.astype(np.float32), (len(sources), 1, 1))
     figures = metric(MetricInput(truth + 1, truth, sources, keypoints, np.ones(truth.shape[:2], dtype=np.float32)))
     return [key for key, value in figures.items() if not isinstance(value, dict)]

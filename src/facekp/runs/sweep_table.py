@@ -60,14 +60,20 @@ def _metric_columns(metrics: Sequence[Mapping[str, Any]], sources: Sequence[str]
 
 
 def sweep_table(jobs: pd.DataFrame, title: str) -> Table:
-    """The jobs of `read_jobs` without their long cells, for the terminal."""
+    """The jobs of `read_jobs` without their long cells and the parts of other metrics than RMSE, for the terminal."""
     table = Table(title=f"validation RMSE in pixels, {title}")
-    shown = jobs.drop(columns=["message", "folder"])
+    shown = jobs.drop(columns=["message", "folder", *filter(_is_part, jobs.columns)])
     for name in shown.columns:
         table.add_column(name.removeprefix(f"{MAIN}/"), justify="right" if _is_number(name) else "left")
     for _, job in shown.iterrows():
         table.add_row(*(_cell(str(name), value) for name, value in job.items()))
     return table
+
+
+def _is_part(column: str) -> bool:
+    """Whether a column is a part of another metric than RMSE, such as the AUC at a threshold."""
+    metric = metric_of(column)
+    return metric is not None and metric.name != MAIN and "/" in column
 
 
 def _is_number(column: str) -> bool:

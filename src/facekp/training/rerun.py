@@ -62,7 +62,7 @@ def compare(run: RunFolder, metrics: Mapping[str, Any]) -> None:
     if not run.is_finished():
         log.info("rerun=%s: that run was not finished, so there is nothing to compare with", run)
         return
-    before = run.read_metrics()
+    before, metrics = _flat(run.read_metrics()), _flat(metrics)
     keys = [key for key in metrics if key in before and key not in NOT_COMPARED]
     differing = [key for key in keys if metrics[key] != before[key]]
     if differing:
@@ -70,3 +70,10 @@ def compare(run: RunFolder, metrics: Mapping[str, Any]) -> None:
         log.warning("rerun=%s: %s was %s, is %s", run, key, str(before[key])[:40], str(metrics[key])[:40])
     else:
         log.info("rerun=%s: all metrics equal those of that run to the last bit", run)
+
+
+def _flat(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """All figures side by side, those of the mean face as ``mean_face NAME``; a newer version may have more of them."""
+    nested = {group: metrics.get(group, {}) for group in ("mean_face", "intervals")}
+    inner = {f"{group} {key}": value for group, figures in nested.items() for key, value in figures.items()}
+    return {**{key: value for key, value in metrics.items() if key not in nested}, **inner}

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from facekp.config.command import CommandSettings
 from facekp.config.references import as_written
+from facekp.core.errors import UserError
 from facekp.core.keypoints import KeypointsField
 from facekp.core.settings import (
     CheckpointPath,
@@ -23,6 +24,7 @@ from facekp.core.settings import (
 from facekp.data.augment import Augmentation
 from facekp.data.readers.base import READERS, DataSettings
 from facekp.functional.losses import LOSSES, LossSettings
+from facekp.functional.metrics import ScoreSettings, check_normaliser
 from facekp.models.settings import DecoderSettings, ModelSettings
 from facekp.networks.base import NETWORKS
 from facekp.training.callback_settings import CallbackSettings
@@ -147,6 +149,7 @@ class TrainSettings(CommandSettings):
     trainer: TrainerSettings
     logger: LoggerSettings
     callbacks: CallbackSettings
+    metrics: ScoreSettings
 
     def written(self) -> dict[str, Any]:
         """Plain values for files and loggers, with references to the environment as they were given."""
@@ -157,6 +160,7 @@ class TrainSettings(CommandSettings):
         self._check_batch_size()
         self._check_teacher()
         self._check_loss()
+        self._check_metrics()
         self._check_trainer()
         self._check_rate_search()
         return self
@@ -184,6 +188,12 @@ class TrainSettings(CommandSettings):
                 f"loss.activation={self.loss.activation}: the network {name} needs a loss with activation {needed}, "
                 "such as loss=cross_entropy"
             )
+
+    def _check_metrics(self) -> None:
+        try:
+            check_normaliser(self.metrics, self.keypoints)
+        except UserError as error:
+            raise ValueError(str(error)) from error
 
     def _check_trainer(self) -> None:
         trainer = self.trainer

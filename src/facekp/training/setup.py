@@ -84,7 +84,7 @@ def train(
         estimator.model.network.compile()
 
     # trainer
-    results = ValidationResults(run, table, table.without(data.val_rows), started)
+    results = ValidationResults(run, table, table.without(data.val_rows), started, settings.metrics)
     observers = build_callbacks(settings.callbacks, settings.logger, settings.written(), run, results)
     loggers = build_loggers(settings.logger, run)
     stop = StopAtSignal()
@@ -131,7 +131,7 @@ def _finish(
     from facekp.reporting.pictures import draw_run  # imported here: the first step need not wait for matplotlib
 
     best = load_checkpoint(run.best_checkpoint)
-    evaluation = score_models([best], held_out, results.others)
+    evaluation = score_models([best], held_out, results.others, settings=settings.metrics)
     points = evaluation.prediction.points
     metrics = {**evaluation.metrics, **training_summary(trainer, run, results.started), "finished": True}
     run.write_predictions(predictions_frame(held_out, "val", points, evaluation.prediction.confidence))

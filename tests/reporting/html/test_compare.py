@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facekp.reporting.html.compare import differences, draw_resamples, intervals
+from facekp.functional.metrics.intervals import draw_resamples
+from facekp.reporting.html.compare import differences, intervals
 
 
 def unit(squared, first=0, labels=0.0):
@@ -80,7 +81,7 @@ def test_a_run_without_predictions_has_no_interval(noisy):
 def test_intervals_do_not_depend_on_how_many_images_are_drawn_at_a_time(noisy, monkeypatch):
     units = [unit(each) for each in noisy]
     pairs, bounds = differences(units, 200), intervals(units, 200)
-    monkeypatch.setattr("facekp.reporting.html.compare.DRAWS", 1000)  # three resamples of 300 images
+    monkeypatch.setattr("facekp.functional.metrics.intervals.DRAWS", 1000)  # three resamples of 300 images
     assert np.allclose(intervals(units, 200), bounds, rtol=1e-6)
     for key, pair in differences(units, 200).items():
         assert (pair.low, pair.high) == pytest.approx((pairs[key].low, pairs[key].high), rel=1e-4)

@@ -50,13 +50,18 @@ def test_no_figure_without_curves(runs):
 
 
 def test_the_cumulative_error_is_that_of_metrics_json_with_the_mean_face_last(runs):
-    (name, figure), *others = figures.metric_curves(runs).items()
-    assert (name, others) == ("curve", [])
+    drawn = figures.metric_curves(runs)
+    assert list(drawn) == ["curve", "nme/curve"]
+    figure = drawn["curve"]
     assert is_valid(figure)
     assert figure["data"][0]["y"] == pytest.approx(runs[0].metrics["curve"]["share"], abs=1e-4)
     assert figure["data"][-1]["name"] == "mean face"
     assert figure["layout"]["yaxis"]["tickformat"] == ".0%"
     assert figure["layout"]["xaxis"]["title"]["text"] == "error of a point, px"
+    of_faces = drawn["nme/curve"]
+    assert is_valid(of_faces)
+    assert of_faces["data"][0]["y"] == pytest.approx(runs[0].metrics["nme/curve"]["faces"], abs=1e-4)
+    assert of_faces["layout"]["xaxis"]["title"]["text"] == "NME"
 
 
 def test_reliability_shows_the_accepted_deviation(runs):

@@ -78,6 +78,11 @@ class Run:
         return self.metrics["mean_face"].get(MAIN)
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """The metrics that are numbers."""
+        return {key: value for key, value in self.metrics.items() if isinstance(value, (int, float))}
+
+    @property
     def gain(self) -> float | None:
         """By which fraction the RMSE is lower than the mean face's; negative if it is higher."""
         return None if not self.baseline else 1 - float(self.metrics[MAIN]) / self.baseline
@@ -197,6 +202,9 @@ def _read_metrics(folder: RunFolder) -> dict[str, Any]:
         for key, value in (*metrics.items(), *metrics["mean_face"].items()):
             if metric_of(key) is not None and not _is_figure(value):
                 raise ValueError(f"{key} is {str(value)[:40]!r}")
+        for key, bounds in metrics.get("intervals", {}).items():
+            if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(_is_finite, bounds)):
+                raise ValueError(f"the interval of {key} is {str(bounds)[:40]!r}")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder.metrics}: a run did not write it ({type(error).__name__}: {error})") from error
     return metrics

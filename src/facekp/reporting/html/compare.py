@@ -13,9 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-SEED = 0
-DRAWS = 1 << 24  # images drawn at a time, in one or more resamples; they need about 400 MB
-LEVEL = (2.5, 97.5)  # percentiles that bound the 95 % interval
+from facekp.functional.metrics.intervals import LEVEL, resampled_ratios
 
 Interval = tuple[float, float]
 
@@ -47,19 +45,6 @@ class Difference:
     def is_significant(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
-
-
-def draw_resamples(images: int, resamples: int, generator: np.random.Generator | None = None) -> np.ndarray:
-    """float32 (B, N): how often each image is drawn in each resample; the same at every call without a generator.
-
-    Example:
-        >>> draw_resamples(3, 2).sum(axis=1)
-        array([3., 3.], dtype=float32)
-    """
-    drawn = (generator or np.random.default_rng(SEED)).integers(images, size=(resamples, images))
-    index = drawn + images * np.arange(resamples)[:, None]
-    counts = np.bincount(index.ravel(), minlength=resamples * images)
-    return counts.reshape(resamples, images).astype(np.float32)
 
 
 def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | None]:
@@ -121,11 +106,6 @@ def _rmse(frame: pd.DataFrame) -> float:
 
 def _resampled_rmse(frames: Sequence[pd.DataFrame], resamples: int) -> np.ndarray:
     """Pooled RMSE (B, U) of units over the same images in the same order."""
-    squared = np.stack([frame["squared"] for frame in frames], axis=1).astype(np.float32)  # (N, U)
-    values = frames[0]["values"].to_numpy(np.float32)
-    generator, at_a_time = np.random.default_rng(SEED), max(DRAWS // len(values), 1)
-    rmse = []
-    for start in range(0, resamples, at_a_time):
-        weights = draw_resamples(len(values), min(at_a_time, resamples - start), generator)  # (b, N)
-        rmse.append(np.sqrt(weights @ squared / (weights @ values)[:, None]))
-    return np.concatenate(rmse)
+    squared = np.stack([frame["squared"] for frame in frames], axis=1)  # (N, U)
+    values = frames[0]["values"].to_numpy()[:, None]  # (N, 1)
+    return np.sqrt(resampled_ratios(squared, values, resamples))

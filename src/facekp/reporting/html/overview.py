@@ -14,6 +14,7 @@ from facekp.reporting.html import figures, page
 from facekp.reporting.html.collect import REPEATED, Group, Run, SkippedRun, differing, group_runs, short_names
 from facekp.reporting.html.compare import Difference, Interval, differences, intervals
 from facekp.reporting.html.faces import ImageStore, extremes
+from facekp.reporting.html.landmark_metrics import landmarks_section, meaning, metrics_in, subsets_section
 from facekp.reporting.html.page import Section
 
 OF_TRAINING = {"minutes": 1, "epochs": 0, "parameters": 0}  # keys of metrics.json that are no metric: decimals
@@ -54,6 +55,8 @@ def runs_page(
             page.figure("curves", figures.learning_curves(runs), pick=figures.SHOWN),
         ),
         _keypoints_section(runs),
+        landmarks_section(runs),
+        subsets_section(runs),
         *_curve_sections(runs),
         page.section(
             "Expected and measured error",
@@ -164,7 +167,7 @@ def _is_different(runs: Sequence[Run], pairs: Pairs) -> str:
 def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs: Pairs) -> Section:
     settings = differing([run.compared for run in runs])
     titles = short_names(settings)
-    metrics = _other_metrics(runs)
+    metrics = _other_metrics(runs, "runs")
     columns = [
         page.column("name", "run"),
         page.column("rank", "rank", 0),
@@ -214,17 +217,19 @@ def _names(run: Run) -> dict[str, str]:
 
 
 def _metric_column(key: str, metric: Metric) -> dict[str, Any]:
-    meaning = (metric.__doc__ or "").strip().split("\n")[0]
-    better = f"{metric.better} is better" if metric.better else ""
-    hint = "; ".join(part for part in (meaning.removesuffix("."), better) if part)
-    return page.column(key, metric.title(key), metric.digits, hint=hint)
+    return page.column(key, metric.title(key), metric.digits, hint=meaning(metric))
 
 
-def _other_metrics(runs: Sequence[Run]) -> dict[str, Metric]:
-    """Keys of metrics.json that are numbers of a metric besides the RMSE, with this metric."""
-    keys = dict.fromkeys(key for run in runs for key, value in run.metrics.items() if isinstance(value, (int, float)))
-    others = [metric for metric in metrics_shown("report") if metric.name != MAIN]
-    return {key: metric for metric in others for key in keys_of(metric, keys)}
+def _other_metrics(runs: Sequence[Run], *sections: str) -> dict[str, Metric]:
+    """Keys of metrics.json that are numbers of a metric besides the RMSE, with this metric.
+
+    Args:
+        runs: whose keys.
+        sections: where the metrics are shown.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.numbers)
+    metrics = {key: metric for section in sections for key, metric in metrics_in(section, keys).items()}
+    return {key: metric for key, metric in metrics.items() if metric.name != MAIN}
 
 
 def cell(value: Any) -> Any:
@@ -286,7 +291,7 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pai
     if len(runs) < 2:
         return page.section("Compare two runs", "")
     settings = differing([run.compared for run in runs])
-    scores = {**_rmse_keys(runs), **dict.fromkeys(_other_metrics(runs))}
+    scores = {**_rmse_keys(runs), **dict.fromkeys(_other_metrics(runs, "runs", "landmarks"))}
     units = [
         *(
             {
@@ -388,7 +393,10 @@ def _keypoints_section(runs: Sequence[Run]) -> Section:
 
 def _curve_sections(runs: Sequence[Run]) -> list[Section]:
     """A section for each metric that is a curve."""
-    notes = {"curve": ("Cumulative error", "Fraction of labelled points closer to their label than a distance.")}
+    notes = {
+        "curve": ("Cumulative error", "Fraction of labelled points closer to their label than a distance."),
+        "nme/curve": ("Cumulative NME", "Fraction of faces whose NME is at most a value."),
+    }
     sections = []
     for name, drawn in figures.metric_curves(runs).items():
         metric = METRICS[name]

@@ -18,8 +18,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, distributed
 
 from facekp.data.table import FaceTable
-from facekp.functional.metrics import MetricInput, epoch_metrics
-from facekp.models.scoring import score_predictions
+from facekp.functional.metrics import ScoreSettings, epoch_metrics
+from facekp.models.scoring import metric_input, score_predictions
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 from facekp.runs.validated_epoch import ValidatedEpoch
@@ -40,14 +40,23 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
         table: all rows, in the order in which `facekp.data.datamodule` numbers them.
         others: the rows whose mean face is the baseline.
         started: when the run began, in seconds of the monotonic clock.
+        settings: of metrics that divide errors by the size of the face; None: the defaults.
 
     Attributes:
         best: lowest val/rmse so far, in pixels.
         figures: metrics of that epoch; empty before the first validation.
     """
 
-    def __init__(self, folder: RunFolder, table: FaceTable, others: FaceTable, started: float) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        table: FaceTable,
+        others: FaceTable,
+        started: float,
+        settings: ScoreSettings | None = None,
+    ) -> None:
         self.folder, self.table, self.others, self.started = folder, table, others, started
+        self.settings = settings
         self.best = math.inf
         self.figures: dict[str, Any] = {}
         self.batches: Batches = []  # of the last validation, in this process
@@ -74,8 +83,7 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
         if not declared or not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
             return
         rows, points, confidence = self._predictions()
-        faces, floor = self.table.take(rows), _floor(pl_module)
-        scored = MetricInput(points, faces.points, faces.source, faces.keypoints, confidence, floor)
+        scored = metric_input(points, self.table.take(rows), self.settings, confidence, _floor(pl_module))
         figures = {key: value for metric in declared for key, value in metric(scored).items()}
         numbers = {f"val/{key}": float(value) for key, value in figures.items() if not isinstance(value, dict)}
         pl_module.log_dict(numbers)
@@ -100,7 +108,8 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
 
     def _write_predictions(self, rows: np.ndarray, points: np.ndarray, confidence: np.ndarray, floor: float) -> None:
         held_out = self.table.take(rows)
-        self.figures = score_predictions(points, confidence, held_out, self.others, floor)
+        scored = metric_input(points, held_out, self.settings, confidence, floor)
+        self.figures = score_predictions(scored, self.others)
         self.folder.write_predictions(predictions_frame(held_out, "val", points, confidence))
 
     @property

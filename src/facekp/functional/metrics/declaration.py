@@ -1,19 +1,6 @@
-r"""Metrics: how far predicted points lie from the labels, in image pixels.
+"""How a metric is declared, computed and looked up: `MetricInput` comes in, figures by key of metrics.json go out.
 
-Predictions and labels of a whole evaluation come in (`MetricInput`), figures for metrics.json go out. A metric is
-declared once, by `metric`, and then appears in metrics.json, metrics.csv, the console, the report, sweep.csv and W&B.
-Another package adds one in the same way and declares an entry point, or is named by ``plugins=[mymodule]``::
-
-    from facekp.functional.metrics import MetricInput, metric
-
-    @metric("failures", label="faces off by more than 5 px", unit="fraction", digits=4, better="lower")
-    def failures(scored: MetricInput) -> float:
-        worst = np.nanmax(scored.distance, axis=1, initial=0)  # (N,)
-        return float((worst > 5).mean())
-
-RMSE = :math:`\sqrt{\sum e^2 / n}` over all labelled coordinates, as the competition scores it.
-`facekp.functional.pooled_errors` keeps sums and counts, never a mean of per-batch figures, so uneven batches and
-several processes give the same result. Axes: N faces, K points, S sources, B bins.
+Axes: N faces, K points, S sources.
 """
 
 from __future__ import annotations
@@ -34,15 +21,25 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
-
-TRIMMED_ONE_IN = 100  # `trimmed_mean` leaves out the worst value of every hundred
+from facekp.functional.metrics.settings import ScoreSettings
+from facekp.functional.normalisers import normalising_lengths
 
 Place = Literal["epoch", "console", "report", "sweep", "dashboard"]
 PLACES: tuple[Place, ...] = get_args(Place)
 MAIN = "rmse"  # the metric that ranks runs; its parts are the RMSE of each source and each keypoint
 POOLED = ("rmse", "nme")  # `KeypointErrors` computes these batch by batch at every validation
 # Other keys of metrics.json
-RESERVED = ("mean_face", "epochs", "best_epoch", "steps", "minutes", "parameters", "checkpoint", "finished")
+RESERVED = (
+    "mean_face",
+    "intervals",
+    "epochs",
+    "best_epoch",
+    "steps",
+    "minutes",
+    "parameters",
+    "checkpoint",
+    "finished",
+)
 
 
 # Declaring metrics
@@ -61,6 +58,10 @@ class MetricInput:
         floor: below this confidence the model predicts the mean face.
         corrupted: the same for corrupted images, by the name of the corruption: an entry for each strength. Empty where
             none were predicted.
+        box: float (N, 4), left, top, right, bottom edge of the face box in pixels, NaN where a face has none; None: no
+            face has one.
+        attributes: subsets by name, such as pose: str (N,), the value of each face, "" where it is not stated.
+        settings: of the metrics that divide errors by the size of the face.
     """
 
     points: np.ndarray
@@ -70,6 +71,9 @@ class MetricInput:
     confidence: np.ndarray | None = None
     floor: float = 0.0
     corrupted: Mapping[str, Sequence[MetricInput]] = field(default_factory=dict)
+    box: np.ndarray | None = None
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    settings: ScoreSettings = field(default_factory=ScoreSettings)
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -90,12 +94,68 @@ class MetricInput:
         errors.update(*(torch.from_numpy(np.array(part)) for part in (self.points, self.truth, self.source)))
         return errors.summary()
 
+    @cached_property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """`facekp.functional.normalisers.normalising_lengths` of the faces."""
+        return normalising_lengths(self.truth, self.keypoints, self.box)
+
+    @property
+    def normaliser(self) -> str:
+        """The name of the normaliser that the settings choose, in `lengths`."""
+        if self.settings.normaliser is not None:
+            return self.settings.normaliser
+        return next(iter(self.keypoints.normalisers), "box")
+
+    def normalised(self, normaliser: str | None = None) -> np.ndarray:
+        """float64 (N, K): distances divided by a length of each face; NaN where unlabelled, or without this length.
+
+        Args:
+            normaliser: a name in `lengths`; None: that of the settings.
+        """
+        return self.distance / self.lengths[self.normaliser if normaliser is None else normaliser][:, None]
+
+    @cached_property
+    def face_nme(self) -> np.ndarray:
+        """float64 (N,): the mean normalised distance of each face's labelled points, NaN where there is none."""
+        distance = self.normalised()
+        count = (~np.isnan(distance)).sum(axis=1)
+        return np.nansum(distance, axis=1) / np.where(count > 0, count, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """A figure that is a sum over faces divided by another sum, so it can be computed for resampled faces too.
+
+    Attributes:
+        total: (N,), what each face adds to the upper sum.
+        count: (N,), what each face adds to the lower sum; 0 for a face that does not count.
+        root: the figure is the square root of the ratio.
+        value: the figure where it is computed in another way; None: from the sums.
+
+    Example:
+        >>> float(Ratio(np.array([8.0, 10.0]), np.array([1, 1]), root=True))
+        3.0
+    """
+
+    total: np.ndarray
+    count: np.ndarray
+    root: bool = False
+    value: float | None = None
+
+    def __float__(self) -> float:
+        if self.value is not None:
+            return self.value
+        count = self.count.sum()
+        ratio = float(self.total.sum() / count) if count else math.nan
+        return math.sqrt(ratio) if self.root else ratio
+
 
 class Curve(dict[str, list[float]]):
     """A metric that is a curve: two columns of equal length by name, the first is the x axis."""
 
 
-Value = float | dict[str, float] | Curve
+Number = float | Ratio
+Value = Number | Mapping[str, Number] | Curve
 
 
 @dataclass(eq=False)
@@ -104,8 +164,8 @@ class Metric:
 
     Attributes:
         name: its key in metrics.json; ``NAME/PART`` for each part.
-        compute: takes a `MetricInput`. It returns a number, numbers by part (``""`` is the whole), or a `Curve`.
-            NaN means that nothing could be measured; such a figure is left out.
+        compute: takes a `MetricInput`. It returns a number, a `Ratio`, several of them by part (``""`` is the whole),
+            or a `Curve`. NaN means that nothing could be measured; such a figure is left out.
         label: what tables and axes call it.
         unit: shown behind the label; empty if it has none. ``fraction`` is shown in per cent on the axis of a curve.
         digits: decimals in tables.
@@ -114,6 +174,8 @@ class Metric:
         shown: where it appears besides metrics.json and W&B's summary. ``epoch``: metrics.csv and the loggers, after
             every epoch; ``console``: table at the end of a run; ``report``: report pages; ``sweep``: sweep.csv;
             ``dashboard``: panels of the W&B dashboard.
+        sections: where report pages show it: ``runs``, the table of runs; ``landmarks``, the table of metrics of
+            landmark papers; ``subsets``, the table with a row for each subset.
     """
 
     name: str
@@ -124,6 +186,7 @@ class Metric:
     better: Literal["lower", "higher"] | None = None
     needs_confidence: bool = False
     shown: tuple[Place, ...] = PLACES
+    sections: tuple[Literal["runs", "landmarks", "subsets"], ...] = ("runs",)
 
     def __post_init__(self) -> None:
         functools.update_wrapper(self, self.compute)  # module and name say in messages where it comes from
@@ -134,16 +197,25 @@ class Metric:
         Raises:
             UserError: it can't be computed, or returns something else than numbers.
         """
+        return self.figures_and_ratios(scored)[0]
+
+    def figures_and_ratios(self, scored: MetricInput) -> tuple[dict[str, Any], dict[str, Ratio]]:
+        """As `__call__`, and those of the figures that are a `Ratio`.
+
+        Raises:
+            UserError: it can't be computed, or returns something else than numbers.
+        """
         try:
             value = self.compute(scored)
             if isinstance(value, Curve):
-                return {self.name: {name: _column(numbers) for name, numbers in value.items()}}
-            parts = value if isinstance(value, dict) else {"": value}
-            numbers = {self.key(part): _number(number) for part, number in parts.items()}
+                return {self.name: {name: _column(numbers) for name, numbers in value.items()}}, {}
+            parts = {self.key(part): number for part, number in _parts(value).items()}
+            numbers = {key: _number(number) for key, number in parts.items()}
         except Exception as error:  # perhaps another package's code
             where = f"{self.compute.__module__}.{self.compute.__qualname__}"
             raise UserError(f"metric {self.name!r} ({where}): {type(error).__name__}: {error}") from error
-        return {key: number for key, number in numbers.items() if math.isfinite(number)}
+        figures = {key: number for key, number in numbers.items() if math.isfinite(number)}
+        return figures, {key: part for key, part in parts.items() if key in figures and isinstance(part, Ratio)}
 
     def key(self, part: str = "") -> str:
         """Key of a part in metrics.json."""
@@ -165,7 +237,13 @@ def _column(values: Iterable[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
+def _parts(value: Value) -> Mapping[str, Number]:
+    return value if isinstance(value, Mapping) else {"": value}
+
+
 def _number(value: Any) -> float | int:
+    if isinstance(value, Ratio):
+        return float(value)
     number = value.item() if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise TypeError(f"returned {type(value).__name__}; a metric returns a number, numbers by part, or a Curve")
@@ -243,108 +321,20 @@ def compute_figures(scored: MetricInput) -> dict[str, Any]:
     Raises:
         UserError: a metric can't be computed.
     """
+    return figures_and_ratios(scored)[0]
+
+
+def figures_and_ratios(scored: MetricInput) -> tuple[dict[str, Any], dict[str, Ratio]]:
+    """As `compute_figures`, and those of the figures that are a `Ratio`, which can be resampled.
+
+    Raises:
+        UserError: a metric can't be computed.
+    """
     figures: dict[str, Any] = {}
+    ratios: dict[str, Ratio] = {}
     for declared in all_metrics():
         if scored.confidence is not None or not declared.needs_confidence:
-            figures |= declared(scored)
-    return figures
-
-
-# facekp's own metrics
-
-
-@metric("rmse", label="RMSE", unit="px", digits=3, better="lower")
-def rmse(scored: MetricInput) -> dict[str, float]:
-    """Pooled RMSE of all labelled coordinates, of each source and of each keypoint."""
-    figures = {key: value for key, value in scored.pooled.items() if key == "rmse" or key.startswith("rmse/")}
-    return {key.removeprefix("rmse").removeprefix("/"): value for key, value in figures.items()}
-
-
-@metric("nme", label="NME", digits=4, better="lower", shown=("epoch", "console", "report"))
-def nme(scored: MetricInput) -> float:
-    """Mean distance as a fraction of the distance between the two points that normalise it."""
-    return float(scored.pooled.get("nme", np.nan))
-
-
-@metric("labelled_values", label="labelled values", digits=0, shown=())
-def labelled_values(scored: MetricInput) -> int:
-    """Labelled coordinates, two per point."""
-    return int(scored.pooled["labelled_values"])
-
-
-@metric("curve", label="points closer", unit="fraction", better="higher", shown=("report",))
-def error_curve(scored: MetricInput) -> Curve:
-    """Fraction of labelled points closer than 0.1, 0.2, ... px."""
-    return Curve(scored.pooled["curve"])
-
-
-@metric("rmse/trimmed", label="RMSE without the worst 1 %", unit="px", better="lower", shown=("console", "report"))
-def trimmed_rmse(scored: MetricInput) -> float:
-    """RMSE without the worst hundredth of the labelled values, so that a few wrong labels do not decide it."""
-    return _trimmed_rmse(scored)
-
-
-def _trimmed_rmse(scored: MetricInput) -> float:
-    squared = np.square(scored.points - scored.truth, dtype=np.float64)[~np.isnan(scored.truth)]
-    return trimmed_mean(squared) ** 0.5 if len(squared) else math.nan
-
-
-@metric("rmse/corrupted", label="RMSE of corrupted images", unit="px", better="lower", shown=("console", "report"))
-def corrupted_rmse(scored: MetricInput) -> float:
-    """Mean of the corruptions' RMSE without the worst 1 %; that of a corruption is the mean over its strengths."""
-    labelled = [[part for part in parts if part.labelled.any()] for parts in scored.corrupted.values()]
-    means = [np.mean([_trimmed_rmse(part) for part in parts]) for parts in labelled if parts]
-    return float(np.mean(means)) if means else math.nan
-
-
-@metric("offset", label="offset of the labels", unit="px", shown=())
-def offset(scored: MetricInput) -> dict[str, float]:
-    """How many pixels right of the predictions the labels of each source lie: the median of all points."""
-    right = (scored.truth - scored.points)[..., 0]  # (N, K)
-    by_source = {name: right[scored.source == s] for s, name in enumerate(scored.keypoints.source_names)}
-    return {
-        name: round(float(np.nanmedian(values)), 3) for name, values in by_source.items() if not np.isnan(values).all()
-    }
-
-
-@metric("below_floor", label="mean face predicted", unit="fraction", digits=4, needs_confidence=True, shown=())
-def below_floor(scored: MetricInput) -> float:
-    """Fraction of labelled points of a confidence below the floor, where the mean face is predicted instead."""
-    assert scored.confidence is not None
-    labelled = scored.confidence[scored.labelled]
-    return round(float((~(labelled >= scored.floor)).mean()), 4) if len(labelled) else math.nan  # also below: NaN
-
-
-def trimmed_mean(values: np.ndarray) -> float:
-    """Mean without the worst hundredth of the values.
-
-    Example:
-        >>> trimmed_mean(np.append(np.ones(99), 1000))
-        1.0
-    """
-    return float(np.sort(values)[: len(values) - len(values) // TRIMMED_ONE_IN].mean())
-
-
-# The baseline
-
-
-def mean_face(points: np.ndarray, source: np.ndarray, keypoints: Keypoints) -> np.ndarray:
-    """The baseline that every score is compared with: the mean labelled position of each point, by source.
-
-    Args:
-        points: (N, K, 2) labels in pixels, NaN where unlabelled.
-        source: (N,).
-        keypoints: names the sources.
-
-    Returns:
-        float32 (S, K, 2). Where a source never labels a point, the mean over all sources; where none does, NaN.
-    """
-    faces = np.stack([_labelled_mean(points[source == s]) for s in range(len(keypoints.sources))])
-    return np.where(np.isnan(faces), _labelled_mean(points)[None], faces).astype(np.float32)
-
-
-def _labelled_mean(points: np.ndarray) -> np.ndarray:
-    labelled = ~np.isnan(points)
-    count = labelled.sum(axis=0)
-    total = np.where(labelled, points, 0.0).sum(axis=0, dtype=np.float64)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            more_figures, more_ratios = declared.figures_and_ratios(scored)
+            figures |= more_figures
+            ratios |= more_ratios
+    return figures, ratios

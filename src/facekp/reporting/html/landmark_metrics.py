@@ -1,0 +1,96 @@
+"""Sections of the page that compares runs: metrics of landmark papers with their intervals, and scores of subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from facekp.functional.metrics import Metric, keys_of, metrics_shown
+from facekp.reporting.html import page
+from facekp.reporting.html.collect import Run
+from facekp.reporting.html.page import Section
+
+WHICH = (
+    "Errors are divided by a length of the face, metrics.normaliser. Failure rate and AUC: of the NME of faces, at a "
+    "threshold."
+)
+INTERVAL = "95 % interval over resampled faces"
+
+
+def metrics_in(section: str, keys: Iterable[str]) -> dict[str, Metric]:
+    """Those keys of metrics.json whose metric is shown in a section, with this metric.
+
+    Args:
+        section: in `Metric.sections`.
+        keys: of metrics.json.
+    """
+    keys = list(keys)
+    shown = [metric for metric in metrics_shown("report") if section in metric.sections]
+    return {key: metric for metric in shown for key in keys_of(metric, keys)}
+
+
+def landmarks_section(runs: Sequence[Run]) -> Section:
+    """NME, AUC, failure rate and PCK of each run with their 95 % intervals."""
+    metrics = metrics_in("landmarks", dict.fromkeys(key for run in runs for key in run.numbers))
+    columns = [
+        page.column("name", "run"),
+        *_columns({key: metric.title(key) for key, metric in metrics.items()}, metrics),
+    ]
+    rows = [{"name": run.short_name, "title": run.name, **_cells(run, metrics)} for run in runs]
+    return page.section(
+        "NME, failure rate, AUC, PCK", WHICH, page.table("landmarks", columns, rows) if metrics else None
+    )
+
+
+def subsets_section(runs: Sequence[Run]) -> Section:
+    """The scores of each run for each subset."""
+    keys = metrics_in("subsets", dict.fromkeys(key for run in runs for key in run.numbers))
+    metrics = {metric.name: metric for metric in keys.values()}
+    subsets = dict.fromkeys(key.removeprefix(f"{metric.name}/") for key, metric in keys.items())
+    columns = [page.column("name", "run"), page.column("subset", "subset")]
+    columns += _columns({name: metric.title(name) for name, metric in metrics.items()}, metrics)
+    rows = [
+        {"name": run.short_name, "title": run.name, "subset": subset, **_cells(run, metrics, subset)}
+        for subset in subsets
+        for run in runs
+        if any(metric.key(subset) in run.numbers for metric in metrics.values())
+    ]
+    note = f"A face belongs to a subset by its labels. {WHICH} Here: the last of metrics.thresholds."
+    return page.section("Subsets", note, page.table("subsets", columns, rows))
+
+
+def _columns(titles: dict[str, str], metrics: dict[str, Metric]) -> list[dict[str, Any]]:
+    """Two columns for each figure: the figure and its interval."""
+    pairs = [
+        (page.column(key, title, metrics[key].digits, hint=meaning(metrics[key])), _interval_column(key))
+        for key, title in titles.items()
+    ]
+    return [column for pair in pairs for column in pair]
+
+
+def _interval_column(key: str) -> dict[str, Any]:
+    return page.column(f"interval {key}", "95 %", hint=INTERVAL)
+
+
+def meaning(metric: Metric) -> str:
+    """What a metric is, and whether lower or higher is better."""
+    text = (metric.__doc__ or "").strip().split("\n")[0]
+    better = f"{metric.better} is better" if metric.better else ""
+    return "; ".join(part for part in (text.removesuffix("."), better) if part)
+
+
+def _cells(run: Run, metrics: dict[str, Metric], part: str = "") -> dict[str, Any]:
+    """The figures of a run and their intervals, by column.
+
+    Args:
+        run: of the row.
+        metrics: by column.
+        part: of each metric; empty: the columns are keys of metrics.json.
+    """
+    cells: dict[str, Any] = {}
+    for column, metric in metrics.items():
+        key = metric.key(part) if part else column
+        interval = run.metrics.get("intervals", {}).get(key, ())
+        cells[column] = run.numbers.get(key)
+        cells[f"interval {column}"] = " to ".join(map(metric.text, interval))
+    return cells
