@@ -187,3 +187,22 @@ def test_labels_are_those_of_the_photo_as_a_viewer_shows_it(tmp_path):
     turned = read_folder(tmp_path)
     assert (turned.points == straight.points).all()
     assert np.abs(turned.images.astype(int) - straight.images).mean() < 1.5  # JPEG, once more
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("a.png,,,,,,,,,,,700,10,740,50", r"line 3: its box \(700, 10, 740, 50\) is outside a.png"),
+        ("../a.png,,,,,,,,,,,0,0,60,50", "line 3: '../a.png' is outside .*; name photos relative to it"),
+        ("A.PNG,,,,,,,,,,,0,0,60,50", "line 3: 'A.PNG' is none of the photos, but similar to a.pnG and a.png"),
+    ],
+)
+def test_a_face_with_a_fault_can_be_left_out(tmp_path, fields, message, caplog):
+    write_one_photo(tmp_path)
+    (tmp_path / "photos" / "a.pnG").write_bytes((tmp_path / "photos" / "a.png").read_bytes())
+    faulty = ",".join(point or label for point, label in zip(fields.split(","), f"{FACE},,,,".split(","), strict=True))
+    (tmp_path / "labels.csv").write_text(f"{HEADER},{BOX}\n{FACE},,,,\n{faulty}\n{FACE},0,0,60,50\n")
+    with pytest.raises(UserError, match=f"{message}.*; or leave out such faces with data.skip_broken=true"):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, "data.skip_broken=true").row.tolist() == [1, 3]
+    assert "1 face with faults left out (data.skip_broken=true), the first: " in caplog.text

@@ -1,10 +1,11 @@
 """Point names of a label file against those of the scheme: by name, by number, or a line that lists what differs."""
 
+import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.point_names import index_by_name
+from facekp.data.point_names import PointLabel, index_by_name, place_points
 
 SCHEME = Keypoints.from_dict({"name": "three", "names": ["a", "b", "c"]})
 
@@ -39,3 +40,20 @@ def test_names_and_numbers_give_the_index_in_the_scheme(names, complete, expecte
 def test_other_names_are_refused_with_what_differs(names, complete, message):
     with pytest.raises(UserError, match=message):
         index_by_name(names, SCHEME, "f", complete)
+
+
+def test_names_of_single_faces_can_be_passed_over():
+    assert index_by_name(["b", "x"], SCHEME, "f", complete=False, skip_unknown=True) == {"b": 1}
+    assert index_by_name(["x", "1", "2"], SCHEME, "f", complete=False, skip_unknown=True) == {"1": 1, "2": 2}
+    with pytest.raises(UserError, match="x, y only in the file"):
+        index_by_name(["x", "y"], SCHEME, "f", complete=False, skip_unknown=True)
+
+
+def test_points_are_placed_in_the_order_of_the_scheme():
+    labels = [PointLabel("c", 1, 2, "line 3"), PointLabel("a", 3, 4, "line 4")]
+    index = {"a": 0, "b": 1, "c": 2}
+    np.testing.assert_array_equal(place_points(labels, index, SCHEME), [(3, 4), (np.nan, np.nan), (1, 2)])
+    with pytest.raises(UserError, match="line 3: point 'c' is duplicated in its face; keep one"):
+        place_points([*labels, labels[0]], index, SCHEME)
+    with pytest.raises(UserError, match="line 3: 'c' is not a point of keypoints three; correct or remove it"):
+        place_points(labels, {"a": 0}, SCHEME)

@@ -30,6 +30,7 @@ from facekp.data.crop_labels import attributes_of, boxes_of, visible_of
 from facekp.data.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image
 from facekp.data.label_checks import BESIDE, PlacedFace, check_boxes, check_placed, check_points
+from facekp.data.label_faults import FaceFaults
 from facekp.data.labelled_face import LabelledFace
 from facekp.data.photo_names import check_inside, with_real_names
 from facekp.data.photo_survey import survey_photos
@@ -58,9 +59,11 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     folder = Path(settings.images).expanduser()
     if not folder.is_dir():
         raise UserError(f"data.images={folder}: no such folder; give the one that the photos' names are relative to")
+    faults = FaceFaults(settings.skip_broken)
     if not settings.anywhere:
-        check_inside(faces, folder)
-    faces = with_real_names(check_points(faces), folder)
+        faces = check_inside(faces, folder, faults)
+    faces = with_real_names(check_points(faces), folder, faults)
+    faults.log()
     if settings.boxes == "given":
         check_boxes(faces)
     if settings.cache is None:
@@ -90,14 +93,15 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         keypoints: the scheme of their points.
 
     Raises:
-        UserError: a photo can't be read (unless ``skip_broken``), a box is not valid, all points of a face are outside
-            its photo or box, no face is left, or there is no space for the images.
+        UserError: a photo can't be read, a box is not valid, or all points of a face are outside its photo or box (each
+            unless ``skip_broken``); no face is left, or there is no space for the images.
     """
     folder = Path(settings.images).expanduser()
     images = _allocate(len(faces), settings)
     kept: list[tuple[LabelledFace, np.ndarray, Crop]] = []  # face, points in its crop, crop
     placed: list[PlacedFace] = []
     broken: dict[str, str] = {}  # the fault of each photo
+    faults = FaceFaults(settings.skip_broken)
     unplaced = outside = 0
     if not settings.skip_broken:
         missing = _first_of_missing_photos(faces, folder)
@@ -115,7 +119,11 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
             broken.setdefault(face.name, f"{face.where}: {error}")
             continue
         placed.append(PlacedFace(face, (photo.shape[1], photo.shape[0])))
-        cropped = _crop_face(face, photo, settings)
+        try:
+            cropped = _crop_face(face, photo, settings)
+        except UserError as error:
+            faults.add(error)
+            continue
         if cropped is None:
             unplaced += 1
             continue
@@ -125,9 +133,11 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     if not settings.skip_broken:
         _refuse_broken(broken)
     check_placed(placed)
+    faults.log()
     _warn(broken, unplaced, outside)
     if not kept:
-        raise UserError(f"{folder}: none of {len(faces)} faces is left; there is nothing to train on")
+        why = f", the first: {first}" if (first := next(iter([*faults.messages, *broken.values()]), None)) else ""
+        raise UserError(f"{folder}: none of {len(faces)} faces is left{why}; there is nothing to train on")
     left = [face for face, _, _ in kept]
     points = np.array([points for _, points, _ in kept], np.float32)
     return FaceTable(

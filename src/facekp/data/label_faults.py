@@ -16,6 +16,40 @@ SKIP = "data.skip_broken=true"
 T = TypeVar("T")
 
 
+class FaceFaults:
+    """Faults of single faces, each raised or counted.
+
+    Args:
+        skip: leave out the faces (``data.skip_broken``), instead of stopping with an error.
+
+    Example:
+        >>> faults = FaceFaults(skip=True)
+        >>> faults.add(UserError("faces.csv: line 3, nose_x: 'x' is not a valid coordinate"))
+        >>> len(faults.messages)
+        1
+    """
+
+    def __init__(self, skip: bool) -> None:
+        self.skip = skip
+        self.messages: list[str] = []
+
+    def add(self, error: UserError) -> None:
+        """Count the fault of a face.
+
+        Raises:
+            UserError: faces with faults are not left out.
+        """
+        if not self.skip:
+            raise UserError(f"{error}; or leave out such faces with {SKIP}") from error
+        self.messages.append(str(error))
+
+    def log(self) -> None:
+        """Write one line: how many faces were left out, and why the first one was."""
+        if self.messages:
+            left_out = count(len(self.messages), "face")
+            log.warning("%s with faults left out (%s), the first: %s", left_out, SKIP, self.messages[0])
+
+
 def collect_faces(
     items: Iterable[T], parse: Callable[[T], LabelledFace | None], path: Path, skip_broken: bool
 ) -> list[LabelledFace]:
@@ -31,7 +65,7 @@ def collect_faces(
         UserError: an entry is not valid (unless ``skip_broken``), two have the same number, or none is left.
     """
     faces: dict[int, LabelledFace] = {}
-    faults: list[str] = []
+    faults = FaceFaults(skip_broken)
     for item in items:
         try:
             face = parse(item)
@@ -41,17 +75,9 @@ def collect_faces(
                 raise UserError(f"{face.where}: its id is duplicated; give every face a different id")
             faces[face.row] = face
         except UserError as error:
-            if not skip_broken:
-                raise UserError(f"{error}; or leave out such faces with {SKIP}") from error
-            faults.append(str(error))
-    warn_of_faults(faults)
+            faults.add(error)
+    faults.log()
     if not faces:
-        why = f"; the first fault: {faults[0]}" if faults else ""
+        why = f"; the first fault: {faults.messages[0]}" if faults.messages else ""
         raise UserError(f"{path}: has no face with a labelled point{why}")
     return list(faces.values())
-
-
-def warn_of_faults(faults: list[str]) -> None:
-    """One line of the log: how many faces were left out, and why the first one was."""
-    if faults:
-        log.warning("%s with faults left out (%s), the first: %s", count(len(faults), "face"), SKIP, faults[0])

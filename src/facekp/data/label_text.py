@@ -107,6 +107,19 @@ def read_text(path: Path) -> str:
     Raises:
         UserError: it can't be.
     """
+    content = read_content(path)
+    try:
+        return content.decode(_encoding(content))
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a file, decompressed.
+
+    Raises:
+        UserError: it can't be read or decompressed, or is too large.
+    """
     try:
         content = read_bytes(path)
         for start, decompress in COMPRESSED.items():
@@ -116,13 +129,11 @@ def read_text(path: Path) -> str:
             content = _only_member(content, path)
         if len(content) > LARGEST_TEXT:
             raise UserError(f"data.labels={path}: more than {LARGEST_TEXT / 1e9:.1f} GB of text; divide the file")
-        return content.decode(_encoding(content))
+        return content
     except OSError as error:
         raise UserError(f"data.labels={path}: can't be read ({error.strerror or error})") from error
     except (EOFError, zlib.error, lzma.LZMAError, BadZipFile, RuntimeError, struct.error) as error:
         raise UserError(f"data.labels={path}: can't be decompressed ({error}); decompress it by hand") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
 
 
 def _only_member(content: bytes, path: Path) -> bytes:

@@ -15,54 +15,70 @@ from dataclasses import replace
 from pathlib import Path
 
 from facekp.core.errors import UserError
+from facekp.data.label_faults import FaceFaults
 from facekp.data.labelled_face import LabelledFace
 
 log = logging.getLogger(__name__)
 
 
-def with_real_names(faces: Sequence[LabelledFace], folder: Path) -> list[LabelledFace]:
+def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults) -> list[LabelledFace]:
     """The faces with the names that their photos have in the folder; names without a file stay as they are.
 
     Raises:
-        UserError: a name matches several files.
+        UserError: a name matches several files (a fault of its faces).
     """
-    absent = {face.name: face.where for face in reversed(faces) if not (folder / face.name).is_file()}
+    absent = {face.name for face in faces if not (folder / face.name).is_file()}
     if not absent:
         return list(faces)
     files = _files_by_key(folder)
-    real = {}
-    for name, where in absent.items():
-        matches = files.get(name_key(name), [])
-        if len(matches) > 1:
-            raise UserError(
-                f"{where}: {name!r} is none of the photos, but similar to {' and '.join(matches)}; name one of them"
-            )
-        if matches:
-            real[name] = matches[0]
+    matches = {name: files.get(name_key(name), []) for name in sorted(absent)}
+    real = {name: similar[0] for name, similar in matches.items() if len(similar) == 1}
     if real:
         name, file = next(iter(real.items()))
         log.info("%d names of photos are spelled differently in the folder, such as %s for %s", len(real), file, name)
-    return [replace(face, name=real.get(face.name, face.name)) for face in faces]
+    kept = []
+    for face in faces:
+        if len(similar := matches.get(face.name, [])) > 1:
+            fault = f"{face.name!r} is none of the photos, but similar to {' and '.join(similar)}; name one of them"
+            faults.add(UserError(f"{face.where}: {fault}"))
+        else:
+            kept.append(replace(face, name=real.get(face.name, face.name)))
+    return kept
 
 
-def check_inside(faces: Sequence[LabelledFace], folder: Path) -> None:
+def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults) -> list[LabelledFace]:
     """Refuse names that lead out of the photos' folder: a label file may be untrusted.
 
     Links inside the folder may lead anywhere, as the user made them.
 
+    Returns:
+        the faces whose names are fine.
+
     Raises:
-        UserError: a name is absolute and elsewhere, climbs out by ``..``, or is no name of a file.
+        UserError: a name is absolute and elsewhere, climbs out by ``..``, or is no name of a file (a fault of its
+            faces).
     """
     top = os.path.abspath(folder)
-    tops = {top, os.path.realpath(top)}
-    for name, where in {face.name: face.where for face in reversed(faces)}.items():
-        if not _is_possible(name):
-            raise UserError(f"{where}: {name!r} can't be the name of a file; correct it")
-        path = os.path.normpath(os.path.join(top, name))
-        if not any(path.startswith(f"{inside.rstrip(os.sep)}{os.sep}") for inside in tops):
-            raise UserError(
-                f"{where}: {name!r} is outside {folder}; name photos relative to it, or give data.anywhere=true"
-            )
+    tops = [f"{inside.rstrip(os.sep)}{os.sep}" for inside in (top, os.path.realpath(top))]
+    fault_of: dict[str, str | None] = {}
+    kept = []
+    for face in faces:
+        if face.name not in fault_of:
+            fault_of[face.name] = _fault_of_name(face.name, folder, top, tops)
+        if fault := fault_of[face.name]:
+            faults.add(UserError(f"{face.where}: {face.name!r} {fault}"))
+        else:
+            kept.append(face)
+    return kept
+
+
+def _fault_of_name(name: str, folder: Path, top: str, tops: Sequence[str]) -> str | None:
+    if not _is_possible(name):
+        return "can't be the name of a file; correct it"
+    path = os.path.normpath(os.path.join(top, name))
+    if any(path.startswith(inside) for inside in tops):
+        return None
+    return f"is outside {folder}; name photos relative to it, or give data.anywhere=true"
 
 
 def _is_possible(name: str) -> bool:

@@ -6,7 +6,10 @@ means the scheme's order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
@@ -14,14 +17,26 @@ from facekp.core.keypoints import Keypoints
 MOST_NAMES = 6  # of each kind that a message lists
 
 
-def index_by_name(names: Iterable[str], keypoints: Keypoints, where: str, complete: bool = True) -> dict[str, int]:
+class PointLabel(NamedTuple):
+    """A labelled point as a file has it: name, pixels of the photo, and its position in the file for messages."""
+
+    name: str
+    x: float
+    y: float
+    where: str
+
+
+def index_by_name(
+    names: Iterable[str], keypoints: Keypoints, where: str, complete: bool = True, skip_unknown: bool = False
+) -> dict[str, int]:
     """The scheme's index of each point name of a file.
 
     Args:
-        names: those of the file, each once; numbers may have leading zeros.
+        names: those of the file; numbers may have leading zeros.
         keypoints: the scheme.
         where: the file, for the message.
         complete: whether the file lists all its points; False: points that no face has may be absent.
+        skip_unknown: leave out names that the scheme lacks, unless it lacks all of them.
 
     Raises:
         UserError: the names are others than the scheme's.
@@ -33,6 +48,8 @@ def index_by_name(names: Iterable[str], keypoints: Keypoints, where: str, comple
     """
     given = list(dict.fromkeys(names))
     known = {name: index for index, name in enumerate(keypoints.names)}
+    if skip_unknown:
+        given = [n for n in given if n in known] or [n for n in given if _number(n, len(known))] or given
     unknown = [name for name in given if name not in known]
     absent = [name for name in keypoints.names if name not in set(given)]
     if not unknown and not (complete and absent):
@@ -61,9 +78,36 @@ def check_count(points: int, keypoints: Keypoints, where: str) -> None:
         )
 
 
+def place_points(labels: Iterable[PointLabel], index: Mapping[str, int], keypoints: Keypoints) -> np.ndarray:
+    """The points of a face in the scheme's order.
+
+    Args:
+        labels: the labelled points of a face.
+        index: of each name of the file, from `index_by_name`.
+        keypoints: the scheme.
+
+    Returns:
+        (K, 2), NaN for points without a label.
+
+    Raises:
+        UserError: a name is not in the scheme, or is duplicated.
+    """
+    points = np.full((len(keypoints.names), 2), np.nan)
+    for label in labels:
+        at = index.get(label.name)
+        if at is None:
+            raise UserError(
+                f"{label.where}: {label.name!r} is not a point of keypoints {keypoints.name}; correct or remove it"
+            )
+        if not np.isnan(points[at]).any():
+            raise UserError(f"{label.where}: point {label.name!r} is duplicated in its face; keep one")
+        points[at] = label.x, label.y
+    return points
+
+
 def _as_numbers(names: Sequence[str], points: int, complete: bool) -> dict[str, int] | None:
     """The indices of points that are named by numbers from 0 or 1; None if they are not, or if the count differs."""
-    if not all(name.isascii() and name.isdecimal() and len(name) < 9 for name in names):
+    if not all(_number(name, points) for name in names):
         return None
     numbers = [int(name) for name in names]
     first = 1 if 0 not in numbers and max(numbers, default=0) == points else 0
@@ -71,6 +115,11 @@ def _as_numbers(names: Sequence[str], points: int, complete: bool) -> dict[str, 
     if len(set(indices)) < len(indices) or max(indices, default=0) >= points or (complete and len(indices) < points):
         return None
     return dict(zip(names, indices, strict=True))
+
+
+def _number(name: str, points: int) -> bool:
+    """Whether a name can be the number of a point."""
+    return name.isascii() and name.isdecimal() and len(name) < 9 and int(name) <= points
 
 
 def _listed(names: Sequence[str]) -> str:
