@@ -30,12 +30,13 @@ def failures():
 
 
 def test_a_metric_of_a_plug_in_has_its_column_and_digits(tmp_path, failures):
-    parts = {"rmse/nose_tip": 1.0, "rmse/trimmed": 1.1, "labelled_values": 9, "curve": {"pixels": [0.1]}}
+    parts = {"rmse/nose_tip": 1.0, "rmse/trimmed": 1.1, "auc/0.08": 0.5, "curve": {"pixels": [0.1]}}
     leave(tmp_path, "a", "ok", {"rmse": 1.5, "rmse/dense": 1.25, **parts, "failures": 0.25, "minutes": 2})
     leave(tmp_path, "b", "failed", None)
     jobs = read_jobs(SweepFolder(tmp_path), ["dense"])
-    assert list(jobs) == ["lr", "rmse", "rmse/dense", "failures", "minutes", "status", "message", "folder"]
+    assert list(jobs) == ["lr", "rmse", "rmse/dense", "auc/0.08", "failures", "minutes", "status", "message", "folder"]
     table = sweep_table(jobs, "s")
+    # the terminal leaves out the parts of other metrics, which sweep.csv has
     assert [column.header for column in table.columns] == ["lr", "rmse", "dense", "failures", "minutes", "status"]
     assert [list(column.cells) for column in table.columns] == [
         ["a", "b"],

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
+from facekp.config.location import CONF_DIR
+from facekp.config.migration import USUAL_METRICS
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.functional.metrics import MetricInput, ScoreSettings, check_normaliser, compute_figures
@@ -98,6 +101,11 @@ def test_without_thresholds_there_is_neither_auc_nor_failure_rate(scored):
     figures = compute_figures(replace(scored, settings=ScoreSettings(thresholds=[], pck=[])))
     assert not [key for key in figures if key.startswith(("auc", "failure_rate", "pck", "nme/curve"))]
     assert figures["nme"] > 0
+
+
+def test_the_settings_without_a_config_are_those_of_conf():
+    conf = yaml.safe_load((CONF_DIR / "metrics" / "default.yaml").read_text())
+    assert ScoreSettings().plain() == conf == USUAL_METRICS
 
 
 def test_an_unknown_normaliser_is_refused_with_the_known_ones(scored, scheme):

@@ -146,3 +146,11 @@ def test_runs_that_differ_only_in_seed_or_fold_are_a_group(root):
     expected = pd.concat([run.images["squared"] for run in group.runs], axis=1).mean(axis=1)
     assert np.allclose(group.images["squared"].sort_index(), expected.sort_index())
     assert len(group.images) == 80
+
+
+@pytest.mark.parametrize("bounds", [[1.0], [1.0, None], 3.0])
+def test_an_interval_that_is_none_is_refused(root, bounds):
+    path = root / "run000" / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "intervals": {"nme": bounds}}))
+    _, (skipped,) = read_runs([root])
+    assert "the interval of nme is" in skipped.reason
