@@ -75,13 +75,13 @@ def ran(home):
 
 
 def test_the_commands_run_in_their_order(ran):
-    assert [name for name, _ in FILES] == ["landmarks/keypoints/five.yaml", "landmarks/data/portraits.yaml"]
+    assert [name for name, _ in FILES] == ["landmarks/keypoints/points5.yaml", "landmarks/data/portraits.yaml"]
     assert ran == ["report", "train", "report", "evaluate", "pack", "predict", "export", "app"]
 
 
 def test_the_packed_checkpoint_knows_the_scheme_and_no_path(ran, home):
     packed = load_checkpoint(home / "five.ckpt")
-    assert (packed.model.keypoints.name, packed.model.codec.size) == ("five", (96, 96))
+    assert (packed.model.keypoints.name, packed.model.codec.size) == ("points5", (96, 96))
     assert packed.config["data"]["labels"] is None
     best = load_checkpoint(home / "outputs" / "five" / "checkpoints" / "best.ckpt")
     assert best.config["data"]["labels"] == str(home / "labels.csv")

@@ -140,6 +140,7 @@ def _check_choices(catalog: Catalog, arguments: Sequence[str]) -> None:
                 raise UserError(f"{name}={job}: takes one choice, not a list; choose one of {', '.join(group.choices)}")
             for choice in job.strip("[]").split(","):
                 _check_choice(group, choice.strip().removesuffix(".yaml"))
+                _check_hidden(catalog.folders, group.name, choice.strip().removesuffix(".yaml"))
 
 
 def _check_folders(folders: Sequence[Path]) -> None:
@@ -164,6 +165,21 @@ def _check_choice(group: Group, choice: str) -> None:
     meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
     meant = meant or f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml"
     raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
+
+
+def _check_hidden(folders: Sequence[Path], group: str, choice: str) -> None:
+    """Refuse a choice that a user's file and facekp both have: Hydra takes facekp's.
+
+    Raises:
+        UserError: there are two such files.
+    """
+    name = Path(group, f"{choice}.yaml")
+    *users, shipped = [folder / name for folder in folders]
+    own = next((path for path in users if path.is_file() and shipped.is_file() and not path.samefile(shipped)), None)
+    if own is not None and own.read_bytes() != shipped.read_bytes():
+        raise UserError(
+            f"{group}={choice}: facekp has a choice of this name, which would be taken instead of {own}; rename it"
+        )
 
 
 def _set_up_logging() -> None:

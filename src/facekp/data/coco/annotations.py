@@ -145,7 +145,7 @@ def _box_around_centre(annotation: Mapping[str, Any]) -> tuple[float, float, flo
 
 def _attributes(annotation: Mapping[str, Any]) -> dict[str, str]:
     """Texts, numbers and flags by name, as texts; a flag is 1 or 0."""
-    flags = annotation.get("flags")
+    flags: Any = annotation.get("flags")
     values = {key: value for key, value in annotation.items() if isinstance(value, (str, bool))}
     values = {key: value for key, value in values.items() if key not in NO_ATTRIBUTES}
     for given in (annotation.get("attributes"), dict.fromkeys(flags, True) if _are_names(flags) else flags):

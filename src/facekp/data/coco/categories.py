@@ -53,12 +53,12 @@ def categories_with_points(file: CocoFile, key: str) -> list[Category]:
     if not file.categories:
         return [Category(None, ALL, (), counts.get(None, Counter()))]
     where = f"{file.path}: categories"
-    categories = []
+    categories: list[Category] = []
     for raw in file.categories:
-        points = raw.get("keypoints") or ()
-        if not isinstance(points, (list, tuple)):
+        given = raw.get("keypoints") or ()
+        if not isinstance(given, (list, tuple)):
             raise UserError(f"{file.where('categories', raw)}: keypoints is not a list of names; correct or remove it")
-        names = tuple(map(str, points)) if key == "keypoints" else ()
+        names = tuple(map(str, given)) if key == "keypoints" else ()
         number = id_of(where, raw, "id")
         categories.append(Category(number, str(raw.get("name")), names, counts.get(number, Counter())))
     return [one for one in categories if one.points] or [one for one in categories if one.counts]
