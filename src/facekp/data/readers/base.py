@@ -92,3 +92,18 @@ def names_points(reader: str) -> Callable[[Callable[[Path], list[str]]], Callabl
         return function
 
     return enter
+
+
+RECOGNISERS: dict[str, Callable[[Path, str], bool]] = {}
+"""By reader: a function that tells from a path and the text of the file ("" for a folder or a binary file) whether the
+reader can read it. ``facekp.data.inspect`` finds the format of a file with them."""
+
+
+def recognises(reader: str) -> Callable[[Callable[[Path, str], bool]], Callable[[Path, str], bool]]:
+    """Decorator that enters a function into `RECOGNISERS`."""
+
+    def enter(function: Callable[[Path, str], bool]) -> Callable[[Path, str], bool]:
+        RECOGNISERS[reader] = function
+        return function
+
+    return enter

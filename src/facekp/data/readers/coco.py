@@ -23,7 +23,7 @@ from facekp.data.coco.annotations import Part, parse_face, states_visibility
 from facekp.data.coco.categories import categories_with_points, category_of, choose_categories, point_orders
 from facekp.data.coco.file import CocoFile, Id, id_of, read_coco_file
 from facekp.data.label_faults import collect_faces
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 
 class CocoSettings(PhotoDataSettings):
@@ -113,3 +113,9 @@ def point_names(path: Path) -> list[str]:
         if category.counts:
             return [str(number) for number in range(category.counts.most_common(1)[0][0])]
     raise UserError(f"{path}: no annotation has keypoints; give a file of COCO keypoints")
+
+
+@recognises("coco")
+def is_coco(path: Path, text: str) -> bool:
+    """Whether the text is an object with the lists of a COCO file."""
+    return text.lstrip().startswith("{") and '"annotations"' in text and '"images"' in text

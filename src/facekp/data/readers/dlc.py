@@ -22,7 +22,7 @@ from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
 from facekp.data.label_text import CsvText, read_csv
 from facekp.data.point_names import PointLabel, index_by_name, place_points
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FILES = "CollectedData*.csv"
 HEADERS = ("scorer", "individuals", "bodyparts", "coords")
@@ -172,3 +172,10 @@ def _attributes(entry: Entry) -> dict[str, str]:
     folder = PurePosixPath(entry.frame).parent.name
     video = {"video": folder} if folder not in ("", "labeled-data") else {}
     return {**video, **({"individual": entry.individual} if entry.individual else {})}
+
+
+@recognises("dlc")
+def is_dlc(path: Path, text: str) -> bool:
+    """Whether the first header row is ``scorer``, or the path is a folder with such files."""
+    is_folder = path.is_dir() and next(path.rglob(FILES), None) is not None
+    return is_folder or text.lstrip("\ufeff").startswith(HEADERS[0])

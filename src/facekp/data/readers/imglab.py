@@ -26,7 +26,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_xml import number_in, place_of, read_xml
 from facekp.data.point_names import PointLabel, index_by_name, place_points
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 NOTES = ("occluded", "truncated", "difficult", "gender", "age")  # attributes of a box that describe its face
 
@@ -108,3 +108,9 @@ def _attributes(box: Element) -> dict[str, str]:
     label = (box.findtext("label") or "").strip()
     notes = {name: text for name in NOTES if (text := box.get(name))}
     return {"label": label, **notes} if label else notes
+
+
+@recognises("imglab")
+def is_imglab(path: Path, text: str) -> bool:
+    """Whether the text is XML with a data set of boxes."""
+    return "<dataset" in text and "<box" in text

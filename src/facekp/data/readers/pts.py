@@ -31,7 +31,7 @@ from facekp.data.label_json import number_of
 from facekp.data.label_text import read_text
 from facekp.data.photo_names import files_below, name_key
 from facekp.data.point_names import check_count
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel
 MOST_POINTS = 10_000  # of a file; a larger n_points is a mistake
@@ -149,3 +149,9 @@ def _parse_point(fields: list[str], where: str) -> list[float]:
     if len(values) != 2 or np.isnan(values).any():
         raise UserError(f"{where}: {' '.join(fields)[:40]!r} is not x y in finite numbers; write nan nan for no label")
     return values
+
+
+@recognises("pts")
+def is_pts(path: Path, text: str) -> bool:
+    """Whether the path is a folder with .pts files."""
+    return path.is_dir() and any(name.lower().endswith(".pts") for name in files_below(path))

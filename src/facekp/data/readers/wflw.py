@@ -6,6 +6,7 @@ the photo's name. Lists without boxes and flags are read too. Coordinates are us
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
 from facekp.data.label_text import read_text
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FLAGS = {  # in the order of a line; the words for 0 and 1
     "pose": ("normal", "large"),
@@ -100,3 +101,10 @@ def _parse_flags(fields: list[str], where: str) -> dict[str, str]:
             raise UserError(f"{where}, {name}: {field[:40]!r} is not a flag; write 0 or 1")
         flags[name] = words[int(field)]
     return flags
+
+
+@recognises("wflw")
+def is_wflw(path: Path, text: str) -> bool:
+    """Whether the first line has pairs of numbers, apart by blanks, and then a name."""
+    fields = text.strip().partition("\n")[0].split()
+    return len(fields) > 4 and len(fields) % 2 == 1 and not any(math.isnan(number_of(field)) for field in fields[:-1])
