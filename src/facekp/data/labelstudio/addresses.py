@@ -1,0 +1,69 @@
+"""Finds the photo of a task of Label Studio in a folder, from its address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from facekp.core.errors import UserError
+from facekp.data.images import photo_endings
+from facekp.data.label_json import shown
+
+UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
+LOCAL = "/data/local-files/"  # its address of a file in a local folder, named by ?d=
+
+
+class PhotoAddresses:
+    """Finds the photo of a task from its address in Label Studio.
+
+    Args:
+        folder: of the photos.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.addresses: dict[str, str] = {}  # by the photo's name
+
+    def find(self, data: Any, where: str) -> str:
+        """The photo's name relative to the folder: the longest end of the address that is a file, without the letters
+        that Label Studio puts before an upload's name if there is none with them.
+
+        Raises:
+            UserError: the task names no photo, or one that another address names too.
+        """
+        address = _address(data)
+        if address is None:
+            raise UserError(f"{where}: its data {shown(data)} name no photo; give its address, such as image: a.jpg")
+        name = self._name(_path(address))
+        first = self.addresses.setdefault(name, address)
+        if first != address:
+            raise UserError(f"{where}: {address} and {first} are both {name}; use subfolders in data.images")
+        return name
+
+    def _name(self, path: PurePosixPath) -> str:
+        original = path.with_name(UPLOADED.sub("", path.name))
+        for start in range(len(path.parts)):
+            for one in (path, original):
+                name = str(PurePosixPath(*one.parts[start:]))
+                if ".." in path.parts or (self.folder / name).is_file():
+                    return name
+        return original.name
+
+
+def _address(data: Any) -> str | None:
+    """The first text of a task's data that is the name of a photo."""
+    texts = [text for text in data.values() if isinstance(text, str)] if isinstance(data, Mapping) else []
+    return next((text for text in texts if _path(text).suffix.lower() in photo_endings()), None)
+
+
+def _path(address: str) -> PurePosixPath:
+    """The path in an address: ``/data/upload/1/a.jpg``, ``/data/local-files/?d=photos/a.jpg``, ``s3://bucket/a.jpg``."""
+    if address.startswith(LOCAL):
+        address = address.partition("d=")[2].partition("&")[0]
+    elif "://" in address:
+        address = address.partition("://")[2].partition("?")[0].partition("/")[2]
+    path = unquote(address).replace("\\", "/").lstrip("/")
+    return PurePosixPath(path if path and "\0" not in path else "?")
