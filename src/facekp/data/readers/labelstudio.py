@@ -23,7 +23,7 @@ from facekp.data.label_json import number_of, shown
 from facekp.data.labelstudio.addresses import PhotoAddresses
 from facekp.data.labelstudio.tasks import SIDES, Region, name_of, names_of, read_tasks, regions_of
 from facekp.data.point_names import PointLabel, index_by_name, place_points
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 
 class LabelStudioSettings(PhotoDataSettings):
@@ -70,6 +70,12 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
 def point_names(path: Path) -> list[str]:
     """The labels of keypoints, in the order in which they occur."""
     return list(dict.fromkeys(names_of(read_tasks(path))))
+
+
+@recognises("labelstudio")
+def is_labelstudio(path: Path, text: str) -> bool:
+    """Whether the text is a list of tasks with annotations."""
+    return text.lstrip("\ufeff \t\r\n").startswith("[") and '"annotations"' in text and '"result"' in text
 
 
 def _label(item: Mapping[str, Any], where: str) -> PointLabel:
