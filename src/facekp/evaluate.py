@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from facekp.config.command import read_settings, run_command
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from omegaconf import DictConfig
 
+    from facekp.data.settings import DataSettings
     from facekp.data.table import FaceTable
     from facekp.models.command_settings import EvaluateSettings
     from facekp.models.ensemble import LoadedModel
+    from facekp.models.prediction import Prediction
     from facekp.models.robustness import CorruptedFaces
     from facekp.runs.folder import RunFolder
 
@@ -29,7 +32,8 @@ class Scores(NamedTuple):
 
     Attributes:
         metrics: content of metrics.json.
-        predictions: of every labelled point.
+        held_out: the rows that were scored.
+        prediction: for them.
         corrupted: predictions for corrupted images; None: none were asked for.
         corruptions: figures for them, of `facekp.models.robustness.corruptions_frame`.
         reliability: expected and measured errors for them; None: the checkpoint is not calibrated.
@@ -37,7 +41,8 @@ class Scores(NamedTuple):
     """
 
     metrics: dict[str, Any]
-    predictions: pd.DataFrame
+    held_out: FaceTable
+    prediction: Prediction[np.ndarray]
     run: RunFolder | None
     corrupted: CorruptedFaces | None = None
     corruptions: pd.DataFrame | None = None
@@ -61,7 +66,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     else:
         with output_folder(settings.out, overwrite=settings.overwrite) as path:
             scores = _score(settings)
-            _write(RunFolder(path), scores)
+            _write(RunFolder(path), scores, settings.data)
         log.info("written: %s", path)
     if scores.run is not None and scores.corruptions is not None:
         scores.run.write_corruptions(scores.corruptions, scores.reliability)
@@ -69,10 +74,14 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     return scores.metrics
 
 
-def _write(folder: RunFolder, scores: Scores) -> None:
+def _write(folder: RunFolder, scores: Scores, data: DataSettings) -> None:
     """Write all results, metrics.json last."""
+    from facekp.runs.frames import predictions_frame
+
+    points, confidence = scores.prediction.points, scores.prediction.confidence
     folder.write_origin()
-    folder.write_predictions(scores.predictions)
+    folder.write_predictions(predictions_frame(scores.held_out, "unseen", points, confidence))
+    folder.write_coco(scores.held_out, points, confidence, data)
     if scores.corrupted is not None and scores.corruptions is not None:
         from facekp.reporting.corruption_pictures import write_corruption_pictures  # it imports matplotlib
 
@@ -108,7 +117,7 @@ def _score(settings: EvaluateSettings) -> Scores:
         raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")
     warn_of_untrained(models, labelled_points(held_out))
     scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out)
-    _show(scores, held_out)
+    _show(scores)
     return scores
 
 
@@ -128,26 +137,25 @@ def _score_rows(
     from facekp.models.scoring import score_models
     from facekp.photos.table_refining import predict_refined
     from facekp.runs.folder import RunFolder
-    from facekp.runs.frames import predictions_frame
 
     predict = predict_refined if settings.refine else predict_table
     corrupted = predict_corrupted(models, held_out, settings.corruptions, predict)
     metrics, prediction = score_models(
         models, held_out, others, corrupted and corrupted.scored(), predict, settings.metrics
     )
-    predictions = predictions_frame(held_out, "unseen", prediction.points, prediction.confidence)
     run = RunFolder.of_checkpoint(models[0].path) if len(models) == 1 else None
     if corrupted is None:
-        return Scores(metrics, predictions, run)
+        return Scores(metrics, held_out, prediction, run)
     corruptions = corruptions_frame(held_out, prediction, corrupted)
-    return Scores(metrics, predictions, run, corrupted, corruptions, corrupted_reliability(corrupted))
+    return Scores(metrics, held_out, prediction, run, corrupted, corruptions, corrupted_reliability(corrupted))
 
 
-def _show(scores: Scores, held_out: FaceTable) -> None:
+def _show(scores: Scores) -> None:
     """Print the metrics, and the figures for corrupted images."""
     from facekp.core.console import show
     from facekp.reporting.console_tables import corruptions_table, metrics_table, reliability_table
 
+    held_out = scores.held_out
     show(metrics_table(scores.metrics, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
     if scores.corruptions is None:
         return

@@ -57,7 +57,11 @@ def test_68_points_at_64_pixels(tmp_path):
     table = read_table(config.data, loaded.model.keypoints)
     split = pd.read_csv(tmp_path / "run" / "split.csv")
     assert unseen_rows([loaded], table).tolist() == np.flatnonzero(split["set"] == "val").tolist()
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
+    assert {"nme", "nme/ocular", "auc/0.08"} <= set(figures["intervals"])
+    coco = json.loads((tmp_path / "run" / "coco.json").read_text())
+    assert [annotation["id"] for annotation in coco["annotations"]] == table.row[split["set"] == "val"].tolist()
+    pictures = {path.stem for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert {"faces", "error_curve", "nme_curve"} < pictures
     larger = read_table(config.data.replaced(size=96), loaded.model.keypoints)
     with pytest.raises(
         UserError, match=r"takes images of size 64 x 64 pixels, but the data has 96 x 96; .*data.size=64"

@@ -38,6 +38,7 @@ def test_a_run_s_folder_has_these_files(tiny_run):
         "heatmaps.png",
         "curves.png",
         "error_curve.png",
+        "nme_curve.png",
     }
     assert {p.name for p in (tiny_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert yaml.safe_load((tiny_run / "config.yaml").read_text())["lr"] == 1e-3

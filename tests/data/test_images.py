@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from facekp.data.crops import read_photo
-from facekp.data.images import UnreadableImage, read_animation, read_image
+from facekp.data.images import UnreadableImage, read_animation, read_image, upright_size
 from facekp.data.photo_survey import survey_photos
 
 
@@ -190,3 +190,12 @@ def test_pictures_of_an_animation_are_read_with_their_durations(tmp_path):
         assert [image.shape for image, _ in pictures] == [(6, 8, 3)] * 3
         assert [int(image.mean()) for image, _ in pictures] == pytest.approx([10, 100, 200], abs=1)
         assert {seconds for _, seconds in pictures} == {0.08}
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_of_a_photo_is_that_of_its_pixels_after_turning(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", (30, 20)).save(tmp_path / "photo.jpg", exif=exif)
+    height, width, _ = read_image(str(tmp_path / "photo.jpg")).shape
+    assert upright_size(str(tmp_path / "photo.jpg")) == (width, height)

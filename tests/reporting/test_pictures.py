@@ -45,7 +45,7 @@ def test_a_run_gets_all_pictures(tmp_path, model, faces, predicted):
     folder.write_curves(pd.DataFrame({"epoch": [1, 2], "val/rmse": [3.0, 2.0], "train/loss": [2.0, 1.0]}))
     draw_run(folder, model, faces, points, metrics, faces=4)
     names = {path.name for path in folder.pictures.iterdir()}
-    assert names == {"faces.png", "heatmaps.png", "error_curve.png", "curves.png"}
+    assert names == {"faces.png", "heatmaps.png", "error_curve.png", "nme_curve.png", "curves.png"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.pictures.iterdir())
 
 

@@ -156,6 +156,19 @@ def deep_levels(opened: Image.Image, file: str | IO[bytes]) -> np.ndarray | None
     return _turned(cv2.cvtColor(levels, colour), opened.getexif().get(ORIENTATION, 1))
 
 
+def upright_size(file: str) -> tuple[int, int]:
+    """Width and height of a photo as a viewer shows it, from its header.
+
+    Raises:
+        UnidentifiedImageError: the file is not an image.
+        UnreadableImage: it can't be opened.
+    """
+    with open_image(file) as opened:
+        width, height = opened.size
+        is_turned = opened.getexif().get(ORIENTATION, 1) >= 5
+    return (height, width) if is_turned else (width, height)
+
+
 def _check_kind(file: str | IO[bytes]) -> None:
     """Refuse kinds of photos that can't be read; install the reader of HEIC photos if the file is one.
 

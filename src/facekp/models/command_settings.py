@@ -37,7 +37,7 @@ class EvaluateSettings(CommandSettings):
         decoder: replaces settings of the checkpoints' decoders.
         corruptions: corrupted images that are scored as well.
         metrics: settings of metrics that divide errors by the size of the face, and of 95 % intervals.
-        out: folder for metrics.json, predictions.csv and corruptions.csv; None: print only.
+        out: folder for metrics.json, predictions.csv, corruptions.csv and, of photos, coco.json; None: print only.
         overwrite: replace an earlier evaluation in ``out``.
     """
 

@@ -1,13 +1,6 @@
-"""Writes predictions as COCO's JSON of keypoints, which CVAT, Label Studio, FiftyOne and ``data=coco`` read.
+"""Predictions for photos and videos as COCO's JSON of keypoints (`facekp.data.coco.writing`).
 
-- ``info``: ``folder``, which holds all photos;
-- ``images``: ``id``, ``file_name`` relative to this folder, ``width``, ``height``; frames of videos also ``video`` and
-  ``frame``;
-- ``annotations``: one per face, with ``keypoints`` (x, y, v for each point), ``bbox``, ``score`` (the mean confidence),
-  and ``track_id`` in videos; v is 2, or 0 for a point that is not finite;
-- ``categories``: ``face`` with the names of the keypoints, and ``skeleton``, the lines between them.
-
-COCO's points are like facekp's: an integer is a pixel's centre. Its boxes have edges: [0, 0, W, H] is the whole photo.
+Frames of videos also have ``video`` and ``frame`` in ``images``, and faces ``track_id`` in ``annotations``.
 """
 
 from __future__ import annotations
@@ -15,14 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from facekp.core.files import atomic
 from facekp.core.keypoints import Keypoints
-
-CATEGORY = 1
+from facekp.data.coco.writing import CATEGORY, annotation_of, write_coco_file
 
 
 def write_coco(path: Path, points: Path, keypoints: Keypoints) -> None:
@@ -37,18 +27,8 @@ def write_coco(path: Path, points: Path, keypoints: Keypoints) -> None:
         CannotWrite: the file cannot be written.
     """
     folder = _common_folder(points)
-    info = {"description": "predictions of facekp", "folder": folder}
-    with atomic(path) as draft, draft.open("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(f'{{"info": {json.dumps(info)},\n"categories": [{json.dumps(_category(keypoints))}],\n"images": [')
-        _write_items(file, (_image(number, photo, folder) for number, photo in enumerate(_photos(points), start=1)))
-        file.write('],\n"annotations": [')
-        _write_items(file, _annotations(points))
-        file.write("]}\n")
-
-
-def _write_items(file: TextIO, items: Iterator[dict[str, Any]]) -> None:
-    for number, item in enumerate(items):
-        file.write((",\n" if number else "\n") + json.dumps(item, allow_nan=False))
+    images = (_image(number, photo, folder) for number, photo in enumerate(_photos(points), start=1))
+    write_coco_file(path, folder, keypoints, images, _annotations(points))
 
 
 def _photos(points: Path) -> Iterator[dict[str, Any]]:
@@ -66,12 +46,6 @@ def _common_folder(points: Path) -> str:
         parent = os.path.dirname(os.path.abspath(photo["file"]))
         folder = os.path.commonpath([folder, parent]) if folder else parent
     return folder
-
-
-def _category(keypoints: Keypoints) -> dict[str, Any]:
-    place = {name: number for number, name in enumerate(keypoints.names, start=1)}
-    skeleton = [[place[a], place[b]] for line in keypoints.lines for a, b in pairwise(line)]
-    return {"id": CATEGORY, "name": "face", "keypoints": list(keypoints.names), "skeleton": skeleton}
 
 
 def _image(number: int, photo: dict[str, Any], folder: str) -> dict[str, Any]:
@@ -93,22 +67,8 @@ def _annotations(points: Path) -> Iterator[dict[str, Any]]:
 
 
 def _face(face: dict[str, Any]) -> dict[str, Any]:
-    left, top, right, bottom = (edge + 0.5 for edge in face["box"])  # a pixel's centre is 0 in points.json
-    width, height = right - left, bottom - top
-    known = [point["x"] is not None and point["y"] is not None for point in face["points"]]
-    triples = [
-        [point["x"], point["y"], 2] if is_known else [0, 0, 0]
-        for point, is_known in zip(face["points"], known, strict=True)
-    ]
+    edges = [edge + 0.5 for edge in face["box"]]  # a pixel's centre is 0 in points.json
+    points = [None if None in (point["x"], point["y"]) else (point["x"], point["y"]) for point in face["points"]]
     confidences = [point["confidence"] for point in face["points"] if point["confidence"] is not None]
     track = {} if face["track"] is None else {"track_id": face["track"]}
-    return {
-        "keypoints": [value for triple in triples for value in triple],
-        "num_keypoints": sum(known),
-        "bbox": [left, top, width, height],
-        "area": width * height,
-        "segmentation": [],
-        "iscrowd": 0,
-        "score": round(sum(confidences) / len(confidences), 4) if confidences else 0.0,
-        **track,
-    }
+    return {**annotation_of(points, edges, confidences), **track}

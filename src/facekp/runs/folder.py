@@ -12,6 +12,7 @@ split.csv          row, source, group, fold and set of every row; for photos als
 metrics.csv        the curves, one row per epoch; epochs are counted from 1
 metrics.json       metrics of the best checkpoint on the validation rows, the mean-face baseline, and ``finished``
 predictions.csv    every labelled validation point with its prediction (`facekp.runs.frames.predictions_frame`)
+coco.json          of photos: the same predictions as COCO's JSON (`facekp.data.coco.writing`)
 checkpoints/       best.ckpt and last.ckpt
 pictures/          faces, heatmaps, curves
 reliability.json   expected and measured errors, once ``facekp.calibrate`` has calibrated the best checkpoint
@@ -49,7 +50,11 @@ from facekp.runs.file_checks import CORRUPTION_COLUMNS, PREDICTION_NUMBERS, PRED
 from facekp.runs.revision import git_revision
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+
+    from facekp.data.settings import DataSettings
+    from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +116,7 @@ class RunFolder:
         self.curves = self.path / "metrics.csv"
         self.metrics = self.path / "metrics.json"
         self.predictions = self.path / "predictions.csv"
+        self.coco = self.path / "coco.json"
         self.checkpoints = self.path / "checkpoints"
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
@@ -175,7 +181,7 @@ class RunFolder:
         if not all(path.is_file() for path in (self.config, self.overrides, self.revision, self.split)):
             return  # no run wrote what is here
         files = (self.config, self.metrics, self.curves, self.predictions, self.reliability, self.wandb_identity)
-        for path in (*files, self.corruptions, self.corrupted_reliability):
+        for path in (*files, self.coco, self.corruptions, self.corrupted_reliability):
             path.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.pictures, self.wandb, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
@@ -376,6 +382,21 @@ class RunFolder:
         with reading(self.predictions):
             found = pd.read_csv(self.predictions, dtype=types, usecols=lambda column: column in columns)
             return file_checks.predictions(original_frame(found), columns)
+
+    def write_coco(self, table: FaceTable, points: np.ndarray, confidence: np.ndarray, data: DataSettings) -> None:
+        """coco.json, if the faces were cropped from photos.
+
+        Args:
+            table: N faces.
+            points: (N, K, 2), predictions in pixels of the images.
+            confidence: (N, K) from 0 to 1.
+            data: settings of the reader.
+        """
+        from facekp.data.coco.writing import write_table_coco
+        from facekp.data.settings import PhotoDataSettings
+
+        if table.name is not None and isinstance(data, PhotoDataSettings):
+            write_table_coco(self.coco, table, points, confidence, str(Path(data.images).expanduser().absolute()))
 
     # Of a sweep's job.
 

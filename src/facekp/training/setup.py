@@ -135,6 +135,7 @@ def _finish(
     points = evaluation.prediction.points
     metrics = {**evaluation.metrics, **training_summary(trainer, run, results.started), "finished": True}
     run.write_predictions(predictions_frame(held_out, "val", points, evaluation.prediction.confidence))
+    run.write_coco(held_out, points, evaluation.prediction.confidence, settings.data)
     run.write_metrics(metrics)
     draw_run(run, best.model, held_out, points, metrics, settings.callbacks.pictures)
     for logger in run_loggers:
