@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from facekp.core.errors import UserError
+from facekp.core.signals import Stopped
 from facekp.runs.folder import RunFolder
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
@@ -79,3 +80,37 @@ def test_nothing_is_saved_that_is_not_finite(tmp_path, spoil, named):
     run = RunFolder(tmp_path / "run")
     assert not run.best_checkpoint.exists()
     assert not run.last_checkpoint.exists()
+
+
+@pytest.mark.parametrize(("clip", "fused"), [(None, None), (0.5, False)])
+def test_gradients_are_not_clipped_for_fused_kernels_which_lightning_refuses(tmp_path, clip, fused, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def built(parameters, lr, settings):
+        raise Reached(settings.fused)
+
+    class Swap(pl.Callback):
+        def setup(self, trainer, pl_module, stage):
+            monkeypatch.setattr("facekp.training.estimator.build_optimizer", built)
+
+    limit = [] if clip is None else [f"trainer.gradient_clip_val={clip}"]
+    with pytest.raises(Reached) as reached:
+        train(settings_of(*TINY, *limit), tmp_path / "run", callbacks=[Swap()])
+    assert reached.value.args == (fused,)
+
+
+def test_weights_are_channels_last_where_the_settings_say_so(tmp_path):
+    seen = {}
+
+    class Look(pl.Callback):
+        def on_train_start(self, trainer, pl_module):
+            weight = next(w for w in pl_module.model.network.parameters() if w.ndim == 4 and min(w.shape) > 1)
+            seen[chosen] = weight.is_contiguous(memory_format=torch.channels_last)
+            raise KeyboardInterrupt
+
+    for chosen in ("true", "false"):
+        settings = settings_of(*TINY, "trainer.fast_cpu=false", f"trainer.channels_last={chosen}")
+        with pytest.raises(Stopped):
+            train(settings, tmp_path / chosen, callbacks=[Look()])
+    assert seen == {"true": True, "false": False}

@@ -298,5 +298,7 @@ def test_fused_kernels_are_chosen_or_on_a_cpu_torch_s_default(name, fused):
 def test_fused_kernels_are_the_default_where_all_weights_are_on_a_gpu():
     on_gpu, on_cpu = SimpleNamespace(is_cuda=True), SimpleNamespace(is_cuda=False)
     assert _fused([on_gpu, on_gpu], None) is True
+    assert _fused([{"params": [on_gpu]}, {"params": [on_gpu]}], None) is True
     assert _fused([on_gpu, on_cpu], None) is None
+    assert _fused([{"params": [on_gpu]}, {"params": [on_cpu]}], None) is None
     assert _fused([on_gpu], False) is None

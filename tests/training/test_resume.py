@@ -288,6 +288,16 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(stopped):
     assert checkpoint_of(stopped) is None
 
 
+def test_a_run_that_saves_every_few_epochs_and_was_killed_before_continues_from_its_best_epoch(stopped):
+    for file in (stopped.last_checkpoint, stopped.metrics):
+        file.unlink()
+    config = stopped.read_config()
+    with pytest.raises(UserError, match=r"last\.ckpt is missing; put it back"):
+        checkpoint_of(stopped)
+    stopped.write_config({**config, "callbacks": {**config["callbacks"], "save_every": 20}})
+    assert checkpoint_of(stopped) == stopped.best_checkpoint
+
+
 class Killed(Exception):
     pass
 

@@ -53,10 +53,13 @@ WRONG = {
     "trainer.deterministic": ["never"],
     "trainer.profiler": ["fast"],
     "trainer.log_every_n_steps": [0],
-    "trainer.compile": ["yes", 1],
+    "trainer.compile": ["yes", 1, "fast"],
+    "trainer.channels_last": [1, None],
+    "optimizer.fused": ["yes", 1],
     "callbacks.pictures": [-1, 1.5, "abc"],
     "callbacks.ema": [2, "x"],
     "callbacks.patience": [0],
+    "callbacks.save_every": [0, None],
     "logger.tags": ["a", [1]],
 }
 

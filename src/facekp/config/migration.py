@@ -49,9 +49,11 @@ ADDED: dict[str, Any] = {
     "trainer.profiler": None,
     "trainer.log_every_n_steps": 1,
     "trainer.compile": False,
+    "trainer.channels_last": False,
     "trainer.fast_cpu": False,
     "callbacks.ema": None,
     "callbacks.patience": None,
+    "callbacks.save_every": 1,
 }
 
 # The same for one choice of a group: by group, the name of the choice, and key.

@@ -46,6 +46,21 @@ def choose_device(name: str = AUTO) -> torch.device:
     return device
 
 
+def copied_to(tensor: torch.Tensor, like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A CPU tensor on the device of another one, with its type or the given one.
+
+    A copy to a GPU goes through page-locked memory. From ordinary memory the CPU would wait until the GPU has finished
+    all its work so far, and then the GPU for the CPU.
+
+    Args:
+        tensor: on the CPU.
+        like: gives device and type.
+        dtype: instead of that of ``like``.
+    """
+    tensor = tensor.to(dtype or like.dtype)
+    return tensor.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else tensor.to(like.device)
+
+
 def _check_cuda(name: str, device: torch.device) -> None:
     """
     Raises:

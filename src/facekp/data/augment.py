@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from facekp.core.device import copied_to
 from facekp.core.settings import Fraction, NonNegative, Settings
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings, apply_transform
 from facekp.functional.warp import KNOTS, move_points, warp_images
@@ -133,7 +134,8 @@ class Augmentation(Settings):
         shift = torch.stack((_uniform(n, generator), _uniform(n, generator)), dim=-1) * (self.shift * factor[:, None])
         offset = centre + shift - linear @ centre
         matrix = torch.cat((linear, offset[..., None]), dim=-1)
-        return Movement(matrix.to(batch), self._draw_field(batch, size, generator), mirrored.to(batch.device))
+        field = self._draw_field(batch, size, generator)
+        return Movement(copied_to(matrix, batch), field, copied_to(mirrored, batch, dtype=torch.bool))
 
     def move_points(self, points: Tensor, size: tuple[int, int], flip_order: Tensor, movement: Movement) -> Tensor:
         """Move points (N, K, 2) as `__call__` does; NaN where they leave an image of that size (H, W)."""
@@ -151,15 +153,15 @@ class Augmentation(Settings):
         if not self.elastic:
             return None
         rows, columns = (math.ceil(pixels / KNOTS) + 3 for pixels in size)
-        return self.elastic * _uniform((len(batch), 2, rows, columns), generator).to(batch)
+        return self.elastic * copied_to(_uniform((len(batch), 2, rows, columns), generator), batch)
 
     def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Contrast, brightness and tone curve."""
-        gain = (1 + self.contrast * _uniform(len(images), generator)).to(images).view(-1, 1, 1, 1)
-        lift = (self.brightness * _uniform(len(images), generator)).to(images).view(-1, 1, 1, 1)
+        gain = copied_to(1 + self.contrast * _uniform(len(images), generator), images).view(-1, 1, 1, 1)
+        lift = copied_to(self.brightness * _uniform(len(images), generator), images).view(-1, 1, 1, 1)
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         images = ((images - mean) * gain + mean + lift).clamp(0, 255)
-        power = torch.exp2(self.gamma * _uniform(len(images), generator)).to(images).view(-1, 1, 1, 1)
+        power = copied_to(torch.exp2(self.gamma * _uniform(len(images), generator)), images).view(-1, 1, 1, 1)
         return 255 * (images / 255) ** power
 
     def _degrade(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -167,8 +169,8 @@ class Augmentation(Settings):
         if self.blur:
             images = _blur(images, self.blur, generator)
         if self.noise:
-            level = (self.noise * torch.rand(len(images), generator=generator)).to(images).view(-1, 1, 1, 1)
-            images = images + level * torch.randn(images.shape, generator=generator).to(images)
+            level = copied_to(self.noise * torch.rand(len(images), generator=generator), images).view(-1, 1, 1, 1)
+            images = images + level * _normal(images, generator)
         if self.erase:
             images = _erase(images, self.erase, generator)
         return images.clamp(0, 255)
@@ -179,6 +181,15 @@ def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor
     return 2 * torch.rand(shape, generator=generator) - 1
 
 
+def _normal(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal draws, a number for each level; a GPU draws them itself, by a seed from the generator."""
+    if images.is_cuda:
+        seed = int(torch.randint(2**62, (), generator=generator))
+        on_device = torch.Generator(images.device).manual_seed(seed)
+        return torch.randn(images.shape, generator=on_device, device=images.device, dtype=images.dtype)
+    return torch.randn(images.shape, generator=generator).to(images)
+
+
 def _blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Gaussian blur of some images, with a different standard deviation up to `LARGEST_BLUR` pixels for each."""
     n = len(images)
@@ -186,7 +197,7 @@ def _blur(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     sigma = torch.where(chosen, LARGEST_BLUR * torch.rand(n, generator=generator), 0.0).clamp_min(1e-3)
     distance = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1)
     kernel = torch.exp(-(distance**2) / (2 * sigma[:, None] ** 2))
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(images)  # (N, 2 R + 1)
+    kernel = copied_to(kernel / kernel.sum(dim=1, keepdim=True), images)  # (N, 2 R + 1)
     padded = pad(images.transpose(0, 1), (BLUR_RADIUS,) * 4, mode="replicate")  # (1, N, H + 2 R, W + 2 R)
     across = conv2d(padded, kernel[:, None, None, :], groups=n)
     return conv2d(across, kernel[:, None, :, None], groups=n).transpose(0, 1)
@@ -203,5 +214,5 @@ def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Te
     x, y = torch.arange(width), torch.arange(height)
     across = (x >= first[:, :1]) & (x < last[:, :1])  # (N, W)
     down = (y >= first[:, 1:]) & (y < last[:, 1:])  # (N, H)
-    hidden = (down[:, :, None] & across[:, None, :]).to(images.device)[:, None]
+    hidden = copied_to(down[:, :, None] & across[:, None, :], images, dtype=torch.bool)[:, None]
     return torch.where(hidden, images.mean(dim=(1, 2, 3), keepdim=True), images)

@@ -191,7 +191,8 @@ class FaceData(LightningDataModule):
     def _augment(self, rows: Tensor, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augmented images (N, 1, H, W) and labels (N, L, K, 2) of some rows."""
         points, offset = self._centred_points(rows)
-        images, moved = self.augmentation(images, points.flatten(1, 2), self.flip_order.to(rows.device), generator)
+        order = self._resident(rows.device)["flip_order"]
+        images, moved = self.augmentation(images, points.flatten(1, 2), order, generator)
         return images, moved.view_as(points) + offset
 
     def _augmented_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -201,13 +202,13 @@ class FaceData(LightningDataModule):
         points, offset = self._centred_points(rows)
         flat, size = points.flatten(1, 2), self.table.size
         movement = self.augmentation.draw_movement(flat, size, generator)
-        moved = self.augmentation.move_points(flat, size, self.flip_order.to(rows.device), movement)
+        moved = self.augmentation.move_points(flat, size, self._resident(rows.device)["flip_order"], movement)
         return moved.view_as(points) + offset
 
     def _centred_points(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Labels (N, L, K, 2) without their source's offset, which a mirror image does not reverse, and that offset."""
         resident = self._resident(rows.device)
-        offset = self.offset.to(rows.device)[resident["source"][rows]]
+        offset = resident["offset"][resident["source"][rows]]
         return resident["labels"][rows] - offset, offset
 
     def _generator(self, micro_batch: int, process: int) -> torch.Generator:
@@ -247,6 +248,7 @@ class FaceData(LightningDataModule):
             if not isinstance(self.table.images, HostImages):
                 arrays["image"] = self.table.images
             tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
+            tensors |= {"flip_order": self.flip_order.to(device), "offset": self.offset.to(device)}
             self._on_device = {**tensors, "source": tensors["source"].long()}
         return self._on_device
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -22,10 +24,26 @@ def first_not_finite(values: Any, name: str = "") -> str | None:
         >>> first_not_finite({"a": torch.zeros(2), "b": None}) is None
         True
     """
+    names = []
+    flags = defaultdict(list)  # by device: whether a tensor is finite, and its place among the names
+    for path, tensor in _tensors(values, name):
+        flags[tensor.device].append((tensor.isfinite().all(), len(names)))
+        names.append(path)
+    bad = [
+        place
+        for of_device in flags.values()
+        for finite, (_, place) in zip(torch.stack([flag for flag, _ in of_device]).tolist(), of_device, strict=True)
+        if not finite  # all flags of a GPU are read at once, as each reading waits for it
+    ]
+    return names[min(bad)] if bad else None
+
+
+def _tensors(values: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """All tensors in nested values, by name."""
     if isinstance(values, Tensor):
-        return None if bool(values.isfinite().all()) else name
+        yield name, values
     parts: Any = values.items() if isinstance(values, Mapping) else ()
     if isinstance(values, (list, tuple)):
         parts = enumerate(values)
-    found = (first_not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in parts)
-    return next(filter(None, found), None)
+    for key, value in parts:
+        yield from _tensors(value, f"{name}.{key}" if name else str(key))

@@ -86,8 +86,8 @@ class KeypointErrors(Metric):
             fraction = distance / scale.where(scale > 0, torch.nan)[:, None]
             self.normalised += fraction.nansum()
             self.normalised_count += (~fraction.isnan()).sum()
-        bins = (distance[~distance.isnan()] / CURVE_STEP).clamp(max=CURVE_BINS).long()
-        self.histogram += torch.bincount(bins, minlength=CURVE_BINS + 1)
+        bins = (distance.nan_to_num(0) / CURVE_STEP).clamp(max=CURVE_BINS).long()
+        self.histogram.index_add_(0, bins.flatten(), (~distance.isnan()).flatten().to(self.histogram))
 
     def compute(self) -> dict[str, Tensor]:
         """All errors, over all processes.

@@ -34,7 +34,7 @@ def warp(images: Tensor, points: Tensor, matrix: Tensor, field: Tensor | None = 
 def warp_images(images: Tensor, matrix: Tensor, field: Tensor | None = None) -> Tensor:
     """The images of `warp`: bilinear; beyond the border the border's pixels are repeated."""
     height, width = images.shape[-2:]
-    back = torch.linalg.inv(matrix[:, :, :2])
+    back = torch.linalg.inv_ex(matrix[:, :, :2]).inverse  # as inv, which waits for a GPU to check the result
     x = torch.arange(width, device=images.device, dtype=images.dtype)
     y = torch.arange(height, device=images.device, dtype=images.dtype)
     target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2)
@@ -42,7 +42,7 @@ def warp_images(images: Tensor, matrix: Tensor, field: Tensor | None = None) -> 
         across, down = _spline(x, field.shape[-1]), _spline(y, field.shape[-2])
         target = target + einsum("hr,ndrc,wc->nhwd", down, field, across)
     old = (target - matrix[:, None, None, :, 2]) @ back[:, None].transpose(-1, -2)  # (N, H, W, 2)
-    half = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=images.device, dtype=images.dtype)
+    half = torch.stack([x[-1], y[-1]]) / 2  # made on the device, as a copy from the CPU would wait for a GPU
     return grid_sample(images, old / half - 1, mode="bilinear", padding_mode="border", align_corners=True)
 
 
@@ -61,9 +61,9 @@ def move_points(points: Tensor, matrix: Tensor, size: tuple[int, int], field: Te
     moved = points @ matrix[:, :, :2].transpose(-1, -2) + matrix[:, None, :, 2]
     if field is not None:
         moved = _through_field(moved, field)
-    limit = torch.tensor(size[::-1], device=points.device)
-    inside = ((moved >= 0) & (moved <= limit)).all(dim=-1, keepdim=True)
-    return moved.where(inside, torch.nan)
+    height, width = size
+    inside = (moved >= 0).all(dim=-1) & (moved[..., 0] <= width) & (moved[..., 1] <= height)
+    return moved.where(inside[..., None], torch.nan)
 
 
 def _spline(position: Tensor, knots: int) -> Tensor:

@@ -21,7 +21,8 @@ RESUME, RERUN = "resume", "rerun"
 AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
 PLACES = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
 MACHINE = tuple(
-    f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "fast_cpu")
+    f"trainer.{key}"
+    for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "channels_last", "compile", "fast_cpu")
 )
 CLASS = re.compile(r"callbacks\.\w+\._target_")
 CHANGEABLE = {  # of the run's settings

@@ -65,7 +65,7 @@ class KeypointEstimator(LightningModule):
         self.trained_before, self.labels_before, self.config = trained_before, labels_before, config
         self.errors = KeypointErrors(model.keypoints)
         build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # bad settings fail here
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")  # a look for NaN would wait for a GPU in every batch
         self.batch_loss = torch.tensor(torch.nan)
         self.infinite_maps = torch.tensor(0.0)
 
@@ -150,6 +150,8 @@ class KeypointEstimator(LightningModule):
         self.val_loss.reset()
 
     def configure_optimizers(self) -> Any:
+        if self.trainer.gradient_clip_val and getattr(self.optimizer_settings, "fused", True) is None:
+            self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # Lightning clips no fused ones
         optimizer = build_optimizer(self.model.parameters(), self.lr, self.optimizer_settings)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)

@@ -59,6 +59,8 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
     others = table.without(data.val_rows)  # includes rows that subset= leaves out of training
     face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
     model.mean_face = torch.where(face.isnan(), model.mean_face, face)
+    if settings.trainer.channels_last:
+        model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.trainer.fast_cpu:
         optimize_for_cpu(model.network)
     trained_start = np.empty(0, dtype=np.int64) if start is None else start.trained_on

@@ -66,7 +66,7 @@ def build_callbacks(
     callbacks += [results, EpochLog(curves, prefix=job), LightningLogs(config, loggers.faces, curves)]
     if loggers.wandb and os.environ.get("WANDB_MODE") != "disabled":
         callbacks.append(WandbCallback(loggers, config, folder, curves, results))
-    return [*callbacks, BestAndLastCheckpoints(folder)]
+    return [*callbacks, BestAndLastCheckpoints(folder, settings.save_every)]
 
 
 def _early_stopping(patience: int) -> EarlyStopping:

@@ -85,8 +85,8 @@ def sgd(params: Parameters, lr: float, momentum: FractionBelowOne, weight_decay:
 @OPTIMIZERS.register("adam")
 def adam(params: Parameters, lr: float, betas: Betas, weight_decay: NonNegative, fused: bool | None = None) -> Adam:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980); ``fused`` as for `adamw`."""
-    params = list(params)
-    return Adam(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=_fused(params, fused))
+    given: Any = list(params)
+    return Adam(given, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=_fused(given, fused))
 
 
 @OPTIMIZERS.register("adamw")
@@ -100,14 +100,15 @@ def adamw(params: Parameters, lr: float, betas: Betas, weight_decay: NonNegative
         weight_decay: fraction of the learning rate by which weights shrink per step.
         fused: one kernel for many parameters; None: where they are on a GPU.
     """
-    params = list(params)
-    return AdamW(params, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=_fused(params, fused))
+    given: Any = list(params)
+    return AdamW(given, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=_fused(given, fused))
 
 
-def _fused(params: Sequence[nn.Parameter], fused: bool | None) -> bool | None:
+def _fused(params: Sequence[Any], fused: bool | None) -> bool | None:
     """The ``fused`` of torch; None is its default, which False is not: that would be one kernel per parameter."""
     if fused is None:
-        fused = bool(params) and all(parameter.is_cuda for parameter in params)
+        groups = [each["params"] if isinstance(each, dict) else [each] for each in params]
+        fused = bool(groups) and all(parameter.is_cuda for group in groups for parameter in group)
     return fused or None
 
 

@@ -139,7 +139,7 @@ def _check_state(run: RunFolder, path: Path) -> None:
 def _without_last(run: RunFolder) -> Path | None:
     """What to resume from without last.ckpt.
 
-    A run that was killed at the end of its first epoch has best.ckpt of that epoch at most, which holds the same.
+    A run that was killed before it was saved (``callbacks.save_every``) has best.ckpt at most, which holds the same.
 
     Raises:
         UserError: last.ckpt has been deleted; training again would overwrite results.
@@ -149,11 +149,11 @@ def _without_last(run: RunFolder) -> Path | None:
     if best.is_file():
         _check_state(run, best)
         epochs = max(epochs, int(read_tensors(best).get("epoch", 0)) + 1)
-    if epochs > 1 or run.is_finished():
+    if epochs > run.read_config().get("callbacks", {}).get("save_every", 1) or run.is_finished():
         raise UserError(f"{run.last_checkpoint} is missing; put it back, or {_way_on(run)}")
     if not best.is_file():
         return None
-    log.warning("%s is missing; the run continues from %s, which is of the same epoch", run.last_checkpoint, best)
+    log.warning("%s is missing; the run continues from %s", run.last_checkpoint, best)
     return best
 
 

@@ -31,6 +31,7 @@ from facekp.training.callback_settings import CallbackSettings
 from facekp.training.logger_settings import LoggerSettings
 from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, ScheduleSettings
 
+CompileMode = Literal["reduce-overhead", "max-autotune"]  # of torch.compile; the first one: CUDA graphs
 FIND = "find"  # lr=find searches for a learning rate
 Limit = PositiveCount | Annotated[float, Field(gt=0, le=1)]  # a number of batches, or a fraction of them
 
@@ -54,7 +55,7 @@ class TeacherSettings(Settings):
 
 
 class TrainerSettings(Settings):
-    """``trainer``: options of Lightning's Trainer with their meaning there, and ``compile`` and ``fast_cpu``.
+    """``trainer``: options of Lightning's Trainer with their meaning there; the last three are facekp's.
 
     Attributes:
         accelerator: ``cpu``, ``gpu``, or ``auto``.
@@ -76,7 +77,8 @@ class TrainerSettings(Settings):
         sync_batchnorm: batch statistics over all processes.
         profiler: print the time of each part of the training at its end.
         log_every_n_steps: optimiser steps between two logged values of loggers that log steps.
-        compile: compile the network by `torch.compile`.
+        compile: compile the network by `torch.compile`, for training only; a mode of it, or ``true`` for its default.
+        channels_last: store weights channels-last, as convolutions on GPUs prefer.
         fast_cpu: channels-last weights, and memory that stays in the process.
     """
 
@@ -99,7 +101,8 @@ class TrainerSettings(Settings):
     sync_batchnorm: bool
     profiler: Literal["simple", "advanced"] | None
     log_every_n_steps: PositiveCount
-    compile: bool
+    compile: bool | CompileMode
+    channels_last: bool
     fast_cpu: bool
 
     @property
@@ -116,7 +119,7 @@ class TrainerSettings(Settings):
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `pytorch_lightning.Trainer`."""
-        return {name: value for name, value in self if name not in ("compile", "fast_cpu")}
+        return {name: value for name, value in self if name not in ("compile", "channels_last", "fast_cpu")}
 
 
 class TrainSettings(CommandSettings):

@@ -7,6 +7,7 @@ import torch
 
 from facekp.runs.folder import RunFolder
 from facekp.training.callbacks.checkpoints import AtomicCheckpointIO, BestAndLastCheckpoints
+from facekp.training.callbacks.stopping import StopAtSignal
 
 
 def epoch(callback, rmse=None):
@@ -31,6 +32,36 @@ def test_the_best_one_is_saved_after_the_lowest_rmse_and_the_last_one_after_ever
     assert epoch(callback, 3.5) == ["last.ckpt"]
     assert epoch(callback) == ["last.ckpt"]
     assert epoch(callback, 2.0) == ["best.ckpt", "last.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "asked_to_stop", "stops", "saved"),
+    [
+        (2, False, False, False),
+        (3, False, False, True),
+        (8, False, False, True),
+        (2, True, False, True),
+        (2, False, True, True),
+    ],
+)
+def test_the_last_one_is_saved_every_few_epochs_and_before_the_training_ends(
+    tmp_path, epochs, asked_to_stop, stops, saved
+):
+    stop = StopAtSignal()
+    stop.code = 143 if asked_to_stop else 0
+    paths = []
+    trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(has_scores=True),
+        current_epoch=epochs - 1,
+        max_epochs=8,
+        should_stop=stops,
+        callbacks=[stop],
+        strategy=SimpleNamespace(reduce_boolean_decision=lambda asked, all: asked),
+        save_checkpoint=paths.append,
+    )
+    folder = RunFolder(tmp_path)
+    BestAndLastCheckpoints(folder, every=3).on_train_epoch_end(trainer, None)
+    assert paths == [folder.last_checkpoint] * saved
 
 
 def test_a_resumed_run_remembers_its_best_rmse(tmp_path):

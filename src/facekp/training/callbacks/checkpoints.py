@@ -13,19 +13,25 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from facekp.core.files import write_tensors
 from facekp.runs.folder import RunFolder
 from facekp.runs.validated_epoch import ValidatedEpoch
+from facekp.training.callbacks.stopping import StopAtSignal
 
 
 class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
-    """Saves last.ckpt after every epoch, and best.ckpt after a validation with the lowest val/rmse so far.
+    """Saves last.ckpt after every epoch or every few, and best.ckpt after a validation with the lowest val/rmse so far.
 
     Where no validation row has a label, every epoch counts as the best one.
 
     Lightning's ModelCheckpoint forgets its best score if the folder was moved, and saves a last checkpoint only with a
     new best one.
+
+    Args:
+        folder: of the run.
+        every: epochs between two savings of last.ckpt. It is also saved when the training ends or is stopped after an
+            epoch.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, every: int = 1) -> None:
+        self.folder, self.every = folder, every
         self.best = math.inf
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -36,7 +42,16 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
             if score < self.best:
                 self.best = score
                 trainer.save_checkpoint(self.folder.best_checkpoint)
-        trainer.save_checkpoint(self.folder.last_checkpoint)
+        if self.every == 1 or self._is_due(trainer):
+            trainer.save_checkpoint(self.folder.last_checkpoint)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        """Whether last.ckpt is saved after this epoch."""
+        epochs = trainer.current_epoch + 1
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        asked = any(isinstance(each, StopAtSignal) and each.code for each in callbacks)
+        stops = trainer.should_stop or trainer.strategy.reduce_boolean_decision(asked, all=False)  # in all processes
+        return stops or epochs % self.every == 0 or epochs == trainer.max_epochs
 
     @property
     def state_key(self) -> str:
