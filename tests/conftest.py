@@ -177,7 +177,7 @@ LONG = (  # minutes in all; their tests come first, so that no worker ends with 
     "test_docs.py",
     "test_search.py",
     "test_sweep.py",
-    "test_benchmark.py",
+    "test_startup.py",
     "test_tutorial.py",
     "test_resume.py",
     "test_export.py",

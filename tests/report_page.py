@@ -10,7 +10,7 @@ from typing import Any
 
 from facekp.core.settings import parse
 from facekp.data.table import FaceTable
-from facekp.reporting.benchmark import write_example_runs
+from facekp.reporting.bench.example_runs import write_example_runs
 from facekp.reporting.settings import ReportSettings
 from tests.conftest import config_of
 

@@ -26,6 +26,8 @@ from typing import Any
 
 import pandas as pd
 
+from facekp.reporting.bench.measurement import Growth, Measurement
+
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "figures.json"
 RESULTS = Path("outputs/figures")
@@ -217,6 +219,18 @@ def read_csv(folder: Path) -> dict[str, str]:
     return {"table": markdown(list(table.columns), table.to_numpy().tolist())}
 
 
+def read_speed(folder: Path) -> dict[str, str]:
+    """The machine, the costs beside plain equivalents, and how they grow."""
+    results = json.loads((folder / "results.json").read_text())
+    measured = [Measurement(**row).cells() for row in results["measurements"]]
+    growing = [Growth(**row).cells() for row in results["growth"]]
+    return {
+        "machine": ", ".join(f"{key} {value}" for key, value in results["machine"].items()),
+        "table": markdown(("what", "measured", "plainest equivalent", "of the limit", "goal"), measured),
+        "growth": markdown(("what", "with", "cost by size", "unit"), growing),
+    }
+
+
 TRAIN = "python -m facekp.train callbacks.progress=false"
 FIGURES = {
     "quickstart": Figure((f"{TRAIN} experiment=quickstart out={{out}}/run",), read_training, DRAWN),
@@ -255,7 +269,7 @@ FIGURES = {
         ),
         read_csv,
     ),
-    "speed": Figure(("python -m facekp.bench out={out}/results.csv",), read_csv),
+    "speed": Figure(("python -m facekp.bench out={out}/results.json",), read_speed),
 }
 
 

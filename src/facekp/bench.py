@@ -1,10 +1,11 @@
-"""`python -m facekp.bench`: speed and memory, as ratios of medians.
+"""`python -m facekp.bench`: what facekp costs, beside the plainest equivalent and the limit of the machine.
 
 The two sides of a ratio are measured in turn, as machines differ and are noisy.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekp.config.command import read_settings, run_command
@@ -12,29 +13,35 @@ from facekp.config.command import read_settings, run_command
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from facekp.reporting.benchmark import Measurement
+    from facekp.reporting.bench.run import Results
 
 
-def main(cfg: DictConfig) -> list[Measurement]:
-    """Measure, show the results as a table, and write them where ``out`` is set."""
-    from facekp.reporting.bench_settings import BenchSettings  # imported here: --help must answer within a second
+def main(cfg: DictConfig) -> Results:
+    """Measure, show the results as tables, and write them where ``out`` is set."""
+    # imported here: --help and mistakes in a key must answer within a second
+    from facekp.reporting.bench.settings import BenchSettings
 
     settings = read_settings(cfg, BenchSettings)
-    import pandas as pd
-
     from facekp.core.console import show
-    from facekp.core.files import write_csv
+    from facekp.core.files import write_json
     from facekp.core.outputs import output_file
-    from facekp.reporting.benchmark import bench, benchmark_table
+    from facekp.reporting.bench.compare import changes, changes_table, read_results
+    from facekp.reporting.bench.measurement import growth_table, measurements_table
+    from facekp.reporting.bench.run import bench
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(settings)
     out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
-    measurements = bench(settings)
-    show(benchmark_table(measurements, settings.threads))
+    earlier = None if settings.compare is None else read_results(Path(settings.compare))
+    results = bench(settings)
+    show(measurements_table(results.measurements, f"medians, {settings.threads} threads"))
+    if results.growth:
+        show(growth_table(results.growth))
+    if earlier is not None:
+        show(changes_table(changes(results.measurements, earlier), earlier, results.machine))
     if out is not None:
-        write_csv(out, pd.DataFrame(measurements))
-    return measurements
+        write_json(out, results.to_dict())
+    return results
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from facekp.core.errors import UserError
 from facekp.data.competition import write_test, write_training
 from facekp.evaluate import main as evaluate
 from facekp.export import main
-from facekp.reporting.benchmark import bench_prediction
+from facekp.reporting.bench.prediction import measure_batch
 from facekp.submit import main as submit
 from tests.conftest import composed, facekp
 
@@ -38,9 +38,8 @@ def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(exported, ckpt, t
 
 
 def test_bench_compares_its_time_with_the_checkpoint_s(exported, ckpt):
-    lines = bench_prediction([str(ckpt), str(exported)], rounds=1, threads=1)
-    assert len(lines) == 2
-    assert "times as long" in lines[1].measured
+    first, second = measure_batch([str(ckpt), str(exported)], rounds=1, threads=1)
+    assert (first.plain, second.plain, second.plain_name) == (None, first.value, str(ckpt))
 
 
 def test_a_missing_package_is_one_line(ckpt, tmp_path):

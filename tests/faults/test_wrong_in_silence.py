@@ -29,7 +29,7 @@ from facekp.models.predictor import KeypointPredictor
 from facekp.models.scoring import unseen_rows
 from facekp.models.settings import DecoderSettings
 from facekp.models.transfer import copy_matching
-from facekp.reporting.benchmark import write_example_runs
+from facekp.reporting.bench.example_runs import write_example_runs
 from facekp.reporting.html.collect import group_runs, read_runs
 from facekp.runs.configurations import by_configuration, repeated_keys
 from facekp.runs.job_names import differing

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from facekp.core.errors import UserError
-from facekp.reporting.benchmark import write_example_runs
+from facekp.reporting.bench.example_runs import write_example_runs
 from facekp.reporting.html.collect import differing, group_runs, read_runs, short_names
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -10,7 +10,7 @@ from plotly import graph_objects
 
 from facekp.data.synthetic.faces import draw_faces
 from facekp.functional.metrics import METRICS, Curve, MetricInput, metric
-from facekp.reporting.benchmark import write_example_runs
+from facekp.reporting.bench.example_runs import write_example_runs
 from facekp.reporting.console_tables import metrics_table
 from facekp.reporting.html.report import write_report
 from tests.conftest import config_of

@@ -1,4 +1,4 @@
-"""CPU time of one face on one thread, by views, mirror image and engine: a checkpoint comes in, measurements go out."""
+"""CPU time of one face on one thread, by views, mirror image and engine."""
 
 from __future__ import annotations
 

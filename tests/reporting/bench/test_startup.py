@@ -3,18 +3,33 @@
 import subprocess
 import sys
 
-from facekp.reporting import startup
-from facekp.reporting.startup import FIRST_STEP, TRAIN, measure_startup
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.reporting.bench import startup
+from facekp.reporting.bench.startup import FIRST_STEP, TRAIN, command_names, measure_startup
+from tests.reporting.bench.conftest import bench_settings
 
 
 def test_a_measured_training_ends_after_its_first_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(startup, "ROUNDS", 1)
-    start = measure_startup(tmp_path)
-    assert all(seconds > 0 for seconds in start)
-    run = tmp_path / "start1" / "run"
+    cases = {name: startup.start_cases(tmp_path / "photo.png")[name] for name in (startup.FIRST, startup.PLAIN)}
+    monkeypatch.setattr(startup, "start_cases", lambda photo: cases)
+    (measured,) = measure_startup(bench_settings("rounds=1"), tmp_path)
+    assert measured.value > measured.plain > 0
+    run = tmp_path / "start1" / "0" / "run"
     assert (run / "config.yaml").is_file()
     assert not (run / "metrics.csv").exists()  # ended before its epoch did
     assert not (run / "pictures").exists()
+
+
+def test_a_start_that_fails_is_no_measurement(tmp_path, monkeypatch):
+    monkeypatch.setattr(startup, "start_cases", lambda photo: {"wrong": ("-c", "raise ValueError('no')")})
+    with pytest.raises(UserError, match="ValueError: no"):
+        list(measure_startup(bench_settings("rounds=1"), tmp_path))
+
+
+def test_every_command_has_a_start_that_is_measured():
+    assert {"train", "evaluate", "predict", "bench", "synthetic"} <= set(command_names())
 
 
 def test_the_first_step_waits_neither_for_scipy_nor_for_matplotlib(tmp_path):

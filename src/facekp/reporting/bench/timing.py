@@ -1,0 +1,53 @@
+"""How the benchmark times: both sides of a ratio in turn, medians, and new processes where their state matters."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Task = Callable[[], Any]
+
+
+def seconds(task: Task) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def medians(tasks: Sequence[Task], rounds: int) -> list[float]:
+    """Median seconds of each task. All are called once in every round; a round before them warms up.
+
+    Args:
+        tasks: what is compared.
+        rounds: at least 1.
+    """
+    for task in tasks:
+        task()
+    times = [[seconds(task) for task in tasks] for _ in range(rounds)]
+    return [median(of_task) for of_task in zip(*times, strict=True)]
+
+
+def in_new_process(task: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call in a new process."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(task, arguments)
+
+
+def memory(name: str) -> float:
+    """Megabytes, as Linux counts them for this process; NaN elsewhere.
+
+    The peak of getrusage would include that of the parent before the fork.
+
+    Args:
+        name: a line of /proc/self/status, e.g. ``VmHWM`` for the peak.
+    """
+    status = Path("/proc/self/status")
+    match = re.search(rf"{name}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(match[1]) / 1024 if match else math.nan

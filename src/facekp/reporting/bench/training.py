@@ -1,0 +1,105 @@
+"""What a training step costs: in a real training, in a plain loop, and at the limit of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from facekp.core.errors import UserError
+from facekp.data.synthetic.faces import draw_faces
+from facekp.functional.losses import labelled_mean, mse
+from facekp.networks.base import NETWORKS, build_network
+from facekp.networks.cpu import optimize_for_cpu
+from facekp.reporting.bench.measurement import Measurement
+from facekp.reporting.bench.plain import plain_step_times
+from facekp.reporting.bench.settings import BenchSettings
+from facekp.reporting.bench.timing import in_new_process, seconds
+
+BATCH = 32  # faces per step
+SEED_BATCH = 8  # of the published system's network, whose steps take seconds
+WARM_UP = 2  # steps that are not counted
+
+
+def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
+    """A step of ``facekp.train`` beside a plain loop, and a step of the published system's network."""
+    ours, plain = [], []
+    table = draw_faces(4 * BATCH, 0, settings.keypoints)
+    loop = (settings.model, settings.loss, table, BATCH, settings.steps, settings.threads)
+    for number in range(settings.rounds):
+        ours += train_step_times(settings.train, settings.steps, settings.threads, scratch / f"train{number}")
+        plain += in_new_process(plain_step_times, *loop)
+    name = f"training step of {BATCH} faces, facekp.train {' '.join(settings.train)}".rstrip()
+    loop_name = "a plain loop: eager, contiguous, faces one by one in a DataLoader"
+    yield Measurement(name, 1000 * median(ours), "ms", 1000 * median(plain), loop_name, goal="2.5 times")
+    yield from _measure_published(settings)
+
+
+def train_step_times(overrides: Sequence[str], steps: int, threads: int, folder: Path) -> list[float]:
+    """Seconds of each step of a real training in a new process, after some that warm up.
+
+    Args:
+        overrides: of the training.
+        steps: that are counted.
+        threads: of torch.
+        folder: of the run.
+
+    Raises:
+        UserError: the training failed.
+    """
+    out = folder.with_suffix(".json").absolute()
+    timer = "++callbacks.timer"
+    command = [
+        *(sys.executable, "-m", "facekp.train", "data=synthetic", f"data.rows={5 * BATCH}", f"data.batch_size={BATCH}"),
+        *("trainer.max_epochs=1000", "trainer.check_val_every_n_epoch=1000", "callbacks.progress=false", "logger=none"),
+        *overrides,
+        f"{timer}._target_=facekp.reporting.bench.step_timer.StepTimer",
+        *(f"{timer}.out={out}", f"{timer}.steps={steps + WARM_UP}", f"out={folder}"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if not out.is_file():
+        raise UserError(f"train={list(overrides)}: {(done.stderr.strip().splitlines() or ['the training ended'])[-1]}")
+    times: list[float] = json.loads(out.read_text())
+    return times[WARM_UP:]
+
+
+def _measure_published(settings: BenchSettings) -> Iterator[Measurement]:
+    """A training step of the published system's network, as that system ran it and as facekp runs it."""
+    plain, optimized = [], []
+    for _ in range(settings.rounds):
+        plain.append(in_new_process(_published_steps, False, settings.steps, settings.threads))
+        optimized.append(in_new_process(_published_steps, True, settings.steps, settings.threads))
+    slow, fast = (median(time for _, times in runs for time in times) for runs in (plain, optimized))
+    name = f"training step of model=hourglass_seed, {SEED_BATCH} faces"
+    yield Measurement(name, fast, "s", slow, "eager and contiguous", goal="1.5 times")
+    yield Measurement("  difference of the two losses", abs(plain[0][0] - optimized[0][0]), "", goal="at most 1e-4")
+
+
+def _published_steps(optimized: bool, steps: int, threads: int) -> tuple[float, list[float]]:
+    """The first loss, and the seconds of each step but the first; Adam enlarges rounding errors in later losses."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = build_network(NETWORKS.parse({"name": "hourglass_seed"}), heatmaps=15)
+    if optimized:
+        optimize_for_cpu(network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    images, target = torch.rand(SEED_BATCH, 1, 96, 96), torch.rand(SEED_BATCH, 15, 96, 96)
+    mask, cells = torch.ones(SEED_BATCH, 15), torch.zeros(SEED_BATCH, 15, 2)
+    losses: list[float] = []
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = labelled_mean(mse(network(images)[-1], target, cells), mask)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    times = [seconds(step) for _ in range(steps + 1)]
+    return losses[0], times[1:]

@@ -1,0 +1,48 @@
+"""Two benchmarks are compared by ratios: to a plain equivalent where both have it, else of the costs."""
+
+import json
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.reporting.bench.compare import changes, changes_table, read_results
+from facekp.reporting.bench.measurement import Measurement
+
+BEFORE = {
+    "date": "2026-11-01",
+    "machine": {"cores": 2},
+    "measurements": [
+        {"name": "read", "value": 1.0, "unit": "s", "plain": 20.0},
+        {"name": "page", "value": 4.0, "unit": "MB"},
+        {"name": "gone", "value": 4.0, "unit": "MB"},
+        {"name": "same", "value": 1.0, "unit": "s"},
+    ],
+}
+NOW = [
+    Measurement("read", 2.0, "s", plain=80.0),  # a slower machine: half as slow beside the plain way
+    Measurement("page", 8.0, "MB"),
+    Measurement("new", 1.0, "s"),
+    Measurement("same", 1.05, "s"),
+]
+
+
+def test_what_both_have_is_compared():
+    assert changes(NOW, BEFORE) == [("page", 2.0), ("same", 1.05), ("read", 0.5)]
+
+
+def test_the_table_shows_what_changed_beyond_noise():
+    table = changes_table(changes(NOW, BEFORE), BEFORE, {"cores": 2})
+    assert [column._cells for column in table.columns] == [
+        ["page", "read"],
+        ["2.00 times as slow", "2.00 times as fast"],
+    ]
+    assert table.title == "since 2026-11-01 on this machine"
+    assert "another machine" in changes_table([], BEFORE, {"cores": 4}).title
+
+
+@pytest.mark.parametrize("content", [[], {}, {"measurements": 3}, {"measurements": [{"name": "a"}]}])
+def test_another_file_is_refused(content, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"a.json: holds no measurements; give a file that facekp.bench wrote"):
+        read_results(path)
