@@ -1,0 +1,75 @@
+"""COFW's .mat: photos out of the file, points from 1, hidden points, boxes, and the error of every fault."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facekp.core.errors import UserError
+from facekp.data.readers.cofw import point_names
+from facekp.data.readers.read import read_table
+from tests.data.samples import data_settings
+from tests.drawn_photos import five
+
+h5py = pytest.importorskip("h5py")
+POINTS = np.array([(31, 21), (11, 21), (21, 31), (29, 41), (13, 41)], float)  # MATLAB's, from 1
+HIDDEN = np.array([0, 0, 1, 0, 0])
+GREY = np.random.default_rng(0).integers(0, 256, (50, 60), np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (50, 60, 3), np.uint8)
+
+
+def write(folder, end="Tr", values=None, boxes=None, photos=(GREY, COLOUR)):
+    """A file as MATLAB writes it: arrays transposed, photos behind references."""
+    face = np.concatenate([POINTS.T.ravel(), HIDDEN])
+    with h5py.File(folder / "COFW_test.mat", "w") as file:
+        references = file.create_dataset(f"Is{end}", (1, len(photos)), dtype=h5py.ref_dtype)
+        for i, photo in enumerate(photos):
+            references[0, i] = file.create_dataset(f"#refs#/{i}", data=photo.T).ref
+        file[f"phis{end}"] = np.stack([face] * 2, axis=1) if values is None else values
+        file[f"bboxes{end}"] = np.tile([[6.0], [11], [40], [38]], (1, 2)) if boxes is None else boxes
+
+
+def read(folder, *more):
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/COFW_test.mat", "data.cache=null")
+    return read_table(data_settings("data=cofw", *paths, *more), five())
+
+
+@pytest.mark.parametrize("end", ["Tr", "T"])
+def test_photos_are_written_once_and_points_count_from_1(tmp_path, end):
+    write(tmp_path, end)
+    table = read(tmp_path)
+    assert table.name.tolist() == ["COFW_test/0001.png", "COFW_test/0002.png"]
+    for name, pixels in zip(table.name, (GREY, COLOUR), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "photos" / name)), pixels)
+    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS - 1, atol=1e-4)
+    np.testing.assert_allclose(table.to_source[0, :, 2], (5, 9), atol=0.7)
+    assert table.visible.tolist() == [[2, 2, 1, 2, 2]] * 2
+    assert point_names(tmp_path / "COFW_test.mat") == ["0", "1", "2", "3", "4"]
+    kept = (tmp_path / "photos" / "COFW_test" / "0001.png").stat().st_mtime_ns
+    read(tmp_path)
+    assert (tmp_path / "photos" / "COFW_test" / "0001.png").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": np.full((15, 2), np.nan)}, "COFW_test.mat: face 1: its points or its box are not finite numbers"),
+        ({"values": np.ones((87, 2))}, "COFW_test.mat: has 29 points, but keypoints five has 5"),
+        ({"boxes": np.ones((4, 3))}, r"photos \(1, 2\), points \(15, 2\) and boxes \(4, 3\) differ"),
+        ({"end": "Q"}, "COFW_test.mat: has no IsT; give COFW_train_color.mat or COFW_test_color.mat"),
+        ({"photos": (GREY.astype(float), GREY)}, r"0001.png: its pixels are float64 \(50, 60\), not a photo in 8 bits"),
+    ],
+)
+def test_faults_are_refused(tmp_path, change, message):
+    write(tmp_path, **change)
+    with pytest.raises(UserError, match=message):
+        read(tmp_path)
+
+
+def test_a_photo_with_a_fault_can_be_left_out_and_other_files_are_refused(tmp_path):
+    write(tmp_path, photos=(GREY.astype(float), GREY))
+    assert read(tmp_path, "data.skip_broken=true").row.tolist() == [2]
+    (tmp_path / "COFW_test.mat").write_text("name,x,y")
+    with pytest.raises(UserError, match=r"COFW_test.mat: can't be read as MATLAB's format 7.3 .*; give COFW's .mat"):
+        read(tmp_path)
