@@ -39,14 +39,25 @@ def test_splitting_and_steps_are_measured_beside_plain_loops(tmp_path, monkeypat
 
 
 def test_training_steps_are_those_of_the_command_and_of_a_plain_loop(tmp_path, monkeypatch):
+    times = {training.plain_step_times: [0.8], training._published_steps: (1.0, [2.0])}
     monkeypatch.setattr(training, "train_step_times", lambda overrides, *given: [0.1, 0.3, 0.2])
-    monkeypatch.setattr(
-        training, "in_new_process", lambda task, *given: [0.8] if task is training.plain_step_times else (1.0, [2.0])
-    )
+    monkeypatch.setattr(training, "in_new_process", lambda task, *given: times[task])
+    monkeypatch.setattr(training, "step_limit", lambda *given: 0.05)
     first, second, difference = measure("training", tmp_path, "train=['trainer.compile=true']").values()
     assert first.name == "training step of 32 faces, facekp.train trainer.compile=true"
     assert (first.value, first.plain, first.times_as_fast) == (200.0, 800.0, 4.0)
+    assert first.of_limit == 0.25
     assert (second.value, second.plain, difference.value) == (2.0, 2.0, 0.0)
+
+
+def test_the_limit_of_a_step_is_that_of_its_convolutions(monkeypatch):
+    monkeypatch.setattr(training, "convolution_rate", lambda *given: 1e9)
+    monkeypatch.setattr(training, "copy_bandwidth", lambda *given: 1e15)
+    settings = bench_settings("model.network.stacks=1")
+    once = training.step_limit(settings.model, settings.keypoints, 1)
+    monkeypatch.setattr(training, "convolution_rate", lambda *given: 2e9)
+    assert training.step_limit(settings.model, settings.keypoints, 1) == pytest.approx(once / 2)
+    assert 0.5 < once < 5  # about a billion operations, forward and back
 
 
 def test_a_training_that_fails_is_one_line(tmp_path):

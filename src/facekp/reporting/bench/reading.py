@@ -78,7 +78,7 @@ def _read_row_by_row(folder: Path, rows: int) -> float:
 
 def measure_splitting(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
     """Grouping near-duplicates, which a split must keep together."""
-    images = draw_faces(GROUPED, 0, settings.keypoints).images
+    images = np.asarray(draw_faces(GROUPED, 0, settings.keypoints).images)
     ours, plain = medians([lambda: near_duplicate_groups(images), lambda: _compare_all(images)], settings.rounds)
     name = f"group near-duplicates of {GROUPED} images"
     yield Measurement(name, ours, "s", plain, "comparing every image with every other")
