@@ -209,6 +209,7 @@ def draw_metric_curve(metric: Metric, metrics: dict[str, Any]) -> Figure:
         ax.set(xlabel="error of a point, pixels", xlim=(0, NEAR))
     if metric.unit == "fraction":
         ax.set(ylim=(0, 1))
+    ax.locator_params(axis="x", nbins=6)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return figure
