@@ -1,0 +1,143 @@
+"""``data=sleap``: SLEAP's .slp files, read by sleap-io (``pip install 'facekp[sleap]'``).
+
+Each instance that a person labelled is a face; predicted instances are left out. A frame is a photo of ``images`` if
+the project was made of photos. Frames of a video in that folder, and frames in a package (.pkg.slp), are written there
+when they are first read, as ``mouse/frame_000012.png``. Coordinates are as here: (0, 0) is the first pixel's centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.core.untrusted import check_regular
+from facekp.data.embedded_photos import write_photo
+from facekp.data.label_faults import collect_faces
+from facekp.data.point_names import PointLabel, index_by_name, place_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+
+LARGEST_FILE = 2**33  # bytes; a package holds the frames
+
+
+class SleapSettings(PhotoDataSettings):
+    """``data=sleap``; ``images`` is the folder of the photos or videos, to which frames are written."""
+
+
+class Entry(NamedTuple):
+    """An instance in a frame, and its position for messages."""
+
+    frame: Any
+    instance: Any
+    where: str
+
+
+@READERS.register("sleap")
+def read_sleap(settings: SleapSettings, keypoints: Keypoints) -> list[LabelledFace]:
+    """Read a face from each labelled instance; ``row`` counts them from 1.
+
+    Raises:
+        UserError: the first fault of the file, or sleap-io is not installed.
+    """
+    path = settings.label_file
+    folder = Path(settings.images).expanduser()
+    labels = _load(path)
+    index = index_by_name(_names(labels), keypoints, str(path))
+
+    def parse(numbered: tuple[int, Entry]) -> LabelledFace | None:
+        row, (frame, instance, where) = numbered
+        points = place_points(_labels(instance, where), index, keypoints)
+        if np.isnan(points).all():
+            return None
+        name = _photo(frame, path, folder, where)
+        track = {} if instance.track is None else {"track": str(instance.track.name)}
+        return LabelledFace(name, points, None, 0, row, where, attributes=track)
+
+    return collect_faces(enumerate(_entries(labels, path), start=1), parse, path, settings.skip_broken)
+
+
+@names_points("sleap")
+def point_names(path: Path) -> list[str]:
+    """The nodes of the skeleton."""
+    return _names(_load(path))
+
+
+def _load(path: Path) -> Any:
+    try:
+        import sleap_io
+    except ImportError as error:
+        raise UserError("data=sleap: needs sleap-io; pip install 'facekp[sleap]'") from error
+    try:
+        check_regular(path, LARGEST_FILE)
+        return sleap_io.load_slp(str(path), open_videos=False)  # the file may name any path or address
+    except UserError:
+        raise
+    except Exception as error:  # whatever the library raises for broken bytes
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"data.labels={path}: can't be read as SLEAP's .slp ({reason}); save it in SLEAP again"
+        ) from error
+
+
+def _names(labels: Any) -> list[str]:
+    """The nodes of all skeletons; instances of one scheme usually share one."""
+    return list(dict.fromkeys(str(name) for skeleton in labels.skeletons for name in skeleton.node_names))
+
+
+def _entries(labels: Any, path: Path) -> Iterator[Entry]:
+    for frame in labels:
+        for number, instance in enumerate(frame.user_instances, start=1):
+            video = labels.videos.index(frame.video) + 1
+            yield Entry(frame, instance, f"{path}: video {video}, frame {frame.frame_idx}, instance {number}")
+
+
+def _labels(instance: Any, where: str) -> Iterator[PointLabel]:
+    for name, (x, y) in zip(instance.skeleton.node_names, instance.numpy(), strict=True):
+        if not np.isnan([x, y]).any():
+            yield PointLabel(str(name), float(x), float(y), where)
+
+
+def _photo(frame: Any, path: Path, folder: Path, where: str) -> str:
+    """The photo of a frame, relative to the folder, in which it is written if it is none yet.
+
+    Raises:
+        UserError: neither the photo nor its video is in the folder.
+    """
+    video, number = frame.video, int(frame.frame_idx)
+    if isinstance(video.filename, list):  # photos
+        if not 0 <= number < len(video.filename):
+            raise UserError(f"{where}: the video has {len(video.filename)} photos; correct it in SLEAP")
+        return _in_folder(video.filename[number], folder)
+    is_package = Path(video.filename) == path
+    stem = path.name.partition(".")[0] if is_package else PurePosixPath(str(video.filename).replace("\\", "/")).stem
+    name = f"{stem}/frame_{number:06d}.png"
+    write_photo(folder / name, lambda: _pixels(video, number, is_package, folder, where))
+    return name
+
+
+def _pixels(video: Any, number: int, is_package: bool, folder: Path, where: str) -> np.ndarray:
+    import sleap_io
+
+    try:
+        if is_package:
+            video.open()
+            return np.asarray(video[number])
+        file = folder / _in_folder(video.filename, folder)
+        if not file.is_file():
+            raise UserError(f"{where}: {file} does not exist; give the folder of the videos as data.images")
+        return np.asarray(sleap_io.load_video(str(file))[number])
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder raises
+        raise UserError(f"{where}: the frame can't be read ({' '.join(str(error).split())[:160]})") from error
+
+
+def _in_folder(address: str, folder: Path) -> str:
+    """The longest end of a path that is a file in the folder; the file's name if none is."""
+    parts = PurePosixPath(str(address).replace("\\", "/")).parts
+    ends = ["/".join(parts[start:]) for start in range(parts[:1] == ("/",), len(parts))]
+    return next((end for end in ends if ".." not in parts and (folder / end).is_file()), ends[-1])

@@ -1,0 +1,77 @@
+"""SLEAP's .slp: instances of photos and of packages, predicted instances left out, and the error of every fault."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.data.readers.read import read_table
+from facekp.data.readers.sleap import point_names
+from tests.data.photo_folder import write_one_photo
+from tests.data.samples import data_settings
+from tests.drawn_photos import DRAWN, five
+
+POINTS = np.array([(30, 20), (10, 20.5), (20, 30), (28, 40), (12, 40)])
+NAMES = list(DRAWN)
+ORDER = [3, 0, 4, 2, 1]
+
+
+def read(folder, *more, labels="labels.slp"):
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/{labels}", "data.cache=null")
+    return read_table(data_settings("data=sleap", *paths, *more), five())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """labels.slp with two instances and a prediction in the photo a.png."""
+    sleap_io = pytest.importorskip("sleap_io")
+    write_one_photo(tmp_path)
+    skeleton = sleap_io.Skeleton(nodes=[NAMES[i] for i in ORDER], name="face")
+    few = np.where(np.arange(5)[:, None] == 1, np.nan, POINTS + 2)
+    instances = [sleap_io.Instance.from_numpy(points[ORDER], skeleton=skeleton) for points in (POINTS, few)]
+    instances[1].track = sleap_io.Track("m2")
+    guess = sleap_io.PredictedInstance.from_numpy(POINTS, skeleton=skeleton)
+    video = sleap_io.Video.from_filename([str(tmp_path / "photos" / "a.png")])
+    frame = sleap_io.LabeledFrame(video=video, frame_idx=0, instances=[*instances, guess])
+    labels = sleap_io.Labels([frame])
+    labels.save(str(tmp_path / "labels.slp"))
+    return tmp_path
+
+
+def test_instances_that_a_person_labelled_are_faces(folder):
+    table = read(folder)
+    assert table.name.tolist() == ["a.png", "a.png"]
+    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS, atol=1e-4)
+    assert table.mask[1].tolist() == [True, False, True, True, True]
+    assert table.attributes["track"].tolist() == ["", "m2"]
+    assert point_names(folder / "labels.slp") == [NAMES[i] for i in ORDER]
+
+
+def test_frames_of_a_package_are_written_once(folder):
+    import sleap_io
+
+    expected = read(folder)
+    sleap_io.load_slp(str(folder / "labels.slp")).save(str(folder / "x.pkg.slp"), embed="user", verbose=False)
+    (folder / "photos" / "a.png").unlink()
+    table = read(folder, labels="x.pkg.slp")
+    assert table.name.tolist() == ["x/frame_000000.png"] * 2
+    np.testing.assert_array_equal(table.images, expected.images)
+    with pytest.raises(UserError, match=r"photos/a.png: does not exist"):
+        read(folder)
+
+
+def test_other_files_and_schemes_are_refused(folder):
+    (folder / "labels.slp").write_text("name,x,y")
+    with pytest.raises(
+        UserError, match=r"data.labels=.*labels.slp: can't be read as SLEAP's .slp \(.*save it in SLEAP"
+    ):
+        read(folder)
+
+
+def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sleap_io", None)
+    with pytest.raises(UserError, match=r"data=sleap: needs sleap-io; pip install 'facekp\[sleap\]'"):
+        read(tmp_path)
