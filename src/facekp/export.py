@@ -1,9 +1,9 @@
-"""`python -m facekp.export ckpt=FILE out=FILE.onnx`: one graph from grey pixels to points, checked before it is kept.
+"""`python -m facekp.export ckpt=FILE out=FILE.onnx`: one graph from pixels to points, checked before it is kept.
 
-Inputs: ``images`` (N, 1, H, W), any N, grey levels 0..255; with ``source=all`` also ``source`` int64 (N,), an index
-into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (N, K, 2) in pixels, ``confidence`` (N, K) and,
-of a calibrated checkpoint, ``expected_error`` float32 (N, K) in pixels. Normalisation, views, mirror images and
-decoding are part of the graph. Metadata: JSON under ``facekp``.
+Inputs: ``images`` (N, 1, H, W), or in colour (N, 3, H, W), any N, levels 0..255; with ``source=all`` also ``source``
+int64 (N,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (N, K, 2) in pixels,
+``confidence`` (N, K) and, of a calibrated checkpoint, ``expected_error`` float32 (N, K) in pixels. Normalisation,
+views, mirror images and decoding are part of the graph. Metadata: JSON under ``facekp``.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Corruptions: what each does to pixels and points, and that an image's random numbers have an address."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -206,3 +208,23 @@ def test_the_offset_of_a_source_s_labels_does_not_turn_with_the_face(few):
         else:  # by the difference between the offset and the turned offset
             turned = np.linalg.norm(moved[i][known], axis=1)
             assert turned == pytest.approx(np.full(known.sum(), 1.0), abs=1e-3)  # 2 sin(60 / 2 degrees)
+
+
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in ("noise", "jpeg")])
+def test_the_colours_of_a_grey_image_change_alike(few, name):
+    strength = {"darkness": 0.5, "contrast": 0.5, "scale": 0.8, "square": 30}.get(name, 3.0)
+    grey, points = corrupted(few, name, strength)
+    colour, moved = corrupted(replace(few, images=np.repeat(few.images[..., None], 3, axis=-1)), name, strength)
+    np.testing.assert_allclose(colour, np.repeat(grey[..., None], 3, axis=-1), atol=1)
+    np.testing.assert_array_equal(moved, points)
+
+
+def test_jpeg_keeps_red_red_and_noise_differs_between_colours(few):
+    red = np.zeros((*few.images.shape, 3), np.uint8)
+    red[..., 0] = 200
+    kept, _ = corrupted(replace(few, images=red), "jpeg", 50)
+    np.testing.assert_allclose(kept, red, atol=3)
+    noisy, _ = corrupted(replace(few, images=red // 2 + np.uint8(60)), "noise", 10)
+    deviation = (noisy - red // 2 - 60).reshape(-1, 3)
+    assert deviation.std(axis=0) == pytest.approx([10] * 3, rel=0.05)
+    assert abs(np.corrcoef(deviation.T)[0, 1]) < 0.05

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from facekp.core.channels import to_grey
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.data.crops import square_around
@@ -74,6 +75,19 @@ def test_a_box_of_the_crop_s_size_is_not_resampled(folder):
     assert table.points[0, 0].tolist() == [25, 13]
     assert np.isnan(table.points[0, 3:]).all()  # at y=40, a row below the box
     assert table.in_source(table.points)[0, 0].tolist() == [30, 20]
+
+
+@pytest.mark.parametrize("limit", [10**9, 1], ids=["memory", "file"])
+def test_colour_crops_are_the_photo_s_pixels_and_their_grey_levels_the_grey_crop_s(folder, limit):
+    photo = np.random.default_rng(1).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(folder / "photos" / "a.png")
+    (folder / "labels.csv").write_text(f"{HEADER},{BOX}\n{FACE},5,7,37,39\n")
+    colour = read_folder(folder, "data.size=32", "data.channels=3", f"data.device_bytes={limit}")
+    assert (colour.channels, colour.images.shape, colour.size) == (3, (1, 32, 32, 3), (32, 32))
+    assert (colour.images[0] == photo[7:39, 5:37]).all()
+    grey = read_folder(folder, "data.size=32", f"data.device_bytes={limit}")
+    assert (grey.images[0] == to_grey(colour.images[0])).all()
+    np.testing.assert_array_equal(grey.points, colour.points)
 
 
 def test_margin_is_a_fraction_of_the_points_extent(folder):

@@ -14,6 +14,7 @@ from facekp.core.settings import parse
 from facekp.data import datamodule
 from facekp.data.augment import Augmentation
 from facekp.data.datamodule import FaceData, Rows, ShardedBatches, step_generator
+from facekp.data.table import HostImages
 from facekp.data.transforms.base import AUGMENTATIONS
 from tests.data.test_augment import MOVES, OFF
 
@@ -246,3 +247,19 @@ def test_every_batch_of_a_training_has_its_own_address(faces, monkeypatch, tmp_p
         assert len(batches) == 3
         for batch in batches:
             assert torch.equal(batch["step_points"].nan_to_num(), expected.nan_to_num())
+
+
+def test_colours_come_first_in_a_batch_and_are_augmented_like_grey_levels(faces):
+    factors = np.array([1.0, 0.5, 0.25])
+    images = (faces.images[..., None] * factors).astype(np.uint8)
+    augment = {**MOVES, "flip": 0.5, "erase": 0.0}
+    batches = [
+        data_of(table, augment=augment).assemble(torch.arange(6), step_generator(0, 0, 0))
+        for table in (faces, replace(faces, images=images), replace(faces, images=HostImages(images)))
+    ]
+    grey, colour, on_host = (batch["image"] for batch in batches)
+    assert colour.shape == (6, 3, 96, 96)
+    torch.testing.assert_close(colour[:, :1], grey)
+    torch.testing.assert_close(colour[:, 1:2], grey / 2, atol=1.5, rtol=0)
+    assert torch.equal(colour, on_host)
+    torch.testing.assert_close(batches[1]["points"], batches[0]["points"], equal_nan=True)

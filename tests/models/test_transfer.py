@@ -151,3 +151,20 @@ def test_the_mean_face_of_another_image_size_is_left(shipped):
 def test_the_report_names_what_was_not_taken_and_shortens_long_lists():
     report = TransferReport(taken=["a"], partly=["head"], left=[f"b{i}" for i in range(6)])
     assert str(report) == ("1 tensors taken, 1 partly taken (head), 6 left as initialised (b0, b1, b2, b3, and 2 more)")
+
+
+def test_weights_for_grey_images_start_a_network_for_colour_and_the_other_way_round(shipped, faces):
+    old, stem = shipped.model, "network.stem.0.weight"
+    colour = KeypointModel(old.keypoints, (96, 96), old.settings, old.activation, old.decoder, image_channels=3).eval()
+    report = copy_matching(colour, shipped)
+    assert set(report.taken) == set(old.state_dict())
+    weights = colour.state_dict()[stem]
+    assert torch.equal(weights, old.state_dict()[stem].expand_as(weights) / 3)
+    assert str(report).endswith(f"of grey images, now of colour: weights divided among 3 colours ({stem})")
+    images = torch.from_numpy(faces.images[:4, None]).float()
+    torch.testing.assert_close(colour(images.expand(-1, 3, -1, -1))[-1], old(images)[-1], atol=1e-3, rtol=0)
+
+    grey = built_like(shipped)
+    report = copy_matching(grey, LoadedCheckpoint(shipped.path, colour, None, {}))
+    torch.testing.assert_close(grey.state_dict()[stem], old.state_dict()[stem])
+    assert report.recoloured == [stem]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from facekp.models.settings import DecoderSettings
-from facekp.models.views import View, is_inside, mean_over_views, other_views, to_image, to_view
+from facekp.models.views import View, Views, is_inside, mean_over_views, other_views, to_image, to_view
 
 
 def decoder(shift, scale):
@@ -43,3 +43,13 @@ def test_the_mean_is_torch_s_nanmean_of_the_values_that_count(dim):
     expected = values.masked_fill(~counted, torch.nan).nanmean(dim=dim)
     torch.testing.assert_close(mean_over_views(values, counted, dim), expected, equal_nan=True)
     assert mean_over_views(values, torch.zeros_like(counted), dim).isnan().all()
+
+
+def test_the_views_of_a_colour_image_are_those_of_its_channels():
+    images = 255 * torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    views = Views(decoder(2.0, 0.1), (24, 32))
+    found = views(images)
+    assert found.shape == (2, 7, 3, 24, 32)
+    for channel in range(3):
+        assert torch.equal(found[:, :, channel], views(images[:, channel, None])[:, :, 0])
+    assert torch.equal(Views(decoder(0.0, 0.0), (24, 32))(images)[:, 0], images)

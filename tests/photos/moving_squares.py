@@ -45,7 +45,7 @@ class SquareDetector:
 class SquarePredictor:
     """Predicts the corners of the square in a crop; confidence is 0 in a crop without it."""
 
-    size, mean_face, keypoints = (96, 96), CORNERS, SimpleNamespace(names=("a", "b", "c", "d"))
+    size, channels, mean_face, keypoints = (96, 96), 1, CORNERS, SimpleNamespace(names=("a", "b", "c", "d"))
 
     def predict(self, images):
         points, confidence = [], []

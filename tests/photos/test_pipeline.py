@@ -32,7 +32,7 @@ class Blind:
 class FakePredictor:
     """Bright photos show the mean face, dark ones a smaller face at first; each call is surer than the one before."""
 
-    size, mean_face, keypoints = (96, 96), MEAN_FACE, SimpleNamespace(names=("a", "b", "c"))
+    size, channels, mean_face, keypoints = (96, 96), 1, MEAN_FACE, SimpleNamespace(names=("a", "b", "c"))
 
     def __init__(self, expected_error=None):
         self.calls, self.expected_error = [], expected_error

@@ -25,7 +25,7 @@ class Turning:
     The confidence is that of ``sure`` in the order of the calls.
     """
 
-    size, mean_face, keypoints = (96, 96), MEAN_FACE, SimpleNamespace(names=("a", "b", "c"))
+    size, channels, mean_face, keypoints = (96, 96), 1, MEAN_FACE, SimpleNamespace(names=("a", "b", "c"))
 
     def __init__(self, *sure):
         self.sure, self.calls = iter(sure), 0
@@ -42,7 +42,7 @@ class Turning:
 
 def look(predictor):
     photo = Photo("a", np.full((96, 96, 3), 90, np.uint8))
-    first = predict_crops([Crop(0, 0, 96, 96, (96, 96))], [photo.grey], predictor)
+    first = predict_crops([Crop(0, 0, 96, 96, (96, 96))], [photo], predictor)
     return first, second_look(first, [photo], predictor)
 
 
@@ -117,5 +117,5 @@ def test_only_unsure_faces_are_searched(monkeypatch):
 def test_a_long_thin_photo_is_not_looked_at_again():
     """Its crop is a square of its length; cropping that 8 times more takes minutes."""
     photo, predictor = Photo("row", np.zeros((1, 3000, 3), np.uint8)), Turning(0.1)
-    first = predict_crops([Crop(0, -1500, 3000, 3000, (96, 96))], [photo.grey], predictor)
+    first = predict_crops([Crop(0, -1500, 3000, 3000, (96, 96))], [photo], predictor)
     assert second_look(first, [photo], predictor) == first

@@ -119,6 +119,11 @@ CONTRADICTIONS = {
     "never validated": (["trainer.check_val_every_n_epoch=13"], r"check_val_every_n_epoch=13: .*max_epochs=12"),
     "half on the CPU": (["trainer.precision=16-mixed"], "needs a GPU; choose bf16-mixed"),
     "search with processes": (["lr=find", "trainer=ddp"], r"lr=find: .*trainer\.devices=1"),
+    "colour of drawn faces": (["data.channels=3"], r"data\.channels=3: the images of data=synthetic are grey; use 1"),
+    "colours in grey": (
+        ["augment.transforms=[{name:kornia,transform:RandomPlanckianJitter}]"],
+        "augment.transforms: kornia's RandomPlanckianJitter can't be used on grey images",
+    ),
     "search of one batch": (["lr=find", "trainer.fast_dev_run=true"], "lr=find: .*fast_dev_run"),
 }
 

@@ -94,7 +94,7 @@ class Augmentation(Settings):
         """Augment a batch.
 
         Args:
-            images: float (N, 1, H, W), grey levels 0..255.
+            images: float (N, 1, H, W) or (N, 3, H, W), levels 0..255.
             points: (N, K, 2) pixels, NaN where unlabelled.
             flip_order: int (K,), the point that replaces each point in a mirror image.
             generator: on the CPU, as only a few numbers are drawn for each image.

@@ -19,6 +19,7 @@ from pydantic import Field
 from facekp.core.errors import UserError
 from facekp.core.settings import Count, Settings
 from facekp.data.table import FaceTable, HostImages
+from facekp.functional.channels import channels_first, channels_last
 from facekp.functional.warp import move_points, warp_images
 
 GREY = 127  # level of the square
@@ -86,7 +87,7 @@ class Change(NamedTuple):
     """What happens to one image: its pixels change, then it moves.
 
     Attributes:
-        pixels: takes and returns float32 (H, W), grey levels.
+        pixels: takes and returns float32 (H, W) or (H, W, 3), levels.
         matrix: float32 (2, 3), maps (x, y, 1) of the image to (x, y) of the new one; None: nothing moves.
         hidden: left, top, right and bottom edge of what is covered, pixels; None: nothing is.
     """
@@ -114,7 +115,7 @@ class Subject(NamedTuple):
 
 def noise(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """Gaussian noise of a sensor."""
-    return Change(lambda image: image + strength * random.standard_normal(face.size, dtype=np.float32))
+    return Change(lambda image: image + strength * random.standard_normal(image.shape, dtype=np.float32))
 
 
 def blur(strength: float, face: Subject, random: np.random.Generator) -> Change:
@@ -153,8 +154,11 @@ def jpeg(strength: float, face: Subject, random: np.random.Generator) -> Change:
     """JPEG compression."""
 
     def pixels(image: np.ndarray) -> np.ndarray:
-        _, file = cv2.imencode(".jpg", image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(strength)])
-        return np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE), dtype=np.float32)
+        # OpenCV has blue first
+        levels = np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image).astype(np.uint8)
+        _, file = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, int(strength)])
+        decoded = np.asarray(cv2.imdecode(file, cv2.IMREAD_UNCHANGED), dtype=np.float32)
+        return decoded[..., ::-1] if image.ndim == 3 else decoded
 
     return Change(pixels)
 
@@ -264,13 +268,13 @@ def _check_size(conditions: Sequence[Condition], size: tuple[int, int]) -> None:
 
 
 class _CorruptedImages:
-    """An array uint8 (C * N, H, W) whose images are made when they are indexed."""
+    """An array uint8 (C * N, H, W) or (C * N, H, W, 3) whose images are made when they are indexed."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, table: FaceTable, conditions: Sequence[Condition], seed: int) -> None:
         self.table, self.conditions, self.seed = table, conditions, seed
-        self.shape = (len(conditions) * len(table), *table.size)
+        self.shape = (len(conditions) * len(table), *table.images.shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -278,7 +282,7 @@ class _CorruptedImages:
     def __getitem__(self, index: int | np.ndarray) -> np.ndarray:
         rows = np.atleast_1d(index).tolist()
         images = [self._image(*divmod(row, len(self.table))) for row in rows]
-        return np.array(images, dtype=self.dtype).reshape(*np.shape(index), *self.table.size)
+        return np.array(images, dtype=self.dtype).reshape(*np.shape(index), *self.shape[1:])
 
     def change(self, condition: int, face: int) -> Change:
         """What happens to a face under a condition; drawn anew at each call, always the same."""
@@ -293,7 +297,8 @@ class _CorruptedImages:
         image = change.pixels(np.asarray(self.table.images[face], dtype=np.float32))
         if change.matrix is not None:
             matrix = torch.from_numpy(change.matrix)[None]
-            image = warp_images(torch.from_numpy(image)[None, None], matrix)[0, 0].numpy()
+            batch = channels_first(torch.from_numpy(np.ascontiguousarray(image))[None])
+            image = channels_last(warp_images(batch, matrix))[0].numpy()
         return image.round().clip(0, 255).astype(np.uint8)
 
 

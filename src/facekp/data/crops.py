@@ -17,10 +17,10 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from facekp.core.channels import with_channels
 from facekp.core.console import count, progress
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
@@ -74,7 +74,7 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         visible = b"" if face.visible is None else face.visible.tobytes()
         labels.update(repr(texts).encode() + face.points.tobytes() + visible)
     content = [labels.hexdigest(), photos_digest([face.name for face in faces], folder)]
-    key = [VERSION, *content, settings.size, settings.margin, settings.boxes, settings.skip_broken]
+    key = [VERSION, *content, settings.size, settings.margin, settings.boxes, settings.skip_broken, settings.channels]
     cache = Path(settings.cache).expanduser()
     return cached(cache, key, keypoints, lambda: crop_faces(faces, settings, keypoints))
 
@@ -109,7 +109,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     log.info("cropping %s out of their photos", count(len(faces), "face"))
     photos = list(dict.fromkeys(str(folder / face.name) for face in faces))
     scales = survey_photos(progress(photos, "looking at photos"))
-    read = lru_cache(maxsize=1)(partial(read_photo, scales=scales))
+    read = lru_cache(maxsize=1)(partial(read_photo, scales=scales, channels=settings.channels))
     for given in progress(faces, "cropping faces"):
         face = replace(given, box=None) if settings.boxes == "points" else given
         try:
@@ -154,15 +154,16 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     )
 
 
-def read_photo(path: Path, scales: Scales = WHOLE_DEPTH) -> np.ndarray:
-    """The grey levels of a photo as a viewer shows it (`facekp.data.images.read_image`).
+def read_photo(path: Path, scales: Scales = WHOLE_DEPTH, channels: int = 1) -> np.ndarray:
+    """The levels of a photo as a viewer shows it (`facekp.data.images.read_image`).
 
     Args:
         path: of the photo.
         scales: of levels of more than 8 bits, which the photo shares with others.
+        channels: 1 for grey levels, 3 for colour.
 
     Returns:
-        uint8 (H, W).
+        uint8 (H, W), or (H, W, 3), red, green, blue.
 
     Raises:
         UserError: the file does not exist or can't be read.
@@ -170,7 +171,7 @@ def read_photo(path: Path, scales: Scales = WHOLE_DEPTH) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path}: does not exist")
     try:
-        return cv2.cvtColor(read_image(str(path), scales=scales), cv2.COLOR_RGB2GRAY)
+        return with_channels(read_image(str(path), scales=scales), channels)
     except (UnreadableImage, UnidentifiedImageError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: can't be read as an image ({reason})") from error
@@ -242,8 +243,11 @@ def _widened(box: Sequence[float], points: np.ndarray) -> Sequence[float]:
 
 
 def _allocate(count: int, settings: PhotoDataSettings) -> np.ndarray:
-    """Uninitialised uint8 (count, size, size); in an unnamed temporary file where it exceeds ``device_bytes``."""
-    shape = (count, settings.size, settings.size)
+    """Uninitialised uint8 (count, size, size) or (count, size, size, 3).
+
+    It lies in an unnamed temporary file where it exceeds ``device_bytes``.
+    """
+    shape = (count, settings.size, settings.size, *([3] if settings.channels == 3 else []))
     need = math.prod(shape)
     if need <= settings.device_bytes:
         return np.empty(shape, np.uint8)
@@ -269,7 +273,7 @@ def _first_of_missing_photos(faces: Iterable[LabelledFace], folder: Path) -> lis
 
 
 def _check_size(face: LabelledFace, photo: np.ndarray) -> None:
-    height, width = photo.shape
+    height, width = photo.shape[:2]
     if face.size is not None and face.size != (width, height):
         stated = "{} x {}".format(*face.size)
         raise UserError(f"{face.name}: its labels are for {stated} pixels, but a viewer shows {width} x {height}")
@@ -277,7 +281,7 @@ def _check_size(face: LabelledFace, photo: np.ndarray) -> None:
 
 def _points_in_photo(face: LabelledFace, photo: np.ndarray) -> np.ndarray:
     """The face's points (K, 2) inside the photo; NaN in place of the others."""
-    height, width = photo.shape
+    height, width = photo.shape[:2]
     inside = _in_rectangle(face.points, width, height)
     labelled = ~np.isnan(face.points[:, 0])
     if labelled.any() and not inside.any():
@@ -302,7 +306,7 @@ def _face_box(face: LabelledFace, points: np.ndarray, photo: np.ndarray, margin:
 
 
 def _check_box(face: LabelledFace, box: tuple[float, float, float, float], photo: np.ndarray) -> None:
-    height, width = photo.shape
+    height, width = photo.shape[:2]
     left, top, right, bottom = box
     shown = f"{face.where}: its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
     if left >= right or top >= bottom:

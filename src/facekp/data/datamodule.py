@@ -3,7 +3,7 @@
 A `FaceTable` and its folds come in. The loaders yield row numbers (`Rows`). `on_after_batch_transfer` collects images
 and labels on the device, augments training batches, and returns a dictionary of tensors::
 
-    image           float32 (N, 1, H, W), grey levels 0..255
+    image           float32 (N, 1, H, W), or in colour (N, 3, H, W), levels 0..255
     points          float32 (N, K, 2), pixels, NaN where unlabelled
     source          int64 (N,)
     row             int64 (N,), the row in the table
@@ -36,6 +36,7 @@ from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable, HostImages
+from facekp.functional.channels import channels_first
 
 SUBSETS = ("full", "complete")
 
@@ -182,14 +183,14 @@ class FaceData(LightningDataModule):
             generator: of the augmentation; None: no augmentation, and no teacher's points.
         """
         resident = self._resident(rows.device)
-        images, labels = self._gather(rows).unsqueeze(1).float(), resident["labels"][rows]
+        images, labels = self._gather(rows), resident["labels"][rows]
         if generator is not None:
             images, labels = self._augment(rows, images, generator)
         batch = {"image": images, "points": labels[:, 0], "source": resident["source"][rows], "row": rows}
         return batch if generator is None or labels.shape[1] == 1 else {**batch, "teacher_points": labels[:, 1:]}
 
     def _augment(self, rows: Tensor, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented images (N, 1, H, W) and labels (N, L, K, 2) of some rows."""
+        """Augmented images (N, I, H, W) and labels (N, L, K, 2) of some rows."""
         points, offset = self._centred_points(rows)
         order = self._resident(rows.device)["flip_order"]
         images, moved = self.augmentation(images, points.flatten(1, 2), order, generator)
@@ -198,7 +199,7 @@ class FaceData(LightningDataModule):
     def _augmented_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """The labels that `_augment` gives; without the images where they depend on the movement only."""
         if self.augmentation.moves_points_by_transforms:
-            return self._augment(rows, self._gather(rows).unsqueeze(1).float(), generator)[1]
+            return self._augment(rows, self._gather(rows), generator)[1]
         points, offset = self._centred_points(rows)
         flat, size = points.flatten(1, 2), self.table.size
         movement = self.augmentation.draw_movement(flat, size, generator)
@@ -235,11 +236,13 @@ class FaceData(LightningDataModule):
         return _Step(generators, {**shared, "step_teacher_points": points[:, 1:]} if points.shape[1] > 1 else shared)
 
     def _gather(self, rows: Tensor) -> Tensor:
-        """Images uint8 (N, H, W) on the rows' device."""
+        """Images float32 (N, 1, H, W) or (N, 3, H, W) on the rows' device."""
         images = self.table.images
         if isinstance(images, HostImages):
-            return torch.from_numpy(images[rows.cpu().numpy()]).to(rows.device)
-        return self._resident(rows.device)["image"][rows]
+            gathered = torch.from_numpy(images[rows.cpu().numpy()]).to(rows.device)
+        else:
+            gathered = self._resident(rows.device)["image"][rows]
+        return channels_first(gathered).float()
 
     def _resident(self, device: torch.device) -> Batch:
         """The table's tensors on the device, copied once (7049 faces are 65 MB); without `HostImages`."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facekp.core.channels import to_grey
 from facekp.core.console import ProgressDisplay
 from facekp.data.group_cache import cached_groups
 from facekp.data.table import Images
@@ -35,7 +36,7 @@ def near_duplicate_groups(images: Images, cache: Path | None = None) -> np.ndarr
     """Groups of near-duplicate images: connected components of pairs whose grey values correlate above 0.97.
 
     Args:
-        images: uint8 (N, H, W).
+        images: uint8 (N, H, W), or in colour (N, H, W, 3).
         cache: folder that keeps groups which took more than a moment; None: no cache.
 
     Returns:
@@ -56,7 +57,7 @@ class _Comparison:
     """Joins near-duplicates among different images.
 
     Args:
-        images: uint8 (N, H, W).
+        images: uint8 (N, H, W) or (N, H, W, 3).
         rows: int (U,), increasing: the images to compare.
     """
 
@@ -192,21 +193,24 @@ def image_hashes(images: Images) -> np.ndarray:
 
 
 def thumbnails(images: Images | Sequence[np.ndarray], side: int = COARSE) -> np.ndarray:
-    """The images as side x side area means, standardised: float32 (N, side * side)."""
+    """The grey levels of images as side x side area means, standardised: float32 (N, side * side)."""
     small = np.empty((len(images), side, side), dtype=np.float32)
     for i, image in enumerate(images):
-        cv2.resize(image.astype(np.float32), (side, side), dst=small[i], interpolation=cv2.INTER_AREA)
+        cv2.resize(to_grey(image).astype(np.float32), (side, side), dst=small[i], interpolation=cv2.INTER_AREA)
     return standardise(small)
 
 
 def standardise(images: np.ndarray) -> np.ndarray:
-    """Images (N, H, W) as float32 (N, H * W) of mean 0 and length 1, so that a dot product is a correlation.
+    """Grey levels of images (N, H, W) or (N, H, W, 3) as float32 (N, H * W) of mean 0 and length 1.
+
+    A dot product is then a correlation.
 
     Example:
         >>> flat = standardise(np.array([[[0, 10]], [[5, 9]]]))
         >>> round(float(flat[0] @ flat[1]), 6)
         1.0
     """
-    flat = images.reshape(len(images), -1).astype(np.float32)
+    grey = np.array([to_grey(image) for image in images]) if images.ndim == 4 else images
+    flat = grey.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from facekp.core.channels import Channels
 from facekp.core.settings import Count, FilePath, Fraction, PositiveCount, Settings
 
 
@@ -27,6 +28,7 @@ class DataSettings(Settings):
             no offsets (`facekp.core.keypoints.Keypoints.offsets`).
         device_bytes: images that need more bytes stay on the host.
         batch_size: rows in a batch, over all processes together.
+        channels: of the images: 1 for grey, 3 for colour.
     """
 
     name: str
@@ -39,6 +41,7 @@ class DataSettings(Settings):
     offsets: dict[str, float] | None
     device_bytes: Count
     batch_size: PositiveCount
+    channels: Channels = 1
 
     @property
     def cache_folder(self) -> Path | None:
@@ -53,6 +56,17 @@ class DataSettings(Settings):
         if folds is not None and fold >= folds:
             raise ValueError(f"with data.folds={folds} it must be one of 0 to {folds - 1}")
         return fold
+
+
+class GreyDataSettings(DataSettings):
+    """``data``: the settings of readers whose images are always grey."""
+
+    @field_validator("channels")
+    @classmethod
+    def _check_channels(cls, channels: Channels, info: ValidationInfo) -> Channels:
+        if channels != 1:
+            raise ValueError(f"the images of data={info.data.get('name')} are grey; use 1, which suits every model")
+        return channels
 
 
 class PhotoDataSettings(DataSettings):

@@ -115,7 +115,7 @@ def content_folds(images: Images, groups: np.ndarray, folds: int, seed: int) -> 
     smallest number of its images.
 
     Args:
-        images: uint8 (N, H, W).
+        images: uint8 (N, H, W) or (N, H, W, 3).
         groups: int (N,) from `inseparable_groups`.
         folds: number of folds; they are only about equally large, and so are the parts of each source.
         seed: of the projection.

@@ -16,7 +16,7 @@ class HostImages:
     `take` chooses rows without reading any.
 
     Args:
-        array: uint8 (M, H, W).
+        array: uint8 (M, H, W), or in colour (M, H, W, 3).
         rows: int (N,), the rows of the array; None: all.
     """
 
@@ -35,7 +35,7 @@ class HostImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, H, W)."""
+        """(N, H, W), or in colour (N, H, W, 3)."""
         return (len(self), *self.array.shape[1:])
 
     def take(self, index: np.ndarray) -> HostImages:
@@ -52,7 +52,8 @@ class FaceTable:
 
     Attributes:
         keypoints: the scheme that names the K points and S sources.
-        images: uint8 (N, H, W), grey; `HostImages` where they are too large for the device.
+        images: uint8 (N, H, W), grey, or (N, H, W, 3), red, green, blue; `HostImages` where they are too large for the
+            device.
         points: float32 (N, K, 2), (x, y) in pixels, integer = pixel centre; NaN where not labelled.
         source: int8 (N,), the labelling convention each row follows (index into ``keypoints.source_names``).
         row: int64 (N,), identifies the row in its file: position after the header (training), ImageId (test).
@@ -83,6 +84,11 @@ class FaceTable:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.images.shape[1], self.images.shape[2]
+
+    @property
+    def channels(self) -> int:
+        """1 where the images are grey, 3 where they are in colour."""
+        return 1 if len(self.images.shape) == 3 else self.images.shape[3]
 
     @property
     def mask(self) -> np.ndarray:

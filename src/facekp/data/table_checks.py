@@ -11,6 +11,7 @@ import logging
 import cv2
 import numpy as np
 
+from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 
@@ -132,7 +133,7 @@ def _is_detailed_at_points(image: np.ndarray, points: np.ndarray) -> bool | None
     points = points[np.abs(points[:, 0] - points[:, 1]) > APART_FROM_DIAGONAL * side]  # without NaN
     if not len(points):
         return None
-    edges = np.abs(cv2.Laplacian(image.astype(np.float32), cv2.CV_32F, ksize=3))
+    edges = np.abs(cv2.Laplacian(to_grey(image).astype(np.float32), cv2.CV_32F, ksize=3))
     detail = np.log(cv2.GaussianBlur(edges, (0, 0), side / 48) + 1e-3)
     x, y = points.round().astype(int).clip(0, side - 1).T
     return bool(detail[y, x].mean() > detail[x, y].mean())

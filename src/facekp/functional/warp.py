@@ -17,7 +17,7 @@ def warp(images: Tensor, points: Tensor, matrix: Tensor, field: Tensor | None = 
     """Move images and points by the same maps.
 
     Args:
-        images: float (N, 1, H, W).
+        images: float (N, I, H, W), any number of channels I.
         points: (N, K, 2) pixels.
         matrix: (N, 2, 3), maps (x, y, 1) of the old image to (x, y) of the new one.
         field: (N, 2, rows, columns), displacements (x, y) in pixels at knots `KNOTS` pixels apart, the first one before

@@ -237,7 +237,8 @@ def migrate_entry(entry: Mapping[str, Any]) -> Entry:
     config = {"config": migrate(entry["config"])} if "config" in entry else {}
     groups = {key: value for key, value in migrate(parts).items() if key in parts}
     only = entry.get("calibration")  # 0.1 had one, for one decoder
-    lacking: Entry = {"offsets": {}, "calibrations": [] if only is None else [only], "plugins": [], "labels": None}
+    calibrations = [] if only is None else [only]
+    lacking: Entry = {"offsets": {}, "image_channels": 1, "calibrations": calibrations, "plugins": [], "labels": None}
     kept = {key: value for key, value in entry.items() if key != "calibration"}
     return {**lacking, **kept, **groups, **config, "format": FORMAT}
 

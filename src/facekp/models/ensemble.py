@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facekp.core.channels import NAMES
 from facekp.core.console import ProgressDisplay
 from facekp.core.device import choose_device
 from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
+from facekp.functional.channels import channels_first
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.label_shape import warn_of_other_shape
@@ -94,7 +96,7 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
     """Check a model against the table that it predicts; warn of labels of another shape.
 
     Raises:
-        UserError: the model has another scheme or image size than the table.
+        UserError: the model has another scheme, image size or number of channels than the table.
     """
     ours, theirs = loaded.model.keypoints, table.keypoints
     for what, known, needed in (
@@ -113,7 +115,22 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
             f"{loaded.path}: takes images of size {width} x {height} pixels, but the data has {table_width} x "
             f"{table_height}; for photos set data.size={width}"
         )
+    if loaded.model.image_channels != table.channels:
+        raise UserError(
+            f"{loaded.path}: takes {NAMES[loaded.model.image_channels]} images, but those of the data are "
+            f"{NAMES[table.channels]}; for photos set data.channels={loaded.model.image_channels}"
+        )
     warn_of_other_shape(loaded, table)
+
+
+def check_same_channels(loaded: LoadedModel, first: LoadedModel) -> None:
+    """
+    Raises:
+        UserError: one of two models takes grey images, the other one colour.
+    """
+    ours, theirs = loaded.model.image_channels, first.model.image_channels
+    if ours != theirs:
+        raise UserError(f"{loaded.path}: takes {NAMES[ours]} images, but {first.path} takes {NAMES[theirs]} ones")
 
 
 @torch.inference_mode()
@@ -142,7 +159,9 @@ def make_ready(loaded: LoadedModel, device: torch.device) -> None:
 def image_batches(
     table: FaceTable, device: torch.device, source: np.ndarray | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images uint8 (n, 1, H, W) and sources int64 of a table, `BATCH` rows at a time; one empty batch of no rows.
+    """Images uint8 (n, I, H, W) and sources int64 of a table, `BATCH` rows at a time; one empty batch of no rows.
+
+    I is 1 for grey images and 3 for colour.
 
     Args:
         table: N rows.
@@ -152,5 +171,5 @@ def image_batches(
     source = table.source if source is None else source
     for start in range(0, max(len(table), 1), BATCH):
         rows = slice(start, start + BATCH)
-        images = torch.from_numpy(np.array(table.images[rows])).to(device).unsqueeze(1)
+        images = channels_first(torch.from_numpy(np.array(table.images[rows])).to(device))
         yield images, torch.from_numpy(source[rows].astype(np.int64)).to(device)

@@ -1,8 +1,9 @@
-"""Exports a checkpoint as one graph from grey pixels to points, and checks the graph before it is kept.
+"""Exports a checkpoint as one graph from pixels to points, and checks the graph before it is kept.
 
-Inputs: ``images`` (batch, 1, H, W), any batch, grey levels 0..255; with ``source=all`` also ``source`` int64
-(batch,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (batch, K, 2) in pixels,
-``confidence`` (batch, K) and, of a calibrated checkpoint, ``expected_error`` float32 (batch, K) in pixels.
+Inputs: ``images`` (batch, 1, H, W), or in colour (batch, 3, H, W), any batch, levels 0..255; with ``source=all`` also
+``source`` int64 (batch,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32
+(batch, K, 2) in pixels, ``confidence`` (batch, K) and, of a calibrated checkpoint, ``expected_error`` float32
+(batch, K) in pixels.
 Normalisation, views, mirror images and decoding are part of the graph. Metadata: JSON under ``facekp``
 (`facekp.models.onnx_export.describe`), with the digest of an ONNX file (`facekp.models.onnx_model.write_digest`).
 """

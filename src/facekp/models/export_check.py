@@ -31,7 +31,7 @@ def compare(loaded: LoadedCheckpoint, predict: Predict, faces: FaceTable) -> dic
 
     Args:
         loaded: the checkpoint.
-        predict: runs the graph on images (N, 1, H, W) and sources (N,).
+        predict: runs the graph on images (N, I, H, W) and sources (N,).
         faces: to predict.
 
     Returns:
@@ -80,12 +80,14 @@ def too_far(check: dict[str, Any], precision: str) -> str:
 
 
 def drawn_faces(per_source: int, loaded: LoadedCheckpoint) -> FaceTable:
-    """Unlabelled drawn faces of the model's size: as many of each source."""
+    """Unlabelled drawn faces of the model's size, with its channels: as many of each source."""
     model = loaded.model
     sources = len(model.keypoints.source_names)
     drawable = Keypoints.from_dict({"name": "eyes", "names": ["left_eye_center", "right_eye_center"]})
     drawn = draw_faces(per_source * sources, 0, drawable).images
     images = np.stack([cv2.resize(image, model.size[::-1], interpolation=cv2.INTER_AREA) for image in drawn])
+    if model.image_channels == 3:
+        images = np.repeat(images[..., None], 3, axis=-1)
     points = np.full((len(images), len(model.keypoints.names), 2), np.nan, np.float32)
     rows = np.arange(len(images))
     return FaceTable(model.keypoints, images, points, (rows % sources).astype(np.int8), rows)

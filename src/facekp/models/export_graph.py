@@ -1,4 +1,4 @@
-"""From grey pixels to points as one module without branches that depend on data, for `facekp.models.export`.
+"""From pixels to points as one module without branches that depend on data, for `facekp.models.export`.
 
 It predicts as `facekp.models.keypoint_model.KeypointModel.predict` does, but always with all images in one batch, so
 that the traced graph holds the network once.
@@ -35,7 +35,7 @@ class KeypointGraph(nn.Module):
     def forward(self, images: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         """
         Args:
-            images: (N, 1, H, W), grey levels 0..255, any type.
+            images: (N, I, H, W), levels 0..255 of any type; I = 1 in grey, 3 in colour.
             source: int64 (N,).
 
         Returns:
@@ -73,7 +73,8 @@ def trace(loaded: LoadedCheckpoint, source: int | None, dtype: torch.dtype, devi
         deviation: whether the widths of the heatmaps are an output.
     """
     model = loaded.model
-    images = torch.zeros(2, 1, *model.size, dtype=dtype)  # two, as a batch of one would be traced as a constant size
+    shape = (2, model.image_channels, *model.size)  # two, as a batch of one would be traced as a constant size
+    images = torch.zeros(shape, dtype=dtype)
     graph = KeypointGraph(model, deviation)
     module: nn.Module = graph if source is None else OneSource(graph, source)
     inputs = (images, torch.zeros(2, dtype=torch.long))[: 2 if source is None else 1]

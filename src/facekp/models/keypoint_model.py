@@ -1,8 +1,8 @@
-"""Grey pixels in, points out: a heatmap network together with all that is needed to decode its heatmaps.
+"""Pixels in, points out: a heatmap network together with all that is needed to decode its heatmaps.
 
 A `KeypointModel` is what a checkpoint holds: network, keypoint scheme, heatmap channels, normalisation, codec, decoder
-and calibration. It knows nothing of training. Axes: N images, K points, S sources, C heatmap channels, h x w cells, Q
-sources that are predicted for one row at once.
+and calibration. It knows nothing of training. Axes: N images, I channels of an image (1 in grey, 3 in colour), K
+points, S sources, C heatmap channels, h x w cells, Q sources that are predicted for one row at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facekp.core.channels import checked_channels
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints, flip_channels
 from facekp.core.settings import one_of, parse
@@ -40,9 +41,10 @@ class KeypointModel(nn.Module):
         offsets: pixels by source by which its labels lie to the right of mirror-symmetric positions
             (`facekp.core.keypoints.Keypoints.offsets`). They are subtracted from labels and added to predictions; None:
             all are 0.
+        image_channels: I.
 
     Raises:
-        UserError: an unknown activation, or one that does not suit the network.
+        UserError: an unknown activation, or one that does not suit the network; or the network takes grey images only.
     """
 
     channels: Tensor  # int64 (S, K), the heatmap channel of each point
@@ -58,15 +60,19 @@ class KeypointModel(nn.Module):
         activation: str,
         decoder: DecoderSettings,
         offsets: Mapping[str, float] | None = None,
+        image_channels: int = 1,
     ) -> None:
         super().__init__()
+        self.image_channels = image_channels
         self.keypoints, self.settings, self.activation, self.decoder = keypoints, settings, activation, decoder
         self.offsets = dict(offsets or {})
         self.calibrations: list[Calibration] = []  # those of a checkpoint, each for another decoder
 
         # network and codec
         table = keypoints.channels(settings.by_source)
-        self.network = build_network(settings.network, heatmaps=int(table.max()) + 1)
+        self.network = build_network(settings.network, int(table.max()) + 1, image_channels)
+        if stored := self.network.stored_settings():
+            self.settings = settings.replaced(network={**settings.network.plain(), **stored})
         _check_activation(activation, self.network.activation, settings.network.name)
         self.codec = HeatmapCodec(size=size, stride=self.network.stride, sigma=settings.sigma)
         total = 2 * math.pi * self.codec.sigma**2  # sum of a Gaussian with peak 1
@@ -96,6 +102,7 @@ class KeypointModel(nn.Module):
         return {
             "keypoints": self.keypoints.to_dict(),
             "size": list(self.codec.size),
+            "image_channels": self.image_channels,
             "model": self.settings.plain(),
             "activation": self.activation,
             "decoder": self.decoder.plain(),
@@ -119,6 +126,7 @@ class KeypointModel(nn.Module):
             activation=values["activation"],
             decoder=parse(DecoderSettings, values["decoder"], "decoder"),
             offsets=values["offsets"],
+            image_channels=checked_channels(values["image_channels"]),
         )
         model.calibrations = [Calibration.from_dict(calibration) for calibration in values["calibrations"]]
         if any(torch.tensor(calibration.factor).shape != model.channels.shape for calibration in model.calibrations):
@@ -131,7 +139,7 @@ class KeypointModel(nn.Module):
         """Raw heatmaps of every stack.
 
         Args:
-            images: (N, 1, H, W), grey levels 0..255 of any type.
+            images: (N, I, H, W), levels 0..255 of any type.
 
         Returns:
             one (N, C, h, w) per stack, before the activation.
@@ -151,7 +159,7 @@ class KeypointModel(nn.Module):
         excludes gets the peak. Averaged distributions would keep both candidates.
 
         Args:
-            images: (N, 1, H, W).
+            images: (N, I, H, W).
             raw: the last stack's raw output for these images, if it is known already.
         """
         if raw is None:
@@ -180,16 +188,16 @@ class KeypointModel(nn.Module):
         other views. The network sees at most `facekp.models.views.BATCH` views and mirror images at once.
 
         Args:
-            images: (N, 1, H, W), grey levels 0..255.
+            images: (N, I, H, W), levels 0..255.
             source: int (N,), below S; or (N, Q), then the prediction has an axis Q behind N.
         """
-        views = self.views(images).flatten(0, 1).unsqueeze(1)  # (N V, 1, H, W)
+        views = self.views(images).flatten(0, 1)  # (N V, I, H, W)
         parts = views.split(BATCH // 2 if self.decoder.flip else BATCH)
         return self._predict_of(torch.cat([self._raw(part) for part in parts]), source)
 
     def predict_together(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
         """`predict` with all images, their views and their mirror images in one batch of the network."""
-        return self._predict_of(self._raw(self.views(images).flatten(0, 1).unsqueeze(1)), source)
+        return self._predict_of(self._raw(self.views(images).flatten(0, 1)), source)
 
     def _predict_of(self, raw: Tensor, source: Tensor) -> Prediction[Tensor]:
         """The prediction of raw outputs (N V, C, h, w) of images' views."""

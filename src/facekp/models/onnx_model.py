@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facekp.core.channels import checked_channels
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.models.prediction import Prediction, concatenate
@@ -43,6 +44,7 @@ class OnnxModel:
     Attributes:
         keypoints: the scheme of the points.
         size: (H, W) of the images in pixels.
+        image_channels: 1 for grey images, 3 for colour.
         decoder: the settings that were exported; they can't be changed.
         mean_face: float32 (S, K, 2), pixels.
         source: the only source that can be predicted; None: all can.
@@ -77,6 +79,7 @@ class OnnxModel:
         self.keypoints = Keypoints.from_dict(self.entry["keypoints"])
         height, width = map(int, self.entry["size"])
         self.size: tuple[int, int] = (height, width)
+        self.image_channels = checked_channels(self.entry.get("image_channels", 1))
         # unchecked, as the rule is part of the graph: a plug-in's rule need not be installed
         self.decoder = DecoderSettings.model_construct(**self.entry["decoder"])
         self.source: str | None = self.entry["source"]
@@ -96,7 +99,7 @@ class OnnxModel:
             UserError: the prediction for a grey image is not finite, as of weights with NaN.
         """
         source = 0 if self.source is None else self.keypoints.source_names.index(self.source)
-        self.predict(torch.full((1, 1, *self.size), 128.0), torch.tensor([source]))
+        self.predict(torch.full((1, self.image_channels, *self.size), 128.0), torch.tensor([source]))
 
     def override_decoder(self, override: DecoderOverride) -> None:
         """Refuse another decoder than the exported one.
@@ -125,7 +128,7 @@ class OnnxModel:
         Deviations are predicted where they are an output of the graph; files of `facekp.export` have none.
 
         Args:
-            images: (N, 1, H, W), grey levels 0..255.
+            images: (N, I, H, W), levels 0..255; I = 1 in grey, 3 in colour.
             source: int (N,), below S.
 
         Raises:

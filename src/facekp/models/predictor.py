@@ -21,9 +21,10 @@ from facekp.core.crop import Crop
 from facekp.core.device import AUTO, choose_device
 from facekp.core.errors import UserError
 from facekp.core.settings import one_of, parse
+from facekp.functional.channels import channels_first, channels_last
 from facekp.models.engine import Runner
-from facekp.models.ensemble import LoadedModel, load_models, make_ready
-from facekp.models.grey_images import as_grey
+from facekp.models.ensemble import LoadedModel, check_same_channels, load_models, make_ready
+from facekp.models.input_images import as_batch, is_single
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.mean_face import is_mean_face
 from facekp.models.onnx_model import OnnxModel
@@ -44,6 +45,7 @@ class KeypointPredictor:
     Attributes:
         keypoints: the scheme (`facekp.core.keypoints.Keypoints`) that names the K points.
         size: (H, W) of the crops in pixels.
+        channels: of the crops: 1 for grey, 3 for colour.
 
     Example:
         >>> import numpy as np
@@ -63,7 +65,7 @@ class KeypointPredictor:
     ) -> None:
         self.models, self.batch_size = models, batch_size
         model = models[0].model
-        self.keypoints, self.size = model.keypoints, model.size
+        self.keypoints, self.size, self.channels = model.keypoints, model.size, model.image_channels
         exported = model.source if isinstance(model, OnnxModel) else None
         self.source = self._source_index(source or exported or self.source_names[0])
         self.device = choose_device(device)
@@ -114,6 +116,7 @@ class KeypointPredictor:
         for loaded in models[1:]:
             if (loaded.model.keypoints, loaded.model.size) != (first.keypoints, first.size):
                 raise UserError(f"{loaded.path}: has other keypoints or another image size than {models[0].path}")
+            check_same_channels(loaded, models[0])
         predictor = cls(models, source, device, batch_size, engine)
         warn_of_untrained(models, points_of_sources(first.keypoints, [predictor.source]))
         return predictor
@@ -142,18 +145,20 @@ class KeypointPredictor:
         """Predict the points of crops.
 
         Args:
-            images: array or tensor of grey levels 0..255 of any number type, (N, H, W), (N, 1, H, W), or one (H, W).
-                Images of another size than ``size`` are resized, as photos are cropped; the log says so once.
+            images: array or tensor of levels 0..255 of any number type. For a checkpoint of grey images (N, H, W),
+                (N, 1, H, W), or one (H, W); for one of colour, red, green, blue, (N, H, W, 3), (N, 3, H, W), or one
+                (H, W, 3). Images of another size than ``size`` are resized, as photos are cropped; the log says so
+                once.
             source: the labelling convention of the points; None: the predictor's.
 
         Returns:
             arrays or tensors like ``images``, in their pixels; several files give no deviation and no expected error.
 
         Raises:
-            UserError (a ValueError): another shape or type, NaN, grey levels outside 0..255 or between 0 and 1, an
+            UserError (a ValueError): another shape or type, NaN, levels outside 0..255 or between 0 and 1, an
                 unknown source.
         """
-        batch = as_grey(images, self.size)
+        batch = as_batch(images, self.size, self.channels)
         index = self.source if source is None else self._source_index(source)
         for runner in self._runners:
             runner.expect(len(batch))
@@ -161,7 +166,7 @@ class KeypointPredictor:
         prediction = concatenate(parts, torch.cat)
         if batch.shape[-2:] != self.size:
             prediction = _in_pixels_of(self._whole(batch), prediction)
-        return prediction.map(lambda values: _like(images, values))
+        return prediction.map(lambda values: self._like(images, values))
 
     def answers(self, images: Any, source: str | None = None) -> Prediction[Any]:
         """Deprecated name of `predict`."""
@@ -185,11 +190,11 @@ class KeypointPredictor:
         if len(self.models) > 1 or not isinstance(model, KeypointModel):
             raise UserError("heatmaps: exported files and several files have none; load one checkpoint")
         channel = model.channels[self.source if source is None else self._source_index(source)]
-        parts = self._resized(as_grey(images, self.size)).split(self.batch_size)
-        return _like(images, torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts]))
+        parts = self._resized(as_batch(images, self.size, self.channels)).split(self.batch_size)
+        return self._like(images, torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts]))
 
     def _predict(self, images: Tensor, source: int) -> Prediction[Tensor]:
-        """The mean prediction for one batch (N, 1, H, W)."""
+        """The mean prediction for one batch (N, I, H, W)."""
         images, rows = images.to(self.device), torch.full((len(images),), source, device=self.device)
         predictions = [runner.predict(images, rows) for runner in self._runners]
         if len(predictions) == 1:
@@ -198,7 +203,7 @@ class KeypointPredictor:
         return Prediction(torch.stack(points).mean(0), torch.stack(confidence).mean(0), None, None)
 
     def _resized(self, batch: Tensor) -> Tensor:
-        """The images (N, 1, H, W) at the networks' size."""
+        """The images (N, I, H, W) at the networks' size."""
         height, width = batch.shape[-2:]
         if (height, width) == self.size:
             return batch
@@ -209,24 +214,23 @@ class KeypointPredictor:
                 *(width, height, *self.size[::-1]),
             )
         crop = self._whole(batch)
-        levels = batch[:, 0].round().to(torch.uint8).cpu().numpy()
-        images = np.array([crop.cut(image) for image in levels], np.float32).reshape(-1, 1, *self.size)
-        return torch.from_numpy(images)
+        levels = np.ascontiguousarray(channels_last(batch).round().to(torch.uint8).cpu().numpy())
+        resized = np.array([crop.cut(image) for image in levels], np.float32)
+        return channels_first(torch.from_numpy(resized.reshape(-1, *self.size, *levels.shape[3:])))
 
     def _whole(self, batch: Tensor) -> Crop:
         """The crop that is a whole image of the batch."""
         return Crop(0, 0, batch.shape[-1], batch.shape[-2], self.size)
 
+    def _like(self, images: Any, values: Tensor) -> Any:
+        """The values like the images: array or tensor, on their device, with an axis N or without."""
+        values = values[0] if is_single(images, self.channels) else values
+        return values.cpu().numpy() if isinstance(images, np.ndarray) else values.to(images.device)
+
     def _source_index(self, name: str) -> int:
         if name not in self.source_names:
             raise UserError(f"source={name}: {one_of(self.source_names, name)}")
         return self.source_names.index(name)
-
-
-def _like(images: Any, values: Tensor) -> Any:
-    """The values like the images: array or tensor, on their device, with an axis N or without."""
-    values = values[0] if images.ndim == 2 else values
-    return values.cpu().numpy() if isinstance(images, np.ndarray) else values.to(images.device)
 
 
 def _in_pixels_of(crop: Crop, prediction: Prediction[Tensor]) -> Prediction[Tensor]:

@@ -3,6 +3,10 @@
 A tensor fits if name and shape are equal. Tensors with an axis of heatmap channels, as in the network's heads, are
 copied channel by channel: channels with the same source and point name take the checkpoint's weights. So weights for 15
 points start a network for 5 of them. Axes: S sources, K points, C heatmap channels.
+
+Weights for grey images start a network for colour images, and the other way round: the first convolution's weights for
+grey levels are divided among the three colours, or the colours' weights are added up. Either network then predicts the
+same for an image whose colours are grey.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from facekp.core.channels import NAMES
 from facekp.core.keypoints import Keypoints
 from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.keypoint_model import KeypointModel
@@ -31,11 +36,16 @@ class TransferReport:
         taken: copied as a whole.
         partly: copied for the channels, or points, that both have.
         left: not copied.
+        channels: channels of the checkpoint's images and the model's, where they differ.
+        recoloured: names of the tensors that were made of weights for the other number of channels; they are also in
+            ``taken``.
     """
 
     taken: list[str] = field(default_factory=list)
     partly: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    channels: tuple[int, int] | None = None
+    recoloured: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """One line for the log.
@@ -44,12 +54,25 @@ class TransferReport:
             >>> str(TransferReport(taken=["a", "b"], left=["head"]))
             '2 tensors taken, 0 partly taken, 1 left as initialised (head)'
         """
-        partly = f"{len(self.partly)} partly taken{_listed(self.partly)}"
-        left = f"{len(self.left)} left as initialised{_listed(self.left)}"
-        return f"{len(self.taken)} tensors taken, {partly}, {left}"
+        partly = f"{len(self.partly)} partly taken{listed(self.partly)}"
+        left = f"{len(self.left)} left as initialised{listed(self.left)}"
+        return f"{len(self.taken)} tensors taken, {partly}, {left}{self._recoloured()}"
+
+    def _recoloured(self) -> str:
+        if self.channels is None or not self.recoloured:
+            return ""
+        before, now = (NAMES[channels] for channels in self.channels)
+        how = "divided among 3 colours" if self.channels[1] == 3 else "added up over 3 colours"
+        return f"; of {before} images, now of {now}: weights {how}{listed(self.recoloured)}"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Names in brackets, the first ones of many; empty without names.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e"])
+        ' (a, b, c, d, and 1 more)'
+    """
     more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
     return f" ({', '.join([*names[:SHOWN], *more])})" if names else ""
 
@@ -68,8 +91,11 @@ def copy_matching(model: KeypointModel, loaded: LoadedCheckpoint) -> TransferRep
     old_state, new_state = loaded.model.state_dict(), dict(model.state_dict())
     if model.size != loaded.model.size:
         del old_state["mean_face"]  # in pixels of images of another size
-    axes = _channel_axes(model, loaded.model)
     report = TransferReport()
+    if model.image_channels != loaded.model.image_channels:
+        report = TransferReport(channels=(loaded.model.image_channels, model.image_channels))
+        report.recoloured.extend(_recolour(old_state, model, loaded.model))
+    axes = _channel_axes(model, loaded.model)
     for name, fresh in new_state.items():
         merged = _merge(fresh, old_state.get(name), axes.get(name, {}))
         if merged is None:
@@ -79,6 +105,29 @@ def copy_matching(model: KeypointModel, loaded: LoadedCheckpoint) -> TransferRep
         (report.taken if complete else report.partly).append(name)
     model.load_state_dict(new_state)
     return report
+
+
+def _recolour(state: dict[str, Tensor], model: KeypointModel, old: KeypointModel) -> list[str]:
+    """Change the checkpoint's tensors with an axis of image channels to those of the model, in place; their names.
+
+    The axes are found by building the network once more for the checkpoint's channels.
+    """
+    before, now = old.image_channels, model.image_channels
+    with torch.random.fork_rng(devices=[]):  # the run's random numbers stay the same
+        other = build_network(model.settings.network, len(model.mirrored_channels), before).state_dict()
+    changed = []
+    for name, tensor in model.network.state_dict().items():
+        sides = zip(tensor.shape, other[name].shape, strict=True)
+        axis = next((axis for axis, (size, size_before) in enumerate(sides) if size != size_before), None)
+        weights = state.get(f"network.{name}")
+        if axis is None or weights is None or weights.ndim != tensor.ndim or weights.shape[axis] != before:
+            continue
+        if now == 3:
+            state[f"network.{name}"] = weights.repeat_interleave(now, axis) / now
+        else:
+            state[f"network.{name}"] = weights.sum(axis, keepdim=True)
+        changed.append(f"network.{name}")
+    return changed
 
 
 def _channel_axes(model: KeypointModel, old: KeypointModel) -> dict[str, dict[int, Pairs]]:
@@ -130,7 +179,7 @@ def _heatmap_axes(model: KeypointModel) -> Iterator[tuple[str, int, int]]:
     """
     channels = len(model.mirrored_channels)
     with torch.random.fork_rng(devices=[]):  # the run's random numbers stay the same
-        larger = build_network(model.settings.network, heatmaps=channels + 1).state_dict()
+        larger = build_network(model.settings.network, channels + 1, model.image_channels).state_dict()
     for name, tensor in model.network.state_dict().items():
         for axis, (size, grown) in enumerate(zip(tensor.shape, larger[name].shape, strict=True)):
             if size == channels * (grown - size):

@@ -93,9 +93,11 @@ class Views(nn.Module):
         return len(self.factor)
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 (N, V, H, W): the views of images (N, 1, H, W)."""
+        """float32 (N, V, I, H, W): the views of images (N, I, H, W), grey (I = 1) or in colour (I = 3)."""
         images = images.float()
-        return images if len(self) == 1 else self.down @ images @ self.across.mT
+        if len(self) == 1:
+            return images.unsqueeze(1)
+        return (self.down @ images.unsqueeze(2) @ self.across.mT).transpose(1, 2)
 
     def to_image(self, points: Tensor) -> Tensor:
         """Points (..., V, 2) of the views, in pixels of the image."""

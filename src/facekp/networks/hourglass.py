@@ -1,7 +1,7 @@
 """Hourglass networks: the stacked hourglass of Newell et al. and the published one that this project started from.
 
-Normalised images (N, 1, H, W) go in; one tensor of raw heatmaps (N, C, H // stride, W // stride) per stack comes out.
-Any image size works.
+Normalised images (N, 1, H, W), or in colour (N, 3, H, W), go in; one tensor of raw heatmaps
+(N, C, H // stride, W // stride) per stack comes out. Any image size works.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
+from facekp.networks.heads import linear_head
 
 
 class Residual(nn.Module):
@@ -121,6 +122,7 @@ class StackedHourglass(HeatmapNetwork):
         stacks: number of hourglasses.
         block: what everything but the first convolution is made of: ``basic``, ``bottleneck``, ``folded`` or
             ``separable``.
+        image_channels: 1 for grey images, 3 for colour.
     """
 
     def __init__(
@@ -131,12 +133,13 @@ class StackedHourglass(HeatmapNetwork):
         levels: Annotated[int, Field(ge=1, le=8)],
         stacks: Annotated[int, Field(ge=1, le=8)],
         block: Literal["basic", "bottleneck", "folded", "separable"] = "bottleneck",  # of older checkpoints
+        image_channels: int = 1,
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.stem = _stem(stride, channels, BLOCKS[block])
+        self.stem = _stem(image_channels, stride, channels, BLOCKS[block])
         self.hourglasses = nn.ModuleList(_features(levels, channels, BLOCKS[block]) for _ in range(stacks))
-        self.heads = nn.ModuleList(_linear_head(channels, heatmaps) for _ in range(stacks))
+        self.heads = nn.ModuleList(linear_head(channels, heatmaps) for _ in range(stacks))
         self.from_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
         self.from_heatmaps = nn.ModuleList(nn.Conv2d(heatmaps, channels, 1) for _ in range(stacks - 1))
 
@@ -160,14 +163,15 @@ class PublishedHourglass(HeatmapNetwork):
 
     Args:
         heatmaps: C, maps in the output; the published weights have 15.
+        image_channels: 1 for grey images, 3 for colour.
     """
 
     stride = 1
 
-    def __init__(self, heatmaps: Heatmaps) -> None:
+    def __init__(self, heatmaps: Heatmaps, image_channels: int = 1) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(1, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 128, 1), nn.ReLU(inplace=True)
+            nn.Conv2d(image_channels, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 128, 1), nn.ReLU(inplace=True)
         )
         self.hourglass = Hourglass(levels=4, channels=128)
         self.head = nn.Sequential(nn.Conv2d(128, heatmaps, 1), *_activation(heatmaps))
@@ -186,15 +190,15 @@ def _activation(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
 
 
-def _stem(stride: int, channels: int, block: type[nn.Module]) -> nn.Sequential:
-    """From (N, 1, H, W) to (N, channels, H // stride, W // stride).
+def _stem(image_channels: int, stride: int, channels: int, block: type[nn.Module]) -> nn.Sequential:
+    """From (N, image_channels, H, W) to (N, channels, H // stride, W // stride).
 
     The first kernel is odd at stride 1 and even otherwise. An output then lies exactly in the middle of the pixels it
     covers, and a mirrored image gives mirrored cells.
     """
     kernel, step = (7, 1) if stride == 1 else (6, 2)
     return nn.Sequential(
-        nn.Conv2d(1, channels // 2, kernel, stride=step, padding=(kernel - 1) // 2),
+        nn.Conv2d(image_channels, channels // 2, kernel, stride=step, padding=(kernel - 1) // 2),
         *_activation(channels // 2),
         block(channels // 2, channels // 2),
         nn.MaxPool2d(2) if stride == 4 else nn.Identity(),
@@ -209,11 +213,3 @@ def _features(levels: int, channels: int, block: type[nn.Module]) -> nn.Sequenti
         nn.Conv2d(channels, channels, 1),
         *_activation(channels),
     )
-
-
-def _linear_head(channels: int, heatmaps: int) -> nn.Conv2d:
-    """A 1 x 1 convolution with small weights: the first heatmaps are flat, whatever the loss."""
-    head = nn.Conv2d(channels, heatmaps, 1)
-    nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a Conv2d made with its default has a bias
-    return head

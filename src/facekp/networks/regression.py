@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from facekp.core.settings import FractionBelowOne, Positive
-from facekp.networks.backbone import check_image_size, check_stride, plain_cnn
 from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
+from facekp.networks.plain_cnn import check_image_size, check_stride, plain_cnn
 
 
 @NETWORKS.register("regression")
@@ -29,6 +29,7 @@ class CoordinateRegression(HeatmapNetwork):
         hidden: width of the layer between features and coordinates.
         dropout: fraction of the features that are dropped in training.
         sigma: of the Gaussian, in cells; the target's.
+        image_channels: 1 for grey images, 3 for colour.
 
     Raises:
         UserError: the stride does not divide the size.
@@ -45,12 +46,13 @@ class CoordinateRegression(HeatmapNetwork):
         hidden: Annotated[int, Field(ge=1, le=10000)],
         dropout: FractionBelowOne,
         sigma: Positive,
+        image_channels: int = 1,
     ) -> None:
         super().__init__()
         check_stride(stride, size)
         self.size, self.stride, self.cells, self.sigma = size, stride, size // stride, sigma
         side = size // 16
-        self.features = plain_cnn(channels, halvings=4)
+        self.features = plain_cnn(channels, halvings=4, inputs=image_channels)
         self.answer = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.random import Generator
 from rich.table import Table
 
+from facekp.core.channels import to_colour
 from facekp.core.console import ProgressDisplay
 from facekp.core.crop import Crop
 from facekp.core.device import AUTO
@@ -161,22 +162,22 @@ def _photos(scenes: Sequence[np.ndarray], display: ProgressDisplay | None) -> It
     for i, scene in enumerate(scenes):
         if display is not None:
             display.advance(1)
-        yield Photo(str(i), np.repeat(scene[..., None], 3, axis=2))
+        yield Photo(str(i), to_colour(scene))
 
 
 def paste(image: np.ndarray, scale: float, rng: Generator) -> tuple[np.ndarray, Crop]:
     """A scene with one face in it.
 
     Args:
-        image: uint8 (H, W), cropped as tightly as the competition's images. It is mirrored beyond its edges, since a
-            cascade looks for a whole head, and fades into the background there.
+        image: uint8 (H, W) or (H, W, 3), cropped as tightly as the competition's images. It is mirrored beyond its
+            edges, since a cascade looks for a whole head, and fades into the background there.
         scale: pixels of the scene per pixel of the image.
         rng: draws the background and the position of the face.
 
     Returns:
-        the scene, uint8 (h, w), and the crop of the scene that shows the image.
+        the scene, uint8 (h, w) or (h, w, 3), and the crop of the scene that shows the image.
     """
-    height, width = (round(scale * side) for side in image.shape)
+    height, width = (round(scale * side) for side in image.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     face = cv2.resize(image, (width, height), interpolation=interpolation)
     fade, room = round(FADE * max(height, width)), round(ROOM * max(height, width))
@@ -186,9 +187,11 @@ def paste(image: np.ndarray, scale: float, rng: Generator) -> tuple[np.ndarray, 
     bordered = cv2.copyMakeBorder(face, fade, fade, fade, fade, cv2.BORDER_REFLECT_101).astype(np.float32)
     down, across = (_fading(side, fade) for side in (height, width))
     opacity = np.minimum(down[:, None], across[None, :])
+    if image.ndim == 3:
+        scene, opacity = np.repeat(scene[..., None], 3, axis=2), opacity[..., None]
     area = (slice(top - fade, top + height + fade), slice(left - fade, left + width + fade))
     scene[area] = opacity * bordered + (1 - opacity) * scene[area]
-    return np.clip(scene, 0, 255).round().astype(np.uint8), Crop(left, top, width, height, image.shape)
+    return np.clip(scene, 0, 255).round().astype(np.uint8), Crop(left, top, width, height, image.shape[:2])
 
 
 def _fading(side: int, fade: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from facekp.core.crop import Crop
 from facekp.models.predictor import KeypointPredictor
+from facekp.photos.reading import Photo
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,18 @@ class Face:
         return floor is None or not self.mean_confidence < floor
 
 
-def predict_crops(crops: Sequence[Crop], grey: Sequence[np.ndarray], predictor: KeypointPredictor) -> list[Face]:
+def predict_crops(crops: Sequence[Crop], photos: Sequence[Photo], predictor: KeypointPredictor) -> list[Face]:
     """Cut crops out of their photos, and predict them in one call.
 
     Args:
         crops: N crops.
-        grey: the photo of each, uint8 (H, W).
+        photos: the photo of each.
         predictor: predicts the keypoints.
     """
     if not crops:
         return []
-    images = np.stack([crop.cut(photo) for crop, photo in zip(crops, grey, strict=True)])  # (N, h, w)
+    levels = [photo.levels(predictor.channels) for photo in photos]
+    images = np.stack([crop.cut(photo) for crop, photo in zip(crops, levels, strict=True)])  # (N, h, w) or (N, h, w, 3)
     prediction = predictor.predict(images)
     errors, mean_face = prediction.expected_error, predictor.is_mean_face(prediction.points)
     return [

@@ -136,7 +136,7 @@ def _find_crops_at(angle: int, photo: Photo, detector: FaceDetector, size: tuple
 
 def predict_faces(photo: Photo, crops: Sequence[Crop], predictor: KeypointPredictor, refine: bool) -> list[Face]:
     """The faces in crops of one photo, each predicted a second time if ``refine`` is set (`second_look`)."""
-    faces = predict_crops(crops, [photo.grey] * len(crops), predictor)
+    faces = predict_crops(crops, [photo] * len(crops), predictor)
     return second_look(faces, [photo] * len(crops), predictor) if refine else faces
 
 
@@ -144,7 +144,7 @@ def _predict_waiting(waiting: Sequence[_Waiting], look: _Look) -> Iterator[tuple
     """Each waiting photo with its faces; all crops are predicted together."""
     photos = [entry.photo for entry in waiting for _ in entry.crops]  # the photo of each crop
     crops = [crop for entry in waiting for crop in entry.crops]
-    faces = predict_crops(crops, [photo.grey for photo in photos], look.predictor)
+    faces = predict_crops(crops, photos, look.predictor)
     if look.refine:
         faces = second_look(faces, photos, look.predictor)
     remaining = iter(faces)

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
 from facekp.data.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, count_animated, read_animation, read_image
@@ -59,7 +60,11 @@ class Photo:
     @cached_property
     def grey(self) -> np.ndarray:
         """The image in grey levels, uint8 (H, W)."""
-        return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY)
+        return to_grey(self.image)
+
+    def levels(self, channels: int) -> np.ndarray:
+        """What a network sees of the image: uint8 (H, W) for 1 channel, (H, W, 3) for 3."""
+        return self.grey if channels == 1 else self.image
 
 
 class DamagedVideo(UnreadableImage):

@@ -74,8 +74,8 @@ def _most_certain(
     faces: Sequence[Face], crops: Sequence[Sequence[Crop]], photos: Sequence[Photo], predictor: KeypointPredictor
 ) -> list[Face]:
     """The most certain prediction of each face: the one given, or one in another crop."""
-    grey = [photo.grey for photo, others in zip(photos, crops, strict=True) for _ in others]
-    predicted = iter(predict_crops([crop for others in crops for crop in others], grey, predictor))
+    theirs = [photo for photo, others in zip(photos, crops, strict=True) for _ in others]
+    predicted = iter(predict_crops([crop for others in crops for crop in others], theirs, predictor))
     return [
         max([face, *(next(predicted) for _ in others)], key=_certainty)
         for face, others in zip(faces, crops, strict=True)

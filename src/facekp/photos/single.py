@@ -18,7 +18,7 @@ from PIL import UnidentifiedImageError
 from facekp.core.device import AUTO
 from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
-from facekp.models.grey_images import check_levels
+from facekp.models.input_images import check_levels
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.settings import Engine, ViewsChoice
 from facekp.photos.detectors import FaceDetector, default_detector

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
+from facekp.core.channels import to_colour
 from facekp.core.crop import Crop
 from facekp.core.device import AUTO
 from facekp.data.table import FaceTable
@@ -48,10 +48,8 @@ def predict_refined(models: Sequence[LoadedModel], table: FaceTable) -> Predicti
         predictor = KeypointPredictor(models, table.keypoints.source_names[source], AUTO, BATCH, "torch")
         crop = Crop(0, 0, table.size[1], table.size[0], table.size)
         faces = [Face(crop, points[row], confidence[row], None if errors is None else errors[row]) for row in rows]
-        images = np.array(table.images[rows])  # (n, H, W)
-        photos = [
-            Photo(f"row {row}", cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)) for row, grey in zip(rows, images, strict=True)
-        ]
+        images = np.array(table.images[rows])  # (n, H, W) or (n, H, W, 3)
+        photos = [Photo(f"row {row}", to_colour(image)) for row, image in zip(rows, images, strict=True)]
         for row, face in zip(rows, second_look(faces, photos, predictor), strict=True):
             points[row], confidence[row] = face.points, face.confidence
             if errors is not None:

@@ -128,7 +128,7 @@ class FaceTracker:
         """Predict the faces of the last frame in this one; whether one is lost."""
         tracks = [track for track in self._tracks if track.seen == self._frame]
         crops = [self._next_crop(track.face) for track in tracks]
-        faces = predict_crops(crops, [photo.grey] * len(crops), self.predictor)
+        faces = predict_crops(crops, [photo] * len(crops), self.predictor)
         for track, face in zip(tracks, faces, strict=True):
             if face.is_sure(self._floor) and is_inside(face, photo) and self._is_free(face.crop, photo):
                 self._see(track, face, photo)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from PIL import UnidentifiedImageError
 
+from facekp.core.channels import to_colour
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
@@ -258,9 +259,9 @@ def points_table(faces: Sequence[Face], names: Sequence[str]) -> pd.DataFrame:
 
 def heatmap_pictures(photo: Photo, face: Face, predictor: KeypointPredictor) -> list[np.ndarray]:
     """The heatmap of every keypoint over the face's crop, uint8 (side, side, 3) RGB."""
-    crop = face.crop.cut(photo.grey)
+    crop = face.crop.cut(photo.levels(predictor.channels))
     size = (HEATMAP_SIDE, HEATMAP_SIDE)
-    ground = cv2.cvtColor(cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
+    ground = to_colour(cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC))
     pictures = []
     for heatmap in predictor.heatmaps(crop):
         level = np.clip(heatmap / max(float(heatmap.max()), 1e-9), 0, 1)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from facekp.data.table import FaceTable
+from facekp.functional.channels import channels_first
 from facekp.functional.metrics import MAIN, Metric, metrics_shown
 from facekp.models.calibration import GOAL
 from facekp.models.keypoint_model import KeypointModel
@@ -142,7 +143,7 @@ def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
     """The heatmaps of the first row over its image, one for each point, from the channels of the row's source."""
     device = next(model.parameters()).device
     with torch.inference_mode():
-        images = torch.from_numpy(np.array(table.images[:1])).unsqueeze(1).to(device)
+        images = channels_first(torch.from_numpy(np.array(table.images[:1]))).to(device)
         heatmaps = model.heatmaps(images)[0, model.channels[int(table.source[0])]].cpu().numpy()
     names = table.keypoints.names
     columns = even_columns(len(names), 5)

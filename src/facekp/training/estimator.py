@@ -17,7 +17,7 @@ from facekp.functional.losses import LossSettings, build_loss, labelled_mean
 from facekp.functional.pooled_errors import KeypointErrors
 from facekp.models.checkpoint import KEY, RESTORED, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
-from facekp.training.optim import OptimizerSettings, ScheduleSettings, build_optimizer, build_scheduler
+from facekp.training.optim import OptimizerSettings, Parameters, ScheduleSettings, build_optimizer, build_scheduler
 
 
 class KeypointEstimator(LightningModule):
@@ -64,7 +64,8 @@ class KeypointEstimator(LightningModule):
         self.teacher_weight = teacher_weight
         self.trained_before, self.labels_before, self.config = trained_before, labels_before, config
         self.errors = KeypointErrors(model.keypoints)
-        build_scheduler(build_optimizer(model.parameters(), lr, optimizer), 1, scheduler)  # bad settings fail here
+        trial = build_optimizer(self._parameters_by_rate(), lr, optimizer)  # bad settings fail here
+        build_scheduler(trial, 1, scheduler)
         self.val_loss = MeanMetric(nan_strategy="disable")  # a look for NaN would wait for a GPU in every batch
         self.batch_loss = torch.tensor(torch.nan)
         self.infinite_maps = torch.tensor(0.0)
@@ -152,10 +153,20 @@ class KeypointEstimator(LightningModule):
     def configure_optimizers(self) -> Any:
         if self.trainer.gradient_clip_val and getattr(self.optimizer_settings, "fused", True) is None:
             self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # Lightning clips no fused ones
-        optimizer = build_optimizer(self.model.parameters(), self.lr, self.optimizer_settings)
+        optimizer = build_optimizer(self._parameters_by_rate(), self.lr, self.optimizer_settings)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameters_by_rate(self) -> Parameters:
+        """What the optimiser trains: all parameters, those with another learning rate in groups of their own."""
+        groups = self.model.network.parameter_groups()
+        if not groups:
+            return self.model.parameters()
+        grouped = {id(parameter) for parameters, _ in groups for parameter in parameters}
+        others = [parameter for parameter in self.model.parameters() if id(parameter) not in grouped]
+        by_rate: list[dict[str, Any]] = [{"params": others}]
+        return by_rate + [{"params": parameters, "lr": factor * self.lr} for parameters, factor in groups]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add facekp's entry; Lightning calls it last, with all that is saved.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
 from facekp.data.datamodule import FaceData
 from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable
@@ -17,7 +18,7 @@ from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.label_shape import warn_of_other_shape
 from facekp.models.training_data import name_points, points_of_sources
-from facekp.models.transfer import copy_matching, point_pairs, source_pairs
+from facekp.models.transfer import copy_matching, listed, point_pairs, source_pairs
 from facekp.networks.cpu import optimize_for_cpu
 from facekp.training.dataset import TrainingData
 from facekp.training.estimator import KeypointEstimator
@@ -41,18 +42,19 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
     """
     data = dataset.module
     table = data.table
+    path = resume_from or settings.init_from
+    start = load_checkpoint(path) if path is not None else None
     model = KeypointModel(
         keypoints=table.keypoints,
         size=table.size,
-        settings=settings.model,
+        settings=settings.model if start is None or resume_from is None else start.model.settings,
         activation=settings.loss.activation,
         decoder=settings.decoder,
         offsets=settings.data.offsets,
+        image_channels=table.channels,
     )
-    path = resume_from or settings.init_from
-    start = load_checkpoint(path) if path is not None else None
     if start is not None:
-        _take_weights(model, start)
+        take_weights(model, start)
         _warn_if_seen(start, table.take(data.val_rows))
         if (start.model.keypoints.names, start.model.size) == (table.keypoints.names, table.size):
             warn_of_other_shape(start, table)
@@ -107,22 +109,46 @@ def _labels_before(model: KeypointModel, start: LoadedCheckpoint | None) -> np.n
     return labels
 
 
-def _take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
-    """Copy the tensors of a checkpoint that fit into the model, and log which.
+def take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
+    """Copy the tensors of a checkpoint that fit into the model, and log which in one line.
 
     Raises:
         UserError: no tensor of the network fits.
     """
     report = copy_matching(model, start)
-    if not any(name.startswith("network.") for name in (*report.taken, *report.partly)):
+    taken, left = (
+        [name for name in names if name.startswith("network.")] for names in (report.taken + report.partly, report.left)
+    )
+    if not taken:
         raise UserError(
             f"init_from={start.path}: no weight of its network {start.model.settings.network.name} fits model= here; "
             "choose the same model, or init_from=null"
         )
-    log.info("init_from=%s: %s", start.path, report)
-    for names, state in ((report.partly, "partly taken"), (report.left, "left as initialised")):
-        for name in names:
-            log.info("  %s: %s", state, name)
+    log.info("init_from=%s: %s; %s", start.path, report, _known_points(model.keypoints, start.model.keypoints))
+    if len(taken) < len(left):
+        network = start.model.settings.network.plain()
+        log.warning(
+            "init_from=%s: most of the network starts fresh, as the checkpoint's is another: choose %s",
+            start.path,
+            " ".join(f"model.network.{key}={value}" for key, value in network.items()),
+        )
+
+
+def _known_points(scheme: Keypoints, old: Keypoints) -> str:
+    """Which points of a scheme an older one has, by name.
+
+    Example:
+        >>> eyes = Keypoints.from_dict({"name": "eyes", "names": ["left", "right"]})
+        >>> _known_points(eyes, eyes)
+        'all 2 points are known to it'
+        >>> _known_points(Keypoints.from_dict({"name": "x", "names": ["left", "chin", "ear"]}), eyes)
+        '1 of 3 points is known to it by name (left)'
+    """
+    known = [scheme.names[k] for k, _ in point_pairs(scheme, old)]
+    if len(known) == len(scheme.names):
+        return f"all {len(known)} points are known to it"
+    verb = "is" if len(known) == 1 else "are"
+    return f"{len(known)} of {len(scheme.names)} points {verb} known to it by name{listed(known)}"
 
 
 def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:

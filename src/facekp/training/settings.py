@@ -26,7 +26,7 @@ from facekp.data.readers.base import READERS, DataSettings
 from facekp.functional.losses import LOSSES, LossSettings
 from facekp.functional.metrics import ScoreSettings, check_normaliser
 from facekp.models.settings import DecoderSettings, ModelSettings
-from facekp.networks.base import NETWORKS
+from facekp.networks.base import NETWORKS, check_colour
 from facekp.training.callback_settings import CallbackSettings
 from facekp.training.logger_settings import LoggerSettings
 from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, ScheduleSettings
@@ -163,6 +163,7 @@ class TrainSettings(CommandSettings):
         self._check_batch_size()
         self._check_teacher()
         self._check_loss()
+        self._check_channels()
         self._check_metrics()
         self._check_trainer()
         self._check_rate_search()
@@ -191,6 +192,15 @@ class TrainSettings(CommandSettings):
                 f"loss.activation={self.loss.activation}: the network {name} needs a loss with activation {needed}, "
                 "such as loss=cross_entropy"
             )
+
+    def _check_channels(self) -> None:
+        try:
+            check_colour(self.model.network.name, self.data.channels)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        for transform in self.augment.transforms:
+            if problem := transform.problem(self.data.channels):
+                raise ValueError(f"augment.transforms: {problem}")
 
     def _check_metrics(self) -> None:
         try:

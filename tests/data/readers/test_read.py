@@ -50,6 +50,7 @@ def test_images_as_fractions_are_refused(scheme, faces, tmp_path):
     [
         (lambda images: (images / 255).astype(np.float32), "the images are float32; give grey levels 0..255 as uint8"),
         (lambda images: (images / 255).astype(np.uint8), "no grey level is above 1"),
+        (lambda images: np.repeat(images[:, None], 3, axis=1), r"the images have the shape \(80, 3, 96, 96\); give"),
     ],
 )
 def test_a_reader_s_images_are_levels_up_to_255(scheme, faces, monkeypatch, change, message):
@@ -65,3 +66,10 @@ def test_reading_a_table_does_not_load_hydra():
     code = "import sys, facekp.data.readers.read; print('hydra' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_reader_in_colour_needs_the_setting(scheme, faces, monkeypatch):
+    colour = replace(faces, images=np.repeat(faces.images[..., None], 3, axis=-1))
+    monkeypatch.setattr(read, "READERS", {"synthetic": lambda settings, keypoints: colour})
+    with pytest.raises(UserError, match=r"data\.channels=1: the images of data=synthetic are colour; use"):
+        read_table(data_settings("data=synthetic", "data.rows=3"), scheme)

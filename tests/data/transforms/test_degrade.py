@@ -192,9 +192,9 @@ def test_a_rectangle_has_one_grey_level_and_fits_its_limit(images):
     assert 20 < max(sides) <= 33
 
 
-@pytest.mark.parametrize("size", [(60, 100), (33, 47)])
-def test_other_sizes_of_images_are_degraded_too(size):
-    batch = 255 * torch.rand(8, 1, *size, generator=generator())
+@pytest.mark.parametrize("size", [(1, 60, 100), (1, 33, 47), (3, 33, 47)])
+def test_other_sizes_of_images_and_colours_are_degraded_too(size):
+    batch = 255 * torch.rand(8, *size, generator=generator())
     (robust,) = settings_of("augment=robust", "augment.transforms.0.probability=1").augment.transforms
     out, _ = apply_transform(robust, batch, torch.zeros(8, 1, 2), generator())
     assert out.shape == batch.shape
@@ -213,3 +213,13 @@ def test_other_augmentations_draw_the_same_numbers_as_before(faces, scheme):
     assert torch.equal(moved.nan_to_num(), expected.nan_to_num())
     same = (with_it == without).flatten(1).all(dim=1)
     assert 0 < same.sum() < 8  # those that were not degraded are equal
+
+
+@pytest.mark.parametrize(
+    "change", [{"square": 32.0}, {"motion": 9.0}, {"blur": 3.0}, {"resolution": 4.0}, {"jpeg": 10.0}]
+)
+def test_the_colours_of_a_grey_image_change_alike(images, change):
+    batch = torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1)
+    colour, _ = apply_transform(settings(**change), batch, torch.zeros(len(batch), 1, 2), generator())
+    for channel in range(3):
+        np.testing.assert_allclose(colour[:, channel], degraded(images, **change), atol=1e-3)

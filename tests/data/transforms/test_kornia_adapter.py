@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from facekp.core.errors import UserError
+from facekp.data.transforms.base import AUGMENTATIONS
 from tests.data.transforms.test_base import augment
 
 NOISE = {"name": "kornia", "transform": "RandomGaussianNoise", "arguments": {"std": 0.1, "p": 1.0}}
@@ -42,13 +43,18 @@ def test_numbers_come_from_the_generator_alone(kornia):
         ({"transform": "RandomGaussianNoize"}, "no intensity transform 'RandomGaussianNoize'.*RandomGaussianNoise"),
         ({"transform": "RandomAffine"}, "no intensity transform 'RandomAffine'"),
         ({"arguments": {"sigma": 1}}, "RandomGaussianNoise can't be used on grey images: .*'sigma'"),
-        ({"transform": "RandomPlanckianJitter", "arguments": {}}, "RandomPlanckianJitter can't be used on grey images"),
     ],
 )
 def test_what_kornia_refuses_is_named_at_the_start(kornia, change, message):
     with pytest.raises(UserError, match=message) as error:
         augment([{**NOISE, **change}])
     assert "\n" not in str(error.value)
+
+
+def test_a_transform_of_colours_is_refused_for_grey_images_only(kornia):
+    jitter = AUGMENTATIONS.parse({"name": "kornia", "transform": "RandomPlanckianJitter", "arguments": {}})
+    assert jitter.problem(3) == ""
+    assert jitter.problem(1).startswith("kornia's RandomPlanckianJitter can't be used on grey images: ")
 
 
 def test_without_kornia_the_message_says_how_to_install_it(monkeypatch):

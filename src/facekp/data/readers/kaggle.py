@@ -12,14 +12,15 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import FilePath
 from facekp.data.competition import MissingFile, read_test_csv, read_training_csv
-from facekp.data.readers.base import READERS, DataSettings
+from facekp.data.readers.base import READERS
+from facekp.data.settings import GreyDataSettings
 from facekp.data.table import FaceTable
 
 T = TypeVar("T")
 COMPETITION = "facial-keypoints-detection"
 
 
-class KaggleSettings(DataSettings):
+class KaggleSettings(GreyDataSettings):
     """``data=kaggle``.
 
     Attributes:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from facekp.core.channels import NAMES
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
@@ -40,6 +41,7 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
     if not isinstance(rows, FaceTable):
         raise UserError(f"data={settings.name}: the reader returned {type(rows).__name__}, not a FaceTable")
     _check_images(rows, settings.name)
+    _check_channels(rows, settings)
     check_table(rows, settings.name)
     if settings.rows is not None and settings.rows < len(rows):
         rows = rows.take(_chosen_rows(settings, rows.source))
@@ -60,6 +62,21 @@ def _check_images(table: FaceTable, name: str) -> None:
         raise UserError(
             f"data={name}: no grey level is above 1; give levels 0..255: multiply levels from 0 to 1 by 255 before "
             "they become integers"
+        )
+
+
+def _check_channels(table: FaceTable, settings: DataSettings) -> None:
+    """
+    Raises:
+        UserError: the images are not (N, H, W) or (N, H, W, 3), or have not the number of channels that is set.
+    """
+    shape = table.images.shape
+    if len(shape) not in (3, 4) or table.channels not in NAMES:
+        raise UserError(f"data={settings.name}: the images have the shape {shape}; give (N, H, W) or (N, H, W, 3)")
+    if table.channels != settings.channels:
+        raise UserError(
+            f"data.channels={settings.channels}: the images of data={settings.name} are {NAMES[table.channels]}; use "
+            f"data.channels={table.channels}"
         )
 
 

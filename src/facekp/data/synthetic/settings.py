@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from facekp.core.settings import Count, PositiveCount
-from facekp.data.settings import DataSettings
+from facekp.data.settings import GreyDataSettings
 
 
-class SyntheticSettings(DataSettings):
+class SyntheticSettings(GreyDataSettings):
     """``data=synthetic``.
 
     Attributes:

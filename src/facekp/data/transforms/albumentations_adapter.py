@@ -1,6 +1,6 @@
 """Image-only transforms of albumentations: ``{name: albumentations, transform: MotionBlur, arguments: {p: 0.2}}``.
 
-They run on the CPU, image by image, on whole grey levels. Each call seeds the transform from the batch's generator.
+They run on the CPU, image by image, on whole levels. Each call seeds the transform from the batch's generator.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from facekp.core.channels import NAMES
 from facekp.core.settings import Text, one_of
 from facekp.data.transforms.base import (
     AUGMENTATIONS,
@@ -28,7 +29,7 @@ TRIAL_SIDE = 64  # pixels of the image on which a transform is tried when settin
 
 
 class AlbumentationsSettings(TransformSettings):
-    """A transform of albumentations that changes grey levels only.
+    """A transform of albumentations that changes levels only.
 
     Attributes:
         transform: a subclass of ``ImageOnlyTransform``, e.g. ``MotionBlur``.
@@ -42,28 +43,34 @@ class AlbumentationsSettings(TransformSettings):
     @model_validator(mode="after")
     def _try(self) -> Self:
         _find(self.transform)
-        images = torch.full((1, 1, TRIAL_SIDE, TRIAL_SIDE), 127.0)
+        problem = self.problem(1)
+        if problem and self.problem(3):
+            raise ValueError(problem)
+        return self
+
+    def problem(self, channels: int) -> str:
+        images = torch.full((1, channels, TRIAL_SIDE, TRIAL_SIDE), 127.0)
         try:
             apply_albumentations(images, torch.zeros(1, 0, 2), torch.Generator(), self.transform, self.arguments)
         except Exception as error:  # whatever albumentations raises for arguments and shapes that it does not accept
             reason = " ".join(str(error).split())
-            raise ValueError(f"albumentations' {self.transform} can't be used on grey images: {reason}") from error
-        return self
+            return f"albumentations' {self.transform} can't be used on {NAMES[channels]} images: {reason}"
+        return ""
 
 
 @AUGMENTATIONS.register("albumentations", AlbumentationsSettings)
 def apply_albumentations(
     images: Tensor, points: Tensor, generator: torch.Generator, transform: str, arguments: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Apply a transform of albumentations to images (N, 1, H, W) of grey levels 0..255; the points stay."""
+    """Apply a transform of albumentations to images (N, 1, H, W) or (N, 3, H, W) of levels 0..255; the points stay."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*not valid for transform")  # else unknown arguments are ignored
         change = _find(transform)(**{key: with_tuples(value) for key, value in arguments.items()})
     change.set_random_seed(draw_seed(generator))
     if not len(images):
         return images, points
-    grey = images.round().to(torch.uint8).cpu().numpy().transpose(0, 2, 3, 1)  # (N, H, W, 1)
-    changed = np.stack([np.asarray(change(image=image)["image"]).reshape(image.shape) for image in grey])
+    levels = np.ascontiguousarray(images.round().to(torch.uint8).cpu().numpy().transpose(0, 2, 3, 1))  # (N, H, W, I)
+    changed = np.stack([np.asarray(change(image=image)["image"]).reshape(image.shape) for image in levels])
     return torch.from_numpy(changed.transpose(0, 3, 1, 2)).to(images), points
 
 

@@ -11,7 +11,7 @@ A transform is a function of a batch and a random generator. Its keyword argumen
 
 With ``plugins=[mymodule] augment.transforms=[{name:invert,probability:0.1}]`` every training batch passes through it.
 
-- images: float (N, 1, H, W), grey levels 0..255; points: (N, K, 2) pixels, NaN where unlabelled.
+- images: float (N, 1, H, W), or in colour (N, 3, H, W), levels 0..255; points: (N, K, 2) pixels, NaN where unlabelled.
 - generator: on the CPU. All random numbers must come from it, so that a resumed run repeats them.
 - Returns images and points of the same shapes. A point that leaves the image becomes NaN.
 """
@@ -41,6 +41,10 @@ class TransformSettings(Settings):
 
     moves_points: ClassVar[bool] = True
     name: str
+
+    def problem(self, channels: int) -> str:
+        """Why the transform can't be used on images of 1 (grey) or 3 (colour) channels; empty where it can be."""
+        return ""
 
 
 AUGMENTATIONS: Registry[Transform] = Registry(

@@ -78,7 +78,7 @@ class DegradeSettings(TransformSettings):
 def degrade(
     images: Tensor, points: Tensor, generator: torch.Generator, probability: float, most: int, **limits: float
 ) -> tuple[Tensor, Tensor]:
-    """Degrade some images (N, 1, H, W) of grey levels 0..255; the points stay.
+    """Degrade some images (N, 1, H, W) or (N, 3, H, W) of levels 0..255; the points stay.
 
     Args:
         images: float.
@@ -114,7 +114,7 @@ def _draw(images: int, kinds: int, probability: float, most: int, generator: tor
     return degraded[:, None] & (rank < number[:, None]), strength
 
 
-# Each kind takes M images (M, 1, H, W), their strengths (M,) on the CPU, the limit and the generator.
+# Each kind takes M images (M, I, H, W), their strengths (M,) on the CPU, the limit and the generator.
 
 Kind = Callable[[Tensor, Tensor, float, torch.Generator], Tensor]
 
@@ -164,7 +164,7 @@ def _blur(images: Tensor, strength: Tensor, limit: float, generator: torch.Gener
     """Gaussian blur by a matrix for rows and one for columns; at the border the kernel is cut and scaled."""
     sigma = (limit * strength).clamp_min(1e-3).to(images)[:, None, None]
     down, across = (_gaussian_rows(length, sigma) for length in images.shape[-2:])
-    return (down @ images[:, 0] @ across.transpose(1, 2))[:, None]
+    return down[:, None] @ images @ across.transpose(1, 2)[:, None]
 
 
 def _gaussian_rows(length: int, sigma: Tensor) -> Tensor:
@@ -193,15 +193,15 @@ def _jpeg(images: Tensor, strength: Tensor, limit: float, generator: torch.Gener
     """What JPEG keeps: the cosine transform of each block, rounded to multiples of the quality's steps."""
     height, width = images.shape[-2:]
     edge = (0, -width % BLOCK, 0, -height % BLOCK)  # blocks beyond the border repeat its pixels
-    padded = pad(images - 128, edge, mode="replicate")[:, 0]
-    blocks = padded.unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK)).transpose(2, 3)  # (M, rows, columns, 8, 8)
+    padded = pad(images - 128, edge, mode="replicate")
+    blocks = padded.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)  # (M, I, rows, columns, 8, 8)
     cosine = _cosine().to(images)
     quality = 100 - (100 - limit) * strength
-    factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50).to(images).view(-1, 1, 1, 1, 1)
+    factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50).to(images).view(-1, 1, 1, 1, 1, 1)
     step = (STEPS.to(images) * factor).round().clamp(1, 255)
     kept = (cosine @ blocks @ cosine.T / step).round() * step
-    decoded = (cosine.T @ kept @ cosine).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-    return decoded[:, None, :height, :width] + 128
+    decoded = (cosine.T @ kept @ cosine).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    return decoded[..., :height, :width] + 128
 
 
 def _cosine() -> Tensor:

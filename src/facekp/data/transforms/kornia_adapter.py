@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from facekp.core.channels import NAMES
 from facekp.core.settings import Text, one_of
 from facekp.data.transforms.base import (
     AUGMENTATIONS,
@@ -26,7 +27,7 @@ TRIAL_SIDE = 64  # pixels of the image on which a transform is tried when settin
 
 
 class KorniaSettings(TransformSettings):
-    """A transform of kornia that changes grey levels only.
+    """A transform of kornia that changes levels only.
 
     Attributes:
         transform: a subclass of kornia's ``IntensityAugmentationBase2D``, e.g. ``RandomGaussianBlur``.
@@ -40,20 +41,26 @@ class KorniaSettings(TransformSettings):
     @model_validator(mode="after")
     def _try(self) -> Self:
         _find(self.transform)
-        images = torch.full((1, 1, TRIAL_SIDE, TRIAL_SIDE), 127.0)
+        problem = self.problem(1)
+        if problem and self.problem(3):
+            raise ValueError(problem)
+        return self
+
+    def problem(self, channels: int) -> str:
+        images = torch.full((1, channels, TRIAL_SIDE, TRIAL_SIDE), 127.0)
         try:
             apply_kornia(images, torch.zeros(1, 0, 2), torch.Generator(), self.transform, self.arguments)
         except Exception as error:  # whatever kornia raises for arguments and shapes that it does not accept
             reason = " ".join(str(error).split())
-            raise ValueError(f"kornia's {self.transform} can't be used on grey images: {reason}") from error
-        return self
+            return f"kornia's {self.transform} can't be used on {NAMES[channels]} images: {reason}"
+        return ""
 
 
 @AUGMENTATIONS.register("kornia", KorniaSettings)
 def apply_kornia(
     images: Tensor, points: Tensor, generator: torch.Generator, transform: str, arguments: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Apply a transform of kornia to images (N, 1, H, W) of grey levels 0..255; the points stay."""
+    """Apply a transform of kornia to images (N, 1, H, W) or (N, 3, H, W) of levels 0..255; the points stay."""
     module = _find(transform)(**{key: with_tuples(value) for key, value in arguments.items()})
     seed = draw_seed(generator)
     if not len(images):

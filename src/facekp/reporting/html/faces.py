@@ -1,4 +1,4 @@
-"""Faces for a page: rows of a run come in, small grey PNGs and the points on them go out.
+"""Faces for a page: rows of a run come in, small PNGs and the points on them go out.
 
 Each image is stored once per page, however many runs show it, and the number of images is limited.
 """
@@ -44,10 +44,10 @@ class ImageStore:
     notes: list[str] = field(default_factory=list)
 
     def add(self, image: np.ndarray) -> str:
-        """Store a grey image, uint8 (H, W), unless it is there already; its name."""
+        """Store an image, uint8 (H, W) or (H, W, 3), red, green, blue, unless it is there already; its name."""
         name = hashlib.blake2b(image.tobytes(), digest_size=6).hexdigest()
         if name not in self.images:
-            _, png = cv2.imencode(".png", image)
+            _, png = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
             self.images[name] = "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
         return name
 

@@ -1,0 +1,34 @@
+"""Images of callers: shapes and numbers that are taken as a batch, and those that are refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from facekp.core.errors import UserError
+from facekp.models.input_images import as_batch, is_single
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "images", [COLOUR, COLOUR.transpose(0, 3, 1, 2), torch.from_numpy(COLOUR).double()], ids=["last", "first", "tensor"]
+)
+def test_colours_may_come_last_or_first(images):
+    batch = as_batch(images, (5, 7), 3)
+    assert batch.dtype == torch.float32
+    np.testing.assert_array_equal(batch, COLOUR.transpose(0, 3, 1, 2))
+    assert not is_single(images, 3)
+
+
+def test_one_colour_image_has_three_axes_and_one_grey_image_two():
+    np.testing.assert_array_equal(as_batch(COLOUR[0], (5, 7), 3)[0], COLOUR[0].transpose(2, 0, 1))
+    np.testing.assert_array_equal(as_batch(COLOUR[0, ..., 0], (5, 7), 1)[0, 0], COLOUR[0, ..., 0])
+    assert is_single(COLOUR[0], 3)
+    assert not is_single(COLOUR[0], 1)
+    assert is_single(COLOUR[0, ..., 0], 1)
+
+
+@pytest.mark.parametrize("shape", [(2, 96, 96), (96, 96), (2, 1, 96, 96), (2, 96, 96, 4), (0, 96, 3)])
+def test_a_network_for_colour_says_which_shapes_it_takes(shape):
+    with pytest.raises(UserError, match=r"images: of shape \(.*; give colour crops \(N, 96, 96, 3\), \(N, 3, 96, 96\)"):
+        as_batch(np.full(shape, 9), (96, 96), 3)
