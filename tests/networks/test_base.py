@@ -25,7 +25,7 @@ REGRESSION = {
     "sigma": 1.0,
 }
 SIMCC = {"name": "simcc", "stride": 2, "size": 96, "channels": 8}
-BUILTIN = {"hourglass", "hourglass_seed", "regression", "simcc"}
+BUILTIN = {"backbone", "hourglass", "hourglass_seed", "regression", "simcc"}
 
 
 def test_every_network_has_a_shipped_model_and_predicts_maps_at_its_stride() -> None:
@@ -42,6 +42,22 @@ def test_every_network_has_a_shipped_model_and_predicts_maps_at_its_stride() -> 
     assert names == BUILTIN <= set(NETWORKS.names())
 
 
+@pytest.mark.parametrize("network", [HOURGLASS, {"name": "hourglass_seed"}, REGRESSION, SIMCC])
+def test_every_network_of_facekp_takes_colour(network: dict[str, Any]) -> None:
+    colour = build_network(NETWORKS.parse(network), heatmaps=3, image_channels=3).eval()
+    with torch.inference_mode():
+        images = torch.rand(2, 3, 96, 96)
+        heatmaps = colour(images)[-1]
+        assert not torch.equal(colour(images.flip(1))[-1], heatmaps)  # the colours count
+    assert heatmaps.shape == (2, 3, 96 // colour.stride, 96 // colour.stride)
+
+
+def test_a_network_for_grey_images_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS.entries, "plain", lambda heatmaps: nn.Conv2d(1, heatmaps, 1))
+    with pytest.raises(UserError, match=r"data\.channels=3: the network plain takes grey images only"):
+        build_network(NETWORKS.parse({"name": "plain"}), heatmaps=3, image_channels=3)
+
+
 def test_checkpoints_from_before_the_setting_block_get_bottlenecks() -> None:
     def parameters(**settings: Any) -> int:
         return sum(p.numel() for p in build_network(NETWORKS.parse({**HOURGLASS, **settings}), 5).parameters())
@@ -53,7 +69,7 @@ def test_checkpoints_from_before_the_setting_block_get_bottlenecks() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "hourglas"}, "there is no network 'hourglas'; choose one of hourglass, hourglass_seed, regression"),
+        ({"name": "hourglas"}, "there is no network 'hourglas'; choose one of backbone, hourglass, hourglass_seed"),
         ({**HOURGLASS, "stride": 3}, "model.network.stride=3: choose one of 1, 2, 4"),
         ({**HOURGLASS, "stacks": 9}, "model.network.stacks=9: must be at most 8"),
         ({**HOURGLASS, "levels": 0}, "model.network.levels=0: must be at least 1"),

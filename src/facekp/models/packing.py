@@ -19,7 +19,7 @@ from facekp.models.checkpoint import KEY, PREFIX, describe, load_checkpoint, mod
 from facekp.models.settings import DecoderOverride
 
 # Keys of a training's settings that hold paths.
-PATH_KEYS = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt")
+PATH_KEYS = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt", "weights")
 
 
 def pack(
