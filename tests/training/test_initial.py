@@ -1,13 +1,17 @@
 """Initial weights: init_from takes what fits, and remembers which images trained the weights."""
 
 import logging
+import re
 
 import pytest
 import torch
 
 from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
 from facekp.models.checkpoint import load_checkpoint
+from facekp.models.keypoint_model import KeypointModel
 from facekp.runs.folder import RunFolder
+from facekp.training.initial import take_weights
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -19,6 +23,18 @@ def best(tiny_run):
     return RunFolder(tiny_run).best_checkpoint
 
 
+def named(*names):
+    """A scheme of these points alone."""
+    return [
+        "keypoints.name=mine",
+        f"keypoints.names=[{','.join(names)}]",
+        "keypoints.pairs=[]",
+        "keypoints.lines=[]",
+        "~keypoints.sources.sparse",
+        "keypoints.normaliser=null",
+    ]
+
+
 def start_from(best, folder, *overrides):
     train(settings_of(*TINY, *STILL, f"init_from={best}", *overrides), folder)
     return torch.load(RunFolder(folder).last_checkpoint, weights_only=True)
@@ -28,7 +44,7 @@ def test_weights_and_hashes_of_the_training_images_are_taken_over(best, tmp_path
     caplog.set_level(logging.INFO)
     after = start_from(best, tmp_path / "next", "data.fold=1")
     assert "validation images trained it; this run's scores say nothing about new faces" in caplog.text
-    assert "0 partly taken, 0 left as initialised" in caplog.text
+    assert "0 partly taken, 0 left as initialised; all 15 points are known to it" in caplog.text
     before = torch.load(best, weights_only=True)
     weight = "model.network.heads.0.weight"
     torch.testing.assert_close(after["state_dict"][weight], before["state_dict"][weight])
@@ -38,15 +54,7 @@ def test_weights_and_hashes_of_the_training_images_are_taken_over(best, tmp_path
 
 def test_a_network_with_other_points_takes_all_but_their_channels(best, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    points = [
-        "keypoints.name=two",
-        "keypoints.names=[left_eye_center,nose_tip]",
-        "keypoints.pairs=[]",
-        "keypoints.lines=[]",
-        "~keypoints.sources.sparse",
-        "keypoints.normaliser=null",
-    ]
-    after = start_from(best, tmp_path / "two", *points)["state_dict"]
+    after = start_from(best, tmp_path / "two", *named("left_eye_center", "nose_tip"))["state_dict"]
     before = load_checkpoint(best).model
     channels = [before.keypoints.names.index(name) for name in ("left_eye_center", "nose_tip")]
     head = before.state_dict()["network.heads.0.weight"]
@@ -58,7 +66,25 @@ def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, capl
     caplog.set_level(logging.INFO)
     after = start_from(best, tmp_path / "wide", "model.network.channels=16")["state_dict"]
     assert after["model.network.heads.0.weight"].shape[1] == 16
-    assert "left as initialised: network.heads.0.weight" in caplog.text
+    assert re.search(r"init_from=.* left as initialised \(network\..*, and \d+ more\)", caplog.text)
+    expected = "most of the network starts fresh, as the checkpoint's is another: choose model.network.name=hourglass "
+    assert expected in caplog.text
+    assert "model.network.channels=8" in caplog.text
+
+
+def test_points_are_known_by_name_and_others_start_fresh(best, caplog):
+    caplog.set_level(logging.INFO)
+    settings = settings_of(*TINY)
+    scheme = Keypoints.from_dict({"name": "mine", "names": ["nose_tip", "chin"]})
+    model = KeypointModel(scheme, (96, 96), settings.model, settings.loss.activation, settings.decoder)
+    loaded = load_checkpoint(best)
+    fresh = model.state_dict()["network.heads.0.weight"][1].clone()
+    take_weights(model, loaded)
+    nose, chin = model.state_dict()["network.heads.0.weight"]
+    torch.testing.assert_close(nose, loaded.model.state_dict()["network.heads.0.weight"][10])
+    torch.testing.assert_close(chin, fresh)
+    (line,) = caplog.messages
+    assert "1 of 2 points is known to it by name (nose_tip)" in line
 
 
 def test_a_network_of_which_nothing_fits_is_refused(best, tmp_path):
