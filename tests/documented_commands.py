@@ -60,7 +60,7 @@ def problems(command: str) -> Iterator[str]:
         return
     if any(argument.startswith(("plugins=", "--config-dir")) for argument in arguments):
         return  # other choices and keys than conf/'s
-    catalog = Catalog({"data.synthetic": "synthetic"}.get(FORMER.get(name, name), FORMER.get(name, name)), [CONF_DIR])
+    catalog = Catalog(FORMER.get(name, name).removeprefix("data."), [CONF_DIR])
     keys = {*catalog.all_keys(), *catalog.groups}
     groups = {key.rpartition(".")[0] for key in keys}
     for argument in arguments:

@@ -16,7 +16,7 @@ from facekp.config.catalog import Catalog, Entry
 from facekp.config.location import CONF_DIR, PACKAGE
 
 PACKAGES = ("training", "reporting", "photos", "runs", "models", "data", "networks", "functional", "config", "core")
-CONFIG_NAMES = {"data.synthetic": "synthetic"}
+CONFIG_NAMES = {f"data.{name}": name for name in ("synthetic", "inspect", "convert")}
 
 
 def write_pages(app: Sphinx) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "dashboard": "build a W&B workspace that compares the runs of a project",
     "detection_benchmark": "measure what finding and cropping faces costs in accuracy",
     "bench": "measure speed and memory as ratios in one run",
+    "data.inspect": "say what a label file is, and how to train on it: facekp data.inspect FILE",
+    "data.convert": "turn a label file into a CSV or COCO JSON: facekp data.convert FILE out=DIR",
     "data.synthetic": "write drawn faces in the competition's format: facekp data.synthetic out=DIR",
 }
 FORMER = {"scenes": "detection_benchmark"}  # former names, which still work

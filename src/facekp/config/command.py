@@ -42,6 +42,7 @@ FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirect
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
 HELP = ("--help", "-h")
 RERUN = "--experimental-rerun"  # of Hydra, which unpickles a file
+DATA_COMMANDS = ("synthetic", "inspect", "convert")  # python -m facekp.data.NAME
 ADDED_KEY = re.compile(r"\+?(callbacks|logger)\.\w+\.|\+\w+\.")  # callbacks.NAME._target_=CLASS, +trainer.KEY=VALUE
 
 
@@ -107,7 +108,7 @@ def help_text(config_name: str, arguments: Sequence[str]) -> str:
 
 
 def _module(config_name: str) -> str:
-    return {"synthetic": "data.synthetic"}.get(config_name, config_name)
+    return f"data.{config_name}" if config_name in DATA_COMMANDS else config_name
 
 
 def _options(arguments: Sequence[str]) -> list[str]:

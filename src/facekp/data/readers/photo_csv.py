@@ -6,7 +6,9 @@ Each line is a face:
 - ``name``: path of the photo, relative to the photos' folder;
 - ``<point>_x`` and ``<point>_y`` for every point of the scheme, in pixels of the photo; empty if not labelled;
 - optional ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1``: edges of the face's box in pixels, all four or none;
-- optional ``source``: name of the labelling convention.
+- optional ``source``: name of the labelling convention;
+- optional ``<point>_v``: COCO's visibility of a point: 1 labelled but hidden, 2 in view, 0 or empty: not stated;
+- optional ``attribute_<name>``: a subset that the face belongs to, such as ``large`` for ``attribute_pose``.
 
 A fault in the file is one `UserError` that names file, line, column and value, and says how to fix it.
 """
@@ -14,19 +16,24 @@ A fault in the file is one `UserError` that names file, line, column and value, 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from facekp.core.csv_cells import original
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_text import CsvText, read_csv
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 NAME, SOURCE = "name", "source"
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
+ATTRIBUTE = "attribute_"  # before the name of a subset
+VISIBLE = ("0", "1", "2")
 
 
 class FolderSettings(PhotoDataSettings):
@@ -42,6 +49,7 @@ def read_photo_csv(settings: FolderSettings, keypoints: Keypoints) -> list[Label
     """
     path = settings.label_file
     text = read_csv(path)
+    text = replace(text, header=[original(name) for name in text.header])
     _check_header(path, text.header, keypoints)
 
     def parse(entry: tuple[int, tuple[int, list[str]]]) -> LabelledFace:
@@ -71,12 +79,13 @@ def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> No
                 f"{path}: header: column {column!r} of keypoints {keypoints.name} is missing; add it (with empty "
                 f"fields where it is not labelled), or choose the file's scheme with keypoints=NAME"
             )
-    known = [NAME, SOURCE, *BOX, *keypoints.columns]
+    known = {NAME, SOURCE, *BOX, *keypoints.columns, *_visible_columns(keypoints)}
     for column in header:
-        if column not in known:
+        if column not in known and not column.startswith(ATTRIBUTE):
             raise UserError(
                 f"{path}: header: column {column!r} is not a point of keypoints {keypoints.name}, nor {NAME}, "
-                f"{SOURCE}, {', '.join(BOX)}; remove it, or choose the file's scheme with keypoints=NAME"
+                f"{SOURCE}, {', '.join(BOX)}; remove it, choose the file's scheme with keypoints=NAME, or call it "
+                f"{ATTRIBUTE}{column} if its values are subsets of faces"
             )
         if header.count(column) > 1:
             raise UserError(f"{path}: header: column {column!r} occurs {header.count(column)} times; keep one")
@@ -95,13 +104,36 @@ def _parse_face(fields: dict[str, str], row: int, where: str, keypoints: Keypoin
         name = keypoints.names[int(half.argmax())]
         raise UserError(f"{where}, {name}: only one of {name}_x and {name}_y is given; give both or none")
     return LabelledFace(
-        name=fields[NAME],
+        name=original(fields[NAME]),
         points=points,
         box=_parse_box(fields, where),
         source=_parse_source(fields, where, keypoints),
         row=row,
         where=where,
+        attributes={
+            column.removeprefix(ATTRIBUTE): original(text)
+            for column, text in fields.items()
+            if column.startswith(ATTRIBUTE) and text
+        },
+        visible=_parse_visible(fields, where, points, keypoints),
     )
+
+
+def _visible_columns(keypoints: Keypoints) -> list[str]:
+    return [f"{name}_v" for name in keypoints.names]
+
+
+def _parse_visible(fields: dict[str, str], where: str, points: np.ndarray, keypoints: Keypoints) -> np.ndarray | None:
+    """COCO's v, uint8 (K,); 2 for a labelled point whose field is empty or 0; None without such columns."""
+    columns = _visible_columns(keypoints)
+    if not any(column in fields for column in columns):
+        return None
+    stated = [fields.get(column) or "0" for column in columns]
+    for column, text in zip(columns, stated, strict=True):
+        if text not in VISIBLE:
+            raise UserError(f"{where}, {column}: {text[:40]!r} is not a visibility; write 1 (hidden), 2 (in view) or 0")
+    visible = np.array(stated, np.uint8)
+    return np.where(np.isnan(points[:, 0]), 0, np.where(visible == 0, 2, visible)).astype(np.uint8)
 
 
 def _parse_number(fields: dict[str, str], column: str, where: str) -> float:
@@ -137,3 +169,17 @@ def _parse_source(fields: dict[str, str], where: str, keypoints: Keypoints) -> i
             f"{where}, {SOURCE}: {name!r} is not a source of keypoints {keypoints.name}; choose one of {known}"
         )
     return keypoints.source_names.index(name)
+
+
+@names_points("folder")
+def point_names(path: Path) -> list[str]:
+    """The points that the header has columns of."""
+    header = [original(name) for name in read_csv(path).header]
+    return [name.removesuffix("_x") for name in header if name.endswith("_x") and f"{name[:-2]}_y" in header]
+
+
+@recognises("folder")
+def is_photo_csv(path: Path, text: str) -> bool:
+    """Whether the header has a column ``name`` and columns of a point."""
+    fields = [field.strip() for field in re.split("[,;\t]", text.partition("\n")[0])]
+    return NAME in fields and any(name.endswith("_x") and f"{name[:-2]}_y" in fields for name in fields)

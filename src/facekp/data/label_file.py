@@ -1,0 +1,164 @@
+"""A label file of any format: finds its reader, its photos and its scheme, and reads its faces.
+
+The path of a file or folder comes in; a `LabelFile` goes out. The commands ``facekp.data.inspect`` and
+``facekp.data.convert`` work on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from facekp.config.location import CONF_DIR
+from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
+from facekp.core.settings import parse
+from facekp.data.label_text import read_text
+from facekp.data.labelled_face import LabelledFace
+from facekp.data.readers.base import POINT_NAMES, READERS, RECOGNISERS
+from facekp.data.scheme_guess import guess_scheme, numbered, shipped_schemes
+from facekp.data.settings import PhotoDataSettings
+
+PHOTO_FOLDERS = ("images", "photos", "imgs", "img", "frames")  # usual names beside a label file
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What is known of a label file.
+
+    Attributes:
+        settings: of its reader, with the photos' folder.
+        has_photos: whether the first photo is in that folder.
+        keypoints: its scheme.
+        is_shipped: whether the scheme is one of facekp's.
+        faces: those that can be read.
+        warnings: log lines of the reader, such as the number of faces with faults.
+    """
+
+    settings: PhotoDataSettings
+    has_photos: bool
+    keypoints: Keypoints
+    is_shipped: bool
+    faces: list[LabelledFace]
+    warnings: list[str]
+
+
+def open_label_file(
+    path: Path, data: Mapping[str, Any] | None, images: Path | None, keypoints: Keypoints | None
+) -> LabelFile:
+    """Read a label file.
+
+    Args:
+        path: of the file, or of a folder of label files.
+        data: settings of its reader, ``name`` among them; None: the reader that recognises it, with its defaults.
+        images: folder of the photos; None: it is searched beside the file.
+        keypoints: the scheme; None: a shipped one with the file's points, or a new one.
+
+    Raises:
+        UserError: no reader recognises the file, or none of its faces can be read.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: does not exist; name a label file, or a folder of label files")
+    given = dict(data) if data is not None else defaults_of(recognise(path))
+    name = str(given["name"])
+    if not issubclass(READERS.settings_class(name), PhotoDataSettings):
+        raise UserError(f"data={name}: reads no label file of photos; choose one of {', '.join(RECOGNISERS)}")
+    beside = path if path.is_dir() else path.parent
+    given |= {"images": str(images or beside), "labels": str(path), "cache": None, "skip_broken": True}
+    settings = parse(READERS.settings_class(name), given, "data")
+    assert isinstance(settings, PhotoDataSettings)
+    scheme = keypoints or _scheme_of(path, name)
+    with logged_warnings() as warnings:
+        faces = READERS[name](settings, scheme)
+    assert isinstance(faces, list)
+    folder = _photo_folder(beside, faces, images)
+    return LabelFile(
+        settings=settings if folder is None else settings.replaced(images=str(folder)),
+        has_photos=folder is not None and (folder / faces[0].name).is_file(),
+        keypoints=scheme,
+        is_shipped=scheme in shipped_schemes(),
+        faces=faces,
+        warnings=warnings,
+    )
+
+
+def recognise(path: Path) -> str:
+    """The reader of a file.
+
+    Raises:
+        UserError: none recognises it.
+    """
+    list(READERS)  # imports the readers, which register their recognisers
+    try:
+        text = "" if path.is_dir() else read_text(path)
+    except UserError:
+        text = ""  # a binary file
+    for reader, is_format in RECOGNISERS.items():
+        if is_format(path, text):
+            return reader
+    if text.partition("\n")[0].rstrip().endswith(",Image"):
+        raise UserError(f"{path}: is the competition's file; train on it with data=kaggle data.dir={path.parent}")
+    raise UserError(
+        f"{path}: no reader recognises it; name one with data=NAME, one of {', '.join(RECOGNISERS)}, or write one: "
+        "see docs/how-to/extend"
+    )
+
+
+def defaults_of(reader: str) -> dict[str, Any]:
+    """The defaults of ``data=reader``."""
+    files = [
+        CONF_DIR / "common" / "data.yaml",
+        CONF_DIR / "common" / "photos.yaml",
+        CONF_DIR / "data" / f"{reader}.yaml",
+    ]
+    values: dict[str, Any] = {}
+    for file in files:
+        values |= yaml.safe_load(file.read_text()) if file.is_file() else {}
+    fields = READERS.settings_class(reader).model_fields
+    return {key: value for key, value in values.items() if key in fields} | {"name": reader}
+
+
+def _scheme_of(path: Path, reader: str) -> Keypoints:
+    """A shipped scheme with the file's points, by name or by number, or a new one with its names."""
+    names = POINT_NAMES[reader](path) if reader in POINT_NAMES else []
+    if not names:
+        raise UserError(f"{path}: data={reader} does not tell its points; name their scheme with keypoints=NAME")
+    for scheme in shipped_schemes():
+        if set(scheme.names) == set(names) or (numbered(names) and len(names) == len(scheme.names)):
+            return scheme
+    return guess_scheme(path.stem, names)
+
+
+def _photo_folder(beside: Path, faces: Sequence[LabelledFace], images: Path | None) -> Path | None:
+    """The folder to which the faces' names are relative; None: not found."""
+    if images is not None:
+        return images
+    above = beside.resolve().parent
+    usual = [folder / name for folder in (beside, above) for name in PHOTO_FOLDERS]
+    below = (folder for folder in sorted(beside.iterdir()) if folder.is_dir())
+    names = [face.name for face in faces[:: max(len(faces) // 10, 1)]]
+    candidates = chain([beside], usual, below, [above])
+    return next((one for one in candidates if any((one / name).is_file() for name in names)), None)
+
+
+@contextmanager
+def logged_warnings() -> Iterator[list[str]]:
+    """Collects the warnings that facekp logs, instead of showing them."""
+    messages: list[str] = []
+    logger, handler = logging.getLogger("facekp"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    propagates = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.propagate = propagates
+        logger.removeHandler(handler)

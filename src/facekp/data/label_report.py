@@ -1,0 +1,177 @@
+"""What a label file holds, what is odd in it, and how to train on it, as lines of text."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import UnidentifiedImageError
+
+from facekp.core.console import count
+from facekp.core.errors import UserError
+from facekp.data.images import UnreadableImage, upright_size
+from facekp.data.label_checks import BESIDE, check_boxes, check_points
+from facekp.data.label_faults import SKIP
+from facekp.data.label_file import LabelFile, defaults_of, logged_warnings
+from facekp.data.labelled_face import LabelledFace
+from facekp.data.scheme_guess import scheme_yaml
+
+MOST_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
+MOST_VALUES = 6  # of an attribute that are listed
+FEWEST = 10  # faces; fewer show that a program works, and train nothing
+
+
+def report_of(file: LabelFile, folder: str | None) -> list[str]:
+    """The lines that ``facekp.data.inspect`` prints.
+
+    Args:
+        file: the label file.
+        folder: into which a new scheme was written; None: the scheme is printed.
+    """
+    odd = list(_odd(file))
+    lines = [
+        f"{file.settings.label_file}: data={file.settings.name}",
+        *_summary(file),
+        "odd:" if odd else "odd: nothing",
+        *(f"- {line}" for line in odd),
+    ]
+    if not file.is_shipped and folder is None:
+        name = f"{file.keypoints.name}.yaml"
+        lines += [f"scheme: save it as DIR/keypoints/{name}, or let out=DIR write it; check pairs and normaliser", ""]
+        lines += [scheme_yaml(file.keypoints)]
+    return [*lines, "train on it:", f"  {train_command(file, folder, odd)}"]
+
+
+def train_command(file: LabelFile, folder: str | None, odd: Sequence[str] = ()) -> str:
+    """The command that trains on the file.
+
+    Args:
+        file: the label file.
+        folder: of a new scheme; None: ``DIR``, a folder that the user has to make.
+        odd: what is odd; settings that it names are added.
+    """
+    settings, usual = file.settings, defaults_of(file.settings.name)
+    own = {"images", "labels", "cache", "skip_broken", "name"}
+    changed = {key: value for key, value in settings.plain().items() if key not in own and value != usual.get(key)}
+    text = " ".join(odd)
+    arguments = [
+        *([] if file.is_shipped else [f"--config-dir={folder or 'DIR'}"]),
+        f"data={settings.name}",
+        f"data.images={settings.images if file.has_photos else 'FOLDER'}",
+        f"data.labels={settings.labels}",
+        *(f"data.{key}={_plain(value)}" for key, value in changed.items()),
+        *(setting for setting in (BESIDE, SKIP) if setting in text),
+        f"keypoints={file.keypoints.name}",
+        *_without_mirror(file),
+    ]
+    return shlex.join(["python", "-m", "facekp.train", *arguments])
+
+
+def converted_command(file: LabelFile, folder: Path, form: str, name: str) -> str:
+    """The command that trains on what `facekp.data.label_writing` wrote."""
+    arguments = [
+        *([] if file.is_shipped else [f"--config-dir={folder}"]),
+        f"data={'folder' if form == 'csv' else 'coco'}",
+        f"data.images={file.settings.images if file.has_photos else 'FOLDER'}",
+        f"data.labels={folder / name}",
+        f"keypoints={file.keypoints.name}",
+        *_without_mirror(file),
+    ]
+    return shlex.join(["python", "-m", "facekp.train", *arguments])
+
+
+def _without_mirror(file: LabelFile) -> list[str]:
+    """The setting for a scheme of several points whose left and right are not known."""
+    return [] if file.keypoints.pairs or len(file.keypoints.names) == 1 else ["augment.flip=0"]
+
+
+def _plain(value: object) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else text
+
+
+def _summary(file: LabelFile) -> Iterator[str]:
+    faces, names = file.faces, file.keypoints.names
+    labelled = np.array([(~np.isnan(face.points[:, 0])).sum() for face in faces])
+    yield f"faces: {len(faces)} in {count(len({face.name for face in faces}), 'photo')}, such as {faces[0].name}"
+    if file.has_photos:
+        yield f"photos: in {file.settings.images}"
+    else:
+        yield "photos: not found beside the file; name their folder with images=FOLDER"
+    scheme = f"keypoints={file.keypoints.name}" + ("" if file.is_shipped else ", a new scheme")
+    yield f"points: {len(names)}, {scheme}; {labelled.min()} to {labelled.max()} labelled in a face"
+    hidden = sum(int((face.visible == 1).sum()) for face in faces if face.visible is not None)
+    if any(face.visible is not None for face in faces):
+        yield f"hidden points: {hidden} of {labelled.sum()}"
+    yield f"boxes: {sum(face.box is not None for face in faces)} of {count(len(faces), 'face')}"
+    for name in dict.fromkeys(name for face in faces for name in face.attributes):
+        values = Counter(face.attributes.get(name, "not stated") for face in faces)
+        common = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+        shown = ", ".join(f"{value} ({times})" for value, times in common)
+        yield f"attribute {name}: {shown}" + (", ..." if len(values) > MOST_VALUES else "")
+
+
+def _odd(file: LabelFile) -> Iterator[str]:
+    faces = file.faces
+    yield from file.warnings
+    with logged_warnings() as warnings:
+        try:
+            check_boxes(check_points(faces))
+        except UserError as error:
+            warnings.append(str(error))
+    yield from warnings
+    never = np.all(np.isnan([face.points[:, 0] for face in faces]), axis=0)
+    if never.any():
+        names = [name for name, is_never in zip(file.keypoints.names, never.tolist(), strict=True) if is_never]
+        yield f"points without any label: {', '.join(names)}"
+    times = Counter((face.name, face.points.tobytes()) for face in faces)
+    if repeated := [face for face in faces if times[face.name, face.points.tobytes()] > 1]:
+        yield f"{len(repeated)} faces have the points of another face of their photo, such as {repeated[0].where}"
+    if not file.keypoints.pairs and len(file.keypoints.names) > 1:
+        yield "the scheme has no pairs of a left and a right point: add them, or train without mirror images as below"
+    if len(faces) < FEWEST:
+        yield f"only {count(len(faces), 'face')}: enough to try the commands, not to train"
+    if file.has_photos:
+        yield from _odd_photos(faces, Path(file.settings.images))
+
+
+def _odd_photos(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
+    """Photos that are missing or of another size than stated, and points and boxes outside them."""
+    names = list(dict.fromkeys(face.name for face in faces))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        yield f"{len(missing)} of {len(names)} photos are missing in {folder}, such as {missing[0]}; or {SKIP}"
+    looked_at = [name for name in names if name not in set(missing)][:: len(names) // MOST_PHOTOS + 1]
+    sizes, broken = {}, []
+    for name in looked_at:
+        try:
+            sizes[name] = upright_size(str(folder / name))
+        except (UnreadableImage, UnidentifiedImageError, OSError):
+            broken.append(name)
+    if broken:
+        yield f"{count(len(broken), 'photo')} can't be read, such as {broken[0]}; or {SKIP}"
+    placed = [(face, sizes[face.name]) for face in faces if face.name in sizes]
+    for fault, what in (
+        (_has_other_size, "faces whose photo has another size than the file states"),
+        (_has_points_outside, "faces with points outside their photo, which count as missing"),
+        (_has_box_outside, "faces whose box reaches beyond their photo"),
+    ):
+        if faulty := [face for face, size in placed if fault(face, size)]:
+            yield f"{len(faulty)} {what}, such as {faulty[0].where}"
+
+
+def _has_other_size(face: LabelledFace, size: tuple[int, int]) -> bool:
+    return face.size is not None and face.size != size
+
+
+def _has_points_outside(face: LabelledFace, size: tuple[int, int]) -> bool:
+    known = face.points[~np.isnan(face.points[:, 0])]
+    return bool(((known < -0.5) | (known > size)).any())
+
+
+def _has_box_outside(face: LabelledFace, size: tuple[int, int]) -> bool:
+    left, top, right, bottom = face.box or (0, 0, 0, 0)
+    return left < 0 or top < 0 or right > size[0] or bottom > size[1]

@@ -1,0 +1,109 @@
+"""facekp.data.inspect and facekp.data.convert, as users type them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import yaml
+
+from facekp.core.keypoints import Keypoints
+from facekp.data import convert, inspect
+from facekp.data.readers.read import read_table
+from facekp.data.scheme_guess import guess_scheme
+from tests.data.label_samples import FACES, NAMES, write_coco
+from tests.data.samples import data_settings
+
+
+@pytest.fixture
+def inspected(run_here, capfd):
+    """Run inspect; the fixture returns its exit code, the printed lines and its stderr."""
+    lines = []
+
+    def run(*arguments, file="labels.json"):
+        lines.clear()
+        task = lambda cfg: lines.extend(inspect.main(cfg, [file]))  # noqa: E731
+        code, err = run_here("inspect", task, *arguments)
+        return code, lines, err
+
+    return run
+
+
+def test_a_file_is_described_with_what_is_odd_and_a_command(tmp_path, inspected):
+    write_coco(tmp_path, [*FACES, {**FACES[1], "id": 13}, {**FACES[1], "id": 14, "bbox": 5}])
+    code, lines, _ = inspected()
+    assert code == 0
+    for line in (
+        "labels.json: data=coco",
+        "faces: 4 in 2 photos, such as -1.png",
+        "photos: in images",
+        "points: 3, keypoints=labels, a new scheme; 2 to 3 labelled in a face",
+        "hidden points: 1 of 11",
+        "boxes: 2 of 4 faces",
+        "attribute pose: large (2), not stated (2)",
+        "- 2 faces have the points of another face of their photo, such as labels.json: annotations, id 12",
+        "- 1 faces with points outside their photo, which count as missing, such as labels.json: annotations, id 7",
+        "- 1 faces whose box reaches beyond their photo, such as labels.json: annotations, id 7",
+        "- only 4 faces: enough to try the commands, not to train",
+    ):
+        assert line in lines, lines
+    assert any(line.startswith("- 1 face with faults left out (data.skip_broken=true), the first: ") for line in lines)
+    assert lines[-1] == (
+        "  python -m facekp.train --config-dir=DIR data=coco data.images=images data.labels=labels.json "
+        "data.skip_broken=true keypoints=labels"
+    )
+    (shown,) = [line for line in lines if line.startswith("# name")]
+    assert Keypoints.from_dict(yaml.safe_load(shown)) == guess_scheme("labels", NAMES)
+
+
+def test_the_proposed_command_reads_the_file_with_the_written_scheme(tmp_path, inspected):
+    write_coco(tmp_path)
+    code, lines, _ = inspected("out=mine", "data=coco", "data.occluded=false")
+    assert code == 0
+    command = lines[-1].split()
+    assert "--config-dir=mine" in command
+    assert "data.occluded=false" in command
+    scheme = Keypoints.from_dict(yaml.safe_load((tmp_path / "mine" / "keypoints" / "labels.yaml").read_text()))
+    settings = data_settings(*(word for word in command if word.startswith("data")), "data.cache=null")
+    table = read_table(settings, scheme)
+    assert sorted(table.row) == [7, 11, 12]
+    assert table.attributes["pose"][table.row == 12].tolist() == ["large"]
+    assert table.mask.sum(axis=1)[table.row == 11].tolist() == [1]  # of its two points one is hidden
+
+
+@pytest.mark.parametrize(("form", "name"), [("csv", "labels.csv"), ("coco", "labels.json")])
+def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, name):
+    write_coco(tmp_path)
+    caplog.set_level("INFO")
+    code, _ = run_here("convert", partial(convert.main, names=["labels.json"]), "out=new", f"format={form}")
+    assert code == 0
+    assert f"written: new/{name} (3 faces)" in caplog.messages
+    assert (tmp_path / "new" / name).is_file()
+    assert yaml.safe_load((tmp_path / "new" / "keypoints" / "labels.yaml").read_text())["names"] == NAMES
+    reader = {"csv": "folder", "coco": "coco"}[form]
+    assert (
+        f"--config-dir=new data={reader} data.images=images data.labels=new/{name} keypoints=labels"
+        in caplog.messages[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "message"),
+    [
+        ([], ["out=x"], "0 files are named; name one label file"),
+        (["a", "b"], ["out=x"], "2 files are named"),
+        (["nowhere.json"], ["out=x"], "nowhere.json: does not exist"),
+        (["labels.json"], [], "out is needed"),
+        (["labels.json"], ["out=x", "format=xml"], "format=xml: choose one of csv, coco"),
+        (["labels.json"], ["out=x", "data=kaggle"], "data=kaggle: reads no label file of photos"),
+        (["labels.json"], ["out=x", "data=coco", "data.category=cat"], "data.category=cat: labels.json has no such"),
+        (["labels.json"], ["out=x", "keypoints=five"], "its 3 points are not the 5 of keypoints five"),
+        (["labels.json"], ["out=images"], "images"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, run_here, names, arguments, message):
+    write_coco(tmp_path)
+    code, err = run_here("convert", partial(convert.main, names=names), *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err

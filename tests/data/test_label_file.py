@@ -1,0 +1,85 @@
+"""Label files of any format: the reader that recognises them, the scheme of their points, the photos beside them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from facekp.core.errors import UserError
+from facekp.data.label_file import open_label_file, recognise
+from tests.data.label_samples import FACES, write_coco
+
+TEXTS = {
+    "coco": json.dumps({"images": [], "annotations": []}),
+    "wflw": "1 2 3.5 4 a.jpg\n",
+    "imglab": "<?xml version='1.0'?><dataset><images><image file='a.jpg'><box top='1'/></image></images></dataset>",
+    "dlc": "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\na.png,1,2\n",
+    "folder": "name;nose_x;nose_y\na.jpg;1;2\n",
+}
+
+
+@pytest.mark.parametrize("reader", TEXTS)
+def test_a_file_is_recognised_by_its_text(tmp_path, reader):
+    path = tmp_path / "labels"
+    path.write_text(TEXTS[reader])
+    assert recognise(path) == reader
+
+
+@pytest.mark.parametrize(("reader", "name"), [("pts", "sub/a.PTS"), ("dlc", "CollectedData_me.csv")])
+def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+    assert recognise(tmp_path) == reader
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,age\na.jpg,7\n", "no reader recognises it; name one with data=NAME, one of .*folder"),
+        ("left_eye_center_x,Image\n1,2\n", "is the competition's file; train on it with data=kaggle data.dir="),
+        ("", "no reader recognises it"),
+    ],
+)
+def test_a_file_that_no_reader_recognises_is_refused(tmp_path, text, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        recognise(path)
+    with pytest.raises(UserError, match="nowhere: does not exist"):
+        open_label_file(tmp_path / "nowhere", None, None, None)
+
+
+def test_the_scheme_is_made_of_the_file_s_names_and_the_photos_are_found_beside_it(tmp_path):
+    file = open_label_file(write_coco(tmp_path), None, None, None)
+    assert (file.settings.name, file.settings.images) == ("coco", str(tmp_path / "images"))
+    assert (file.has_photos, file.is_shipped) == (True, False)
+    assert file.keypoints.pairs == (("L_eye", "R_eye"),)
+    assert sorted(face.row for face in file.faces) == [7, 11, 12]
+
+
+def test_points_without_names_are_those_of_the_shipped_scheme_with_their_number(tmp_path):
+    faces = [{**face, "keypoints": face["keypoints"][:3] * 98} for face in FACES]
+    file = open_label_file(write_coco(tmp_path, faces, []), None, None, None)
+    assert (file.keypoints.name, file.is_shipped) == ("wflw98", True)
+    named = [{**face, "keypoints": face["keypoints"][:3] * 5} for face in FACES]
+    five = ["nose_tip", "left_eye_center", "right_eye_center", "mouth_left_corner", "mouth_right_corner"]
+    assert open_label_file(write_coco(tmp_path, named, five), None, None, None).keypoints.name == "five"
+
+
+def test_photos_that_are_not_beside_the_file_are_named(tmp_path):
+    path = write_coco(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "elsewhere-deep")
+    moved = path.rename(tmp_path / "elsewhere-deep" / "labels.json")
+    (tmp_path / "other").mkdir()
+    moved = moved.rename(tmp_path / "other" / "labels.json")
+    assert not open_label_file(moved, None, None, None).has_photos
+    file = open_label_file(moved, None, tmp_path / "elsewhere-deep", None)
+    assert (file.has_photos, file.settings.images) == (True, str(tmp_path / "elsewhere-deep"))
+
+
+def test_faults_of_faces_are_counted(tmp_path):
+    file = open_label_file(write_coco(tmp_path, [*FACES, {**FACES[0], "id": 13, "image_id": 99}]), None, None, None)
+    assert len(file.faces) == 3
+    (warning,) = file.warnings
+    assert "1 face with faults left out" in warning
