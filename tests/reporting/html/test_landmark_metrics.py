@@ -46,6 +46,7 @@ def test_each_subset_has_a_row_for_each_run_that_has_it(runs, figures):
         (runs[0].short_name, "pose=large"),
         (runs[0].short_name, "pose=small"),
     ]
+    assert [column["label"] for column in table["columns"]][:4] == ["run", "subset", "faces", "NME"]
     large = table["rows"][0]
     assert large["faces/subset"] == figures["faces/subset/pose=large"]
     assert large["rmse/subset"] == pytest.approx(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from facekp.functional.metrics import Metric, keys_of, metrics_shown
@@ -32,14 +32,11 @@ def metrics_in(section: str, keys: Iterable[str]) -> dict[str, Metric]:
 def landmarks_section(runs: Sequence[Run]) -> Section:
     """NME, AUC, failure rate and PCK of each run with their 95 % intervals."""
     metrics = metrics_in("landmarks", dict.fromkeys(key for run in runs for key in run.numbers))
-    columns = [
-        page.column("name", "run"),
-        *_columns({key: metric.title(key) for key, metric in metrics.items()}, metrics),
-    ]
     rows = [{"name": run.short_name, "title": run.name, **_cells(run, metrics)} for run in runs]
-    return page.section(
-        "NME, failure rate, AUC, PCK", WHICH, page.table("landmarks", columns, rows) if metrics else None
-    )
+    titles = {key: metric.title(key) for key, metric in metrics.items()}
+    columns = [page.column("name", "run"), *_columns(titles, metrics, rows)]
+    table = page.table("landmarks", columns, rows) if metrics else None
+    return page.section("NME, failure rate, AUC, PCK", WHICH, table)
 
 
 def subsets_section(runs: Sequence[Run]) -> Section:
@@ -47,25 +44,26 @@ def subsets_section(runs: Sequence[Run]) -> Section:
     keys = metrics_in("subsets", dict.fromkeys(key for run in runs for key in run.numbers))
     metrics = {metric.name: metric for metric in keys.values()}
     subsets = dict.fromkeys(key.removeprefix(f"{metric.name}/") for key, metric in keys.items())
-    columns = [page.column("name", "run"), page.column("subset", "subset")]
-    columns += _columns({name: metric.title(name) for name, metric in metrics.items()}, metrics)
     rows = [
         {"name": run.short_name, "title": run.name, "subset": subset, **_cells(run, metrics, subset)}
         for subset in subsets
         for run in runs
         if any(metric.key(subset) in run.numbers for metric in metrics.values())
     ]
+    titles = {name: metric.title(name) for name, metric in metrics.items()}
+    columns = [page.column("name", "run"), page.column("subset", "subset"), *_columns(titles, metrics, rows)]
     note = f"A face belongs to a subset by its labels. {WHICH} Here: the last of metrics.thresholds."
     return page.section("Subsets", note, page.table("subsets", columns, rows))
 
 
-def _columns(titles: dict[str, str], metrics: dict[str, Metric]) -> list[dict[str, Any]]:
-    """Two columns for each figure: the figure and its interval."""
-    pairs = [
-        (page.column(key, title, metrics[key].digits, hint=meaning(metrics[key])), _interval_column(key))
-        for key, title in titles.items()
-    ]
-    return [column for pair in pairs for column in pair]
+def _columns(
+    titles: dict[str, str], metrics: dict[str, Metric], rows: Sequence[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """A column for each figure, and one for its interval if a row has one."""
+    for key, title in titles.items():
+        yield page.column(key, title, metrics[key].digits, hint=meaning(metrics[key]))
+        if any(row[f"interval {key}"] for row in rows):
+            yield _interval_column(key)
 
 
 def _interval_column(key: str) -> dict[str, Any]:
