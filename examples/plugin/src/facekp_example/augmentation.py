@@ -16,7 +16,7 @@ def vignette(
     """Darken the corners of each image by a random amount.
 
     Args:
-        images: float (N, 1, H, W), grey levels 0 to 255.
+        images: float (N, 1, H, W), or in colour (N, 3, H, W), levels 0 to 255.
         points: (N, K, 2) pixels; returned as they are.
         generator: the only source of randomness, on the CPU.
         strength: the largest darkening at a corner.
