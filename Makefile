@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench ladder ablation clean
+.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check ladder ablation clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
 $(STAMP): pyproject.toml requirements-dev.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ docs: $(STAMP)  ## the documentation in docs/_build/html; a warning is an error
 
 bench: $(STAMP)  ## speed and memory, as ratios in one run
 	$(BIN)/python -m facekp.bench
+
+gpu-check: $(STAMP)  ## all that needs a GPU, in eight minutes: table and docs/gpu.json; DATA=DIR: the competition's files
+	$(BIN)/python -m tools.gpu_check data=$(or $(DATA),data/kaggle)
 
 ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a small network, at most 40 minutes
 	$(BIN)/python -m facekp.ladder $(if $(FAST),fast=true root=outputs/ladder_fast)
