@@ -237,7 +237,7 @@ def _column(values: Iterable[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def _parts(value: Value) -> Mapping[str, Number]:
+def _parts(value: Number | Mapping[str, Number]) -> Mapping[str, Number]:
     return value if isinstance(value, Mapping) else {"": value}
 
 

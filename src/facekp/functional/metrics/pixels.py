@@ -86,4 +86,5 @@ def trimmed_mean(values: np.ndarray) -> float:
 
 def face_sums(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of each face's values (N, K) that are not NaN, float64 (N,)."""
-    return np.nansum(values, axis=1, dtype=np.float64), (~np.isnan(values)).sum(axis=1).astype(np.float64)
+    known = ~np.isnan(values)
+    return np.where(known, values, 0.0).sum(axis=1, dtype=np.float64), known.sum(axis=1).astype(np.float64)

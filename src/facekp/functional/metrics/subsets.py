@@ -22,7 +22,7 @@ def subset_masks(scored: MetricInput) -> dict[str, np.ndarray]:
 
     An attribute with more than `MOST_VALUES` values is left out.
     """
-    masks = {}
+    masks: dict[str, np.ndarray] = {}
     for name, values in scored.attributes.items():
         different = sorted(set(values.tolist()) - {""})
         if len(different) <= MOST_VALUES:

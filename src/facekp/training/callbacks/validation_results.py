@@ -56,7 +56,7 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
         settings: ScoreSettings | None = None,
     ) -> None:
         self.folder, self.table, self.others, self.started = folder, table, others, started
-        self.settings = settings
+        self.settings = (settings or ScoreSettings()).replaced(resamples=0)  # intervals take time; the end has them
         self.best = math.inf
         self.figures: dict[str, Any] = {}
         self.batches: Batches = []  # of the last validation, in this process
