@@ -14,6 +14,10 @@ TEXTS = {
     "coco": json.dumps({"images": [], "annotations": []}),
     "wflw": "1 2 3.5 4 a.jpg\n",
     "imglab": "<?xml version='1.0'?><dataset><images><image file='a.jpg'><box top='1'/></image></images></dataset>",
+    "cvat": "<?xml version='1.0'?><annotations><image id='0' name='a.jpg'><points label='nose'/></image></annotations>",
+    "labelstudio": json.dumps(
+        [{"annotations": [{"result": [{"type": "keypointlabels"}]}], "data": {"image": "a.jpg"}}]
+    ),
     "dlc": "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\na.png,1,2\n",
     "folder": "name;nose_x;nose_y\na.jpg;1;2\n",
 }
@@ -31,6 +35,12 @@ def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("")
     assert recognise(tmp_path) == reader
+
+
+@pytest.mark.parametrize(("reader", "name"), [("sleap", "a.slp"), ("cofw", "COFW_train.mat")])
+def test_a_binary_file_is_recognised_by_its_ending(tmp_path, reader, name):
+    (tmp_path / name).write_bytes(b"\x89HDF\xff\0")
+    assert recognise(tmp_path / name) == reader
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import UnidentifiedImageError
 
 from facekp.core.console import count
 from facekp.core.errors import UserError
+from facekp.data.crops import BORDER, square_around
 from facekp.data.images import UnreadableImage, upright_size
 from facekp.data.label_checks import BESIDE, check_boxes, check_points
 from facekp.data.label_faults import SKIP
@@ -56,7 +57,7 @@ def train_command(file: LabelFile, folder: str | None, odd: Sequence[str] = ()) 
     settings, usual = file.settings, defaults_of(file.settings.name)
     own = {"images", "labels", "cache", "skip_broken", "name"}
     changed = {key: value for key, value in settings.plain().items() if key not in own and value != usual.get(key)}
-    text = " ".join(odd)
+    text, photos = " ".join(odd), len({face.name for face in file.faces})
     arguments = [
         *([] if file.is_shipped else [f"--config-dir={folder or 'DIR'}"]),
         f"data={settings.name}",
@@ -66,6 +67,7 @@ def train_command(file: LabelFile, folder: str | None, odd: Sequence[str] = ()) 
         *(setting for setting in (BESIDE, SKIP) if setting in text),
         f"keypoints={file.keypoints.name}",
         *_without_mirror(file),
+        *([f"data.folds={photos}"] if 2 <= photos < settings.folds else []),
     ]
     return shlex.join(["python", "-m", "facekp.train", *arguments])
 
@@ -127,6 +129,8 @@ def _odd(file: LabelFile) -> Iterator[str]:
     if never.any():
         names = [name for name, is_never in zip(file.keypoints.names, never.tolist(), strict=True) if is_never]
         yield f"points without any label: {', '.join(names)}"
+    if cut := sum(_points_outside_box(face) for face in faces):
+        yield f"{count(cut, 'point')} outside the box of the face, which would count as missing; set {BESIDE}"
     times = Counter((face.name, face.points.tobytes()) for face in faces)
     if repeated := [face for face in faces if times[face.name, face.points.tobytes()] > 1]:
         yield f"{len(repeated)} faces have the points of another face of their photo, such as {repeated[0].where}"
@@ -136,6 +140,16 @@ def _odd(file: LabelFile) -> Iterator[str]:
         yield f"only {count(len(faces), 'face')}: enough to try the commands, not to train"
     if file.has_photos:
         yield from _odd_photos(faces, Path(file.settings.images))
+
+
+def _points_outside_box(face: LabelledFace) -> int:
+    """How many points the square around the face's box leaves out."""
+    if face.box is None or np.isnan(face.points).all():
+        return 0
+    left, top, side = square_around(face.box)
+    first = np.array([left, top]) - BORDER
+    edges = face.points[~np.isnan(face.points[:, 0])] + 0.5  # pixel centres to edges
+    return int(((edges < first) | (edges > first + side + 2 * BORDER)).any(axis=1).sum())
 
 
 def _odd_photos(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
@@ -155,12 +169,12 @@ def _odd_photos(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
         yield f"{count(len(broken), 'photo')} can't be read, such as {broken[0]}; or {SKIP}"
     placed = [(face, sizes[face.name]) for face in faces if face.name in sizes]
     for fault, what in (
-        (_has_other_size, "faces whose photo has another size than the file states"),
-        (_has_points_outside, "faces with points outside their photo, which count as missing"),
-        (_has_box_outside, "faces whose box reaches beyond their photo"),
+        (_has_other_size, "whose photo has another size than the file states"),
+        (_has_points_outside, "with points outside the photo, which count as missing"),
+        (_has_box_outside, "whose box reaches beyond the photo"),
     ):
         if faulty := [face for face, size in placed if fault(face, size)]:
-            yield f"{len(faulty)} {what}, such as {faulty[0].where}"
+            yield f"{count(len(faulty), 'face')} {what}, such as {faulty[0].where}"
 
 
 def _has_other_size(face: LabelledFace, size: tuple[int, int]) -> bool:

@@ -20,7 +20,7 @@ from facekp.core.untrusted import check_regular
 from facekp.data.embedded_photos import LARGEST, write_photo
 from facekp.data.label_faults import collect_faces
 from facekp.data.point_names import check_count
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel
 LARGEST_FILE = 2**33  # bytes; COFW's own files have less than 1 GB
@@ -115,3 +115,9 @@ def _make_face(name: str, values: np.ndarray, box: np.ndarray, row: int, where: 
         where=where,
         visible=np.where(hidden > 0, 1, 2).astype(np.uint8),
     )
+
+
+@recognises("cofw")
+def is_cofw(path: Path, text: str) -> bool:
+    """Whether the file's name ends as MATLAB's."""
+    return path.suffix == ".mat"

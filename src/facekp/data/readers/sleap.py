@@ -19,7 +19,7 @@ from facekp.core.untrusted import check_regular
 from facekp.data.embedded_photos import write_photo
 from facekp.data.label_faults import collect_faces
 from facekp.data.point_names import PointLabel, index_by_name, place_points
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points
+from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 LARGEST_FILE = 2**33  # bytes; a package holds the frames
 
@@ -141,3 +141,9 @@ def _in_folder(address: str, folder: Path) -> str:
     parts = PurePosixPath(str(address).replace("\\", "/")).parts
     ends = ["/".join(parts[start:]) for start in range(parts[:1] == ("/",), len(parts))]
     return next((end for end in ends if ".." not in parts and (folder / end).is_file()), ends[-1])
+
+
+@recognises("sleap")
+def is_sleap(path: Path, text: str) -> bool:
+    """Whether the file's name ends as SLEAP's."""
+    return path.suffix == ".slp"
