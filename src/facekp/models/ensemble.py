@@ -26,7 +26,7 @@ from facekp.models.onnx_model import LoadedOnnx, load_onnx
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, ViewsChoice
 from facekp.models.training_data import warn_of_mixed_data
-from facekp.models.views import BATCH
+from facekp.models.views import images_at_once
 from facekp.networks.cpu import optimize_for_cpu
 
 LoadedModel = LoadedCheckpoint | LoadedOnnx
@@ -159,7 +159,7 @@ def make_ready(loaded: LoadedModel, device: torch.device) -> None:
 def image_batches(
     table: FaceTable, device: torch.device, source: np.ndarray | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images uint8 (n, I, H, W) and sources int64 of a table, `BATCH` rows at a time; one empty batch of no rows.
+    """Images uint8 (n, I, H, W) and sources int64 of a table, `images_at_once` each; one empty batch of no rows.
 
     I is 1 for grey images and 3 for colour.
 
@@ -169,7 +169,8 @@ def image_batches(
         source: int (N,) or (N, Q), instead of the rows' sources.
     """
     source = table.source if source is None else source
-    for start in range(0, max(len(table), 1), BATCH):
-        rows = slice(start, start + BATCH)
+    size = images_at_once(device)
+    for start in range(0, max(len(table), 1), size):
+        rows = slice(start, start + size)
         images = channels_first(torch.from_numpy(np.array(table.images[rows])).to(device))
         yield images, torch.from_numpy(source[rows].astype(np.int64)).to(device)

@@ -23,7 +23,7 @@ from facekp.functional.heatmap import HeatmapCodec
 from facekp.models.calibration import Calibration
 from facekp.models.prediction import Prediction
 from facekp.models.settings import DecoderOverride, DecoderSettings, ModelSettings
-from facekp.models.views import BATCH, Views, mean_over_views
+from facekp.models.views import Views, images_at_once, mean_over_views
 from facekp.networks.base import build_network
 
 Activation = Literal["none", "softmax"]
@@ -185,14 +185,14 @@ class KeypointModel(nn.Module):
 
         A view that does not show a point, judged by the prediction on the image itself, is left out for this point.
         The deviation is the root of the mean variance. Validation during training uses `heatmaps` and `decode`, without
-        other views. The network sees at most `facekp.models.views.BATCH` views and mirror images at once.
+        other views. The network sees at most `facekp.models.views.images_at_once` views and mirror images at once.
 
         Args:
             images: (N, I, H, W), levels 0..255.
             source: int (N,), below S; or (N, Q), then the prediction has an axis Q behind N.
         """
         views = self.views(images).flatten(0, 1)  # (N V, I, H, W)
-        parts = views.split(BATCH // 2 if self.decoder.flip else BATCH)
+        parts = views.split(images_at_once(views.device) // (2 if self.decoder.flip else 1))
         return self._predict_of(torch.cat([self._raw(part) for part in parts]), source)
 
     def predict_together(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:

@@ -31,7 +31,7 @@ from facekp.models.onnx_model import OnnxModel
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, Engine, ViewsChoice
 from facekp.models.training_data import points_of_sources, warn_of_untrained
-from facekp.models.views import BATCH
+from facekp.models.views import images_at_once
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +60,16 @@ class KeypointPredictor:
         models: Sequence[LoadedModel],
         source: str | None,
         device: str,
-        batch_size: int,
+        batch_size: int | None,
         engine: Engine = "auto",
     ) -> None:
-        self.models, self.batch_size = models, batch_size
+        self.models = models
         model = models[0].model
         self.keypoints, self.size, self.channels = model.keypoints, model.size, model.image_channels
         exported = model.source if isinstance(model, OnnxModel) else None
         self.source = self._source_index(source or exported or self.source_names[0])
         self.device = choose_device(device)
+        self.batch_size = batch_size or images_at_once(self.device)
         for loaded in models:
             make_ready(loaded, self.device)
         self._runners = [Runner(loaded, self.device, engine) for loaded in models]
@@ -80,7 +81,7 @@ class KeypointPredictor:
         path: str | Path | Sequence[str | Path] = "shipped",
         source: str | None = None,
         device: str = AUTO,
-        batch_size: int = BATCH,
+        batch_size: int | None = None,
         decoder: DecoderOverride | Mapping[str, Any] | None = None,
         views: ViewsChoice = "one",
         engine: Engine = "auto",
@@ -92,7 +93,7 @@ class KeypointPredictor:
                 the package; or a list of these, whose predictions are averaged.
             source: the labelling convention of the points; None: the first one, or that of an exported file.
             device: ``auto``, a GPU if there is one, or of torch, e.g. ``cuda:1``; exported files run on the CPU.
-            batch_size: crops per batch; on a CPU more than 16 are slower.
+            batch_size: crops per batch; None: 16 on a CPU, where more are slower, and 128 on a GPU.
             decoder: replaces settings of the files' decoders (`facekp.models.settings.DecoderSettings`).
                 ``{"flip": False}`` predicts without the mirror image.
             views: ``one``: predict on the crop alone; ``all``: also on the moved and scaled views of a checkpoint's

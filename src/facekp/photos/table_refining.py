@@ -14,7 +14,7 @@ from facekp.core.channels import to_colour
 from facekp.core.crop import Crop
 from facekp.core.device import AUTO
 from facekp.data.table import FaceTable
-from facekp.models.ensemble import BATCH, LoadedModel, predict_table
+from facekp.models.ensemble import LoadedModel, predict_table
 from facekp.models.prediction import Prediction
 from facekp.models.predictor import KeypointPredictor
 from facekp.photos.face import Face
@@ -45,7 +45,7 @@ def predict_refined(models: Sequence[LoadedModel], table: FaceTable) -> Predicti
     errors = None if first.expected_error is None else first.expected_error.copy()
     for source in np.unique(table.source):
         rows = np.flatnonzero(table.source == source)
-        predictor = KeypointPredictor(models, table.keypoints.source_names[source], AUTO, BATCH, "torch")
+        predictor = KeypointPredictor(models, table.keypoints.source_names[source], AUTO, None, "torch")
         crop = Crop(0, 0, table.size[1], table.size[0], table.size)
         faces = [Face(crop, points[row], confidence[row], None if errors is None else errors[row]) for row in rows]
         images = np.array(table.images[rows])  # (n, H, W) or (n, H, W, 3)
