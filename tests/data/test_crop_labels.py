@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from facekp.core.errors import UserError
 from facekp.data.crops import read_crops
 from facekp.data.labelled_face import LabelledFace
 from tests.data.photo_folder import folder_settings, write_one_photo
@@ -54,3 +55,18 @@ def test_boxes_are_in_pixels_of_the_crops(read):
     corners = around_points.in_source(around_points.box.reshape(2, 2, 2) - 0.5)[0] + 0.5
     np.testing.assert_allclose(corners.ravel(), (5, 7, 37, 39), atol=1e-4)
     assert read([face(1)]).box is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"note": "x" * 101}, "row 2: attribute 'note' has more than 100 characters"),
+        (
+            {str(i): "1" for i in range(101)},
+            "row 1: the faces of its file have 101 different attributes, such as '100'",
+        ),
+    ],
+)
+def test_attributes_that_would_fill_the_memory_are_refused(read, attributes, message):
+    with pytest.raises(UserError, match=message):
+        read([face(1), face(2, attributes=attributes)])

@@ -43,3 +43,16 @@ def test_of_photos_the_positions_in_the_photo_are_listed_too(faces):
     assert frame["name"].iloc[0] == "0.jpg"
     rows = np.arange(count)
     assert split_frame(photos, rows % 5, rows, rows[1:], rows[:1])["name"].tolist() == photos.name.tolist()
+
+
+def test_attributes_are_in_the_split_and_hidden_points_in_the_predictions(faces):
+    visible = np.where(faces.mask, 2, 0).astype(np.uint8)
+    visible[:, 0] //= 2
+    pose = np.array(["large", "normal"])[faces.row % 2]
+    table = replace(faces, attributes={"pose": pose}, visible=visible)
+    rows = np.arange(len(table))
+    split = split_frame(table, np.zeros(len(table), int), rows, rows[:-1], rows[-1:])
+    assert split["attribute_pose"].tolist() == pose.tolist()
+    found = predictions_frame(table, "val", table.points, np.ones(table.mask.shape))
+    assert found["visible"].tolist() == [1 if name == faces.keypoints.names[0] else 2 for name in found["keypoint"]]
+    assert "visible" not in predictions_frame(faces, "val", faces.points, np.ones(faces.mask.shape))

@@ -7,12 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from facekp.core.crop import Crop
+from facekp.core.errors import UserError
 from facekp.data.labelled_face import LabelledFace
+
+# An array of texts has the longest one's length in every row. Real files have ten attributes of one or two words.
+MOST_NAMES = 100
+LONGEST_VALUE = 100  # characters
 
 
 def attributes_of(faces: Sequence[LabelledFace]) -> dict[str, np.ndarray]:
-    """The subsets of N faces, str (N,) by name; "" where a face has none of that name."""
+    """The subsets of N faces, str (N,) by name; "" where a face has none of that name.
+
+    Raises:
+        UserError: there are too many names, or a value is too long.
+    """
     names = dict.fromkeys(name for face in faces for name in face.attributes)
+    if len(names) > MOST_NAMES:
+        raise UserError(
+            f"{faces[0].where}: the faces of its file have {len(names)} different attributes, such as "
+            f"{list(names)[-1][:40]!r}; keep at most {MOST_NAMES}"
+        )
+    for face in faces:
+        if long := next((name for name, value in face.attributes.items() if len(value) > LONGEST_VALUE), None):
+            raise UserError(f"{face.where}: attribute {long[:40]!r} has more than {LONGEST_VALUE} characters")
     return {name: np.array([face.attributes.get(name, "") for face in faces], str) for name in names}
 
 

@@ -21,14 +21,16 @@ def split_frame(
         val: indices of the validation rows.
 
     Returns:
-        columns row, source, group, fold, set (``train``, ``val`` or ``unused``); for photos also name.
+        columns row, source, group, fold, set (``train``, ``val`` or ``unused``); for photos also name; and
+        attribute_NAME for each attribute of the table.
     """
     part = np.full(len(table), "unused", dtype=object)
     part[train], part[val] = "train", "val"
     source = np.array(table.keypoints.source_names)[table.source]
     group = table.row[groups]
     frame = pd.DataFrame({"row": table.row, "source": source, "group": group, "fold": fold_of, "set": part})
-    return frame if table.name is None else frame.assign(name=table.name)
+    frame = frame if table.name is None else frame.assign(name=table.name)
+    return frame.assign(**{f"attribute_{name}": values for name, values in table.attributes.items()})
 
 
 def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:
@@ -42,7 +44,8 @@ def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidenc
 
     Returns:
         columns row, set, source, keypoint, true_x, true_y, x, y, confidence, error (pixels). For photos also name, and
-        photo_true_x, photo_true_y, photo_x, photo_y in the pixels of the photo.
+        photo_true_x, photo_true_y, photo_x, photo_y in the pixels of the photo. Where the labels say which points are
+        hidden, also visible: 1 hidden, 2 in view.
     """
     n, k = np.nonzero(table.mask)
     truth, predicted = table.points[n, k], points[n, k]
@@ -60,6 +63,8 @@ def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidenc
             "error": np.linalg.norm(predicted - truth, axis=1),
         }
     )
+    if table.visible is not None:
+        frame["visible"] = table.visible[n, k]
     if table.name is None:
         return frame
     truth, predicted = (table.in_source(positions)[n, k].round(3) for positions in (table.points, points))
