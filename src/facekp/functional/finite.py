@@ -24,7 +24,7 @@ def first_not_finite(values: Any, name: str = "") -> str | None:
         >>> first_not_finite({"a": torch.zeros(2), "b": None}) is None
         True
     """
-    names = []
+    names: list[str] = []
     flags = defaultdict(list)  # by device: whether a tensor is finite, and its place among the names
     for path, tensor in _tensors(values, name):
         flags[tensor.device].append((tensor.isfinite().all(), len(names)))

@@ -111,7 +111,8 @@ def convolution_rate(device: torch.device, dtype: torch.dtype, images: int) -> f
         dtype: of image and weights.
         images: in the batch.
     """
-    layer = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(device, dtype, memory_format=torch.channels_last)
+    layer = nn.Conv2d(256, 256, 3, padding=1, bias=False, device=device, dtype=dtype)
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.randn(images, 256, 48, 48, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         seconds = _median_seconds(lambda: layer(x), device)

@@ -171,7 +171,7 @@ class Muon(Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         return torch._foreach_lerp(gradients, averages, momentum)
 
-    def _adam_step(self, parameters: Sequence[nn.Parameter], group: Mapping[str, Any]) -> None:
+    def _adam_step(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
         for parameter in parameters:
             state = self.state[parameter]
             if not state:
@@ -189,7 +189,7 @@ class Muon(Optimizer):
         torch._foreach_addcdiv_(parameters, directions, scales, value=-group["lr"])
 
 
-def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
