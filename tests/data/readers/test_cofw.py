@@ -8,9 +8,7 @@ from PIL import Image
 
 from facekp.core.errors import UserError
 from facekp.data.readers.cofw import point_names
-from facekp.data.readers.read import read_table
-from tests.data.samples import data_settings
-from tests.drawn_photos import five
+from tests.data.label_readers import read_labels
 
 h5py = pytest.importorskip("h5py")
 POINTS = np.array([(31, 21), (11, 21), (21, 31), (29, 41), (13, 41)], float)  # MATLAB's, from 1
@@ -31,8 +29,8 @@ def write(folder, end="Tr", values=None, boxes=None, photos=(GREY, COLOUR)):
 
 
 def read(folder, *more):
-    paths = (f"data.images={folder}/photos", f"data.labels={folder}/COFW_test.mat", "data.cache=null")
-    return read_table(data_settings("data=cofw", *paths, *more), five())
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/COFW_test.mat")
+    return read_labels("cofw", *paths, *more)
 
 
 @pytest.mark.parametrize("end", ["Tr", "T"])

@@ -7,10 +7,9 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.readers.cvat import point_names
-from facekp.data.readers.read import read_table
+from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
-from tests.data.samples import data_settings
-from tests.drawn_photos import DRAWN, five
+from tests.drawn_photos import DRAWN
 
 POINTS = np.array([(30, 20), (10, 20), (20, 30), (28, 40), (12, 40)])
 NAMES = list(DRAWN)
@@ -47,8 +46,8 @@ def write(folder, *inside, image='name="a.png" width="60" height="50"'):
 
 
 def read(folder, *more):
-    paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.xml", "data.cache=null")
-    return read_table(data_settings("data=cvat", *paths, *more), five())
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.xml")
+    return read_labels("cvat", *paths, *more)
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.readers.dlc import point_names
-from facekp.data.readers.read import read_table
+from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
-from tests.data.samples import data_settings
-from tests.drawn_photos import DRAWN, five
+from tests.drawn_photos import DRAWN
 
 POINTS = np.array([(30, 20), (10, 20.5), (20, 30), (28, 40), (12, 40)])
 NAMES = list(DRAWN)
@@ -48,8 +47,8 @@ def folder(tmp_path):
 
 
 def read(folder, *more, labels="labels.csv"):
-    paths = (f"data.images={folder}", f"data.labels={folder}/{labels}", "data.cache=null")
-    return read_table(data_settings("data=dlc", *paths, *more), five())
+    paths = (f"data.images={folder}", f"data.labels={folder}/{labels}")
+    return read_labels("dlc", *paths, *more)
 
 
 @pytest.mark.parametrize("index", [1, 3])

@@ -8,9 +8,7 @@ from PIL import Image
 
 from facekp.core.errors import UserError
 from facekp.data.readers.pts import point_names
-from facekp.data.readers.read import read_table
-from tests.data.samples import data_settings
-from tests.drawn_photos import five
+from tests.data.label_readers import read_labels
 
 POINTS = [(31, 21), (11, 21), (21.5, 31), (29, 41), (13, 41)]  # MATLAB's, from 1
 
@@ -30,7 +28,7 @@ def write(path, text=None):
 
 
 def read(folder, *more):
-    return read_table(data_settings("data=pts", f"data.images={folder}", "data.cache=null", *more), five())
+    return read_labels("pts", f"data.images={folder}", *more)
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.read import read_table
 from facekp.data.readers.sleap import point_names
+from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
-from tests.data.samples import data_settings
-from tests.drawn_photos import DRAWN, five
+from tests.drawn_photos import DRAWN
 
 POINTS = np.array([(30, 20), (10, 20.5), (20, 30), (28, 40), (12, 40)])
 NAMES = list(DRAWN)
@@ -20,8 +19,8 @@ ORDER = [3, 0, 4, 2, 1]
 
 
 def read(folder, *more, labels="labels.slp"):
-    paths = (f"data.images={folder}/photos", f"data.labels={folder}/{labels}", "data.cache=null")
-    return read_table(data_settings("data=sleap", *paths, *more), five())
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/{labels}")
+    return read_labels("sleap", *paths, *more)
 
 
 @pytest.fixture

@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.read import read_table
 from facekp.data.readers.wflw import point_names
+from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
-from tests.data.samples import data_settings
-from tests.drawn_photos import five
 
 POINTS = "30 20 10.5 20 20 30 28 40 12 40"
 LINE = f"{POINTS} 5 10 45 48 1 0 0 0 1 0 a.png"
 
 
 def read(folder, *more):
-    paths = (f"data.images={folder}/photos", f"data.labels={folder}/list.txt", "data.cache=null")
-    return read_table(data_settings("data=wflw", *paths, *more), five())
+    paths = (f"data.images={folder}/photos", f"data.labels={folder}/list.txt")
+    return read_labels("wflw", *paths, *more)
 
 
 @pytest.fixture
