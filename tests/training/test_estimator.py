@@ -1,5 +1,7 @@
 """The training step: accumulated batches equal one large batch; a diverging training ends with one line."""
 
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -7,7 +9,9 @@ from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
+from facekp.models.keypoint_model import KeypointModel
 from facekp.runs.folder import RunFolder
+from facekp.training.estimator import KeypointEstimator
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -48,6 +52,21 @@ def test_a_training_that_diverges_is_reported_and_not_finished(tmp_path):
     with pytest.raises(UserError, match=r"training diverged.*lower lr"):
         train(settings_of(*TINY, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")
     assert not RunFolder(tmp_path / "run").is_finished()
+
+
+def test_parameters_of_a_group_have_their_factor_on_the_learning_rate(monkeypatch):
+    settings = settings_of(*TINY, "lr=0.1")
+    model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
+    stem = list(model.network.stem.parameters())
+    monkeypatch.setattr(model.network, "parameter_groups", lambda: [(stem, 0.25)])
+    estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
+    estimator.trainer = SimpleNamespace(estimated_stepping_batches=10, gradient_clip_val=None)
+    others, of_stem = estimator.configure_optimizers()["optimizer"].param_groups
+    assert (others["lr"], of_stem["lr"]) == pytest.approx((0.1, 0.025))
+    assert list(map(id, of_stem["params"])) == list(map(id, stem))
+    both = {id(parameter) for group in (others, of_stem) for parameter in group["params"]}
+    assert both == {id(parameter) for parameter in model.parameters()}
+    assert len(others["params"]) + len(stem) == len(both)
 
 
 class Spoils(pl.Callback):
