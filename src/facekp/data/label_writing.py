@@ -53,7 +53,8 @@ def write_coco_labels(path: Path, file: LabelFile) -> None:
         {"id": number, "file_name": name, **_size(folder / name, photos[name])} for name, number in numbers.items()
     )
     annotations = _annotations(file, numbers)
-    write_coco_file(path, str(folder), file.keypoints, images, annotations)
+    description = f"labels of {file.settings.label_file.name}"
+    write_coco_file(path, str(folder), file.keypoints, images, annotations, description)
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path, LabelFile], None]]] = {

@@ -13,6 +13,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.scheme_guess import shipped_schemes
 
 MOST_NAMES = 6  # of each kind that a message lists
 
@@ -72,9 +73,11 @@ def check_count(points: int, keypoints: Keypoints, where: str) -> None:
         UserError: the numbers differ.
     """
     if points != len(keypoints.names):
+        fitting = [scheme.name for scheme in shipped_schemes() if len(scheme.names) == points]
+        way = f"{fitting[0]}" if fitting else f"NAME of a scheme with {points} points (facekp.data.inspect makes one)"
         raise UserError(
             f"{where}: has {points} points, but keypoints {keypoints.name} has {len(keypoints.names)}; choose "
-            f"keypoints=NAME of a scheme with {points} points"
+            f"keypoints={way}"
         )
 
 

@@ -150,6 +150,7 @@ def with_value(at, value):
         (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; give the photo's path"),
         (changed(lambda c: c["annotations"][3].update(keypoints={"a": 1})), "id 103: keypoints are not 5 times"),
         (with_value(6, None), r"point 3 of its keypoints is \[None, "),
+        (with_value(6, float("nan")), r"point 3 of its keypoints is \[nan, "),
         (with_value(6, "left"), r"point 3 of its keypoints is \['left'"),
         (with_value(8, None), r"point 3 .*, None\], not x, y, v"),
         (changed(lambda c: c["annotations"][3].update(bbox=5)), "annotations, id 103: bbox 5 is not x, y"),
@@ -256,6 +257,11 @@ def test_another_number_of_points_than_the_scheme_has_is_refused(given):
         one["keypoints"] *= 2
     write()
     with pytest.raises(UserError, match="'face', which names no points: has 10 points, but keypoints five has 5"):
+        read(folder)
+    for one in coco["annotations"]:
+        one["keypoints"] = one["keypoints"][:3] * 98
+    write()
+    with pytest.raises(UserError, match=r"has 98 points, but keypoints five has 5; choose keypoints=wflw98$"):
         read(folder)
 
 

@@ -35,6 +35,7 @@ def write_coco_file(
     keypoints: Keypoints,
     images: Iterable[dict[str, Any]],
     annotations: Iterable[dict[str, Any]],
+    description: str = "predictions of facekp",
 ) -> None:
     """Write the file, an entry at a time, so memory does not grow with it.
 
@@ -44,11 +45,12 @@ def write_coco_file(
         keypoints: the scheme of the points.
         images: entries of ``images``.
         annotations: entries of ``annotations``.
+        description: what the file holds.
 
     Raises:
         CannotWrite: the file cannot be written.
     """
-    info = {"description": "predictions of facekp", "folder": folder}
+    info = {"description": description, "folder": folder}
     with atomic(path) as draft, draft.open("w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(f'{{"info": {json.dumps(info)},\n"categories": [{json.dumps(_category(keypoints))}],\n"images": [')
         _write_items(file, images)
