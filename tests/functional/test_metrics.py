@@ -72,6 +72,26 @@ def test_without_a_normaliser_there_is_no_nme(scheme):
     assert figures["rmse"] > 0
 
 
+def test_the_nme_of_two_points_is_that_of_older_versions_to_the_bit(scheme):
+    found, truth, source = labelled(scheme)
+    errors = KeypointErrors(scheme)
+    errors.update(found, truth, source)
+    left, right = truth[:, [0, 1]].unbind(dim=1)
+    fraction = (found - truth).norm(dim=-1) / (left - right).norm(dim=-1)[:, None]
+    assert errors.compute()["nme"] == fraction.nansum() / (~fraction.isnan()).sum()
+
+
+def test_the_nme_of_groups_divides_by_the_distance_of_their_means(scheme):
+    found, truth, source = labelled(scheme, n=300)
+    left, right = ("left_eye_center", "nose_tip"), ("right_eye_center",)
+    errors = KeypointErrors(replace(scheme, normaliser=(left, right)))
+    errors.update(found, truth, source)
+    faces = truth.numpy().astype(float)
+    length = np.linalg.norm((faces[:, 0] + faces[:, 10]) / 2 - faces[:, 1], axis=-1)
+    expected = np.nanmean(np.linalg.norm(found.numpy() - faces, axis=-1) / length[:, None])
+    assert errors.compute()["nme"].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_mean_of_batch_figures_would_be_wrong(scheme):
     truth = torch.zeros(4, 15, 2)
     errors = KeypointErrors(scheme)
