@@ -134,7 +134,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         _refuse_broken(broken)
     check_placed(placed)
     faults.log()
-    _warn(broken, unplaced, outside)
+    _warn(broken, unplaced, outside, any(face.box is not None for face, *_ in placed))
     if not kept:
         why = f", the first: {first}" if (first := next(iter([*faults.messages, *broken.values()]), None)) else ""
         raise UserError(f"{folder}: none of {len(faces)} faces is left{why}; there is nothing to train on")
@@ -357,10 +357,11 @@ def _refuse_broken(broken: dict[str, str]) -> None:
         )
 
 
-def _warn(broken: dict[str, str], unplaced: int, outside: int) -> None:
+def _warn(broken: dict[str, str], unplaced: int, outside: int, boxed: bool) -> None:
     if broken:
         log.warning("%d photos can't be used and are left out, the first: %s", len(broken), next(iter(broken.values())))
     if unplaced:
         log.warning("%d faces left out: without a point, or with neither a box nor two distinct points", unplaced)
     if outside:
-        log.warning("%d points are outside their photo or box: taken as missing", outside)
+        way = f"; {BESIDE} crops around the points, if the boxes are too tight" if boxed else ""
+        log.warning("%d points are outside their photo or box: taken as missing%s", outside, way)

@@ -60,6 +60,15 @@ def test_faces_of_a_photo_have_parts_missing_boxes_to_ignore_and_attributes(fold
     }
 
 
+def test_tight_boxes_lose_points_and_the_log_says_what_helps(folder, caplog):
+    write(folder, box(top=26, height=20))
+    assert read(folder).mask.sum() == 5  # the square around 40 x 20 pixels still holds all points
+    write(folder, box(top=26, height=20, left=15, width=20))
+    assert read(folder).mask.sum() == 2
+    assert "3 points are outside their photo or box: taken as missing; data.boxes=points crops around" in caplog.text
+    assert read(folder, "data.boxes=points").mask.sum() == 5
+
+
 @pytest.mark.parametrize(
     ("faulty", "message"),
     [
