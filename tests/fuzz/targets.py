@@ -27,6 +27,7 @@ from facekp.photos.single import _as_photo
 from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import FIXTURES
+from tests.data.label_readers import read_labels
 from tests.data.photo_folder import HEADER, read_folder
 from tests.data.samples import data_settings
 from tests.drawn_photos import DRAWN, five
@@ -96,6 +97,32 @@ def write_coco(folder: Path) -> None:
 def read_coco(folder: Path) -> Any:
     paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.json", "data.cache=null")
     return read_table(data_settings("data=coco", *paths), five())
+
+
+def write_imglab(folder: Path) -> None:
+    write_photos(folder)
+    points = zip(DRAWN, ((30, 20), (10, 20), (20, 30), (28, 40), (12, 40)), strict=True)
+    parts = "".join(f"<part name='{name}' x='{x}' y='{y}'/>" for name, (x, y) in points)
+    box = f"<box top='5' left='5' width='40' height='40'><label>anna</label>{parts}</box>"
+    images = "".join(f"<image file='{name}.png' width='60' height='50'>{box}</image>" for name in "ab")
+    (folder / "labels.xml").write_text(f"<?xml version='1.0'?>\n<dataset><images>{images}</images></dataset>\n")
+
+
+def write_dlc(folder: Path) -> None:
+    write_photos(folder)
+    columns = [(name, axis) for name in DRAWN for axis in "xy"]
+    head = [["scorer", *["me"] * 10], ["bodyparts", *[n for n, _ in columns]], ["coords", *[a for _, a in columns]]]
+    frames = [f"{name}.png,30,20,10,20,20,30,28,40,12,40" for name in "ab"]
+    (folder / "labels.csv").write_text("\n".join([*map(",".join, head), *frames, ""]))
+
+
+def labels_of(reader: str, file: str, write: Callable[[Path], None]) -> Target:
+    """The label file of a reader, in the folder of the photos."""
+
+    def read(folder: Path) -> Any:
+        return read_labels(reader, f"data.images={folder}/photos", f"data.labels={folder}/{file}")
+
+    return Target(file, write, read)
 
 
 def read_scheme(folder: Path) -> Keypoints:
@@ -179,6 +206,8 @@ TARGETS = {
     "IdLookupTable.csv": Target("IdLookupTable.csv", write_competition, read_competition_test),
     "labels.csv": Target("labels.csv", write_photos, lambda folder: read_folder(folder, "data.cache=null")),
     "coco": Target("labels.json", write_coco, read_coco),
+    "imglab": labels_of("imglab", "labels.xml", write_imglab),
+    "dlc": labels_of("dlc", "labels.csv", write_dlc),
     "scheme": Target(
         "scheme.yaml",
         lambda folder: shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", folder / "scheme.yaml"),
