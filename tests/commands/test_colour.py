@@ -16,7 +16,7 @@ from facekp.models.ensemble import check_same_channels, load_models, predict_tab
 from facekp.photos.reading import Photo
 from facekp.photos.table_refining import predict_refined
 from facekp.photos.web_app import heatmap_pictures
-from facekp.reporting.html.faces import ImageStore
+from facekp.reporting.html.faces import ImageStore, face
 from facekp.training.setup import train
 from tests.commands.test_own_landmarks import settings
 from tests.drawn_photos import FIVE, write_photos
@@ -52,12 +52,12 @@ def test_a_checkpoint_in_colour_predicts_from_colours(trained):
 def test_photos_are_predicted_in_colour_and_shown_so(trained):
     folder, _, ckpt = trained
     photo = read_image(str(next((folder / "photos").glob("*.jpg"))))
-    (face,) = find_points(photo, ckpt=ckpt, detector="none", refine=False)
+    (found,) = find_points(photo, ckpt=ckpt, detector="none", refine=False)
     predictor = KeypointPredictor.from_checkpoint(ckpt)
-    crop = face.crop.cut(photo)
+    crop = found.crop.cut(photo)
     assert crop.shape == (96, 96, 3)
-    np.testing.assert_allclose(face.points, face.crop.to_photo(predictor(crop)[0]), atol=1e-3)
-    assert len(heatmap_pictures(Photo("photo", photo), face, predictor)) == 5
+    np.testing.assert_allclose(found.points, found.crop.to_photo(predictor(crop)[0]), atol=1e-3)
+    assert len(heatmap_pictures(Photo("photo", photo), found, predictor)) == 5
 
 
 def test_grey_data_and_grey_models_beside_colour_are_refused_in_one_line(trained):
@@ -76,9 +76,9 @@ def test_grey_data_and_grey_models_beside_colour_are_refused_in_one_line(trained
 
 def test_a_page_shows_colours():
     store = ImageStore()
-    red = np.zeros((8, 8, 3), np.uint8)
+    red = np.zeros((8, 6, 3), np.uint8)
     red[..., 0] = 255
-    store.add(red)
+    assert face(store, red, "a face", [])["size"] == [6, 8]
     (url,) = store.images.values()
     with Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))) as shown:
         np.testing.assert_array_equal(np.asarray(shown), red)

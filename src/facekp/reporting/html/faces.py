@@ -79,12 +79,12 @@ def face(
 
     Args:
         store: keeps the image.
-        image: uint8 (H, W).
+        image: uint8 (H, W) or (H, W, 3), red, green, blue.
         caption: first line below it.
         points: of `mark`.
         note: second line.
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
     return {
         "image": store.add(image),
         "size": [width, height],
