@@ -32,15 +32,20 @@ class RunLogger(Checkpoint):
 
 
 def flat_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    """metrics.json on one level and without curves.
+    """metrics.json on one level and without curves; an interval is two figures, ``low`` and ``high``.
 
     Example:
         >>> flat_figures({"rmse": 1.5, "mean_face": {"rmse": 3.0}, "curve": {"pixels": [0.1], "share": [0.0]}})
         {'rmse': 1.5, 'mean_face/rmse': 3.0}
+        >>> flat_figures({"intervals": {"rmse": [1.4, 1.7]}})
+        {'intervals/rmse/low': 1.4, 'intervals/rmse/high': 1.7}
     """
     flat: dict[str, Any] = {}
     for name, value in figures.items():
-        if isinstance(value, dict):
+        if name == "intervals":
+            for key, bounds in value.items():
+                flat |= {f"{name}/{key}/{end}": bound for end, bound in zip(("low", "high"), bounds, strict=True)}
+        elif isinstance(value, dict):
             flat |= {f"{name}/{key}": number for key, number in value.items() if isinstance(number, (int, float))}
         else:
             flat[name] = value
