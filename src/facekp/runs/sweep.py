@@ -44,6 +44,9 @@ SWEEP_DIR = "hydra.sweep.dir"
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 STURDY_JOBLIB = "hydra_plugins.facekp_joblib.SturdyJoblibLauncher"  # takes its place
 
+RESUMING = "hydra_plugins.facekp_resume.ResumingLauncher"  # around the launcher of a sweep that is resumed
+NAMED_BY_SETTINGS = "${job_name:}"
+
 
 class _SweepDir(Settings):
     dir: NewPath
@@ -115,7 +118,16 @@ def begin_sweep(config: DictConfig) -> ExitStack:
         given.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
         if config.hydra.launcher._target_ == JOBLIB:
             config.hydra.launcher._target_ = STURDY_JOBLIB
+        if folder.jobs() and _subdir(config) == NAMED_BY_SETTINGS:
+            chosen = config.hydra.launcher
+            config.hydra.launcher = {"_target_": RESUMING, "_recursive_": False, "chosen": chosen, "shared": shared}
     return held
+
+
+def _subdir(config: DictConfig) -> Any:
+    """How the jobs' folders are named, as it was written."""
+    plain: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    return plain["subdir"]
 
 
 def _check_storage(search: SearchSettings | None) -> None:

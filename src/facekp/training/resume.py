@@ -149,7 +149,8 @@ def _without_last(run: RunFolder) -> Path | None:
     if best.is_file():
         _check_state(run, best)
         epochs = max(epochs, int(read_tensors(best).get("epoch", 0)) + 1)
-    if epochs > run.read_config().get("callbacks", {}).get("save_every", 1) or run.is_finished():
+    unsaved = epochs <= 1 or epochs <= run.read_config().get("callbacks", {}).get("save_every", 1)
+    if not unsaved or run.is_finished():
         raise UserError(f"{run.last_checkpoint} is missing; put it back, or {_way_on(run)}")
     if not best.is_file():
         return None
