@@ -11,6 +11,7 @@ from facekp.core.errors import UserError
 from facekp.data.label_json import read_json, shown
 
 LONGEST_ID = 18  # characters; int64 can hold as many digits
+LONGEST_TEXT_ID = 200  # characters; longer ones are no ids, and messages and tables would carry them
 FORMAT = "a file of COCO keypoints"
 Id = int | str
 
@@ -93,14 +94,15 @@ def id_of(where: str, item: Mapping[str, Any], key: str) -> Id:
         (7, 7, 'a7')
     """
     value = item.get(key)
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_TEXT_ID:
         value = value.strip()
         is_number = value.removeprefix("-").isdecimal() and len(value) <= LONGEST_ID
         return int(value) if is_number else value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_whole(value):
         return int(value)
     raise UserError(
-        f"{where}: {key} is {shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits, or a text"
+        f"{where}: {key} is {shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits, or a text of at most "
+        f"{LONGEST_TEXT_ID} characters"
     )
 
 
