@@ -63,8 +63,6 @@ WRONG = {
     "logger.tags": ["a", [1]],
     "metrics.normaliser": ["pupil", 3],
     "metrics.resamples": [-1],
-    "metrics.normaliser": ["pupil", 3],
-    "metrics.resamples": [-1],
 }
 
 
