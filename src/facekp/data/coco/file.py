@@ -101,8 +101,8 @@ def id_of(where: str, item: Mapping[str, Any], key: str) -> Id:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_whole(value):
         return int(value)
     raise UserError(
-        f"{where}: {key} is {shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits, or a text of at most "
-        f"{LONGEST_TEXT_ID} characters"
+        f"{where}: {key} is {shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits, or a text of at "
+        f"most {LONGEST_TEXT_ID} characters"
     )
 
 
