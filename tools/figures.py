@@ -269,7 +269,7 @@ FIGURES = {
         ),
         read_csv,
     ),
-    "speed": Figure(("python -m facekp.bench out={out}/results.json",), read_speed),
+    "speed": Figure(("python -m facekp.bench out={out}/results.csv",), read_csv),
 }
 
 

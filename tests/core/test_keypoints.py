@@ -107,6 +107,7 @@ def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
         ({"normaliser": {"box": ["a", "b"]}}, "normaliser.box: not a valid name"),
         ({"sources": {"a": None}}, "'a' is the name of another metric"),
         ({"sources": {"all": None}}, "'all' is the name of another metric"),
+        ({"sources": {"subset": None}}, "'subset' is the name of another metric"),
         ({"pairs": [["a", "z"]]}, "'z' is not among names"),
         ({"sources": {"some": ["a"]}}, "sources.some: the first source must label every point"),
     ],

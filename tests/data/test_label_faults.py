@@ -14,7 +14,10 @@ from facekp.data.labelled_face import LabelledFace
 def parse(item):
     if item == "broken":
         raise UserError("labels: line 2: 'x' is not a number; write one")
-    return None if item is None else LabelledFace("a.png", np.zeros((1, 2)), None, 0, item, f"labels: line {item}")
+    if item is None:
+        return None
+    attributes = {"note": "x" * 101} if item == 9 else {}
+    return LabelledFace("a.png", np.zeros((1, 2)), None, 0, item, f"labels: line {item}", attributes=attributes)
 
 
 def test_a_fault_costs_its_face_and_one_line(caplog):
@@ -30,6 +33,7 @@ def test_a_fault_costs_its_face_and_one_line(caplog):
     [
         ([1, "broken"], False, "line 2: 'x' is not a number; write one; or leave out such faces with data.skip_broken"),
         ([3, 3], False, "labels: line 3: its id is duplicated; give every face a different id"),
+        ([9], False, "labels: line 9: attribute 'note' has more than 100 characters; shorten it; or leave out"),
         ([None], True, "^labels: has no face with a labelled point$"),
         (["broken"], True, "labels: has no face with a labelled point; the first fault: labels: line 2: 'x'"),
     ],

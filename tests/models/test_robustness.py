@@ -5,7 +5,8 @@ import pytest
 
 from facekp.core.settings import parse
 from facekp.data.corruptions import CORRUPTIONS, Condition, CorruptionSettings, corrupted_table
-from facekp.functional.metrics import MetricInput, corrupted_rmse
+from facekp.functional.metrics import MetricInput
+from facekp.functional.metrics.pixels import corrupted_rmse
 from facekp.models.ensemble import load_models, predict_table
 from facekp.models.prediction import Prediction
 from facekp.models.robustness import (

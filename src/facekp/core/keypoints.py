@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from facekp.core.errors import UserError
 
-RESERVED = ("all", "rmse", "trimmed")  # metric names such as rmse/<source> use these words already
+RESERVED = ("all", "rmse", "trimmed", "corrupted", "subset")  # metric names such as rmse/<source> use these words
 RESERVED_NORMALISERS = ("box", "diagonal", "curve", "subset")  # metric names such as nme/<normaliser> use these words
 
 Group = str | tuple[str, ...]  # a point, or points whose mean counts

@@ -28,9 +28,17 @@ def attributes_of(faces: Sequence[LabelledFace]) -> dict[str, np.ndarray]:
             f"{list(names)[-1][:40]!r}; keep at most {MOST_NAMES}"
         )
     for face in faces:
-        if long := next((name for name, value in face.attributes.items() if len(value) > LONGEST_VALUE), None):
-            raise UserError(f"{face.where}: attribute {long[:40]!r} has more than {LONGEST_VALUE} characters")
+        check_attributes(face)
     return {name: np.array([face.attributes.get(name, "") for face in faces], str) for name in names}
+
+
+def check_attributes(face: LabelledFace) -> None:
+    """
+    Raises:
+        UserError: a value is too long.
+    """
+    if long := next((name for name, value in face.attributes.items() if len(value) > LONGEST_VALUE), None):
+        raise UserError(f"{face.where}: attribute {long[:40]!r} has more than {LONGEST_VALUE} characters; shorten it")
 
 
 def visible_of(faces: Sequence[LabelledFace], mask: np.ndarray) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from facekp.core.console import count
 from facekp.core.errors import UserError
+from facekp.data.crop_labels import check_attributes
 from facekp.data.labelled_face import LabelledFace
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def collect_faces(
                 continue
             if face.row in faces:
                 raise UserError(f"{face.where}: its id is duplicated; give every face a different id")
+            check_attributes(face)
             faces[face.row] = face
         except UserError as error:
             faults.add(error)

@@ -126,11 +126,12 @@ def take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
         )
     log.info("init_from=%s: %s; %s", start.path, report, _known_points(model.keypoints, start.model.keypoints))
     if len(taken) < len(left):
-        network = start.model.settings.network.plain()
+        network = start.model.settings.network.plain().items()
+        given = [f"model.network.{key}={value}" for key, value in network if not isinstance(value, (dict, list))]
         log.warning(
             "init_from=%s: most of the network starts fresh, as the checkpoint's is another: choose %s",
             start.path,
-            " ".join(f"model.network.{key}={value}" for key, value in network.items()),
+            " ".join(given),
         )
 
 

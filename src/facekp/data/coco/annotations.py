@@ -40,7 +40,7 @@ class Part:
 
 
 def states_visibility(file: CocoFile, key: str) -> bool:
-    """Whether a point of the file has v = 2; otherwise v = 1 means labelled, and nobody said what is hidden."""
+    """Whether a point of the file has v = 2; otherwise v = 1 means labelled, and what is hidden is not stated."""
     values = (annotation.get(key) for annotation in file.annotations)
     return any(isinstance(v, list) and any(two in v[2::3] for two in (2, "2", "2.0")) for v in values)
 

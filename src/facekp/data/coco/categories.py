@@ -27,13 +27,13 @@ class Category(NamedTuple):
     Attributes:
         id: None: the file has no categories, and this one stands for all annotations.
         name: as in the file.
-        points: names of its points; empty where the file does not name them.
+        point_names: of its points, in their order; empty where the file does not name them.
         counts: how many of its annotations have how many points.
     """
 
     id: Id | None
     name: str
-    points: tuple[str, ...]
+    point_names: tuple[str, ...]
     counts: Counter[int]
 
 
@@ -61,7 +61,7 @@ def categories_with_points(file: CocoFile, key: str) -> list[Category]:
         names = tuple(map(str, given)) if key == "keypoints" else ()
         number = id_of(where, raw, "id")
         categories.append(Category(number, str(raw.get("name")), names, counts.get(number, Counter())))
-    return [one for one in categories if one.points] or [one for one in categories if one.counts]
+    return [one for one in categories if one.point_names] or [one for one in categories if one.counts]
 
 
 def category_of(file: CocoFile, annotation: Any) -> Id | None:
@@ -87,7 +87,7 @@ def choose_categories(file: CocoFile, usable: Sequence[Category], wanted: str | 
         wanted: their names; ``all``: all of them; None: the only one.
 
     Raises:
-        UserError: there is none with such a name, or it is not clear which one is meant.
+        UserError: no category has that name, or several have points and none was chosen.
     """
     names = ", ".join(one.name for one in usable) or "none"
     if wanted is None:
@@ -116,11 +116,11 @@ def point_orders(file: CocoFile, categories: Iterable[Category], keypoints: Keyp
 
 def _point_order(file: CocoFile, category: Category, keypoints: Keypoints) -> np.ndarray:
     where = f"{file.path}: category {category.name!r}"
-    if not category.points:
+    if not category.point_names:
         if category.counts:
             check_count(category.counts.most_common(1)[0][0], keypoints, f"{where}, which names no points")
         return np.arange(len(keypoints.names))
-    if len(set(category.points)) != len(category.points):
+    if len(set(category.point_names)) != len(category.point_names):
         raise UserError(f"{where}: a name of its keypoints is duplicated; give every point a different name")
-    index = index_by_name(category.points, keypoints, where)
-    return np.argsort([index[name] for name in category.points])
+    index = index_by_name(category.point_names, keypoints, where)
+    return np.argsort([index[name] for name in category.point_names])

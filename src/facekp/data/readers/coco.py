@@ -108,8 +108,8 @@ def point_names(path: Path) -> list[str]:
     """The points that the first category with points names, or as many numbers as most annotations have points."""
     file = read_coco_file(path)
     for category in categories_with_points(file, "keypoints"):
-        if category.points:
-            return list(category.points)
+        if category.point_names:
+            return list(category.point_names)
         if category.counts:
             return [str(number) for number in range(category.counts.most_common(1)[0][0])]
     raise UserError(f"{path}: no annotation has keypoints; give a file of COCO keypoints")

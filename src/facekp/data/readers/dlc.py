@@ -38,15 +38,15 @@ class Columns(NamedTuple):
 
     Attributes:
         path: number of columns with the frame's path.
-        points: columns of x and y, by individual and body part; the individual is "" in files of one animal.
+        of_points: columns of x and y, by individual and body part; the individual is "" in files of one animal.
     """
 
     path: int
-    points: dict[str, dict[str, dict[str, int]]]
+    of_points: dict[str, dict[str, dict[str, int]]]
 
     def names(self) -> list[str]:
         """The body parts in the order of the file."""
-        return list(dict.fromkeys(part for parts in self.points.values() for part in parts))
+        return list(dict.fromkeys(part for parts in self.of_points.values() for part in parts))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _entries(path: Path, keypoints: Keypoints) -> Iterator[Entry]:
         if text.decimal_comma:
             fields = [field.replace(",", ".") for field in fields]
         frame = "/".join(fields[: columns.path]).replace("\\", "/")
-        for individual, points in columns.points.items():
+        for individual, points in columns.of_points.items():
             where = f"{path}: line {line}" + (f", {individual}" if individual else "")
             yield Entry(where, frame, individual, fields, points, index)
 

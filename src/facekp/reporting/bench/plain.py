@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from facekp.core.settings import parse
 from facekp.data.table import FaceTable
-from facekp.functional.losses import LOSSES, LossSettings, labelled_mean
+from facekp.functional.losses import LOSSES, labelled_mean
 from facekp.models.settings import ModelSettings
 from facekp.networks.base import build_network
 from facekp.reporting.bench.timing import seconds
@@ -80,26 +81,27 @@ class PlainFaces(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 def plain_step_times(
-    model: ModelSettings, loss: LossSettings, table: FaceTable, batch: int, steps: int, threads: int
+    model: Mapping[str, Any], loss: Mapping[str, Any], table: FaceTable, batch: int, steps: int, threads: int
 ) -> list[float]:
     """Seconds of each training step of a plain loop; to be called in a new process.
 
     The loop is eager torch in contiguous float32 with Adam. A DataLoader with a worker for each thread draws the maps.
 
     Args:
-        model: the network.
-        loss: of its maps.
+        model: plain settings of the network (`facekp.models.settings.ModelSettings`).
+        loss: plain settings of the loss.
         table: faces, at least one batch.
         batch: faces per step.
         steps: after two that warm up.
         threads: of torch, and workers.
     """
     torch.set_num_threads(threads)
-    channels = table.keypoints.channels(model.by_source)
-    network = build_network(model.network, heatmaps=int(channels.max()) + 1)
-    faces = PlainFaces(table, channels, network.stride, model.sigma)
+    settings = parse(ModelSettings, model)
+    channels = table.keypoints.channels(settings.by_source)
+    network = build_network(settings.network, heatmaps=int(channels.max()) + 1)
+    faces = PlainFaces(table, channels, network.stride, settings.sigma)
     loader = DataLoader(faces, batch, shuffle=True, num_workers=threads, drop_last=True, persistent_workers=True)
-    optimizer, compare = torch.optim.Adam(network.parameters(), lr=1e-3), LOSSES.partial(loss)
+    optimizer, compare = torch.optim.Adam(network.parameters(), lr=1e-3), LOSSES.partial(LOSSES.parse(loss))
     batches = _endless(loader)
 
     def step() -> None:

@@ -15,6 +15,7 @@ from statistics import median
 import cv2
 import numpy as np
 
+import facekp
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.reporting.bench.measurement import Measurement
@@ -85,8 +86,9 @@ def command_names() -> list[str]:
 
 
 def _module(name: str) -> tuple[str, str]:
-    module = "facekp.data.synthetic" if name == "synthetic" else f"facekp.{name}"
-    return ("-m", module)
+    """Arguments of Python that run a command; some are modules of the package data."""
+    package = "facekp" if (Path(facekp.__file__).parent / f"{name}.py").is_file() else "facekp.data"
+    return ("-m", f"{package}.{name}")
 
 
 def _cpu_seconds(arguments: tuple[str, ...], folder: Path, is_mistake: bool) -> float:

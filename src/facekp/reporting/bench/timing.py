@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -36,8 +37,8 @@ def medians(tasks: Sequence[Task], rounds: int) -> list[float]:
 
 def in_new_process(task: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a call in a new process."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(task, arguments)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # its process may start others, unlike those of a Pool
+        return pool.submit(task, *arguments).result()
 
 
 def memory(name: str) -> float:

@@ -36,7 +36,7 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
     """A step of ``facekp.train`` beside a plain loop, and a step of the published system's network."""
     ours, plain = [], []
     table = draw_faces(4 * BATCH, 0, settings.keypoints)
-    loop = (settings.model, settings.loss, table, BATCH, settings.steps, settings.threads)
+    loop = (settings.model.plain(), settings.loss.plain(), table, BATCH, settings.steps, settings.threads)
     for number in range(settings.rounds):
         ours += train_step_times(settings.train, settings.steps, settings.threads, scratch / f"train{number}")
         plain += in_new_process(plain_step_times, *loop)
