@@ -269,7 +269,13 @@ FIGURES = {
         ),
         read_csv,
     ),
-    "speed": Figure(("python -m facekp.bench out={out}/results.csv",), read_csv),
+    "speed": Figure(
+        (
+            "python -m facekp.bench rounds=2 only=[startup,reading,splitting,steps,training,prediction,report] "
+            "out={out}/results.json",
+        ),
+        read_speed,
+    ),
 }
 
 

@@ -29,7 +29,7 @@ class Measurement:
 
     name: str
     value: float
-    unit: str
+    unit: str = ""
     plain: float | None = None
     plain_name: str = ""
     limit: float | None = None

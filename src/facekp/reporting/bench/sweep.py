@@ -12,7 +12,7 @@ from facekp.reporting.bench.measurement import Measurement
 from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import seconds
 
-JOBS = 4
+JOBS = 9  # few jobs drown in the noise of the start
 # Trainings of one batch, so that everything else is what counts
 TRIVIAL = (
     "data=synthetic",
@@ -30,6 +30,7 @@ TRIVIAL = (
 def measure_sweep(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
     """Seconds that another job adds to a sweep, beside a command of its own for each."""
     seeds = ",".join(str(seed) for seed in range(JOBS))
+    _train(["-m", "seed=0", f"hydra.sweep.dir={scratch / 'first'}"])  # the first start is slower
     one = seconds(lambda: _train(["-m", "seed=0", f"hydra.sweep.dir={scratch / 'one'}"]))
     several = seconds(lambda: _train(["-m", f"seed={seeds}", f"hydra.sweep.dir={scratch / 'several'}"]))
     alone = seconds(lambda: _train([f"out={scratch / 'alone'}"]))
