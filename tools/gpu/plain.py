@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from facekp.data.table import FaceTable
 from facekp.functional.losses import build_loss, labelled_mean
 from facekp.networks.base import build_network
-from facekp.reporting.bench.plain import draw_maps, move_face
+from facekp.reporting.bench.plain import PlainFaces
 from facekp.reporting.roofline import wait_for
 from facekp.training.settings import TrainSettings
-
-
-class PlainFaces(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Faces whose maps are drawn one by one on the host.
-
-    Args:
-        table: the faces.
-        channels: int (S, K), the map of each source's points.
-        stride: pixels per cell.
-        sigma: of the maps, in cells.
-        moved: whether each face is turned and shifted at random.
-    """
-
-    def __init__(self, table: FaceTable, channels: np.ndarray, stride: int, sigma: float, moved: bool) -> None:
-        self.table, self.channels, self.stride, self.sigma, self.moved = table, channels, stride, sigma, moved
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        image, points = np.asarray(self.table.images[index], np.float32), self.table.points[index]
-        if self.moved:
-            image, points = move_face(image, points, np.random.default_rng(index))
-        by_channel = np.full((self.channels.max() + 1, 2), np.nan)
-        by_channel[self.channels[self.table.source[index]]] = (points - (self.stride - 1) / 2) / self.stride
-        maps = draw_maps(by_channel, image.shape[0] // self.stride, self.sigma)
-        mask = ~np.isnan(by_channel[:, 0])
-        return torch.from_numpy(image[None] / 255), torch.from_numpy(maps), torch.from_numpy(mask)
 
 
 def plain_speed(

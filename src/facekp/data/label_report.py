@@ -65,11 +65,10 @@ def train_command(file: LabelFile, folder: str | None, odd: Sequence[str] = ()) 
         f"data.labels={settings.labels}",
         *(f"data.{key}={_plain(value)}" for key, value in changed.items()),
         *(setting for setting in (BESIDE, SKIP) if setting in text),
-        f"keypoints={file.keypoints.name}",
-        *_without_mirror(file),
+        *_of_scheme(file),
         *([f"data.folds={photos}"] if 2 <= photos < settings.folds else []),
     ]
-    return shlex.join(["python", "-m", "facekp.train", *arguments])
+    return _training(arguments)
 
 
 def converted_command(file: LabelFile, folder: Path, form: str, name: str) -> str:
@@ -79,15 +78,19 @@ def converted_command(file: LabelFile, folder: Path, form: str, name: str) -> st
         f"data={'folder' if form == 'csv' else 'coco'}",
         f"data.images={file.settings.images if file.has_photos else 'FOLDER'}",
         f"data.labels={folder / name}",
-        f"keypoints={file.keypoints.name}",
-        *_without_mirror(file),
+        *_of_scheme(file),
     ]
+    return _training(arguments)
+
+
+def _training(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "facekp.train", *arguments])
 
 
-def _without_mirror(file: LabelFile) -> list[str]:
-    """The setting for a scheme of several points whose left and right are not known."""
-    return [] if file.keypoints.pairs or len(file.keypoints.names) == 1 else ["augment.flip=0"]
+def _of_scheme(file: LabelFile) -> list[str]:
+    """The scheme, without mirror images if it has several points whose left and right are not known."""
+    mirrored = file.keypoints.pairs or len(file.keypoints.names) == 1
+    return [f"keypoints={file.keypoints.name}", *([] if mirrored else ["augment.flip=0"])]
 
 
 def _plain(value: object) -> str:

@@ -140,8 +140,7 @@ def _corrupted(
     Returns:
         the rows of ``table`` that the corrupted faces come from, and the table of these.
     """
-    conditions = settings.conditions() if settings else []
-    if settings is None or not conditions:
+    if settings is None or not (conditions := settings.conditions()):
         return None
     model = loaded.model
     every = corrupted_table(table, conditions, settings.seed, model.keypoints.offsets(model.offsets))  # C * N faces

@@ -17,7 +17,7 @@ class Measurement:
         name: what was measured; no two measurements have the same.
         value: the cost.
         unit: of it, e.g. ``s``.
-        plain: the same cost of the plainest equivalent; None: there is none.
+        plain: the same cost of the plainest equivalent; None: not measured.
         plain_name: what the equivalent is.
         limit: the least cost that this machine allows, from its measured rates; None: it can't be computed.
         goal: what is aimed at, in words; empty: nothing.

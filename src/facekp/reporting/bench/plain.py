@@ -62,17 +62,19 @@ class PlainFaces(Dataset[tuple[Tensor, Tensor, Tensor]]):
         channels: int (S, K), the map of each source's points.
         stride: pixels per cell.
         sigma: of the maps, in cells.
+        moved: whether each face is turned and shifted at random.
     """
 
-    def __init__(self, table: FaceTable, channels: np.ndarray, stride: int, sigma: float) -> None:
-        self.table, self.channels, self.stride, self.sigma = table, channels, stride, sigma
+    def __init__(self, table: FaceTable, channels: np.ndarray, stride: int, sigma: float, moved: bool = True) -> None:
+        self.table, self.channels, self.stride, self.sigma, self.moved = table, channels, stride, sigma, moved
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         image, points = np.asarray(self.table.images[index], np.float32), self.table.points[index]
-        image, points = move_face(image, points, np.random.default_rng(index))
+        if self.moved:
+            image, points = move_face(image, points, np.random.default_rng(index))
         by_channel = np.full((self.channels.max() + 1, 2), np.nan)
         by_channel[self.channels[self.table.source[index]]] = (points - (self.stride - 1) / 2) / self.stride
         maps = draw_maps(by_channel, image.shape[0] // self.stride, self.sigma)
