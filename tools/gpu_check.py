@@ -3,9 +3,10 @@
     python -m tools.gpu_check data=DIR                        the competition's files in DIR; writes docs/gpu.json
     python -m tools.gpu_check device=cpu toy=true out=/tmp/gpu.json      the same code at toy size, without a GPU
 
-Arguments: minutes=8 (of all sections together), device=gpu|cpu, toy=true|false, data=DIR, out=FILE, keep=DIR (for the
-checkpoint of experiment=best), revision=TEXT (where the code is no checkout). The sections run in the order of
-`SECTIONS`. One that fails is one line in the table. The file is written after every figure, so a stop loses none.
+Arguments: minutes=8 (of all sections together), sections=NAME,NAME (of `SECTIONS`; all if left out), device=gpu|cpu,
+toy=true|false, data=DIR, out=FILE, keep=DIR (for the checkpoint of experiment=best), revision=TEXT (where the code is
+no checkout). The sections run in the order of `SECTIONS`. One that fails is one line in the table. The file is written
+after every figure, so a stop loses none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from facekp.runs.environment import environment
 
 DEFAULTS = {
     "minutes": "8",
+    "sections": "",
     "device": "gpu",
     "toy": "false",
     "data": "",
@@ -39,9 +41,11 @@ DEFAULTS = {
     "revision": "",
 }
 FOR_SPEED = 0.35  # of the time: the speed of training; half of it is compiling
+FOR_CHECKS = 45.0  # seconds of the other sections where no network is trained to its end
+TRAINED = {"ladder", "best"}  # sections that train as long as the time allows
 SECTIONS: tuple[tuple[str, Callable[[Plan], None]], ...] = (
     ("machine", measure_machine),
-    ("training", lambda plan: measure_training(plan, FOR_SPEED * 60 * plan.record.minutes)),
+    ("training", lambda plan: measure_training(plan, plan.seconds_for_speed)),
     ("resume", check_resume),
     ("predictor", check_predictor),
     ("ladder", train_ladder),
@@ -62,7 +66,7 @@ def arguments_of(texts: Sequence[str]) -> dict[str, str]:
 
 
 def check(arguments: dict[str, str], scratch: Path) -> Record:
-    """Run all sections.
+    """Run the sections.
 
     Args:
         arguments: of `arguments_of`.
@@ -80,10 +84,17 @@ def check(arguments: dict[str, str], scratch: Path) -> Record:
     }
     folders = (Path(arguments[key]).resolve() if arguments[key] else None for key in ("data", "keep"))
     data, keep = folders
-    plan = Plan(record, device, data, arguments["toy"] == "true", scratch, keep)
+    names = arguments["sections"].split(",") if arguments["sections"] else [name for name, _ in SECTIONS]
+    if unknown := set(names) - {name for name, _ in SECTIONS}:
+        sys.exit(f"sections={min(unknown)}: there is {', '.join(name for name, _ in SECTIONS)}")
+    seconds = 60 * record.minutes
+    for_speed = FOR_SPEED * seconds if TRAINED & set(names) else seconds - FOR_CHECKS
+    plan = Plan(record, device, data, arguments["toy"] == "true", scratch, keep, for_speed)
     if data is None and not plan.toy:
         sys.exit("data=: give the folder of the competition's files, or toy=true for drawn faces")
     for name, section in SECTIONS:
+        if name not in names:
+            continue
         try:
             section(plan)
         except Exception as error:

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def plan(tmp_path):
     (tmp_path / "runs").mkdir()
-    return Plan(Record(tmp_path / "gpu.json", 8), CPU, None, True, tmp_path / "runs", None)
+    return Plan(Record(tmp_path / "gpu.json", 8), CPU, None, True, tmp_path / "runs", None, 168.0)
 
 
 def figures(plan):
@@ -33,7 +33,7 @@ def figures(plan):
 
 def test_arguments_have_defaults_and_unknown_ones_are_refused():
     assert gpu_check.arguments_of(["data=a=b", "minutes=3"]) == {**gpu_check.DEFAULTS, "data": "a=b", "minutes": "3"}
-    with pytest.raises(SystemExit, match="minuts: unknown argument; give minutes=, device="):
+    with pytest.raises(SystemExit, match="minuts: unknown argument; give minutes=, sections=, device="):
         gpu_check.arguments_of(["minuts=3"])
 
 
@@ -54,6 +54,29 @@ def test_a_section_that_fails_is_one_line_and_the_others_follow(tmp_path, monkey
     assert {"device", "torch", "date", "revision"} <= written["about"].keys()
     assert written["about"]["revision"] == "abc"
     assert record.table().row_count == 3
+
+
+@pytest.mark.parametrize(("sections", "ran", "seconds"), [("ladder", ["ladder"], 168), ("training", ["training"], 435)])
+def test_sections_can_be_chosen_and_the_speed_gets_the_time_of_those_left_out(
+    tmp_path, monkeypatch, sections, ran, seconds
+):
+    seen = []
+    names = [name for name, _ in gpu_check.SECTIONS]
+    monkeypatch.setattr(
+        gpu_check, "SECTIONS", [(name, lambda plan, name=name: seen.append((name, plan))) for name in names]
+    )
+    arguments = gpu_check.arguments_of(
+        [f"sections={sections}", "device=cpu", "toy=true", f"out={tmp_path / 'gpu.json'}"]
+    )
+    gpu_check.check(arguments, tmp_path)
+    assert [name for name, _ in seen] == ran
+    assert seen[0][1].seconds_for_speed == pytest.approx(seconds)
+
+
+def test_an_unknown_section_is_refused(tmp_path):
+    arguments = gpu_check.arguments_of(["sections=speed", "device=cpu", "toy=true", f"out={tmp_path / 'gpu.json'}"])
+    with pytest.raises(SystemExit, match="sections=speed: there is machine, training"):
+        gpu_check.check(arguments, tmp_path)
 
 
 def test_without_data_only_the_toy_runs(tmp_path):

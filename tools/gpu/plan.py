@@ -28,6 +28,7 @@ class Plan:
         toy: tiny sizes, to try the check on a CPU.
         scratch: folder of the runs.
         keep: folder for checkpoints; None: they are not kept.
+        seconds_for_speed: that the variants of training share.
         bandwidth: measured, bytes per second.
         rate: measured in bfloat16, floating-point operations per second.
         fastest: overrides of the fastest training by network, ``published`` and ``default``.
@@ -40,6 +41,7 @@ class Plan:
     toy: bool
     scratch: Path
     keep: Path | None
+    seconds_for_speed: float
     bandwidth: float = 0.0
     rate: float = 0.0
     fastest: dict[str, list[str]] = field(default_factory=dict)
