@@ -61,6 +61,22 @@ def copied_to(tensor: torch.Tensor, like: torch.Tensor, dtype: torch.dtype | Non
     return tensor.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else tensor.to(like.device)
 
 
+def normal_like(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Standard normal draws of a tensor's shape, on its device; a GPU draws them itself, by a seed from the generator.
+
+    Args:
+        tensor: float.
+        generator: on the CPU.
+    """
+    import torch
+
+    if tensor.is_cuda:
+        seed = int(torch.randint(2**62, (), generator=generator))
+        on_device = torch.Generator(tensor.device).manual_seed(seed)
+        return torch.randn(tensor.shape, generator=on_device, device=tensor.device, dtype=tensor.dtype)
+    return torch.randn(tensor.shape, generator=generator).to(tensor)
+
+
 def _check_cuda(name: str, device: torch.device) -> None:
     """
     Raises:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from facekp.core.device import copied_to
+from facekp.core.device import copied_to, normal_like
 from facekp.core.settings import Fraction, NonNegative, Settings
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings, apply_transform
 from facekp.functional.warp import KNOTS, move_points, warp_images
@@ -170,7 +170,7 @@ class Augmentation(Settings):
             images = _blur(images, self.blur, generator)
         if self.noise:
             level = copied_to(self.noise * torch.rand(len(images), generator=generator), images).view(-1, 1, 1, 1)
-            images = images + level * _normal(images, generator)
+            images = images + level * normal_like(images, generator)
         if self.erase:
             images = _erase(images, self.erase, generator)
         return images.clamp(0, 255)
@@ -179,15 +179,6 @@ class Augmentation(Settings):
 def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniform draws from -1 to 1."""
     return 2 * torch.rand(shape, generator=generator) - 1
-
-
-def _normal(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal draws, a number for each level; a GPU draws them itself, by a seed from the generator."""
-    if images.is_cuda:
-        seed = int(torch.randint(2**62, (), generator=generator))
-        on_device = torch.Generator(images.device).manual_seed(seed)
-        return torch.randn(images.shape, generator=on_device, device=images.device, dtype=images.dtype)
-    return torch.randn(images.shape, generator=generator).to(images)
 
 
 def _blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

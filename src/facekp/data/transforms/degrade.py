@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
+from facekp.core.device import copied_to, normal_like
 from facekp.core.settings import Fraction, PositiveCount
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings
 
@@ -93,7 +94,7 @@ def degrade(
     for d, kind in enumerate(kinds):
         rows = chosen[:, d].nonzero()[:, 0]
         if len(rows):
-            on_device = rows.to(images.device)
+            on_device = copied_to(rows, images, dtype=torch.int64)
             changed = KINDS[kind](images[on_device], strength[rows, d], limits[kind], generator)
             images = images.index_copy(0, on_device, changed.clamp(0, 255))
     return images, points
@@ -121,7 +122,7 @@ Kind = Callable[[Tensor, Tensor, float, torch.Generator], Tensor]
 
 def _per_image(values: Tensor, images: Tensor) -> Tensor:
     """Values (M,) as (M, 1, 1, 1) on the device of the images."""
-    return values.to(images).view(-1, 1, 1, 1)
+    return copied_to(values, images).view(-1, 1, 1, 1)
 
 
 def _square(images: Tensor, strength: Tensor, limit: float, generator: torch.Generator) -> Tensor:
@@ -134,7 +135,7 @@ def _square(images: Tensor, strength: Tensor, limit: float, generator: torch.Gen
         (torch.arange(length) >= start[:, None]) & (torch.arange(length) < (start + side)[:, None])
         for length, start, side in zip(images.shape[-2:], first.T, sides.T, strict=True)
     ]
-    hidden = (inside[0][:, :, None] & inside[1][:, None, :])[:, None].to(images.device)
+    hidden = copied_to((inside[0][:, :, None] & inside[1][:, None, :])[:, None], images, dtype=torch.bool)
     return torch.where(hidden, _per_image(level, images), images)
 
 
@@ -155,14 +156,14 @@ def _motion(images: Tensor, strength: Tensor, limit: float, generator: torch.Gen
     pixel = torch.arange(-reach, reach + 1)
     steps = (angle.cos()[:, None] * along, angle.sin()[:, None] * along)
     across, down = ((1 - (step[..., None] - pixel).abs()).clamp_min(0) for step in steps)  # (M, SAMPLES, 2 reach + 1)
-    kernel = (down.transpose(1, 2) @ across / SAMPLES).to(images)
+    kernel = copied_to(down.transpose(1, 2) @ across / SAMPLES, images)
     padded = pad(images.transpose(0, 1), (reach,) * 4, mode="replicate")
     return conv2d(padded, kernel[:, None], groups=len(images)).transpose(0, 1)
 
 
 def _blur(images: Tensor, strength: Tensor, limit: float, generator: torch.Generator) -> Tensor:
     """Gaussian blur by a matrix for rows and one for columns; at the border the kernel is cut and scaled."""
-    sigma = (limit * strength).clamp_min(1e-3).to(images)[:, None, None]
+    sigma = copied_to((limit * strength).clamp_min(1e-3), images)[:, None, None]
     down, across = (_gaussian_rows(length, sigma) for length in images.shape[-2:])
     return down[:, None] @ images @ across.transpose(1, 2)[:, None]
 
@@ -185,8 +186,7 @@ def _resolution(images: Tensor, strength: Tensor, limit: float, generator: torch
 
 
 def _noise(images: Tensor, strength: Tensor, limit: float, generator: torch.Generator) -> Tensor:
-    normal = torch.randn(images.shape, generator=generator).to(images)
-    return images + _per_image(limit * strength, images) * normal
+    return images + _per_image(limit * strength, images) * normal_like(images, generator)
 
 
 def _jpeg(images: Tensor, strength: Tensor, limit: float, generator: torch.Generator) -> Tensor:
@@ -195,10 +195,10 @@ def _jpeg(images: Tensor, strength: Tensor, limit: float, generator: torch.Gener
     edge = (0, -width % BLOCK, 0, -height % BLOCK)  # blocks beyond the border repeat its pixels
     padded = pad(images - 128, edge, mode="replicate")
     blocks = padded.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)  # (M, I, rows, columns, 8, 8)
-    cosine = _cosine().to(images)
+    cosine = copied_to(_cosine(), images)
     quality = 100 - (100 - limit) * strength
-    factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50).to(images).view(-1, 1, 1, 1, 1, 1)
-    step = (STEPS.to(images) * factor).round().clamp(1, 255)
+    factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50)
+    step = copied_to((STEPS * factor.view(-1, 1, 1, 1, 1, 1)).round().clamp(1, 255), images)
     kept = (cosine @ blocks @ cosine.T / step).round() * step
     decoded = (cosine.T @ kept @ cosine).transpose(3, 4).flatten(4, 5).flatten(2, 3)
     return decoded[..., :height, :width] + 128
