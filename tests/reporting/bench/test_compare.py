@@ -46,3 +46,15 @@ def test_another_file_is_refused(content, tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"a.json: holds no measurements; give a file that facekp.bench wrote"):
         read_results(path)
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "[" * 100_000, None])
+def test_a_file_that_can_t_be_read_is_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(
+        UserError, match=r"compare=.*a.json: can't be read \(.*\); give a file that facekp.bench"
+    ) as error:
+        read_results(path)
+    assert "\n" not in str(error.value)

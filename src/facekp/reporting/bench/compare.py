@@ -9,9 +9,10 @@ from typing import Any
 from rich.table import Table
 
 from facekp.core.errors import UserError
-from facekp.core.plain_files import read_json
+from facekp.core.plain_files import DamagedFile, read_json
 from facekp.reporting.bench.measurement import Measurement
 
+WRITTEN = "a file that facekp.bench wrote with out=FILE"
 NOISE = 1.1  # ratios of medians below this, and above its inverse, differ by what else the machine does
 
 
@@ -21,10 +22,13 @@ def read_results(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it does not exist, or ``facekp.bench`` did not write it.
     """
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except (OSError, DamagedFile) as error:
+        raise UserError(f"compare={path}: can't be read ({error}); give {WRITTEN}") from error
     rows = content.get("measurements") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
-        raise UserError(f"compare={path}: holds no measurements; give a file that facekp.bench wrote with out=FILE")
+        raise UserError(f"compare={path}: holds no measurements; give {WRITTEN}")
     return content
 
 
