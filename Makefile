@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check ladder ablation clean
+.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check slurm-check ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -37,6 +37,9 @@ bench: $(STAMP)  ## speed and memory, as ratios in one run
 
 gpu-check: $(STAMP)  ## all that needs a GPU, in eight minutes: table and docs/gpu.json; DATA=DIR: the competition's files
 	$(BIN)/python -m tools.gpu_check data=$(or $(DATA),data/kaggle)
+
+slurm-check: $(STAMP)  ## a sweep, a search, kills and requeues on a real SLURM, started here; needs root, slurm-wlm, munge
+	$(BIN)/python -m tools.slurm_check
 
 ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a small network, at most 40 minutes
 	$(BIN)/python -m facekp.ladder $(if $(FAST),fast=true root=outputs/ladder_fast)
