@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from facekp.networks.base import NETWORKS, build_network
-from facekp.networks.hourglass import BLOCKS, BasicResidual, FoldedResidual, Hourglass, Residual, SeparableResidual
+from facekp.networks.hourglass import BLOCKS, BasicResidual, FoldedResidual, Hourglass, Residual
 
 SMALL = {"name": "hourglass", "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
-SHAPES = [{}, {"block": "basic"}, {"block": "basic", "stacks": 2}, {"block": "folded"}, {"block": "separable"}]
+SHAPES = [{}, {"block": "basic"}, {"block": "basic", "stacks": 2}, {"block": "folded"}]
 
 
 def small(**changed: Any) -> nn.Module:
@@ -64,9 +64,6 @@ def block_parameters(block: str, inputs: int, outputs: int) -> int:
         return skip + 2 * inputs + conv(inputs, outputs, 3, bias=False) + 2 * outputs + conv(outputs, outputs, 3)
     if block == "folded":
         return skip + conv(inputs, outputs, 3, bias=False) + conv(outputs, outputs, 3, bias=False) + 4 * outputs
-    if block == "separable":
-        first, second = (9 * n + n * outputs + 2 * (n + outputs) for n in (inputs, outputs))
-        return skip + first + second
     middle = outputs // 2
     norms = 2 * (inputs + middle + middle)
     return skip + norms + conv(inputs, middle, 1) + conv(middle, middle, 3) + conv(middle, outputs, 1)
@@ -185,20 +182,6 @@ def test_the_folded_block_normalises_behind_each_convolution() -> None:
     y = nn.functional.conv2d(y, block.body[3].weight, padding=1) / norm
     torch.testing.assert_close(block(x), torch.relu(x + y))
     assert FoldedResidual(8, 12)(x).shape == (2, 12, 6, 6)
-
-
-def test_the_separable_block_filters_each_channel_and_then_mixes_them() -> None:
-    torch.manual_seed(0)
-    block = SeparableResidual(8, 8).eval()
-    x = torch.randn(2, 8, 6, 6)
-    norm, y = (1 + 1e-5) ** 0.5, x
-    for depthwise in (0, 5):
-        kernels, mixing = block.body[depthwise].weight, block.body[depthwise + 2].weight
-        filtered = [nn.functional.conv2d(y[:, c : c + 1], kernels[c : c + 1], padding=1) for c in range(8)]
-        y = torch.einsum("oc,nchw->nohw", mixing[..., 0, 0], torch.cat(filtered, dim=1)) / norm**2
-        y = torch.relu(y) if depthwise == 0 else y
-    torch.testing.assert_close(block(x), torch.relu(x + y), atol=1e-5, rtol=1e-4)
-    assert SeparableResidual(8, 12)(x).shape == (2, 12, 6, 6)
 
 
 def test_hourglass_reaches_as_low_as_its_levels_say() -> None:

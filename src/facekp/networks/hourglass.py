@@ -53,23 +53,11 @@ class BasicResidual(nn.Module):
         return self.body(x) + self.skip(x)
 
 
-class SeparableResidual(nn.Module):
-    """Two depthwise separable 3 x 3 convolutions (Howard et al. 2017, arXiv:1704.04861) beside the input.
+class FoldedResidual(nn.Module):
+    """Two 3 x 3 convolutions and the input (He et al. 2015).
 
     Every convolution is followed by its BatchNorm, which an exported graph folds into the convolution.
     """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*_separable(inputs, outputs), nn.ReLU(inplace=True), *_separable(outputs, outputs))
-        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.skip(x))
-
-
-class FoldedResidual(nn.Module):
-    """Two 3 x 3 convolutions and the input (He et al. 2015), with BatchNorm behind them, as in `SeparableResidual`."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -89,7 +77,6 @@ class FoldedResidual(nn.Module):
 BLOCKS: dict[str, type[nn.Module]] = {
     "bottleneck": Residual,
     "basic": BasicResidual,
-    "separable": SeparableResidual,
     "folded": FoldedResidual,
 }
 
@@ -120,8 +107,7 @@ class StackedHourglass(HeatmapNetwork):
         channels: width of every hourglass.
         levels: halvings inside an hourglass.
         stacks: number of hourglasses.
-        block: what everything but the first convolution is made of: ``basic``, ``bottleneck``, ``folded`` or
-            ``separable``.
+        block: what everything but the first convolution is made of: ``basic``, ``bottleneck`` or ``folded``.
         image_channels: 1 for grey images, 3 for colour.
     """
 
@@ -132,7 +118,7 @@ class StackedHourglass(HeatmapNetwork):
         channels: Annotated[int, Field(ge=8, le=1024, multiple_of=4)],
         levels: Annotated[int, Field(ge=1, le=8)],
         stacks: Annotated[int, Field(ge=1, le=8)],
-        block: Literal["basic", "bottleneck", "folded", "separable"] = "bottleneck",  # of older checkpoints
+        block: Literal["basic", "bottleneck", "folded"] = "bottleneck",  # of older checkpoints
         image_channels: int = 1,
     ) -> None:
         super().__init__()
@@ -178,12 +164,6 @@ class PublishedHourglass(HeatmapNetwork):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [self.head(self.hourglass(self.stem(images)))]  # [(N, C, H, W)]
-
-
-def _separable(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
-    pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-    return depthwise, nn.BatchNorm2d(inputs), pointwise, nn.BatchNorm2d(outputs)
 
 
 def _activation(channels: int) -> tuple[nn.Module, nn.Module]:
