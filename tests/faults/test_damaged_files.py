@@ -16,8 +16,9 @@ import torch
 import yaml
 
 from facekp.core.errors import UserError
-from facekp.models.checkpoint import SHIPPED, load_checkpoint, read_tensors
+from facekp.models.checkpoint import load_checkpoint, read_tensors
 from facekp.models.onnx_model import load_onnx
+from facekp.models.packaged import PACKAGED
 from facekp.reporting.html.collect import read_runs
 from facekp.reporting.html.overview import runs_page
 from facekp.runs.folder import RunFolder
@@ -90,13 +91,13 @@ def is_equal(first, second):
 
 @pytest.mark.parametrize("seed", seeds(60))
 def test_a_flipped_bit_in_the_shipped_checkpoint_is_refused_or_changes_nothing(seed, tmp_path):
-    path = flipped(SHIPPED, tmp_path / "flipped.ckpt", seed)
+    path = flipped(PACKAGED["shipped"], tmp_path / "flipped.ckpt", seed)
     try:
         tensors = load_checkpoint(path).model.state_dict()
     except UserError as error:
         refusal = error
     else:  # a bit of padding or of a date
-        expected = load_checkpoint(SHIPPED).model.state_dict()
+        expected = load_checkpoint(PACKAGED["shipped"]).model.state_dict()
         assert all(torch.equal(tensors[name], expected[name]) for name in expected)
         return
     assert re.search(r"is damaged|not a checkpoint", str(refusal))

@@ -21,8 +21,9 @@ from facekp.core.plain_files import DamagedFile, read_yaml
 from facekp.data.competition import write_test, write_training
 from facekp.data.readers.read import read_table, read_test
 from facekp.data.synthetic.faces import draw_faces
-from facekp.models.checkpoint import SHIPPED, load_checkpoint
+from facekp.models.checkpoint import load_checkpoint
 from facekp.models.onnx_model import DIGEST_TEXT, NO_DIGEST, load_onnx, write_digest
+from facekp.models.packaged import PACKAGED
 from facekp.photos.single import _as_photo
 from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_folder import SweepFolder
@@ -147,18 +148,18 @@ def photo_of(name: str, **options: Any) -> Target:
 
 
 def write_checkpoint(folder: Path) -> None:
-    shutil.copy(SHIPPED, folder / "network.ckpt")
+    shutil.copy(PACKAGED["shipped"], folder / "network.ckpt")
 
 
 def write_pickle(folder: Path) -> None:
-    with ZipFile(SHIPPED) as archive:
+    with ZipFile(PACKAGED["shipped"]) as archive:
         (folder / "data.pkl").write_bytes(next(archive.read(n) for n in archive.namelist() if n.endswith("data.pkl")))
 
 
 def read_pickle(folder: Path) -> Any:
     """Load the shipped checkpoint with another pickle, whose checksum is right."""
     path = folder / "network.ckpt"
-    with ZipFile(SHIPPED) as shipped, ZipFile(path, "w") as archive:
+    with ZipFile(PACKAGED["shipped"]) as shipped, ZipFile(path, "w") as archive:
         for name in shipped.namelist():
             content = (folder / "data.pkl").read_bytes() if name.endswith("data.pkl") else shipped.read(name)
             archive.writestr(ZipInfo(name), content)
@@ -166,7 +167,7 @@ def read_pickle(folder: Path) -> Any:
 
 
 def write_network(folder: Path) -> None:
-    write_small_onnx(folder / "network.onnx", SHIPPED)
+    write_small_onnx(folder / "network.onnx", PACKAGED["shipped"])
 
 
 def read_network(folder: Path) -> Any:

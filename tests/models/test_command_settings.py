@@ -32,14 +32,14 @@ def test_the_config_of_every_command_is_valid(name):
     assert settings(name).ckpt == "a.ckpt"
 
 
-@pytest.mark.parametrize("name", ["evaluate", "submit"])
+@pytest.mark.parametrize("name", ["evaluate", "submit", "pack"])
 def test_several_checkpoints_may_be_named(name):
     assert settings(name, "ckpt=[a.ckpt,b.onnx]").ckpt == ["a.ckpt", "b.onnx"]
     with pytest.raises(UserError, match="ckpt"):
         settings(name, "ckpt=[]")
 
 
-@pytest.mark.parametrize("name", ["pack", "calibrate", "export"])
+@pytest.mark.parametrize("name", ["calibrate", "export"])
 def test_commands_for_one_checkpoint_refuse_several(name):
     with pytest.raises(UserError, match="must be one checkpoint; name one file"):
         settings(name, "ckpt=[a.ckpt,b.ckpt]")

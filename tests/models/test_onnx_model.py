@@ -30,6 +30,13 @@ def test_the_file_predicts_any_number_of_faces_as_its_checkpoint_does(of_all, ck
     assert set(exported.trained_on) == set(loaded.trained_on)
 
 
+def test_hashes_of_an_older_file_are_read(tmp_path, small, ckpt):
+    hashes = load_checkpoint(ckpt).trained_on
+    without_digest(small[0], tmp_path / "a.onnx", format=1, trained_on=hashes.tolist())
+    (older,) = load_models(tmp_path / "a.onnx")
+    assert older.trained_on.tolist() == hashes.tolist()
+
+
 def test_the_predictor_takes_it(of_all, small, faces):
     out, _, _ = of_all
     predictor = KeypointPredictor.from_checkpoint(out, source="sparse")
@@ -103,6 +110,8 @@ def test_a_file_of_an_older_version_is_read_with_a_warning(tmp_path, small, capl
         {"mean_face": [[1.0]]},
         {"decoder": [1]},
         {"trained_on": ["a"]},
+        {"trained_on": "not base64"},
+        {"trained_on": "AAAA"},
         {"data": 5},
     ],
 )

@@ -9,8 +9,9 @@ from facekp.core.settings import path_fields
 from facekp.data.readers.base import PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings
 from facekp.evaluate import main as evaluate
-from facekp.models.checkpoint import SHIPPED, load_checkpoint, read_tensors
+from facekp.models.checkpoint import load_checkpoint, read_tensors
 from facekp.models.ensemble import predict_table
+from facekp.models.packaged import PACKAGED
 from facekp.models.packing import PATH_KEYS, pack
 from facekp.models.settings import DecoderOverride
 from facekp.training.settings import TrainSettings
@@ -24,6 +25,26 @@ def test_a_packed_checkpoint_predicts_the_same_at_half_the_size_or_less(tiny_run
     before, after = load_checkpoint(whole), load_checkpoint(packed)
     np.testing.assert_array_equal(predict_table([after], faces).points, predict_table([before], faces).points)
     assert set(after.trained_on) == set(before.trained_on)
+
+
+def test_weights_of_several_checkpoints_are_averaged_and_all_that_trained_them_is_kept(tiny_run, tmp_path):
+    paths = [tiny_run / "checkpoints" / "best.ckpt", tmp_path / "other.ckpt"]
+    raw = read_tensors(paths[0])
+    changed = {name: value + 1 if value.is_floating_point() else value for name, value in raw["state_dict"].items()}
+    hashes = raw["facekp"]["trained_on"]
+    torch.save({**raw, "state_dict": changed, "facekp": {**raw["facekp"], "trained_on": hashes[:1] + 1}}, paths[1])
+    pack(paths, tmp_path / "mean.ckpt")
+    one, mean = load_checkpoint(paths[0]), load_checkpoint(tmp_path / "mean.ckpt")
+    for name, value in one.model.network.state_dict().items():
+        expected = value + 0.5 if value.is_floating_point() else value
+        torch.testing.assert_close(mean.model.network.state_dict()[name], expected)
+    assert set(mean.trained_on) == {*hashes.tolist(), int(hashes[0]) + 1}
+    assert mean.model.calibrations == []
+
+
+def test_weights_of_different_networks_are_not_averaged(tiny_run, tmp_path):
+    with pytest.raises(UserError, match=r"another network or scheme than .*; weights can't be averaged"):
+        pack([tiny_run / "checkpoints" / "best.ckpt", "shipped"], tmp_path / "mean.ckpt")
 
 
 def test_published_weights_are_refused(seed_weights, tmp_path):
@@ -64,7 +85,7 @@ def test_offsets_given_are_added_to_every_prediction(tiny_run, tmp_path, faces):
 
 
 def test_the_shipped_checkpoint_is_small_and_predicts_the_competition_s_faces(competition):
-    assert SHIPPED.stat().st_size < 6e6
+    assert PACKAGED["shipped"].stat().st_size < 6e6
     metrics = evaluate(composed("ckpt=shipped", f"data.dir={competition}", "data.cache=null", name="evaluate"))
     assert metrics["rmse/trimmed"] < 1.5  # on rows that did not train it; the mean face is off by 3 px
 

@@ -27,8 +27,8 @@ def distances(prediction, table):
 
 
 def test_turned_faces_are_predicted_better_and_by_their_source(models, few):
-    points = ((few.points - 47.5) @ rotation(60).T + 47.5).astype(np.float32)
-    table = dataclasses.replace(few, images=np.stack([turned(image, 60) for image in few.images]), points=points)
+    points = ((few.points - 47.5) @ rotation(100).T + 47.5).astype(np.float32)
+    table = dataclasses.replace(few, images=np.stack([turned(image, 100) for image in few.images]), points=points)
     first, refined = predict_table(models, table), predict_refined(models, table)
     changed = (refined.points != first.points).any(axis=(1, 2))
     assert changed.any()

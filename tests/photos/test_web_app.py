@@ -15,7 +15,7 @@ from PIL import Image
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.models.checkpoint import SHIPPED
+from facekp.models.packaged import PACKAGED
 from facekp.photos.detectors import WholePhotoDetector
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.settings import AppSettings
@@ -179,7 +179,7 @@ def test_a_broken_photo_is_reported_and_the_next_one_works(browser, cache, tmp_p
     browser.until(f"({STATUS}).includes('96 x 96 pixels')")
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", str(SHIPPED), "../../../../etc/passwd", __file__])
+@pytest.mark.parametrize("path", ["/etc/passwd", str(PACKAGED["shipped"]), "../../../../etc/passwd", __file__])
 def test_no_file_of_the_machine_is_served(address, path):
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(f"{address}gradio_api/file={path}")

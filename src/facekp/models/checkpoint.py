@@ -28,6 +28,7 @@ from facekp.core.registry import Registry
 from facekp.functional.decoders import DECODERS
 from facekp.functional.finite import first_not_finite
 from facekp.models.keypoint_model import KeypointModel
+from facekp.models.packaged import file_of
 from facekp.networks.base import NETWORKS
 from facekp.networks.published_weights import published_state_dict
 
@@ -35,8 +36,8 @@ KEY = "facekp"  # of facekp's entry in a Lightning checkpoint
 FORMAT = 2  # 1: written by 0.1, which named the tensors PREFIXES[1] + name
 PREFIXES = {1: "detector.", 2: "model."}  # of the model's tensors in state_dict, by format
 PREFIX = PREFIXES[FORMAT]
+EXPORTED = (".onnx", ".pt2")  # names of files of facekp.export end so
 RESTORED = ("state_dict", "current_model_state", "optimizer_states")  # tensors that a resumed training restores
-SHIPPED = Path(__file__).parent / "weights" / "shipped.ckpt"
 
 LONGEST = 400  # characters of a message, which may quote a value of any size
 
@@ -105,13 +106,13 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     """Read a checkpoint of facekp, or the published system's weights.
 
     Args:
-        path: a file, or ``shipped`` for the one inside the package.
+        path: a file, or a word of `facekp.models.packaged`.
 
     Raises:
         UserError: the file does not exist, is damaged or not a checkpoint, was written by another program or a newer
             facekp, needs a plug-in that is not installed, or its weights are not finite or do not match its settings.
     """
-    path = SHIPPED if str(path) == "shipped" else Path(path)
+    path = file_of(path)
     raw = read_tensors(path)
     published = published_state_dict(raw)
     entry, state = _read_entry(path, raw) if published is None else _published_entry(published)
@@ -147,6 +148,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not path.is_file():
         problem = "is a folder; name the .ckpt file in it" if path.is_dir() else "does not exist"
         raise UserError(f"{path}: {problem}")
+    if path.suffix in EXPORTED:
+        raise UserError(f"{path}: an exported file, which can only predict; give the checkpoint that it was made from")
     try:
         if is_archive(path):
             check_archive(path)

@@ -78,7 +78,7 @@ class PackSettings(CommandSettings):
     """Settings of ``facekp.pack``.
 
     Attributes:
-        ckpt: the checkpoint to pack.
+        ckpt: the checkpoint to pack, or several whose weights are averaged.
         out: the file to write.
         half: keep convolution kernels in 16 bits.
         decoder: replaces settings of the checkpoint's decoder in the packed file.
@@ -86,7 +86,7 @@ class PackSettings(CommandSettings):
         overwrite: replace ``out`` if it exists.
     """
 
-    ckpt: OneCheckpoint
+    ckpt: CheckpointPaths
     out: NewPath
     half: bool
     decoder: DecoderOverride

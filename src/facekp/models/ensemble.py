@@ -23,6 +23,7 @@ from facekp.models.keypoint_model import KeypointModel
 from facekp.models.label_shape import warn_of_other_shape
 from facekp.models.mean_face import is_mean_face, report_mean_face
 from facekp.models.onnx_model import LoadedOnnx, load_onnx
+from facekp.models.packaged import file_of
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, ViewsChoice
 from facekp.models.training_data import warn_of_mixed_data
@@ -37,7 +38,7 @@ PredictTable = Callable[[Sequence[LoadedModel], FaceTable], Prediction[np.ndarra
 def load_models(
     ckpt: str | Path | Sequence[str | Path], decoder: DecoderOverride | None = None, views: ViewsChoice = "all"
 ) -> list[LoadedModel]:
-    """Read what ``ckpt=`` names for prediction: checkpoints, ``shipped``, ONNX files, or a list of them.
+    """Read what ``ckpt=`` names for prediction: checkpoints, ONNX files, words of `facekp.models.packaged`, or a list.
 
     Args:
         ckpt: one or several.
@@ -49,8 +50,8 @@ def load_models(
         UserError: a file can't be read (`facekp.models.checkpoint.load_checkpoint`,
             `facekp.models.onnx_model.load_onnx`), or an exported file has another decoder.
     """
-    paths = [ckpt] if isinstance(ckpt, (str, Path)) else ckpt
-    models = [load_onnx(Path(path)) if str(path).endswith(".onnx") else load_checkpoint(path) for path in paths]
+    paths = [file_of(path) for path in ([ckpt] if isinstance(ckpt, (str, Path)) else ckpt)]
+    models = [load_onnx(path) if path.suffix == ".onnx" else load_checkpoint(path) for path in paths]
     override = decoder or DecoderOverride()
     for loaded in models:
         of_checkpoint = isinstance(loaded.model, KeypointModel)

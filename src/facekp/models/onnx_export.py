@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import LoadedCheckpoint
-from facekp.models.onnx_model import DIGEST, FORMAT, INSTALL, KEY, NO_DIGEST, write_digest
+from facekp.models.onnx_model import DIGEST, FORMAT, INSTALL, KEY, NO_DIGEST, hashes_text, write_digest
 
 OPSET = 20  # of ONNX
 
@@ -86,7 +86,7 @@ def describe(
         "mean_face": loaded.model.mean_face.tolist(),
         "precision": precision,
         "check": check,
-        "trained_on": None if hashes is None else hashes.tolist(),
+        "trained_on": None if hashes is None else hashes_text(hashes),
         "labels": None if loaded.labels is None else loaded.labels.tolist(),
         "data": _data_without_paths(loaded.data),
     }

@@ -5,6 +5,7 @@ A file's metadata hold the SHA-256 digest of the whole file (`write_digest`), wh
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
@@ -28,7 +29,8 @@ from facekp.models.views import BATCH, passes
 
 log = logging.getLogger(__name__)
 KEY = "facekp"  # of facekp's entry in a file's metadata
-FORMAT = 2  # 1: without a digest
+FORMAT = 3  # up to 2: hashes as a list of numbers, which takes twice the space
+WITH_DIGEST = 2  # the first format with a digest of the file
 DIGEST = "digest"  # key of the entry
 NO_DIGEST = "0" * 64  # in its place while the digest is computed
 DIGEST_TEXT = re.compile(rb'"%s": "([0-9a-f]{64})"' % DIGEST.encode())  # of the entry as JSON
@@ -176,11 +178,32 @@ def load_onnx(path: Path) -> LoadedOnnx:
     """
     model = OnnxModel(path)
     with _one_line(path):
-        hashes, labels = (
-            None if values is None else np.array(values, dtype=np.int64)
-            for values in (model.entry["trained_on"], model.entry.get("labels"))
+        labels = model.entry.get("labels")
+        return LoadedOnnx(
+            path,
+            model,
+            _read_hashes(model.entry["trained_on"]),
+            None if labels is None else np.array(labels, dtype=np.int64),
+            dict(model.entry.get("data") or {}),
         )
-        return LoadedOnnx(path, model, hashes, labels, dict(model.entry.get("data") or {}))
+
+
+def hashes_text(hashes: np.ndarray) -> str:
+    """Int64 hashes as text for a file's metadata, in base64 of their little-endian bytes."""
+    return base64.b64encode(hashes.astype("<i8").tobytes()).decode()
+
+
+def _read_hashes(value: str | list[int] | None) -> np.ndarray | None:
+    """What `hashes_text` wrote, or the list of an older file.
+
+    Raises:
+        ValueError: the text is damaged.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value, validate=True), dtype="<i8").astype(np.int64)
+    return np.array(value, dtype=np.int64)
 
 
 @contextmanager
@@ -226,7 +249,7 @@ def _read_entry(path: Path, metadata: Mapping[str, str], has_digest: bool) -> di
         raise UserError(f"{path}: its metadata are damaged; export it again") from error
     if written > FORMAT:
         raise UserError(f"{path}: format {written} is newer than this facekp reads ({FORMAT}); update facekp")
-    if not has_digest and written >= FORMAT:
+    if not has_digest and written >= WITH_DIGEST:
         raise UserError(f"{path}: is damaged (its digest is missing); export it again")
     if not has_digest:
         log.warning("%s: an older facekp wrote it without a digest, so damage can't be noticed; export it again", path)

@@ -6,16 +6,26 @@ they are read back as float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from facekp.core.errors import UserError
 from facekp.core.files import write_tensors
 from facekp.functional.finite import first_not_finite
-from facekp.models.checkpoint import KEY, PREFIX, describe, load_checkpoint, model_tensors, read_facekp_tensors
+from facekp.models.checkpoint import (
+    KEY,
+    PREFIX,
+    LoadedCheckpoint,
+    describe,
+    load_checkpoint,
+    model_tensors,
+    read_facekp_tensors,
+)
 from facekp.models.settings import DecoderOverride
 
 # Keys of a training's settings that hold paths.
@@ -23,7 +33,7 @@ PATH_KEYS = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "
 
 
 def pack(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     target: Path,
     half: bool = False,
     decoder: DecoderOverride | None = None,
@@ -32,7 +42,8 @@ def pack(
     """Write the model, its settings and what trained it, and nothing else; no path of the machine that trained it.
 
     Args:
-        source: a checkpoint of `facekp.train`.
+        source: a checkpoint of `facekp.train`, or several of equal networks, whose weights are averaged (Wortsman et
+            al. 2022, arXiv:2203.05482); settings are those of the first.
         target: the file to write; it is read wherever a checkpoint is.
         half: round convolution kernels to float16; biases, scales and statistics stay float32, as they make up a
             hundredth of the file.
@@ -41,13 +52,12 @@ def pack(
             network that was trained with mirror images but without offsets. Calibrations are dropped. None: keep both.
 
     Raises:
-        UserError: ``source`` is not a checkpoint of `facekp.train`, has no such source, or holds a weight that is too
-            large for float16.
+        UserError: ``source`` is not a checkpoint of `facekp.train`, its networks differ, it has no such source, or
+            holds a weight that is too large for float16.
     """
-    loaded = load_checkpoint(source)
-    raw = read_facekp_tensors(loaded.path, "there is nothing to pack")
+    loaded, *others = [load_checkpoint(path) for path in ([source] if isinstance(source, (str, Path)) else source)]
     loaded.model.override_decoder(decoder or DecoderOverride())
-    weights = {PREFIX + name: value.contiguous() for name, value in model_tensors(raw).items()}
+    weights = _mean_weights([loaded, *others])
     if half:
         network = f"{PREFIX}network."
         weights |= {name: w.half() for name, w in weights.items() if name.startswith(network) and w.ndim > 1}
@@ -56,11 +66,43 @@ def pack(
                 f"half=true: the weights {name} of {loaded.path} exceed {torch.finfo(torch.half).max:.0f}, the largest "
                 "number of 16 bits; leave out half=true"
             )
-    entry = describe(loaded.model, loaded.trained_on, _without_paths(loaded.config), loaded.labels)
+    hashes, labels = _training_data([loaded, *others])
+    entry = describe(loaded.model, hashes, _without_paths(loaded.config), labels)
+    if others:
+        entry |= {"calibrations": []}
     if offsets is not None:
         loaded.model.keypoints.offsets(offsets)  # refuses an unknown source
         entry |= {"offsets": dict(offsets), "calibrations": []}
     write_tensors(target, {KEY: entry, "state_dict": weights})
+
+
+def _mean_weights(checkpoints: Sequence[LoadedCheckpoint]) -> dict[str, Tensor]:
+    """The mean of each tensor; those of integers, which only count batches, are the first checkpoint's.
+
+    Raises:
+        UserError: a file is no checkpoint of `facekp.train`, or the networks differ.
+    """
+    first, *others = checkpoints
+    tensors = [model_tensors(read_facekp_tensors(each.path, "there is nothing to pack")) for each in checkpoints]
+    for loaded in others:
+        if loaded.model.settings != first.model.settings or loaded.model.keypoints != first.model.keypoints:
+            raise UserError(f"{loaded.path}: another network or scheme than {first.path}; weights can't be averaged")
+    mean = {name: torch.stack([each[name].double() for each in tensors]).mean(dim=0) for name in tensors[0]}
+    return {
+        PREFIX + name: mean[name].to(value.dtype) if value.is_floating_point() else value.contiguous()
+        for name, value in tensors[0].items()
+    }
+
+
+def _training_data(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Hashes of all images that trained the checkpoints, and their most labels; None where one does not know them."""
+    hashes = [each.trained_on for each in checkpoints if each.trained_on is not None]
+    labels = [each.labels for each in checkpoints if each.labels is not None]
+    complete = len(checkpoints)
+    return (
+        np.concatenate(hashes) if len(hashes) == complete else None,
+        np.maximum.reduce(labels) if len(labels) == complete else None,
+    )
 
 
 def _without_paths(config: Any) -> Any:

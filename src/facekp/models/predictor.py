@@ -89,8 +89,8 @@ class KeypointPredictor:
         """Load one or several files.
 
         Args:
-            path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped``, the checkpoint inside
-                the package; or a list of these, whose predictions are averaged.
+            path: a checkpoint of `facekp.train`; an ONNX file of `facekp.export`; ``shipped`` or ``fast``, those
+                inside the package (`facekp.models.packaged`); or a list of these, whose predictions are averaged.
             source: the labelling convention of the points; None: the first one, or that of an exported file.
             device: ``auto``, a GPU if there is one, or of torch, e.g. ``cuda:1``; exported files run on the CPU.
             batch_size: crops per batch; None: 16 on a CPU, where more are slower, and 128 on a GPU.

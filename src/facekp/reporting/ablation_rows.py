@@ -19,6 +19,7 @@ from facekp.config.command import CommandSettings, key_of
 from facekp.core.errors import UserError
 from facekp.core.keypoints import KeypointsField
 from facekp.core.settings import Count, NewPath, Settings, Text, one_of
+from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
 from facekp.runs.sequence import run_unless_finished
 
@@ -155,7 +156,7 @@ class AblationSettings(CommandSettings):
 
 def _is_row(ckpt: str) -> bool:
     """Whether a checkpoint is given by the name of a row; it is a file otherwise."""
-    return NAME.fullmatch(ckpt) is not None and ckpt != "shipped"
+    return NAME.fullmatch(ckpt) is not None and ckpt not in PACKAGED
 
 
 def _check_evaluated(row: RowSettings, evaluate: EvaluateSettings, trained: dict[str, RowSettings]) -> None:

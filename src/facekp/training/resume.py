@@ -18,7 +18,8 @@ import pandas as pd
 from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 from facekp.functional.finite import first_not_finite
-from facekp.models.checkpoint import RESTORED, SHIPPED, read_tensors
+from facekp.models.checkpoint import RESTORED, read_tensors
+from facekp.models.packaged import file_of
 from facekp.runs.folder import RunFolder
 from facekp.training.settings import TrainSettings
 
@@ -57,12 +58,8 @@ def data_digests(table: FaceTable, settings: TrainSettings) -> dict[str, str]:
         "init_from": [] if settings.init_from is None else [settings.init_from],
         "teacher": [] if teacher is None else [teacher] if isinstance(teacher, str) else teacher,
     }
-    there = {key: [_file_of(path) for path in paths if _file_of(path).is_file()] for key, paths in files.items()}
+    there = {key: [file_of(path) for path in paths if file_of(path).is_file()] for key, paths in files.items()}
     return digests | {key: _digest_of_files(paths) for key, paths in there.items() if paths}
-
-
-def _file_of(ckpt: str) -> Path:
-    return SHIPPED if ckpt == "shipped" else Path(ckpt)
 
 
 def _new_digest() -> Any:

@@ -22,6 +22,7 @@ from facekp.config.trust import check_stored_targets
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive, output_folder
 from facekp.core.settings import Settings, parse, replace_paths
+from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
 from facekp.runs.lookup import run_folder, with_checkpoint_files
@@ -134,7 +135,7 @@ def _train_new(
 
 def _absolute(path: str) -> str:
     """A path that config.yaml can be read with from any working directory."""
-    return path if path == "shipped" else str(Path(path).absolute())
+    return path if path in PACKAGED else str(Path(path).absolute())
 
 
 def _resume(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], locked: bool) -> dict[str, Any]:
