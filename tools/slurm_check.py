@@ -44,7 +44,7 @@ def sweep(cluster: Cluster, folder: Path) -> str:
 
 
 def search(cluster: Cluster, folder: Path) -> str:
-    """A search draws its trials, two at a time; none is lost and none comes twice."""
+    """A search draws its trials, two at a time, and each of them is there once."""
     given = ["hparams_search=optuna", f"hparams_search.trials={TRIALS}", "hparams_search.parallel=2", RATES]
     done = facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", *given, SWEEP)
     check(done.returncode == 0, done.stderr)
