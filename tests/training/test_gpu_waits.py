@@ -54,8 +54,11 @@ def on_meta(model):
     return model
 
 
+ALL_DEGRADED = ["augment=robust", "augment.transforms.0.probability=1", "augment.transforms.0.most=8"]
+
+
 @pytest.mark.parametrize(
-    "choices", [["augment=strong"], ["augment=wild", "optimizer=muon"], ["loss=mse", "augment=none"]]
+    "choices", [["augment=strong"], ["augment=wild", "optimizer=muon"], ["loss=mse", "augment=none"], ALL_DEGRADED]
 )
 def test_a_training_step_copies_through_page_locked_memory_and_reads_nothing_back(scheme, choices):
     settings = settings_of(*TINY, *choices)
@@ -68,7 +71,7 @@ def test_a_training_step_copies_through_page_locked_memory_and_reads_nothing_bac
         raw = model(batch["image"])[-1]
         target, cells = model.target(model.spread(batch["points"], batch["source"]))
         labelled_mean(loss(raw, target, cells), ~cells[..., 0].isnan()).backward()
-    drawn_by_gpus_themselves = ["_normal"] if settings.augment.noise else []
+    drawn_by_gpus_themselves = ["normal_like"] if settings.augment.noise or settings.augment.transforms else []
     assert sorted(set(copies.by)) == sorted(["copied_to", *drawn_by_gpus_themselves])
 
 
