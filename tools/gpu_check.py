@@ -84,9 +84,10 @@ def check(arguments: dict[str, str], scratch: Path) -> Record:
     }
     folders = (Path(arguments[key]).resolve() if arguments[key] else None for key in ("data", "keep"))
     data, keep = folders
-    names = arguments["sections"].split(",") if arguments["sections"] else [name for name, _ in SECTIONS]
-    if unknown := set(names) - {name for name, _ in SECTIONS}:
-        sys.exit(f"sections={min(unknown)}: there is {', '.join(name for name, _ in SECTIONS)}")
+    known = [name for name, _ in SECTIONS]
+    names = arguments["sections"].split(",") if arguments["sections"] else known
+    if unknown := set(names) - set(known):
+        sys.exit(f"sections={min(unknown)}: there is {', '.join(known)}")
     seconds = 60 * record.minutes
     for_speed = FOR_SPEED * seconds if TRAINED & set(names) else seconds - FOR_CHECKS
     plan = Plan(record, device, data, arguments["toy"] == "true", scratch, keep, for_speed)

@@ -9,7 +9,6 @@ Each check prints one line. The exit code is 1 if one fails.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 from tools.slurm.cluster import Cluster, wait_until
+
+from facekp.runs.folder import RunFolder
 
 SMALL = [
     "data=synthetic",
@@ -38,16 +39,14 @@ TRIALS = 6
 
 def sweep(cluster: Cluster, folder: Path) -> str:
     """Each job of a sweep is a job of SLURM, and all of them end well."""
-    done = facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", "lr=1e-3,3e-3", "seed=0,1", SWEEP)
-    check(done.returncode == 0, done.stderr)
+    facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", "lr=1e-3,3e-3", "seed=0,1", SWEEP)
     return f"{_jobs_that_are_ok(folder, 4)} jobs"
 
 
 def search(cluster: Cluster, folder: Path) -> str:
     """A search draws its trials, two at a time, and each of them is there once."""
     given = ["hparams_search=optuna", f"hparams_search.trials={TRIALS}", "hparams_search.parallel=2", RATES]
-    done = facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", *given, SWEEP)
-    check(done.returncode == 0, done.stderr)
+    facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", *given, SWEEP)
     return f"{_jobs_that_are_ok(folder, TRIALS)} trials"
 
 
@@ -61,9 +60,12 @@ def killed(cluster: Cluster, folder: Path) -> str:
     started.send_signal(signal.SIGKILL)
     started.wait()
     cluster.wait_for_all(PATIENCE)
-    before = {path: path.stat().st_mtime_ns for path in (folder / "s").glob("*/metrics.json") if _is_finished(path)}
-    done = facekp(cluster, folder, "-m", "sweep.resume=s")
-    check(done.returncode == 0, done.stderr)
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (folder / "s").glob("*/metrics.json")
+        if RunFolder(path.parent).is_finished()
+    }
+    facekp(cluster, folder, "-m", "sweep.resume=s")
     jobs = _jobs_that_are_ok(folder, 4)
     again = [path.parent.name for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns]
     check(not again, f"trained again: {again}")
@@ -79,7 +81,7 @@ def requeue(cluster: Cluster, folder: Path) -> str:
     cluster.run("scontrol", "requeue", job)
     until = _epochs(curves)
     cluster.wait_for_all(PATIENCE)
-    check(_is_finished(folder / "run" / "metrics.json"), (folder / "log.txt").read_text()[-500:])
+    check(RunFolder(folder / "run").is_finished(), (folder / "log.txt").read_text()[-500:])
     numbers = pd.read_csv(curves)["epoch"].tolist()
     check(numbers == sorted(set(numbers)) and len(numbers) == 40, f"epochs {numbers}")
     return f"stopped after epoch {until}, then epochs up to 40, each once"
@@ -96,8 +98,7 @@ def notice(cluster: Cluster, folder: Path) -> str:
     seconds, code = time.monotonic() - started, (folder / "code.txt").read_text().strip()
     check(code == "143", f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     epochs = _epochs(folder / "run" / "metrics.csv")
-    done = facekp(cluster, folder, "resume=run", f"trainer.max_epochs={epochs + 2}")
-    check(done.returncode == 0, done.stderr)
+    facekp(cluster, folder, "resume=run", f"trainer.max_epochs={epochs + 2}")
     check(_epochs(folder / "run" / "metrics.csv") == epochs + 2, "epochs are missing")
     return f"exit code 143 after {seconds:.0f} s and {epochs} epochs; resumed"
 
@@ -111,9 +112,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "facekp.train", *arguments]
 
 
-def facekp(cluster: Cluster, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `facekp.train` in a folder, outside of SLURM's jobs."""
-    return subprocess.run(
+def facekp(cluster: Cluster, folder: Path, *arguments: str) -> None:
+    """Run `facekp.train` in a folder, outside of SLURM's jobs.
+
+    Raises:
+        AssertionError: it ends with an error.
+    """
+    done = subprocess.run(
         command(*arguments),
         cwd=folder,
         env=cluster.environment,
@@ -122,6 +127,7 @@ def facekp(cluster: Cluster, folder: Path, *arguments: str) -> subprocess.Comple
         check=False,
         timeout=600,
     )
+    check(done.returncode == 0, done.stderr)
 
 
 def check(holds: bool, problem: str) -> None:
@@ -144,10 +150,6 @@ def _jobs_that_are_ok(folder: Path, expected: int) -> int:
     status = pd.read_csv(folder / "s" / "sweep.csv")["status"].tolist()
     check(status == ["ok"] * expected, f"status {status}")
     return len(status)
-
-
-def _is_finished(path: Path) -> bool:
-    return path.is_file() and bool(json.loads(path.read_text()).get("finished"))
 
 
 def _epochs(curves: Path) -> int:

@@ -18,6 +18,7 @@ from types import TracebackType
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 PACKAGES = "apt-get install slurm-wlm munge"
+MUNGE_FILES = {"socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}  # endings by option
 STARTING = 60.0  # seconds that the daemons may take
 CONFIG = """\
 ClusterName=facekp
@@ -111,11 +112,6 @@ class Cluster:
         """Numbers of the jobs that wait or run."""
         return self.run("squeue", "-h", "-o", "%i").split()
 
-    def state(self, job: str) -> str:
-        """State of a job, such as RUNNING."""
-        fields = dict(part.partition("=")[::2] for part in self.run("scontrol", "show", "job", job).split())
-        return fields.get("JobState", "")
-
     def wait_for_all(self, seconds: float) -> None:
         """Until no job waits or runs."""
         wait_until(lambda: not self.jobs(), seconds, "jobs still run")
@@ -135,9 +131,6 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-
-
-MUNGE_FILES = {"socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
 
 
 def wait_until(condition: Callable[[], object], seconds: float, problem: str) -> None:

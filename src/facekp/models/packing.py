@@ -80,18 +80,20 @@ def _mean_weights(checkpoints: Sequence[LoadedCheckpoint]) -> dict[str, Tensor]:
     """The mean of each tensor; those of integers, which only count batches, are the first checkpoint's.
 
     Raises:
-        UserError: a file is no checkpoint of `facekp.train`, or the networks differ.
+        UserError: a file is not a checkpoint of `facekp.train`, or the networks differ.
     """
     first, *others = checkpoints
     tensors = [model_tensors(read_facekp_tensors(each.path, "there is nothing to pack")) for each in checkpoints]
     for loaded in others:
         if loaded.model.settings != first.model.settings or loaded.model.keypoints != first.model.keypoints:
             raise UserError(f"{loaded.path}: another network or scheme than {first.path}; weights can't be averaged")
-    mean = {name: torch.stack([each[name].double() for each in tensors]).mean(dim=0) for name in tensors[0]}
-    return {
-        PREFIX + name: mean[name].to(value.dtype) if value.is_floating_point() else value.contiguous()
-        for name, value in tensors[0].items()
-    }
+
+    def mean(name: str, value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value.contiguous()
+        return torch.stack([each[name].double() for each in tensors]).mean(dim=0).to(value.dtype)
+
+    return {PREFIX + name: mean(name, value) for name, value in tensors[0].items()}
 
 
 def _training_data(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[np.ndarray | None, np.ndarray | None]:
