@@ -6,6 +6,7 @@ Every Hydra program imports this module when it starts, so the work is done in `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -21,6 +22,12 @@ else:
 
         joblib: dict[str, Any]
 
+        def __init__(self, **settings: Any) -> None:
+            from facekp.runs.killed_workers import Turns
+
+            super().__init__(**settings)
+            self._turns, self._stopped = Turns(), False
+
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             from facekp.runs.killed_workers import run_jobs
 
@@ -32,10 +39,20 @@ else:
             return run_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
 
         def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
-            given = dict(self.joblib)
+            launcher = copy(self)
             if alone:
-                self.joblib = {**given, "n_jobs": 2}  # with 1, joblib would use this process
-            try:
-                return super().launch(jobs, first)
-            finally:
-                self.joblib = given
+                launcher.joblib = {**self.joblib, "n_jobs": 2}  # with 1, joblib would use this process
+            with self._turns.taken(alone):
+                try:
+                    return JoblibLauncher.launch(launcher, jobs, first)
+                except Exception:
+                    if self._stopped:
+                        raise KeyboardInterrupt from None
+                    raise
+
+        def stop(self) -> None:
+            """End the jobs that other threads have launched; `launch` then raises KeyboardInterrupt there."""
+            from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+
+            self._stopped = True
+            get_reusable_executor(reuse=True).shutdown(kill_workers=True)

@@ -1,5 +1,7 @@
 """A killed worker costs at most its own job."""
 
+import threading
+import time
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -9,7 +11,7 @@ from hydra.core.utils import JobStatus as Ended
 from facekp.core.signals import Stopped
 from facekp.runs import killed_workers
 from facekp.runs.folder import JobStatus, RunFolder
-from facekp.runs.killed_workers import KILLED, run_jobs
+from facekp.runs.killed_workers import KILLED, Turns, run_jobs
 from facekp.runs.sweep_folder import SweepFolder
 
 
@@ -96,3 +98,21 @@ def test_a_stopped_sweep_marks_the_jobs_that_nobody_trains_any_more(tmp_path, st
     assert statuses(tmp_path) == {"a": "ok", "b": "interrupted", "c": "running"}
     assert caplog.messages[0].startswith(f"{tmp_path}/c: its status is not known")
     assert caplog.messages[1] == f"sweep stopped; continue with sweep.resume={tmp_path}"
+
+
+def test_a_job_alone_waits_for_others_and_is_not_overtaken():
+    turns, order, inside = Turns(), [], threading.Event()
+
+    def launch(name, alone):
+        with turns.taken(alone):
+            order.append((name, turns.launching))
+            inside.wait(60)
+
+    threads = [threading.Thread(target=launch, args=args) for args in (("a", False), ("b", True), ("c", False))]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)  # c comes when b waits already
+    inside.set()
+    for thread in threads:
+        thread.join(60)
+    assert order == [("a", 1), ("b", 1), ("c", 1)]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +34,11 @@ EXCLUDED = "hydra.job.config.override_dirname.exclude_keys=[out]"
 def searching(tmp_path):
     """Run a search of jobs that train nothing: ``outcome(lr)`` is a job's RMSE, its status, or what kills the search.
 
-    Returns the study. The jobs are kept in ``searching.jobs``, and how many ran at a time in ``searching.batches``.
+    Returns the study. The jobs are kept in ``searching.jobs``.
     """
 
     class Launcher:
         def launch(self, jobs, initial_job_idx):
-            run.batches.append(len(jobs))
             for overrides in jobs:
                 cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
                 run.jobs.append(list(overrides))
@@ -53,7 +53,7 @@ def searching(tmp_path):
 
     def run(*overrides, outcome=lambda lr: lr, folder="s"):
         nonlocal config
-        run.jobs, run.batches, run.outcome = [], [], outcome
+        run.jobs, run.outcome = [], outcome
         register_job_name()
         where = f"hydra.sweep.dir={tmp_path / folder}"
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -97,9 +97,53 @@ def test_the_sampler_learns(searching):
     assert sorted(distances[6:])[6] < sorted(distances[:6])[3]  # the later half is nearer than the random one
 
 
-def test_as_many_trials_are_drawn_as_run_at_a_time(searching):
-    searching("lr=interval(1,9)", "hparams_search.trials=5", "hparams_search.parallel=2")
-    assert searching.batches == [2, 2, 1]
+def test_the_next_trial_does_not_wait_for_the_slowest(searching):
+    others = threading.Semaphore(0)
+
+    def outcome(lr):
+        if searching.jobs[0] == [f"lr={lr:.4g}"]:  # the first one runs until the other four have ended
+            for _ in range(4):
+                assert others.acquire(timeout=60)
+        else:
+            others.release()
+        return lr
+
+    study = searching("lr=interval(1,9)", "hparams_search.trials=5", "hparams_search.parallel=2", outcome=outcome)
+    ended = sorted(study.get_trials(), key=lambda trial: trial.datetime_complete)
+    assert [trial.state.name for trial in ended] == ["COMPLETE"] * 5
+    assert 0 in [trial.number for trial in ended[-2:]]
+
+
+def test_at_most_as_many_trials_run_as_are_allowed(searching):
+    running, most = [], []
+
+    def outcome(lr):
+        running.append(lr)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.remove(lr)
+        return lr
+
+    study = searching("lr=interval(1,9)", "hparams_search.trials=7", "hparams_search.parallel=3", outcome=outcome)
+    assert max(most) <= 3
+    assert len(study.get_trials()) == 7
+
+
+def test_values_drawn_twice_at_the_same_time_are_trained_once(searching):
+    study = searching("lr=3,3", "hparams_search.trials=4", "hparams_search.parallel=2")
+    assert results(study) == [("COMPLETE", 3.0)] * 4
+    assert searching.jobs == [["lr=3"]]
+
+
+def test_a_failing_launcher_of_a_parallel_search_raises_its_error(searching):
+    with pytest.raises(OSError, match="no worker"):
+        searching("lr=range(1,9)", "hparams_search.parallel=2", outcome=lambda lr: OSError("no worker"))
+
+
+def test_without_a_launcher_trials_can_t_run_side_by_side(tmp_path):
+    done = facekp("train", "-m", *TINY, "hparams_search=optuna", "hparams_search.parallel=2", "lr=1,2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "hparams_search.parallel=2: jobs run one after another here; add a launcher" in done.stderr
 
 
 @pytest.mark.parametrize(("jobs", "expected"), [(3, 3), (-1, os.cpu_count()), (None, 1)])
@@ -237,7 +281,6 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
     done = facekp("train", "sweep.resume=s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert begun == {path: path.stat().st_mtime for path in begun}  # workers outlive the sweep
-    assert "launching 2 jobs" in done.stderr
     jobs = pd.read_csv(folder / "sweep.csv")
     assert jobs["status"].tolist() == ["ok"] * 4
     assert jobs["folder"].str.fullmatch(r"lr-[0-9.]+e-3").all()
@@ -245,6 +288,26 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
     assert sorted(trial.value for trial in trials) == jobs["rmse"].tolist()
     for name in jobs["folder"]:
         assert pd.read_csv(folder / name / "metrics.csv")["epoch"].tolist() == [1, 2]
+
+
+def test_sigterm_ends_the_workers_of_a_search_and_marks_their_jobs(tmp_path):
+    given = [*CNN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hparams_search=optuna"]
+    given += ["trainer.max_epochs=10000", "lr=interval(1e-3,1e-2)"]
+    folder = tmp_path / "s"
+    search_process = subprocess.Popen([sys.executable, "-m", "facekp.train", "-m", *given], cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 300
+        while len(list(folder.glob("*/checkpoints/last.ckpt"))) < 2:
+            assert search_process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        search_process.terminate()
+        assert search_process.wait(60) == 143
+    finally:
+        search_process.kill()
+    assert [job.read_status().status for job in SweepFolder(folder).jobs()] == ["interrupted"] * 2
+    trials = open_study(SweepFolder(folder), search_settings()).get_trials()
+    assert [trial.state.name for trial in trials] == ["RUNNING"] * 2
 
 
 def test_submitit_runs_a_sweep_s_jobs(tmp_path):

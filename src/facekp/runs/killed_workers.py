@@ -1,14 +1,17 @@
 """Jobs in worker processes of which one may be killed: the other jobs are trained all the same.
 
 Joblib ends all workers as soon as one is killed, so it is not known whose fault it was. The jobs that were running
-continue alone, one after another. A job whose process is killed again has failed. Then the other jobs follow.
+continue alone, one after another. A job whose process is killed again has failed. Then the other jobs follow. A search
+launches its jobs in several threads (`facekp.runs.search`); `Turns` keeps a job alone there, too.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -31,6 +34,37 @@ class Launch(Protocol):
     def __call__(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]: ...
 
 
+class Turns:
+    """Lets several threads launch jobs at a time, or one thread alone, which takes precedence.
+
+    Example:
+        >>> turns = Turns()
+        >>> with turns.taken(alone=False), turns.taken(alone=False):
+        ...     turns.launching
+        2
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.launching = 0  # threads
+        self._alone = 0  # threads that launch a job alone, or wait for it
+
+    @contextmanager
+    def taken(self, alone: bool) -> Iterator[None]:
+        """Wait for a turn, and hold it during the block."""
+        with self._changed:
+            self._alone += alone
+            self._changed.wait_for(lambda: not self.launching if alone else not self._alone)
+            self.launching += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone -= alone
+                self.launching -= 1
+                self._changed.notify_all()
+
+
 def run_jobs(
     launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders: Sequence[str], plugins: Sequence[str] = ()
 ) -> list[JobReturn]:
@@ -46,7 +80,7 @@ def run_jobs(
     Returns:
         a result per job; an empty one where a worker was killed meanwhile. Its status.json says what became of it.
     """
-    results = [_unknown() for _ in jobs]
+    results = [unknown_result() for _ in jobs]
     runs = [RunFolder(folder) for folder in folders]
     left = list(range(len(jobs)))
     try:
@@ -62,7 +96,7 @@ def run_jobs(
                 left = [i for i in left if i not in begun]
     except (KeyboardInterrupt, SystemExit):
         for run in runs:
-            _mark_interrupted(run)
+            mark_interrupted(run)
         log.warning("sweep stopped; continue with %s", resume_sweep_text(runs[0].path.parent, plugins))
         raise
     return results
@@ -76,11 +110,16 @@ def _run_alone(launch: Launch, jobs: Sequence[Sequence[str]], first: int, runs: 
         try:
             launch([jobs[i]], first + i, True)
         except BrokenProcessPool:
-            run.write_status(replace(run.read_status(), status="failed", message=KILLED))
-            log.error("facekp: error: %s: %s", run.path.name, KILLED)
+            mark_killed(run)
 
 
-def _mark_interrupted(run: RunFolder) -> None:
+def mark_killed(run: RunFolder) -> None:
+    """Note that a job has failed because its process was killed twice."""
+    run.write_status(replace(run.known_status(), status="failed", message=KILLED))
+    log.error("facekp: error: %s: %s", run.path.name, KILLED)
+
+
+def mark_interrupted(run: RunFolder) -> None:
     """Note that a job was stopped, unless a process still trains it."""
     try:
         if _status(run) == "running":
@@ -109,7 +148,7 @@ def _status(run: RunFolder) -> str:
     return run.read_status().status
 
 
-def _unknown() -> JobReturn:
+def unknown_result() -> JobReturn:
     """The result of a job that must be read from its folder."""
     result = JobReturn()
     result.status, result.return_value = JobStatus.COMPLETED, None

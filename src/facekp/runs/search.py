@@ -1,8 +1,9 @@
 """Searches: `python -m facekp.train -m hparams_search=optuna lr='tag(log, interval(1e-4, 1e-2))' …`
 
-A search is a sweep (`facekp.runs.sweep`) whose values Optuna draws, a few jobs at a time; any launcher may run them.
-A trial is a job's folder. status.json of the folder decides what became of a trial, so a search that was killed loses
-nothing: interrupted trials are resumed, and trials that finished unnoticed are reported to the study.
+A search is a sweep (`facekp.runs.sweep`) whose values Optuna draws; any launcher may run the jobs. As soon as a trial
+ends, the next one is drawn: it does not wait for others that run at the same time. A trial is a job's folder.
+status.json of the folder decides what became of a trial, so a search that was killed loses nothing: interrupted trials
+are resumed, and trials that finished unnoticed are reported to the study.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
@@ -23,6 +27,7 @@ from facekp.runs.search_space import SEARCH, SearchSpace
 from facekp.runs.settings import SearchSettings, parse_search
 from facekp.runs.study import FOLDER, REPEATED, open_study
 from facekp.runs.sweep_folder import SweepFolder
+from facekp.runs.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -55,17 +60,37 @@ def search(arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, l
     for overrides in space.corners():
         name_of(overrides)  # refuses a choice that does not exist, before the first job
     _prepare(study, folder)
-    at_a_time = settings.parallel or _jobs_of_launcher(config)
-    while trials := _next_trials(study, space, settings, at_a_time, name_of):
-        jobs = {}  # by folder: values that are drawn twice are trained once
-        for trial in trials:
-            name = trial.user_attrs[FOLDER]
-            if REPEATED in trial.user_attrs or folder.job(name).known_status().status not in ENDED:
-                jobs[name] = space.overrides(trial.params)
-        if jobs:
-            launcher.launch(list(jobs.values()), initial_job_idx=trials[0].number)
-        for trial in trials:
-            _report(study, trial.number, folder, trial.user_attrs[FOLDER])
+    at_a_time = _jobs_at_a_time(settings, config, launcher)
+    trials = _Trials(study, space, settings, at_a_time, folder, name_of)
+    if at_a_time == 1:  # in this thread, which Hydra's own launcher needs
+        for trial in iter(trials.next, None):
+            trials.run(trial, launcher)
+            trials.report(trial)
+    else:
+        _run_in_threads(trials, launcher, at_a_time)
+
+
+def _run_in_threads(trials: _Trials, launcher: Launcher, at_a_time: int) -> None:
+    """Keep as many trials running as may run at a time, until the budget is used."""
+    threads = WorkerThreads()
+    running: dict[str, list[FrozenTrial]] = {}  # by folder: values that are drawn twice are trained once
+    try:
+        while True:
+            while len(running) < at_a_time and (trial := trials.next()):
+                same = running.setdefault(trial.user_attrs[FOLDER], [])
+                same.append(trial)
+                if len(same) == 1:
+                    threads.start(trial.user_attrs[FOLDER], partial(trials.run, trial, launcher))
+            if not running:
+                return
+            for trial in running.pop(threads.next_finished()):
+                trials.report(trial)
+    except (KeyboardInterrupt, SystemExit):
+        stop = getattr(_innermost(launcher), "stop", None)  # of launchers whose jobs end with this process
+        if stop is not None:
+            stop()
+            threads.join()
+        raise
 
 
 def _read_settings(config: DictConfig) -> SearchSettings:
@@ -98,47 +123,97 @@ def _prepare(study: Study, folder: SweepFolder) -> None:
             study.enqueue_trial(trial.params, user_attrs={FOLDER: name, REPEATED: True})
 
 
-def _next_trials(
-    study: Study, space: SearchSpace, settings: SearchSettings, at_a_time: int, name_of: Callable[[list[str]], str]
-) -> list[FrozenTrial]:
-    """Trials to run: interrupted ones, or new ones while the budget lasts.
+@dataclass
+class _Trials:
+    """The trials of a search: draws, runs and reports them.
 
-    The values of a trial depend only on the seed, the number of trials before it and their results. A search that was
-    stopped therefore draws the same values as one that was not.
+    The values of a trial depend only on the seed, the number of trials before it and the results that are known. A
+    search that was stopped therefore draws the same values as one that was not, if one trial runs at a time.
+
+    Attributes:
+        study: knows the trials.
+        space: that values are drawn from.
+        settings: of the search.
+        at_a_time: trials that run at a time.
+        folder: of the sweep.
+        name_of: the name of a job's folder, from its overrides.
     """
-    from optuna.samplers import TPESampler
-    from optuna.trial import TrialState
 
-    running = (TrialState.RUNNING,)
-    if not study.get_trials(states=running):
-        for _ in range(at_a_time):
-            counted = sum(FOLDER in t.user_attrs and REPEATED not in t.user_attrs for t in study.get_trials())
-            if counted >= settings.trials and not study.get_trials(states=(TrialState.WAITING,)):
-                break
-            seed = np.random.SeedSequence((settings.seed, counted)).generate_state(1)
-            study.sampler = TPESampler(n_startup_trials=settings.random, seed=int(seed[0]))
-            trial = study.ask(space.drawn)
-            trial.set_user_attr(FOLDER, name_of(space.overrides(trial.params)))
-    return study.get_trials(states=running)[:at_a_time]
+    study: Study
+    space: SearchSpace
+    settings: SearchSettings
+    at_a_time: int
+    folder: SweepFolder
+    name_of: Callable[[list[str]], str]
+
+    def __post_init__(self) -> None:
+        from optuna.trial import TrialState
+
+        interrupted = self.study.get_trials(states=(TrialState.RUNNING,))
+        self.interrupted = iter(interrupted)  # of a search that was stopped
+
+    def next(self) -> FrozenTrial | None:
+        """The next trial: an interrupted one, or a new one while the budget lasts; None: all have been run."""
+        from optuna.samplers import TPESampler
+        from optuna.trial import TrialState
+
+        if (trial := next(self.interrupted, None)) is not None:
+            return trial
+        counted = sum(FOLDER in t.user_attrs and REPEATED not in t.user_attrs for t in self.study.get_trials())
+        if counted >= self.settings.trials and not self.study.get_trials(states=(TrialState.WAITING,)):
+            return None
+        seed = np.random.SeedSequence((self.settings.seed, counted)).generate_state(1)
+        self.study.sampler = TPESampler(
+            n_startup_trials=self.settings.random,
+            seed=int(seed[0]),
+            constant_liar=self.at_a_time > 1,  # keeps away from the values of trials that still run
+        )
+        drawn = self.study.ask(self.space.drawn)
+        drawn.set_user_attr(FOLDER, self.name_of(self.space.overrides(drawn.params)))
+        return self.study.get_trials()[drawn.number]
+
+    def run(self, trial: FrozenTrial, launcher: Launcher) -> None:
+        """Run a trial's job, unless an earlier trial with the same values has ended."""
+        job = self.folder.job(trial.user_attrs[FOLDER])
+        if REPEATED in trial.user_attrs or job.known_status().status not in ENDED:
+            launcher.launch([self.space.overrides(trial.params)], initial_job_idx=trial.number)
+
+    def report(self, trial: FrozenTrial) -> None:
+        """Tell the study what became of a trial."""
+        from optuna.trial import TrialState
+
+        job = self.folder.job(trial.user_attrs[FOLDER])
+        status = job.known_status().status
+        rmse = job.read_metrics().get("rmse") if status == "ok" else None
+        if status == "ok" and rmse is None:
+            log.warning("trial %d: no validation row has a label, so it can't be compared: %s", trial.number, job)
+        if rmse is not None:
+            self.study.tell(trial.number, rmse)
+        else:
+            self.study.tell(trial.number, state=TrialState.PRUNED if status == "pruned" else TrialState.FAIL)
+        log.info("trial %d: %s, %s", trial.number, status, job)
+
+
+def _jobs_at_a_time(settings: SearchSettings, config: DictConfig, launcher: Launcher) -> int:
+    """Trials that run at a time: ``hparams_search.parallel``, or the jobs of the launcher.
+
+    Raises:
+        UserError: the launcher runs jobs in this process, one after another.
+    """
+    if (settings.parallel or 1) > 1 and isinstance(_innermost(launcher), BasicLauncher):
+        raise UserError(
+            f"{SEARCH}.parallel={settings.parallel}: jobs run one after another here; add a launcher, such as "
+            "hydra/launcher=joblib"
+        )
+    return settings.parallel or _jobs_of_launcher(config)
+
+
+def _innermost(launcher: Launcher) -> Launcher:
+    """The launcher that the user chose; a resumed sweep has another one around it."""
+    return getattr(launcher, "launcher", launcher)
 
 
 def _jobs_of_launcher(config: DictConfig) -> int:
     """Jobs that the launcher runs at a time: ``n_jobs``, or 1 if it has none; -1 means all cores, as in joblib."""
     jobs: Any = OmegaConf.select(config, "hydra.launcher.n_jobs", default=1)
     return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)
-
-
-def _report(study: Study, number: int, folder: SweepFolder, name: str) -> None:
-    """Tell the study what became of a trial."""
-    from optuna.trial import TrialState
-
-    job = folder.job(name)
-    status = job.known_status().status
-    rmse = job.read_metrics().get("rmse") if status == "ok" else None
-    if status == "ok" and rmse is None:
-        log.warning("trial %d: no validation row has a label, so it can't be compared: %s", number, job)
-    if rmse is not None:
-        study.tell(number, rmse)
-    else:
-        study.tell(number, state=TrialState.PRUNED if status == "pruned" else TrialState.FAIL)
-    log.info("trial %d: %s, %s", number, status, job)
