@@ -60,7 +60,7 @@ def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
 def test_coarse_forms_are_not_farther_apart_than_thumbnails(frames):
     small = thumbnails(frames).astype(float)
     coarse = near_duplicates.coarse_forms(small)
-    assert coarse.shape == (len(frames), 36)
+    assert coarse.shape == (len(frames), near_duplicates.DIMENSIONS)
     far, near = (np.linalg.norm(points[:, None] - points, axis=-1) for points in (small, coarse))
     assert (near <= far + 1e-9).all()
     assert near.sum() > 0.8 * far.sum()

@@ -4,7 +4,8 @@ Identical images are one image. The others become points, their standardised 24 
 correlate have a small distance. Points are sorted into leaves of a tree. Two leaves that are too far apart to hold a
 pair are not compared, nor are two whose images are all in one group already, so thousands of frames of one scene cost
 little more than their number. Pairs of other leaves are sieved: by the thumbnails' coarse form, by the thumbnails, at
-full size. Axes: N images, U different images, G numbers of a coarse form.
+full size. Only the thumbnails are kept in memory, 2.3 KB an image. Axes: N images, U different images, G numbers of a
+coarse form.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ import numpy as np
 from facekp.core.channels import to_grey
 from facekp.core.console import ProgressDisplay
 from facekp.data.group_cache import cached_groups
-from facekp.data.table import Images
+from facekp.data.table import HostImages, Images
 
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
 COARSE = 24  # side of the thumbnails by which candidate pairs are chosen
 CANDIDATE = CORRELATION - 0.03  # of thumbnails; pairs below are not compared at full size
 REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of two thumbnails that are candidates
-CELL = 4  # pixels of a thumbnail along each side of a number of its coarse form
-LEAF = 512  # images in a leaf at most; its matrix of pairs is small, and a matrix product is still fast
+CELL = 4  # pixels of a thumbnail along each side of the cells that its coarse form sums up
+DIMENSIONS = 16  # numbers of a coarse form
+SAMPLE = 4096  # images at most that the principal components are computed from
+LEAF = 1024  # images in a leaf at most; its matrix of pairs is small, and a matrix product is still fast
 BLOCK = 128  # images compared at full size at a time; those that are joined meanwhile are not compared again
 UNCLEAR = 1e-5  # rounding of a matrix product: correlations this close to the limit are computed pair by pair
 
@@ -63,7 +66,8 @@ class _Comparison:
 
     def __init__(self, images: Images, rows: np.ndarray) -> None:
         self.images, self.rows = images, rows
-        self.small = thumbnails([images[int(row)] for row in rows])  # (U, 576)
+        different = images.take(rows) if isinstance(images, HostImages) else HostImages(images, rows)
+        self.small = thumbnails(different)  # (U, 576)
         self.coarse = coarse_forms(self.small)  # (U, G)
         half, one = np.square(self.coarse).sum(axis=1, keepdims=True) / 2, np.ones((len(rows), 1), np.float32)
         self.left = np.hstack((self.coarse, -half, one))  # a row here times one there: minus half the squared distance
@@ -148,13 +152,19 @@ class Forest:
 
 
 def coarse_forms(small: np.ndarray) -> np.ndarray:
-    """Sums over square cells of thumbnails, float32 (U, G), scaled so that no distance becomes larger.
+    """Leading principal components of sums over square cells of thumbnails, float32 (U, G).
+
+    They are scaled so that no distance between two thumbnails becomes larger.
 
     Args:
         small: (U, 576), of `thumbnails`.
     """
     cells = COARSE // CELL
-    return small.reshape(-1, cells, CELL, cells, CELL).sum(axis=(2, 4)).reshape(len(small), -1) / CELL
+    sums = small.reshape(-1, cells, CELL, cells, CELL).sum(axis=(2, 4)).reshape(len(small), -1) / CELL  # (U, 36)
+    sample = sums[:: -(-len(sums) // SAMPLE)]
+    centred = sample - sample.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)  # by increasing variance
+    return sums @ np.ascontiguousarray(directions[:, : -DIMENSIONS - 1 : -1])
 
 
 def tree_leaves(points: np.ndarray) -> list[np.ndarray]:
@@ -192,12 +202,16 @@ def image_hashes(images: Images) -> np.ndarray:
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)
 
 
-def thumbnails(images: Images | Sequence[np.ndarray], side: int = COARSE) -> np.ndarray:
+def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
     """The grey levels of images as side x side area means, standardised: float32 (N, side * side)."""
-    small = np.empty((len(images), side, side), dtype=np.float32)
-    for i, image in enumerate(images):
-        cv2.resize(to_grey(image).astype(np.float32), (side, side), dst=small[i], interpolation=cv2.INTER_AREA)
-    return standardise(small)
+    small = np.empty((len(images), side * side), dtype=np.float32)
+    for start in range(0, len(images), BLOCK):
+        part = np.empty((len(small[start : start + BLOCK]), side, side), dtype=np.float32)
+        for i in range(len(part)):
+            levels = to_grey(images[start + i]).astype(np.float32)
+            cv2.resize(levels, (side, side), dst=part[i], interpolation=cv2.INTER_AREA)
+        small[start : start + BLOCK] = standardise(part)
+    return small
 
 
 def standardise(images: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from facekp.data.cache import cached
 from facekp.data.competition.files import File, content_key, find_file, open_file
 from facekp.data.competition.pixels import SIDE, parse_images
 from facekp.data.competition.rows import Row, batches, parse_integer, parse_new_id, read_rows
+from facekp.data.growing_images import GrowingImages
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ def read_training_csv(
     directory: Path, keypoints: Keypoints, cache_dir: Path | None = None, rows: int | None = None
 ) -> FaceTable:
     """Read training.csv; ``row`` of the table counts from 1, as in error messages.
+
+    Of large files, the images lie in a temporary file and are memory-mapped.
 
     A point is labelled if both coordinates are given and in [0, SIDE]. Up to `SLACK` pixels outside, it counts as
     missing, and a warning says how many do. ``source`` follows from the number of values that the row has.
@@ -47,24 +50,26 @@ def read_training_csv(
     if rows is not None and rows < 1:
         raise UserError(f"{file}: rows={rows} leaves nothing to read; take at least 1")
     if cache_dir is None or rows is not None:
-        return _read_training(file, keypoints, rows)
+        return _read_training(file, keypoints, rows, cache_dir)
     key = [PARSER_VERSION, *content_key(file)]
-    return cached(cache_dir, key, keypoints, lambda: _read_training(file, keypoints))
+    return cached(cache_dir, key, keypoints, lambda: _read_training(file, keypoints, None, cache_dir))
 
 
-def _read_training(file: File, keypoints: Keypoints, count: int | None = None) -> FaceTable:
+def _read_training(file: File, keypoints: Keypoints, count: int | None, cache_dir: Path | None) -> FaceTable:
     columns = keypoints.columns
-    values, images = [], []
+    values, images = [], GrowingImages(cache_dir)
     with open_file(file) as stream:
         rows = islice(read_rows(stream, file, [*columns, "Image"]), count)
         for batch in batches(progress(rows, f"reading rows of {file}")):
-            for row in batch:
-                values.append([_parse_coordinate(row, *item) for item in zip(columns, row.fields, strict=False)])
+            of_batch = [
+                [_parse_coordinate(row, *item) for item in zip(columns, row.fields, strict=False)] for row in batch
+            ]
+            values.append(np.array(of_batch, np.float32))
             images.append(parse_images(batch, column=-1))
-    numbers = np.array(values, np.float32)  # (N, 2K)
+    numbers = np.concatenate(values)  # (N, 2K)
     return FaceTable(
         keypoints=keypoints,
-        images=np.concatenate(images),
+        images=images.finish(),
         points=_labelled_points(numbers.reshape(len(numbers), -1, 2), file),
         source=keypoints.source_of(np.isfinite(numbers).sum(axis=1)),
         row=np.arange(1, len(numbers) + 1),
@@ -117,19 +122,19 @@ def read_test_csv(
     """
     file, lookup_file = find_file(directory, "test.csv"), find_file(directory, "IdLookupTable.csv")
     if cache_dir is None:
-        table = _read_test_images(file, keypoints)
+        table = _read_test_images(file, keypoints, None)
     else:
         key = [PARSER_VERSION, *content_key(file)]
-        table = cached(cache_dir, key, keypoints, lambda: _read_test_images(file, keypoints))
+        table = cached(cache_dir, key, keypoints, lambda: _read_test_images(file, keypoints, cache_dir))
     lookup, requested = _read_lookup(lookup_file, table)
     count = requested.sum(axis=1)
     source = np.where(count > 0, keypoints.source_of(count), 0).astype(np.int8)
     return replace(table, source=source), lookup
 
 
-def _read_test_images(file: File, keypoints: Keypoints) -> FaceTable:
+def _read_test_images(file: File, keypoints: Keypoints, cache_dir: Path | None) -> FaceTable:
     rows_of_ids: dict[int, int] = {}
-    images = []
+    images = GrowingImages(cache_dir)
     with open_file(file) as stream:
         for batch in batches(progress(read_rows(stream, file, ["ImageId", "Image"]), f"reading rows of {file}")):
             for row in batch:
@@ -137,7 +142,7 @@ def _read_test_images(file: File, keypoints: Keypoints) -> FaceTable:
             images.append(parse_images(batch, column=1))
     points = np.full((len(rows_of_ids), len(keypoints.names), 2), np.nan, np.float32)
     source = np.zeros(len(rows_of_ids), np.int8)
-    return FaceTable(keypoints, np.concatenate(images), points, source, np.array(list(rows_of_ids), np.int64))
+    return FaceTable(keypoints, images.finish(), points, source, np.array(list(rows_of_ids), np.int64))
 
 
 def _read_lookup(file: File, table: FaceTable) -> tuple[pd.DataFrame, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from facekp.data.crops import read_crops
 from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings, read_test_files
 from facekp.data.sampling import spread_rows
-from facekp.data.table import FaceTable, HostImages
+from facekp.data.table import FaceTable, HostImages, Images
 from facekp.data.table_checks import check_table
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,13 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
     _check_images(rows, settings.name)
     _check_channels(rows, settings)
     check_table(rows, settings.name)
+    images: Images = HostImages(np.asarray(rows.images))  # chooses rows without reading their images
     if settings.rows is not None and settings.rows < len(rows):
-        rows = rows.take(_chosen_rows(settings, rows.source))
+        rows = replace(rows, images=images).take(_chosen_rows(settings, rows.source))
+        images = rows.images
     log.info("%s", describe(rows, settings.name))
-    images = np.asarray(rows.images)
-    return replace(rows, images=HostImages(images)) if images.nbytes > settings.device_bytes else rows
+    small = math.prod(images.shape) <= settings.device_bytes
+    return replace(rows, images=rows.images[:] if small else images)
 
 
 def _check_images(table: FaceTable, name: str) -> None:

@@ -9,7 +9,8 @@ from numpy.random import Generator
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.synthetic.geometry import POSE_STD, SHAPE_STD, SIZE, Pose, Shape, landmarks, project
+from facekp.data.growing_images import GrowingImages
+from facekp.data.synthetic.geometry import POSE_STD, SHAPE_STD, Pose, Shape, landmarks, project
 from facekp.data.synthetic.labelling import Mixture, label_face, origin_of, source_of_row
 from facekp.data.synthetic.painting import draw_look, render
 from facekp.data.table import FaceTable
@@ -35,17 +36,16 @@ def draw_faces(rows: int, seed: int, keypoints: Keypoints, mixture: Mixture | No
     """
     mixture = mixture or Mixture()
     _check(rows, seed, keypoints)
-    images = np.empty((rows, SIZE, SIZE), np.uint8)
+    images = GrowingImages()
     points = np.full((rows, len(keypoints.names), 2), np.nan, np.float32)
     source = np.array([source_of_row(row, keypoints, mixture) for row in range(rows)], np.int8)
     for row in range(rows):
         origin = origin_of(row, seed, mixture)
-        images[row], positions = _photograph(origin, seed)
+        image, positions = _photograph(origin, seed)
         rng = np.random.default_rng([seed, row, 1])
-        if origin != row:
-            images[row] = _copy(images[row], rng)
+        images.append((image if origin == row else _copy(image, rng))[None])
         points[row] = label_face(positions, int(source[row]), keypoints, mixture, rng)
-    return FaceTable(keypoints, images, points, source, np.arange(rows))
+    return FaceTable(keypoints, images.finish(), points, source, np.arange(rows))
 
 
 def _photograph(row: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
