@@ -63,6 +63,13 @@ def test_of_equal_runs_few_are_called_different():
     assert np.mean([pair.is_significant for pair in pairs.values()]) < 0.12
 
 
+def test_pairs_of_many_units_are_those_of_the_compared_ones_and_of_the_first(noisy):
+    units = [unit(noisy[i % 3] * (1 + i / 10)) for i in range(6)]
+    everything, some = differences(units, 200), differences(units, 200, compared=[0, 2, 4])
+    assert set(some) == {(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (2, 4)}
+    assert some == {pair: everything[pair] for pair in some}
+
+
 def test_runs_are_paired_on_the_images_that_both_predicted_with_the_same_labels(noisy):
     hard, worse, _ = noisy
     units = [unit(hard), unit(worse[100:], first=100), unit(hard[:50], first=1000), unit(hard, labels=5.0)]

@@ -6,9 +6,9 @@ B resamples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -63,15 +63,20 @@ def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | 
     return result
 
 
-def differences(units: Sequence[pd.DataFrame], resamples: int) -> dict[tuple[int, int], Difference]:
-    """Every pair of units that have at least two images in common, by their indices (first below second).
+def differences(
+    units: Sequence[pd.DataFrame], resamples: int, compared: Collection[int] | None = None
+) -> dict[tuple[int, int], Difference]:
+    """Pairs of units that have at least two images in common, by their indices (first below second).
 
     Both units of a pair are resampled together, so an image that is hard for both does not widen the interval.
 
     Args:
         units: `facekp.reporting.html.collect.Run.images` of each.
         resamples: B.
+        compared: indices of units of which every pair is computed; of other units, only the pairs with unit 0 are.
+            None: all units.
     """
+    chosen = set(range(len(units)) if compared is None else compared)
     classes = _with_same_images(units)
     result = {}
     for first, second in [*((members, members) for members in classes), *combinations(classes, 2)]:
@@ -82,12 +87,17 @@ def differences(units: Sequence[pd.DataFrame], resamples: int) -> dict[tuple[int
         frames = [units[u].loc[common] for u in members]
         rmse = dict(zip(members, (_rmse(frame) for frame in frames), strict=True))
         resampled = dict(zip(members, _resampled_rmse(frames, resamples).T, strict=True))
-        pairs = combinations(members, 2) if first is second else ((a, b) for a in first for b in second)
+        pairs = combinations(members, 2) if first is second else product(first, second)
+        partners: dict[int, list[int]] = {}
         for a, b in (sorted(pair) for pair in pairs):
-            spread = resampled[a] - resampled[b]  # (B,)
-            low, high = np.percentile(spread, LEVEL)
-            better = float((spread < 0).mean())
-            result[a, b] = Difference(len(common), rmse[a], rmse[b], float(low), float(high), better)
+            if a == 0 or {a, b} <= chosen:
+                partners.setdefault(a, []).append(b)
+        for a, others in partners.items():
+            spread = np.stack([resampled[a] - resampled[b] for b in others])  # (P, B)
+            low, high = np.percentile(spread, LEVEL, axis=1).tolist()
+            better = (spread < 0).mean(axis=1).tolist()
+            for b, *values in zip(others, low, high, better, strict=True):
+                result[a, b] = Difference(len(common), rmse[a], rmse[b], *values)
     return result
 
 

@@ -27,6 +27,7 @@ from facekp.reporting.html.collect import Run
 
 log = logging.getLogger(__name__)
 MOST_IMAGES = 500  # of a page: 5 MB
+MOST_RUNS = 100  # whose faces are shown
 # Keys of ``data`` on which the table does not depend.
 OF_THE_SPLIT = ("folds", "fold", "split", "split_seed", "batch_size")
 
@@ -119,7 +120,7 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
     if not faces:
         return []
     choices: list[dict[str, Any]] = []
-    predicted = [run for run in runs if len(run.images)]
+    predicted = [run for run in runs if len(run.images)][:MOST_RUNS]
     wanted = {run.name: worst_and_best(run.images, faces) for run in predicted}
     tables = _read_tables(predicted, wanted, store)
     for run in predicted:
@@ -127,7 +128,6 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
         if table is None:
             continue
         if len(store.images) + 2 * faces > MOST_IMAGES:
-            store.note(f"faces are shown for the best {count(len(choices), 'run')} only, to keep the page small")
             break
         groups = [
             {"label": label, "faces": _faces_of(run, images, table, store)}
@@ -136,6 +136,8 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
         choices.append(
             {"name": run.short_name, "title": run.name, "groups": [group for group in groups if group["faces"]]}
         )
+    if len(choices) < sum(len(run.images) > 0 for run in runs if _data_key(run) in tables):
+        store.note(f"faces are shown for the best {count(len(choices), 'run')} only, to keep the page small")
     return [choice for choice in choices if choice["groups"]]
 
 

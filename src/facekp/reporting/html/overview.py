@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from facekp.reporting.html.landmark_metrics import landmarks_section, meaning, m
 from facekp.reporting.html.page import Section
 
 OF_TRAINING = {"minutes": 1, "epochs": 0, "parameters": 0}  # keys of metrics.json that are no metric: decimals
+
+MOST_COMPARED = 100  # runs, and groups, that can be compared with each other: their pairs are part of the page
 
 Pairs = dict[tuple[int, int], Difference]
 
@@ -36,7 +39,8 @@ def runs_page(
     groups = [group for group in group_runs(runs) if len(group.runs) > 1]
     units = [*(run.images for run in runs), *(group.images for group in groups)]
     bounds = intervals(units, resamples)
-    pairs = differences(units, resamples)
+    compared = [*range(len(runs))[:MOST_COMPARED], *range(len(runs), len(units))[:MOST_COMPARED]]
+    pairs = differences(units, resamples, compared)
     store = ImageStore()
     pictures = extremes(runs, faces, store)
     sections = [
@@ -48,7 +52,7 @@ def runs_page(
         ),
         _runs_section(runs, bounds, pairs),
         _groups_section(groups, bounds[len(runs) :]),
-        _comparison_section(runs, groups, pairs),
+        _comparison_section(runs[:MOST_COMPARED], groups[:MOST_COMPARED], compared, pairs),
         page.section(
             "Learning curves",
             "Click a name in the legend to show or hide a run.",
@@ -287,7 +291,14 @@ def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
 # Comparing two runs
 
 
-def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pairs) -> Section:
+def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], compared: Sequence[int], pairs: Pairs) -> Section:
+    """Choose two runs or groups, and see how they differ.
+
+    Args:
+        runs, groups: that can be chosen.
+        compared: the index of each of them in ``pairs``.
+        pairs: of `facekp.reporting.html.compare.differences`.
+    """
     if len(runs) < 2:
         return page.section("Compare two runs", "")
     settings = differing([run.compared for run in runs])
@@ -318,13 +329,17 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], pairs: Pai
         "Only images that both runs predicted and did not train on are compared. Paired bootstrap: these images are "
         "drawn with replacement, and the RMSE of both runs is computed on each draw. The interval shows how much the "
         "difference depends on the choice of images, not on the seed; to test the seed, compare several seeds. The "
-        "best of many runs is partly best by chance."
+        f"best of many runs is partly best by chance. Of more than {MOST_COMPARED} runs, the best are listed."
     )
     block = {
         "kind": "versus",
         "name": "versus",
         "units": units,
-        "pairs": {f"{a},{b}": _pair_values(pair) for (a, b), pair in pairs.items()},
+        "pairs": {
+            f"{a},{b}": _pair_values(pairs[first, second])
+            for (a, first), (b, second) in combinations(enumerate(compared), 2)
+            if (first, second) in pairs
+        },
         "keys": settings,
         "scores": [_score_row(key) for key in scores],
     }
