@@ -85,7 +85,7 @@ def _run_in_threads(trials: _Trials, launcher: Launcher, at_a_time: int) -> None
                 return
             for trial in running.pop(threads.next_finished()):
                 trials.report(trial)
-    except (KeyboardInterrupt, SystemExit):
+    except BaseException:  # a signal, or an error of a launcher
         stop = getattr(_innermost(launcher), "stop", None)  # of launchers whose jobs end with this process
         if stop is not None:
             stop()
