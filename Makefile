@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check slurm-check ladder ablation clean
+.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check slurm-check ray-check nodes-check ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -40,6 +40,12 @@ gpu-check: $(STAMP)  ## all that needs a GPU, in eight minutes: table and docs/g
 
 slurm-check: $(STAMP)  ## a sweep, a search, kills and requeues on a real SLURM, started here; needs root, slurm-wlm, munge
 	$(BIN)/python -m tools.slurm_check
+
+ray-check: $(STAMP)  ## sweeps, a search of 200 trials and kills on a real Ray, started here; needs pip install 'facekp[ray]'
+	$(BIN)/python -m tools.ray_check
+
+nodes-check: $(STAMP)  ## a training on two hosts by torchrun, in network namespaces of this machine; needs root, iproute2
+	$(BIN)/python -m tools.nodes_check
 
 ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a small network, at most 40 minutes
 	$(BIN)/python -m facekp.ladder $(if $(FAST),fast=true root=outputs/ladder_fast)

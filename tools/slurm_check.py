@@ -8,68 +8,61 @@ Each check prints one line. The exit code is 1 if one fails.
 
 from __future__ import annotations
 
-import argparse
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from tools.slurm.cluster import Cluster, wait_until
+from tools.checks import (
+    PATIENCE,
+    SMALL,
+    SWEEP,
+    check,
+    chosen_names,
+    command,
+    facekp,
+    jobs_that_are_ok,
+    new_folder,
+    resume,
+    run_checks,
+    scratch_folder,
+    started,
+    wait_until,
+)
+from tools.slurm.cluster import Cluster
 
 from facekp.runs.folder import RunFolder
 
-SMALL = [
-    "data=synthetic",
-    "data.rows=60",
-    "model.network.channels=8",
-    "model.network.levels=1",
-    "callbacks.progress=false",
-    "callbacks.pictures=0",
-]
 LAUNCHER = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=main", "hydra.launcher.timeout_min=10"]
-SWEEP = "hydra.sweep.dir=s"
 RATES = "lr=tag(log, interval(1e-4, 1e-2))"
-PATIENCE = 300.0  # seconds
 TRIALS = 6
 
 
 def sweep(cluster: Cluster, folder: Path) -> str:
     """Each job of a sweep is a job of SLURM, and all of them end well."""
-    facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", "lr=1e-3,3e-3", "seed=0,1", SWEEP)
-    return f"{_jobs_that_are_ok(folder, 4)} jobs"
+    facekp(
+        cluster.environment, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", "lr=1e-3,3e-3", "seed=0,1", SWEEP
+    )
+    return f"{jobs_that_are_ok(folder, 4)} jobs"
 
 
 def search(cluster: Cluster, folder: Path) -> str:
     """A search draws its trials, two at a time, and each of them is there once."""
     given = ["hparams_search=optuna", f"hparams_search.trials={TRIALS}", "hparams_search.parallel=2", RATES]
-    facekp(cluster, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", *given, SWEEP)
-    return f"{_jobs_that_are_ok(folder, TRIALS)} trials"
+    facekp(cluster.environment, folder, "-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", *given, SWEEP)
+    return f"{jobs_that_are_ok(folder, TRIALS)} trials"
 
 
 def killed(cluster: Cluster, folder: Path) -> str:
     """The process that started a sweep is killed: its jobs go to their end, and a resumed sweep keeps them."""
     arguments = ["-m", *SMALL, *LAUNCHER, "trainer.max_epochs=6", "lr=1e-3,3e-3", "seed=0,1", SWEEP]
-    started = subprocess.Popen(
-        command(*arguments), cwd=folder, env=cluster.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_until(lambda: any((folder / "s").glob("*/metrics.csv")), PATIENCE, "no job begins")
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    process = started(cluster.environment, folder, *arguments)
+    process.kill()
+    process.wait()
     cluster.wait_for_all(PATIENCE)
-    before = {
-        path: path.stat().st_mtime_ns
-        for path in (folder / "s").glob("*/metrics.json")
-        if RunFolder(path.parent).is_finished()
-    }
-    facekp(cluster, folder, "-m", "sweep.resume=s")
-    jobs = _jobs_that_are_ok(folder, 4)
-    again = [path.parent.name for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns]
-    check(not again, f"trained again: {again}")
-    return f"{len(before)} of {jobs} jobs were finished and kept"
+    return resume(cluster.environment, folder, 4)
 
 
 def requeue(cluster: Cluster, folder: Path) -> str:
@@ -92,13 +85,13 @@ def notice(cluster: Cluster, folder: Path) -> str:
     script = _script(folder, *SMALL, "trainer.max_epochs=100000", "out=run")
     with script.open("a") as file:
         file.write(f"echo $? > {folder}/code.txt\n")
-    started = time.monotonic()
+    begun = time.monotonic()
     cluster.submit(script, "--time=2", "--signal=TERM@30", f"--output={folder}/log.txt")
     wait_until((folder / "code.txt").is_file, PATIENCE, "the training does not end")
-    seconds, code = time.monotonic() - started, (folder / "code.txt").read_text().strip()
+    seconds, code = time.monotonic() - begun, (folder / "code.txt").read_text().strip()
     check(code == "143", f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     epochs = _epochs(folder / "run" / "metrics.csv")
-    facekp(cluster, folder, "resume=run", f"trainer.max_epochs={epochs + 2}")
+    facekp(cluster.environment, folder, "resume=run", f"trainer.max_epochs={epochs + 2}")
     check(_epochs(folder / "run" / "metrics.csv") == epochs + 2, "epochs are missing")
     return f"exit code 143 after {seconds:.0f} s and {epochs} epochs; resumed"
 
@@ -108,37 +101,6 @@ CHECKS: dict[str, Callable[[Cluster, Path], str]] = {
 }  # fmt: skip
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "facekp.train", *arguments]
-
-
-def facekp(cluster: Cluster, folder: Path, *arguments: str) -> None:
-    """Run `facekp.train` in a folder, outside of SLURM's jobs.
-
-    Raises:
-        AssertionError: it ends with an error.
-    """
-    done = subprocess.run(
-        command(*arguments),
-        cwd=folder,
-        env=cluster.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    check(done.returncode == 0, done.stderr)
-
-
-def check(holds: bool, problem: str) -> None:
-    """
-    Raises:
-        AssertionError: it does not hold.
-    """
-    if not holds:
-        raise AssertionError(problem)
-
-
 def _script(folder: Path, *arguments: str) -> Path:
     """A batch script that trains in a folder."""
     script = folder / "job.sh"
@@ -146,42 +108,18 @@ def _script(folder: Path, *arguments: str) -> Path:
     return script
 
 
-def _jobs_that_are_ok(folder: Path, expected: int) -> int:
-    status = pd.read_csv(folder / "s" / "sweep.csv")["status"].tolist()
-    check(status == ["ok"] * expected, f"status {status}")
-    return len(status)
-
-
 def _epochs(curves: Path) -> int:
     return max(len(curves.read_text().splitlines()) - 1, 0) if curves.is_file() else 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*CHECKS, []], metavar="NAME", help=", ".join(CHECKS))
-    names = parser.parse_args().names or list(CHECKS)
-    failed = 0
-    with (
-        tempfile.TemporaryDirectory(prefix="slurm", ignore_cleanup_errors=True) as scratch,
-        Cluster(_new(Path(scratch), "slurm")) as cluster,
-    ):
+    names = chosen_names(__doc__, CHECKS)
+    with scratch_folder("slurm") as scratch, Cluster(new_folder(Path(scratch), "slurm")) as cluster:
         print(
             f"{cluster.run('sinfo', '--version')}, {cluster.run('sinfo', '-h', '-o', '%D node, %c cores')}", flush=True
         )
-        for name in names:
-            started = time.monotonic()
-            try:
-                outcome = CHECKS[name](cluster, _new(Path(scratch), name))
-            except (AssertionError, SystemExit, subprocess.TimeoutExpired) as error:
-                failed += 1
-                outcome = f"FAILED: {error}"
-            print(f"{name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
+        failed = run_checks({name: partial(CHECKS[name], cluster) for name in names}, Path(scratch))
     sys.exit(1 if failed else 0)
-
-
-def _new(parent: Path, name: str) -> Path:
-    (parent / name).mkdir()
-    return parent / name
 
 
 if __name__ == "__main__":

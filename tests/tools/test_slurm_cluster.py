@@ -3,7 +3,7 @@
 import pytest
 from tools.slurm import cluster
 
-from tools import slurm_check
+from tools import checks, slurm_check
 
 
 def test_missing_programs_are_named_with_their_packages(tmp_path, monkeypatch):
@@ -14,8 +14,8 @@ def test_missing_programs_are_named_with_their_packages(tmp_path, monkeypatch):
 
 def test_waiting_ends_with_the_problem():
     with pytest.raises(SystemExit, match="after 0 s: jobs still run"):
-        cluster.wait_until(lambda: False, 0, "jobs still run")
-    cluster.wait_until(lambda: True, 0, "never")
+        checks.wait_until(lambda: False, 0, "jobs still run")
+    checks.wait_until(lambda: True, 0, "never")
 
 
 class NoCluster:
@@ -36,8 +36,8 @@ class NoCluster:
 
 def test_a_failed_check_is_a_line_the_others_follow_and_the_exit_code_is_1(monkeypatch, capsys):
     def broken(of, folder):
-        slurm_check.check(folder.is_dir(), "no folder")
-        slurm_check.check(False, "a job is lost")
+        checks.check(folder.is_dir(), "no folder")
+        checks.check(False, "a job is lost")
 
     monkeypatch.setattr(slurm_check, "Cluster", NoCluster)
     monkeypatch.setattr(slurm_check, "CHECKS", {"a": broken, "b": lambda of, folder: "4 jobs"})
@@ -54,7 +54,7 @@ def test_jobs_of_a_sweep_and_epochs_of_a_run_are_counted(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "sweep.csv").write_text("folder,status\na,ok\nb,failed\n")
     with pytest.raises(AssertionError, match="status"):
-        slurm_check._jobs_that_are_ok(tmp_path, 2)
+        checks.jobs_that_are_ok(tmp_path, 2)
     assert slurm_check._epochs(tmp_path / "metrics.csv") == 0
     (tmp_path / "metrics.csv").write_text("epoch,rmse\n1,3\n2,2\n")
     assert slurm_check._epochs(tmp_path / "metrics.csv") == 2

@@ -11,10 +11,10 @@ import secrets
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+
+from tools.checks import wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 PACKAGES = "apt-get install slurm-wlm munge"
@@ -131,19 +131,6 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-
-
-def wait_until(condition: Callable[[], object], seconds: float, problem: str) -> None:
-    """Wait for a condition.
-
-    Raises:
-        SystemExit: it does not come true in time.
-    """
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise SystemExit(f"after {seconds:.0f} s: {problem}")
-        time.sleep(0.5)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -22,8 +22,7 @@ LAUNCHERS = {  # by name: the extra of facekp, and the module that Hydra imports
     "joblib": ("joblib", "hydra_plugins.hydra_joblib_launcher"),
     "submitit_local": ("submitit", "hydra_plugins.hydra_submitit_launcher"),
     "submitit_slurm": ("submitit", "hydra_plugins.hydra_submitit_launcher"),
-    "ray": ("ray", "hydra_plugins.hydra_ray_launcher"),
-    "ray_aws": ("ray", "hydra_plugins.hydra_ray_launcher"),
+    "ray": ("ray", "ray"),
 }
 LAUNCHER = "hydra/launcher="
 SETTING = re.compile(r"(?P<key>[+~]*[\w./@-]+)=(?P<value>.+)", re.DOTALL)

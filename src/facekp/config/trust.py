@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facekp.config.arguments import key_of
+from facekp.config.location import CONF_DIR
 from facekp.config.plugins import MODULES
 from facekp.core.errors import UserError
 from facekp.core.plain_files import DamagedFile, read_yaml, yaml_problem
@@ -40,8 +41,7 @@ TARGETS = {  # what Hydra may call, by key
         "hydra_plugins.facekp_joblib.SturdyJoblibLauncher",  # which facekp puts in its place
         f"{PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher",
         f"{PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher",
-        f"{PLUGINS}ray_launcher.ray_launcher.RayLauncher",
-        f"{PLUGINS}ray_launcher.ray_aws_launcher.RayAWSLauncher",
+        "hydra_plugins.facekp_ray.RayLauncher",
     },
     "hydra.sweeper._target_": {
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
@@ -57,10 +57,11 @@ LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"  # Hydra's; anoth
 
 # Keys of launchers that say how much runs at a time and where; others may hold commands (setup, additional_parameters).
 LAUNCHER_KEYS = {
-    "n_jobs", "verbose", "timeout", "pre_dispatch", "batch_size",  # of joblib; the others of submitit
+    "n_jobs", "verbose", "timeout", "pre_dispatch", "batch_size",  # of joblib; the last line of Ray, others of submitit
     "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "partition", "qos",
     "comment", "constraint", "exclude", "gres", "cpus_per_gpu", "gpus_per_task", "mem_per_gpu", "mem_per_cpu",
     "account", "signal_delay_s", "max_num_timeout", "array_parallelism", "stderr_to_stdout",
+    "ray.init.num_cpus", "ray.remote.num_cpus", "ray.remote.num_gpus", "ray.remote.memory",
 }  # fmt: skip
 
 # Callbacks and loggers that a file may name: Lightning's, which send nothing to other machines.
@@ -191,7 +192,10 @@ def _by_key(launcher: Any) -> dict[str, list[Any]]:
 
 
 def _usual_launcher(name: str) -> Any:
-    """The values of an installed launcher; None for another name."""
+    """The values of facekp's launcher or an installed one; None for another name."""
+    shipped = {path.stem: path for path in (CONF_DIR / "hydra" / "launcher").glob("*.yaml")}
+    if name in shipped:
+        return read_yaml(shipped[name])
     try:
         return OmegaConf.to_container(ConfigStore.instance().load(f"hydra/launcher/{name}.yaml").node, resolve=False)
     except (ConfigLoadError, OmegaConfBaseException):

@@ -76,3 +76,10 @@ def test_a_folder_keeps_the_identity_of_its_run(tmp_path):
     assert len(first["id"]) == 12
     assert first["group"] is None
     assert wandb_client.wandb_identity(RunFolder(tmp_path / "other"))["id"] != first["id"]
+
+
+@pytest.mark.parametrize(("sweep", "taken"), [("abcd1234", True), (None, False)])
+def test_a_sweep_s_agent_chooses_the_id(monkeypatch, tmp_path, sweep, taken):
+    monkeypatch.setenv("WANDB_RUN_ID", "run1")
+    monkeypatch.setenv("WANDB_SWEEP_ID", sweep) if sweep else monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    assert (wandb_client.wandb_identity(RunFolder(tmp_path))["id"] == "run1") == taken

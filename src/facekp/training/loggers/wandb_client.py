@@ -149,9 +149,17 @@ def wandb_identity(folder: RunFolder) -> dict[str, Any]:
     identity = folder.read_wandb_identity()
     if identity is None:
         sweep = SweepFolder(folder.path.parent)
-        identity = {"id": uuid4().hex[:12], "group": sweep.path.name if sweep.settings.is_file() else None}
+        identity = {
+            "id": _agents_id() or uuid4().hex[:12],
+            "group": sweep.path.name if sweep.settings.is_file() else None,
+        }
         folder.write_wandb_identity(identity)
     return identity
+
+
+def _agents_id() -> str | None:
+    """The id that an agent of a W&B sweep has chosen, which the client would take in any case."""
+    return os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
 
 
 def run_name(folder: RunFolder) -> str:
