@@ -4,6 +4,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from torch import distributed
 
 from facekp.core.errors import CannotWrite, UserError
 from facekp.core.signals import Stopped
@@ -19,10 +20,10 @@ def ended(tmp_path):
     def end(error, first=True, agreed=False):
         killed = []
         launcher = SimpleNamespace(kill=killed.append)
-        trainer = SimpleNamespace(is_global_zero=first, strategy=SimpleNamespace(launcher=launcher))
+        trainer = SimpleNamespace(is_global_zero=first, global_rank=0, strategy=SimpleNamespace(launcher=launcher))
         stop = StopAtSignal()
         stop.agreed = agreed
-        run, ended = RunFolder(tmp_path), (SystemExit, UserError)
+        run, ended = RunFolder(tmp_path), (SystemExit, UserError, RuntimeError)
         with pytest.raises(ended) as found, reported_end(run, ["mine"], trainer, stop):
             raise error
         return found.value, killed
@@ -59,6 +60,24 @@ def test_a_file_that_can_t_be_written_names_the_last_good_checkpoint(ended, tmp_
     assert f"the last good checkpoint is {run.last_checkpoint}; then continue with resume={run}" in str(ended(error)[0])
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[/a/gloo/transport/tcp/pair.cc:5] Read error [10.0.0.2]:1: reset by peer. This is typically"),
+        distributed.DistNetworkError("Read error [10.0.0.2]:1: reset by peer"),
+    ],
+)
+def test_a_lost_process_is_one_line_that_names_it_and_the_command_that_continues(ended, tmp_path, error):
+    RunFolder(tmp_path).config.write_text("")
+    found, killed = ended(error)
+    assert isinstance(found, UserError)
+    assert str(found) == (
+        "rank 0 lost another process of this training (Read error [10.0.0.2]:1: reset by peer); see the messages of "
+        f"the other ranks; no epoch was completed; then continue with resume={tmp_path} plugins=[mine]"
+    )
+    assert killed == [signal.SIGKILL]
+
+
 def test_other_errors_pass(ended):
-    error = UserError("diverged")
-    assert ended(error) == (error, [signal.SIGKILL])
+    for error in (UserError("diverged"), RuntimeError("a fault")):
+        assert ended(error) == (error, [signal.SIGKILL])

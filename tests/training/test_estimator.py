@@ -48,6 +48,30 @@ def test_two_accumulated_batches_of_16_equal_one_of_32(tmp_path, tiny_run, with_
     assert largest_difference(whole, small) > 1e-3
 
 
+def test_the_validation_loss_counts_each_labelled_map_once_however_rows_are_batched(monkeypatch):
+    settings = settings_of(*TINY)
+    model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
+    estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
+    estimator.trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
+    logged = {}
+    monkeypatch.setattr(estimator, "log_dict", logged.update)
+    images, points = 255 * torch.rand(4, 1, 96, 96), 95 * torch.rand(4, 15, 2)
+    points[1:, 4:] = torch.nan  # 15 labelled maps in the first row, 4 in each of the others
+    estimator.eval()
+
+    def loss(*cuts):
+        estimator.on_validation_epoch_start()
+        for rows in torch.arange(4).tensor_split(cuts):
+            source = torch.zeros(len(rows), dtype=torch.long)
+            estimator.validation_step({"image": images[rows], "points": points[rows], "source": source}, 0)
+        estimator.on_validation_epoch_end()
+        return logged["val/loss"].item()
+
+    with torch.no_grad():
+        model.network.heads[0].weight.normal_()  # losses of different rows differ
+        assert loss(1) == pytest.approx(loss(), rel=1e-5)
+
+
 def test_a_training_that_diverges_is_reported_and_not_finished(tmp_path):
     with pytest.raises(UserError, match=r"training diverged.*lower lr"):
         train(settings_of(*TINY, "loss=mse", "optimizer=sgd", "lr=1e30"), tmp_path / "run")

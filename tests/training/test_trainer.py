@@ -3,16 +3,20 @@
 import math
 import os
 import signal
+import socket
 
 import pytest
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped, stop_at_signals
 from facekp.models.checkpoint import load_checkpoint
 from facekp.runs.folder import RunFolder
 from facekp.training.setup import train
+from facekp.training.trainer import build_trainer
 from tests.conftest import TINY, settings_of
 
 
@@ -115,10 +119,8 @@ def test_early_stopping_waits_for_the_least_number_of_epochs(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["trainer.strategy=fsdp"], "trainer: .*FSDP"),
-        (["trainer.strategy=fast"], "trainer: .*fast"),
         (["trainer.accelerator=abacus"], "trainer: .*abacus"),
-        (["trainer.sync_batchnorm=true", "trainer.strategy=fsdp"], "trainer: "),
+        (["trainer=multi_node"], r"trainer\.num_nodes=2: start .* torchrun --nnodes=2, or with srun --nodes=2"),
     ],
 )
 def test_what_lightning_can_t_do_here_is_one_line(tmp_path, overrides, message):
@@ -126,6 +128,86 @@ def test_what_lightning_can_t_do_here_is_one_line(tmp_path, overrides, message):
         run(tmp_path / "run", *overrides)
     assert "\n" not in str(error.value)
     assert not RunFolder(tmp_path / "run").has_begun()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp: shards the weights.*use ddp"),
+        (["trainer.strategy=deepspeed_stage_2"], r"trainer\.strategy=deepspeed_stage_2: shards.*use ddp"),
+        (["trainer.strategy=model_parallel"], r"trainer\.strategy=model_parallel: shards.*use ddp"),
+        (["trainer.strategy=ddp_spawn"], r"trainer\.strategy=ddp_spawn: choose one of auto, ddp, ddp_find_unused"),
+        (["trainer.sync_batchnorm=true"], r"trainer\.sync_batchnorm=true: needs GPUs"),
+    ],
+)
+def test_strategies_and_options_that_do_not_work_here_are_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        settings_of(*TINY, *overrides)
+
+
+def test_several_machines_are_one_process_group_of_one_process_each_on_the_cpu():
+    trainer = settings_of(*TINY, "trainer=multi_node").trainer
+    assert (trainer.num_nodes, trainer.devices, trainer.strategy, trainer.is_distributed) == (2, "auto", "ddp", True)
+
+
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "1", "TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": "2", "RANK": "1",
+    "LOCAL_RANK": "0", "GROUP_RANK": "1", "MASTER_ADDR": "127.0.0.1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def of_torchrun(monkeypatch, tmp_path):
+    """Build a Trainer in an environment of torchrun, with a port that is open or not; returns its environment."""
+
+    def build(*overrides, listening=True):
+        server = socket.socket()
+        server.bind(("127.0.0.1", 0))
+        if listening:
+            server.listen()
+        for key, value in {**TORCHRUN, "MASTER_PORT": str(server.getsockname()[1])}.items():
+            monkeypatch.setenv(key, value)
+        settings = settings_of(*TINY, "trainer=multi_node", "trainer.accelerator=cpu", *overrides).trainer
+        trainer = build_trainer(settings, tmp_path, [], [])
+        environment = trainer.strategy.cluster_environment
+        try:
+            environment.validate_settings(trainer.strategy.num_processes, trainer.num_nodes)
+        finally:
+            server.close()
+        return trainer
+
+    yield build
+    rank_zero_only.rank = 0  # Lightning keeps the rank of the last Trainer
+
+
+def test_torchrun_gives_the_ranks(of_torchrun):
+    trainer = of_torchrun()
+    assert isinstance(trainer.strategy.cluster_environment, TorchElasticEnvironment)
+    assert (trainer.world_size, trainer.global_rank, trainer.node_rank) == (2, 1, 1)
+
+
+def test_another_number_of_processes_than_torchrun_started_is_refused(of_torchrun):
+    with pytest.raises(UserError, match=r"num_nodes=3 trainer\.devices=1: torchrun started 2 processes"):
+        of_torchrun("trainer.num_nodes=3")
+
+
+def test_a_first_machine_that_has_ended_is_not_waited_for(of_torchrun):
+    with pytest.raises(UserError, match=r"MASTER_ADDR=127\.0\.0\.1 MASTER_PORT=\d+: can't be reached .*has ended"):
+        of_torchrun(listening=False)
+
+
+def test_srun_gives_the_ranks_and_its_missing_option_is_one_line(tmp_path, monkeypatch):
+    of_srun = {**SLURM, "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_PROCID": "1", "SLURM_NODEID": "1"}
+    for key, value in of_srun.items():
+        monkeypatch.setenv(key, value)
+    settings = settings_of(*TINY, "trainer=multi_node", "trainer.accelerator=cpu").trainer
+    with pytest.raises(UserError, match=r"trainer: .*--ntasks-per-node=2"):
+        build_trainer(settings, tmp_path, [], [])
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "1")
+    trainer = build_trainer(settings, tmp_path, [], [])
+    assert isinstance(trainer.strategy.cluster_environment, SLURMEnvironment)
+    assert (trainer.world_size, trainer.global_rank, trainer.node_rank) == (2, 1, 1)
+    rank_zero_only.rank = 0  # Lightning keeps the rank of the last Trainer
 
 
 def test_no_gpu_is_one_line(tmp_path):

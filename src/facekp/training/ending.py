@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytorch_lightning as pl
+from torch import distributed
 
+from facekp.config.command import one_line
 from facekp.core.errors import CannotWrite, UserError
 from facekp.core.signals import Stopped, exit_code
 from facekp.runs.folder import RunFolder
@@ -16,11 +19,12 @@ from facekp.runs.resume_arguments import resume_text
 from facekp.training.callbacks.stopping import StopAtSignal
 
 log = logging.getLogger(__name__)
+GLOO = "/gloo/"  # in the path of the source file that gloo's errors begin with
 
 
 @contextmanager
 def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, stop: StopAtSignal) -> Iterator[None]:
-    """Report a signal or a file that can't be written, and end the other processes of a distributed training.
+    """Report a signal, a file that can't be written or a lost process, and end the others of a distributed training.
 
     Args:
         run: its folder.
@@ -30,7 +34,8 @@ def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, st
 
     Raises:
         Stopped: a signal came; 130 after Ctrl+C, 143 after SIGTERM or SIGUSR1.
-        UserError: a file can't be written; the message names the last good checkpoint.
+        UserError: a file can't be written, or another process of the training has ended; the message names the last
+            good checkpoint.
     """
     try:
         yield
@@ -43,9 +48,27 @@ def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, st
     except CannotWrite as error:
         _end_others(trainer, stop)
         raise UserError(f"{error}; {_kept(run, plugins)}") from error
-    except BaseException:
+    except BaseException as error:
         _end_others(trainer, stop)
+        if _has_lost_process(error):
+            raise UserError(f"{_lost_process(error, trainer.global_rank)}; {_kept(run, plugins)}") from error
         raise
+
+
+def _has_lost_process(error: BaseException) -> bool:
+    """Whether the error says that another process can't be reached; gloo raises it as a plain RuntimeError."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and GLOO in str(error))
+
+
+def _lost_process(error: BaseException, rank: int) -> str:
+    """What happened, for messages: without the source line of gloo and its advice.
+
+    Example:
+        >>> _lost_process(RuntimeError("[/gloo/transport/tcp/pair.cc:5] Read error [10.0.0.2]:1. This is ..."), 0)
+        'rank 0 lost another process of this training (Read error [10.0.0.2]:1); see the messages of the other ranks'
+    """
+    reason = re.sub(r"^\[\S+\] ", "", one_line(error)).partition(". ")[0]
+    return f"rank {rank} lost another process of this training ({reason}); see the messages of the other ranks"
 
 
 def _kept(run: RunFolder, plugins: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch, FaceData
@@ -66,7 +66,8 @@ class KeypointEstimator(LightningModule):
         self.errors = KeypointErrors(model.keypoints)
         trial = build_optimizer(self._parameters_by_rate(), lr, optimizer)  # bad settings fail here
         build_scheduler(trial, 1, scheduler)
-        self.val_loss = MeanMetric(nan_strategy="disable")  # a look for NaN would wait for a GPU in every batch
+        # A search for NaN would wait for a GPU in every batch. MeanMetric ignores weights where it does not search.
+        self.val_loss, self.val_maps = SumMetric(nan_strategy="disable"), SumMetric(nan_strategy="disable")
         self.batch_loss = torch.tensor(torch.nan)
         self.infinite_maps = torch.tensor(0.0)
 
@@ -75,9 +76,9 @@ class KeypointEstimator(LightningModule):
         raw = self.model(batch["image"])  # one (N, C, h, w) per stack
         step = self._step_labels(batch)
         loss, mask = self._loss(raw, self.model.spread(batch["points"], batch["source"]))
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(mask))
         self.batch_loss = loss.detach()
         loss = loss * self._weight(mask, step.get("points"))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)  # mean of all steps
         if "teacher_points" in batch:
             taught, mask = self._loss(raw, self.model.spread_all(batch["teacher_points"]))
             loss = loss + self.teacher_weight * taught * self._weight(mask, step.get("teacher_points"))
@@ -133,7 +134,8 @@ class KeypointEstimator(LightningModule):
         raw = self.model(batch["image"])[-1]
         self.infinite_maps += (~raw.isfinite()).any().float()
         loss, mask = self._loss([raw], self.model.spread(batch["points"], batch["source"]))
-        self.val_loss.update(loss, weight=mask.sum())
+        self.val_loss.update(loss * mask.sum())
+        self.val_maps.update(mask.sum())
         prediction = self.model.decode(self.model.heatmaps(batch["image"], raw), batch["source"])
         self.errors.update(prediction.points, batch["points"], batch["source"])
         return {"points": prediction.points, "confidence": prediction.confidence}
@@ -145,10 +147,12 @@ class KeypointEstimator(LightningModule):
         if self.trainer.strategy.reduce(self.infinite_maps, reduce_op="sum") > 0:  # the mean face would hide it
             self._refuse_divergence("the network's heatmaps are not finite")
         found = {name: value for name, value in self.errors.compute().items() if name.startswith(("rmse", "nme"))}
-        metrics = {"val/loss": self.val_loss.compute(), **{f"val/{name}": value for name, value in found.items()}}
+        loss = self.val_loss.compute() / self.val_maps.compute()
+        metrics = {"val/loss": loss, **{f"val/{name}": value for name, value in found.items()}}
         self.log_dict({name: value for name, value in metrics.items() if not value.isnan()})  # NaN: no label
         self.errors.reset()
         self.val_loss.reset()
+        self.val_maps.reset()
 
     def configure_optimizers(self) -> Any:
         if self.trainer.gradient_clip_val and getattr(self.optimizer_settings, "fused", True) is None:

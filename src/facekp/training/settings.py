@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from facekp.config.command import CommandSettings
 from facekp.config.references import as_written
@@ -20,6 +20,7 @@ from facekp.core.settings import (
     PositiveCount,
     Settings,
     Text,
+    one_of,
 )
 from facekp.data.augment import Augmentation
 from facekp.data.readers.base import READERS, DataSettings
@@ -34,6 +35,24 @@ from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, Sche
 CompileMode = Literal["reduce-overhead", "max-autotune"]  # of torch.compile; the first one: CUDA graphs
 FIND = "find"  # lr=find searches for a learning rate
 Limit = PositiveCount | Annotated[float, Field(gt=0, le=1)]  # a number of batches, or a fraction of them
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+SHARDED = ("fsdp", "deepspeed", "model_parallel", "xla_fsdp")  # beginnings of names of Lightning's other strategies
+
+
+def _check_strategy(name: str) -> str:
+    """
+    Raises:
+        ValueError: facekp does not train with this strategy.
+    """
+    if name.startswith(SHARDED):
+        raise ValueError(
+            "shards the weights, but checkpoints, averaged weights (callbacks.ema) and checks for finite values need "
+            "all weights in every process; use ddp"
+        )
+    if name not in STRATEGIES:
+        raise ValueError(one_of(STRATEGIES, name))
+    return name
 
 
 class TeacherSettings(Settings):
@@ -61,7 +80,8 @@ class TrainerSettings(Settings):
         accelerator: ``cpu``, ``gpu``, or ``auto``.
         devices: processes on this machine, a list of device indices, or ``auto``.
         num_nodes: machines.
-        strategy: how processes work together, e.g. ``ddp`` or ``fsdp``; ``auto``: by the number of processes.
+        strategy: how processes work together: ``ddp``, ``ddp_find_unused_parameters_true``, or ``auto``, by the number
+            of processes.
         precision: of the network's arithmetic.
         max_epochs: length of the training; schedules span all of it.
         min_epochs: early stopping waits for as many.
@@ -85,7 +105,7 @@ class TrainerSettings(Settings):
     accelerator: Text
     devices: PositiveCount | list[int] | Literal["auto"]
     num_nodes: PositiveCount
-    strategy: Text
+    strategy: Annotated[Text, AfterValidator(_check_strategy)]
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     max_epochs: PositiveCount
     min_epochs: PositiveCount | None
@@ -217,6 +237,8 @@ class TrainSettings(CommandSettings):
             )
         if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
             raise ValueError("trainer.precision=16-mixed: needs a GPU; choose bf16-mixed or 32-true")
+        if trainer.accelerator == "cpu" and trainer.sync_batchnorm:
+            raise ValueError("trainer.sync_batchnorm=true: needs GPUs; set trainer.sync_batchnorm=false")
 
     def _check_rate_search(self) -> None:
         if self.lr != FIND:

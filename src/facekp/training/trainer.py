@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +12,21 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facekp.config.command import one_line
 from facekp.core.errors import UserError
 from facekp.training.callbacks.checkpoints import AtomicCheckpointIO
 from facekp.training.settings import TrainerSettings
+
+CONNECTING = 60.0  # seconds
 
 
 def build_trainer(
@@ -45,7 +55,7 @@ def build_trainer(
             default_root_dir=folder,
             callbacks=list(callbacks),
             logger=list(loggers),
-            plugins=[AtomicCheckpointIO(folder), *_environment()],
+            plugins=[AtomicCheckpointIO(folder), *_environment(settings.num_nodes)],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
@@ -53,11 +63,54 @@ def build_trainer(
         )
 
 
-def _environment() -> list[ClusterEnvironment]:
-    """SLURM's, without Lightning's requeuing: its checkpoint in the middle of an epoch does not resume to the bit."""
-    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():  # the order in which Lightning looks
-        return []
-    return [SLURMEnvironment(auto_requeue=False)]
+class Torchrun(TorchElasticEnvironment):
+    """The processes that torchrun started. Problems that would make them wait for half an hour are errors."""
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Lightning calls this right before the processes connect.
+
+        Raises:
+            UserError: torchrun started another number of processes, or its process on the first machine has ended.
+        """
+        if num_devices * num_nodes != self.world_size():
+            raise UserError(
+                f"trainer.num_nodes={num_nodes} trainer.devices={num_devices}: torchrun started {self.world_size()} "
+                "processes; set them to its --nnodes and --nproc-per-node"
+            )
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # torchrun listens on the first machine
+            _check_first_machine(self.main_address, self.main_port)
+
+
+def _check_first_machine(address: str, port: int) -> None:
+    try:
+        socket.create_connection((address, port), timeout=CONNECTING).close()
+    except OSError as error:
+        raise UserError(
+            f"MASTER_ADDR={address} MASTER_PORT={port}: can't be reached ({error.strerror or error}); torchrun on the "
+            "first machine has ended; see its messages"
+        ) from error
+
+
+def _environment(num_nodes: int) -> list[ClusterEnvironment]:
+    """What started the processes, where Lightning's own class would not do; looked for in Lightning's order.
+
+    Raises:
+        UserError: several machines are asked for, but nothing that starts processes on them is used, or srun lacks an
+            option.
+    """
+    if TorchElasticEnvironment.detect():
+        return [Torchrun()]
+    if SLURMEnvironment.detect():
+        try:
+            return [SLURMEnvironment(auto_requeue=False)]  # a checkpoint within an epoch does not resume to the bit
+        except RuntimeError as error:
+            raise UserError(f"trainer: {one_line(error)}") from error
+    if num_nodes > 1 and not (LSFEnvironment.detect() or MPIEnvironment.detect()):
+        raise UserError(
+            f"trainer.num_nodes={num_nodes}: start the command on each machine with torchrun --nnodes={num_nodes}, or "
+            f"with srun --nodes={num_nodes}; on one machine use trainer=ddp"
+        )
+    return []
 
 
 @contextmanager
