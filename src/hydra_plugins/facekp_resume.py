@@ -1,4 +1,4 @@
-"""The launcher of a resumed sweep. Hydra finds plug-ins only in the package hydra_plugins.
+"""The sweeper and the launcher of a resumed sweep. Hydra finds plug-ins only in the package hydra_plugins.
 
 Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.finished_jobs`.
 """
@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
+
+
+class ResumingSweeper(BasicSweeper):
+    """Hydra's sweeper. It does not compose all jobs before the first one starts, as was done when the sweep began."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        pass
 
 
 class ResumingLauncher(Launcher):

@@ -7,7 +7,7 @@ from hydra.core.utils import JobStatus as HydraStatus
 
 from facekp.runs.finished_jobs import launch_unfinished
 from facekp.runs.folder import JobStatus
-from facekp.runs.sweep import RESUMING, begin_sweep
+from facekp.runs.sweep import RESUMING, RESUMING_SWEEPER, begin_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from tests.runs.conftest import begin_job
 
@@ -50,10 +50,14 @@ def test_a_resumed_sweep_s_launcher_is_around_the_chosen_one(multirun, tmp_path)
     new = multirun(tmp_path, "lr=1,2")
     begin_sweep(new).close()
     assert new.hydra.launcher._target_ != RESUMING
+    assert new.hydra.sweeper._target_ != RESUMING_SWEEPER
     begin_job(tmp_path / "lr-1")
     again = multirun(tmp_path, "lr=1,2")
     begin_sweep(again).close()
     assert again.hydra.launcher._target_ == RESUMING
+    assert again.hydra.sweeper._target_ == RESUMING_SWEEPER
+    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=None, task_function=None, config=again)
+    sweeper.validate_batch_is_legal([["not valid"]])  # no job is composed before the first one starts
     launcher = Plugins.instance().instantiate_launcher(hydra_context=None, task_function=None, config=again)
     assert type(launcher.launcher).__name__ == "BasicLauncher"
     assert "lr" not in launcher.shared

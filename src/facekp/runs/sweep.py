@@ -44,6 +44,8 @@ SWEEP_DIR = "hydra.sweep.dir"
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 STURDY_JOBLIB = "hydra_plugins.facekp_joblib.SturdyJoblibLauncher"  # takes its place
 
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+RESUMING_SWEEPER = "hydra_plugins.facekp_resume.ResumingSweeper"  # takes its place in a sweep that is resumed
 RESUMING = "hydra_plugins.facekp_resume.ResumingLauncher"  # around the launcher of a sweep that is resumed
 NAMED_BY_SETTINGS = "${job_name:}"
 
@@ -121,6 +123,8 @@ def begin_sweep(config: DictConfig) -> ExitStack:
         if folder.jobs() and _subdir(config) == NAMED_BY_SETTINGS:
             chosen = config.hydra.launcher
             config.hydra.launcher = {"_target_": RESUMING, "_recursive_": False, "chosen": chosen, "shared": shared}
+            if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+                config.hydra.sweeper._target_ = RESUMING_SWEEPER
     return held
 
 
