@@ -10,7 +10,7 @@ are divided by groups of near-duplicates into three sets:
 - the user's faces, of which each training gets the first 50, 100, 300 or 1000; a tenth of them chooses the epoch;
 - all others, on which a checkpoint learns the ten points that the user does not label.
 
-Every training takes the same number of steps. A training that has finished is not repeated, so a stopped call goes on.
+Every training takes the same number of steps. A training that has finished is not repeated, so a call that was stopped can be repeated.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
     everything = settings_of(*arguments.data)
     five = settings_of("keypoints=five").keypoints
     sets = divide(read_table(everything.data, everything.keypoints), arguments.scored, max(arguments.faces))
-    print(f"{len(sets.scored)} scored faces, {len(sets.users)} of the user, {len(sets.others)} others", flush=True)
+    counts = f"{len(sets.scored)} scored faces, {len(sets.users)} of the user, {len(sets.others)} others"
+    print(counts, flush=True)
     size = sets.scored.size[0]
     for name, table in (("scored", sets.scored), ("others", sets.others)):
         names = five.names if name == "scored" else other_names(everything.keypoints, five)
@@ -188,7 +189,9 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
                 rows.append({"faces": faces, "seed": seed, "start": name, **score(best, scored)})
                 write_csv(out / "trainings.csv", pd.DataFrame(rows))
                 print(rows[-1], flush=True)
-    return pd.DataFrame(rows)
+    results = pd.DataFrame(rows)
+    results.attrs["sets"] = counts
+    return results
 
 
 def other_names(scheme: Keypoints, five: Keypoints) -> list[str]:
@@ -245,7 +248,7 @@ def main() -> None:
     write_csv(Path(arguments.out) / "results.csv", table)
     print(f"<!-- figure: initial_weights.table -->\n\n{markdown(table)}\n\n<!-- /figure -->")
     if arguments.record:
-        record(markdown(table), "6203 of the competition's 7049 labelled rows, dense ones with all points")
+        record(markdown(table), f"{results.attrs['sets']}, dense ones with all points")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_a_resumed_sweep_s_launcher_is_around_the_chosen_one(multirun, tmp_path)
     assert again.hydra.sweeper._target_ == RESUMING_SWEEPER
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=None, task_function=None, config=again)
     sweeper.validate_batch_is_legal([["not valid"]])  # no job is composed before the first one starts
-    launcher = Plugins.instance().instantiate_launcher(hydra_context=None, task_function=None, config=again)
+    launcher = sweeper.launcher
     assert type(launcher.launcher).__name__ == "BasicLauncher"
     assert "lr" not in launcher.shared
 
