@@ -1,20 +1,20 @@
 """Near-duplicates: the groups of comparing every pair, without doing so."""
 
+import cv2
 import numpy as np
 import pytest
 
 from facekp.data import near_duplicates
-from facekp.data.near_duplicates import CORRELATION, Forest, near_duplicate_groups, standardise, thumbnails
+from facekp.data.near_duplicates import CORRELATION, Forest, near_duplicate_groups, signatures, standardise
 from facekp.data.synthetic.faces import draw_faces
 
 
 def by_every_pair(images):
-    """The groups by the definition: all pairs of thumbnails, then of images."""
+    """The groups by the definition: all pairs of images."""
     group = list(range(len(images)))
-    small, full = thumbnails(images), standardise(images)
+    full = standardise(images)
     same = (images.reshape(len(images), 1, -1) == images.reshape(1, len(images), -1)).all(axis=2)
-    alike = (small @ small.T > CORRELATION - 0.03) & (full @ full.T > CORRELATION)
-    for i, j in np.argwhere(alike | same):
+    for i, j in np.argwhere((full @ full.T > CORRELATION) | same):
         first, second = sorted((group[i], group[j]))
         group = [first if root == second else root for root in group]
     return np.array(group)
@@ -44,7 +44,7 @@ def test_groups_are_those_of_every_pair(frames, leaf, block, monkeypatch):
 
 def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
     monkeypatch.setattr(near_duplicates, "LEAF", 8)
-    small = thumbnails(frames)
+    small = signatures(frames)
     points = near_duplicates.coarse_forms(small)
     leaves = near_duplicates.tree_leaves(points)
     assert sorted(np.concatenate(leaves)) == list(range(len(frames)))
@@ -57,8 +57,27 @@ def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
         assert leaf_of[i] == leaf_of[j] or frozenset((leaf_of[i], leaf_of[j])) in compared
 
 
-def test_coarse_forms_are_not_farther_apart_than_thumbnails(frames):
-    small = thumbnails(frames).astype(float)
+@pytest.mark.parametrize("size", [(96, 96), (48, 72), (24, 24)])
+def test_signatures_bound_the_correlation_from_above(frames, size):
+    rough = np.random.default_rng(0).integers(0, 256, (20, *size), dtype=np.uint8)  # little of it is in a thumbnail
+    resized = np.stack([cv2.resize(frame, size[::-1]) for frame in frames])
+    images = np.concatenate((resized, rough, resized[:20] // 2 + rough // 2, np.zeros((1, *size), np.uint8)))
+    vectors, full = signatures(images), standardise(images)
+    assert vectors.shape == (len(images), 577)
+    bound, correlation = vectors @ vectors.T, full @ full.T
+    assert (bound >= correlation - 1e-5).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors[:-1], axis=1), 1, atol=1e-5)
+    assert (bound - correlation)[: len(frames), : len(frames)].mean() < 0.15
+
+
+def test_of_sizes_that_thumbnails_do_not_divide_the_bound_is_nearly_one(frames):
+    images = np.stack([cv2.resize(frame, (90, 64)) for frame in frames])
+    vectors, full = signatures(images), standardise(images)
+    assert (vectors @ vectors.T >= full @ full.T - (CORRELATION - near_duplicates.CANDIDATE)).all()
+
+
+def test_coarse_forms_are_not_farther_apart_than_signatures(frames):
+    small = signatures(frames).astype(float)
     coarse = near_duplicates.coarse_forms(small)
     assert coarse.shape == (len(frames), near_duplicates.DIMENSIONS)
     far, near = (np.linalg.norm(points[:, None] - points, axis=-1) for points in (small, coarse))

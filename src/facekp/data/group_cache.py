@@ -17,7 +17,7 @@ from facekp.core.errors import UserError
 from facekp.core.files import atomic
 
 log = logging.getLogger(__name__)
-VERSION = b"near-duplicates 1"  # part of the name: change it whenever the same images would give other groups
+VERSION = b"near-duplicates 2"  # part of the name: change it whenever the same images would give other groups
 MOMENT = 1.0  # seconds; groups that are found faster are not kept
 DIGEST = hashlib.sha256().digest_size
 

@@ -1,11 +1,11 @@
 """Near-duplicates: groups of images that show the same, found without comparing every image with every other.
 
-Identical images are one image. The others become points, their standardised 24 x 24 thumbnails: thumbnails that
-correlate have a small distance. Points are sorted into leaves of a tree. Two leaves that are too far apart to hold a
-pair are not compared, nor are two whose images are all in one group already, so thousands of frames of one scene cost
-little more than their number. Pairs of other leaves are sieved: by the thumbnails' coarse form, by the thumbnails, at
-full size. Only the thumbnails are kept in memory, 2.3 KB an image. Axes: N images, U different images, G numbers of a
-coarse form.
+Identical images are one image. Each of the others gets a signature from its 24 x 24 thumbnail: a unit vector; the dot
+product of two is an upper bound of the correlation. So signatures of near-duplicates have a small distance. They are
+sorted into leaves of a tree. Two leaves that are too far apart to hold a pair are not compared, nor are two whose
+images are all in one group already, so thousands of frames of one scene cost little more than their number. Pairs of
+other leaves are sieved: by the signatures' coarse form, by the signatures, at full size. Only signatures are kept in
+memory, 2.3 KB an image. Axes: N images, U different images, G numbers of a coarse form.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from facekp.data.group_cache import cached_groups
 from facekp.data.table import HostImages, Images
 
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
-COARSE = 24  # side of the thumbnails by which candidate pairs are chosen
-CANDIDATE = CORRELATION - 0.03  # of thumbnails; pairs below are not compared at full size
-REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of two thumbnails that are candidates
-CELL = 4  # pixels of a thumbnail along each side of the cells that its coarse form sums up
+COARSE = 24  # side of the thumbnails that signatures are made of
+CANDIDATE = CORRELATION - 0.002  # bound below which a pair is not compared; it is exact where 24 divides the sides
+REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of the signatures of two candidates
+CELL = 4  # pixels of a thumbnail along each side of the cells that a coarse form sums up
 DIMENSIONS = 16  # numbers of a coarse form
 SAMPLE = 4096  # images at most that the principal components are computed from
 LEAF = 1024  # images in a leaf at most; its matrix of pairs is small, and a matrix product is still fast
 BLOCK = 128  # images compared at full size at a time; those that are joined meanwhile are not compared again
+SMALLEST = 1e-6  # norm of an image that is not constant
 UNCLEAR = 1e-5  # rounding of a matrix product: correlations this close to the limit are computed pair by pair
 
 
@@ -67,8 +68,8 @@ class _Comparison:
     def __init__(self, images: Images, rows: np.ndarray) -> None:
         self.images, self.rows = images, rows
         different = images.take(rows) if isinstance(images, HostImages) else HostImages(images, rows)
-        self.small = thumbnails(different)  # (U, 576)
-        self.coarse = coarse_forms(self.small)  # (U, G)
+        self.signatures = signatures(different)  # (U, 577)
+        self.coarse = coarse_forms(self.signatures)  # (U, G)
         half, one = np.square(self.coarse).sum(axis=1, keepdims=True) / 2, np.ones((len(rows), 1), np.float32)
         self.left = np.hstack((self.coarse, -half, one))  # a row here times one there: minus half the squared distance
         self.right = np.hstack((self.coarse, one, -half))
@@ -99,9 +100,9 @@ class _Comparison:
             self._join_close(block, second, wanted)
 
     def _join_close(self, first: np.ndarray, second: np.ndarray, wanted: np.ndarray) -> None:
-        """Join those of the wanted pairs, bool (n, m), that correlate as thumbnails and at full size."""
+        """Join those of the wanted pairs, bool (n, m), that correlate."""
         first, second, wanted = _needed(first, second, wanted)
-        wanted &= self.small[first] @ self.small[second].T > CANDIDATE
+        wanted &= self.signatures[first] @ self.signatures[second].T > CANDIDATE
         first, second, wanted = _needed(first, second, wanted)
         if not len(first):
             return
@@ -151,16 +152,17 @@ class Forest:
         self.above[roots] = roots.min()
 
 
-def coarse_forms(small: np.ndarray) -> np.ndarray:
-    """Leading principal components of sums over square cells of thumbnails, float32 (U, G).
+def coarse_forms(vectors: np.ndarray) -> np.ndarray:
+    """Leading principal components of signatures whose thumbnails are summed over square cells, float32 (U, G).
 
-    They are scaled so that no distance between two thumbnails becomes larger.
+    They are scaled so that no distance between two signatures becomes larger.
 
     Args:
-        small: (U, 576), of `thumbnails`.
+        vectors: (U, 577), of `signatures`.
     """
     cells = COARSE // CELL
-    sums = small.reshape(-1, cells, CELL, cells, CELL).sum(axis=(2, 4)).reshape(len(small), -1) / CELL  # (U, 36)
+    squares = vectors[:, :-1].reshape(-1, cells, CELL, cells, CELL)
+    sums = np.hstack((squares.sum(axis=(2, 4)).reshape(len(vectors), -1) / CELL, vectors[:, -1:]))  # (U, 37)
     sample = sums[:: -(-len(sums) // SAMPLE)]
     centred = sample - sample.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)  # by increasing variance
@@ -206,12 +208,41 @@ def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
     """The grey levels of images as side x side area means, standardised: float32 (N, side * side)."""
     small = np.empty((len(images), side * side), dtype=np.float32)
     for start in range(0, len(images), BLOCK):
-        part = np.empty((len(small[start : start + BLOCK]), side, side), dtype=np.float32)
-        for i in range(len(part)):
-            levels = to_grey(images[start + i]).astype(np.float32)
-            cv2.resize(levels, (side, side), dst=part[i], interpolation=cv2.INTER_AREA)
-        small[start : start + BLOCK] = standardise(part)
+        small[start : start + BLOCK] = standardise(_area_means(images[start : start + BLOCK], side))
     return small
+
+
+def signatures(images: Images) -> np.ndarray:
+    """Unit vectors, float32 (N, 577): the dot product of two is at least the correlation of the images.
+
+    The area means m of an image x are its projection on images that are constant in each cell, so x = m + r with r
+    orthogonal to all m. By Cauchy and Schwarz the correlation of x and y is at most m_x m_y + |r_x| |r_y|. A signature
+    is m, as a thumbnail, and |r|.
+    """
+    found = np.empty((len(images), COARSE**2 + 1), dtype=np.float32)
+    for start in range(0, len(images), BLOCK):
+        part = images[start : start + BLOCK]
+        full = np.linalg.norm(_centred(part), axis=1)
+        means = _centred(_area_means(part, COARSE)) * np.float32(math.sqrt(math.prod(part.shape[1:3])) / COARSE)
+        means /= np.maximum(np.maximum(full, np.linalg.norm(means, axis=1)), SMALLEST)[:, None]
+        rest = np.sqrt(np.maximum(1 - np.square(means).sum(axis=1, keepdims=True), 0))
+        found[start : start + BLOCK] = np.hstack((means, rest))
+    return found
+
+
+def _area_means(images: np.ndarray, side: int) -> np.ndarray:
+    """The grey levels of images as side x side area means, float32 (n, side, side)."""
+    small = np.empty((len(images), side, side), dtype=np.float32)
+    for image, means in zip(images, small, strict=True):
+        cv2.resize(to_grey(image).astype(np.float32), (side, side), dst=means, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _centred(images: np.ndarray) -> np.ndarray:
+    """Grey levels of images (n, H, W) or (n, H, W, 3) minus their mean, float32 (n, H * W)."""
+    grey = np.array([to_grey(image) for image in images]) if images.ndim == 4 else images
+    flat = grey.reshape(len(images), -1).astype(np.float32)
+    return flat - flat.mean(axis=1, keepdims=True)
 
 
 def standardise(images: np.ndarray) -> np.ndarray:
@@ -224,7 +255,5 @@ def standardise(images: np.ndarray) -> np.ndarray:
         >>> round(float(flat[0] @ flat[1]), 6)
         1.0
     """
-    grey = np.array([to_grey(image) for image in images]) if images.ndim == 4 else images
-    flat = grey.reshape(len(images), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    flat = _centred(images)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), SMALLEST)
