@@ -215,9 +215,9 @@ def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
 def signatures(images: Images) -> np.ndarray:
     """Unit vectors, float32 (N, 577): the dot product of two is at least the correlation of the images.
 
-    The area means m of an image x are its projection on images that are constant in each cell, so x = m + r with r
-    orthogonal to all m. By Cauchy and Schwarz the correlation of x and y is at most m_x m_y + |r_x| |r_y|. A signature
-    is m, as a thumbnail, and |r|.
+    An image x of mean 0 and length 1 is m + r: its area means m, and the rest r, which is orthogonal to the area means
+    of any image. By Cauchy and Schwarz ``x1 · x2 <= m1 · m2 + norm(r1) norm(r2)``. A signature is m, as a thumbnail,
+    and norm(r).
     """
     found = np.empty((len(images), COARSE**2 + 1), dtype=np.float32)
     for start in range(0, len(images), BLOCK):
