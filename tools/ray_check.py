@@ -114,7 +114,7 @@ def failed(ray: LocalRay, folder: Path) -> str:
 
 
 def search(ray: LocalRay, folder: Path) -> str:
-    """A worker is killed during a search: no trial is lost, none is there twice."""
+    """A worker is killed during a search: no trial is lost, none is duplicated."""
     space = ["lr=tag(log, interval(1e-4, 1e-2))", "model.sigma=interval(0.5, 4)"]
     given = ["hparams_search=optuna", f"hparams_search.trials={TRIALS}", "hparams_search.parallel=2", *space]
     arguments = ["-m", *SMALL, *LAUNCHER, "trainer.max_epochs=1", *given, SWEEP]
@@ -139,7 +139,7 @@ def search(ray: LocalRay, folder: Path) -> str:
 def _check_trials(folder: Path, text: str) -> None:
     """
     Raises:
-        AssertionError: a trial is missing, is there twice, or was trained twice.
+        AssertionError: a trial is missing, duplicated, or was trained twice.
     """
     sweep_folder = SweepFolder(folder / "s")
     settings = sweep_folder.read_search()

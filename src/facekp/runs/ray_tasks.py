@@ -126,7 +126,7 @@ class RayTasks:
             raise UserError(f"hydra.launcher.ray.remote={_given(remote)}: {one_line(error)}") from error
 
     def start(self, config: DictConfig) -> Future[Any]:
-        """Hand in a job.
+        """Submit a job.
 
         Raises:
             KeyboardInterrupt: the tasks were stopped.
@@ -202,7 +202,7 @@ def _start_ray(arguments: Mapping[str, Any]) -> None:
 def _check_resources(asked: Mapping[str, Any], known: Mapping[str, float]) -> None:
     """
     Raises:
-        UserError: a job asks for more than Ray has, so it would wait for ever.
+        UserError: a job asks for more than Ray has, so it would never start.
     """
     for name, resource in RESOURCES.items():
         if asked.get(name, 0) > known.get(resource, 0):
