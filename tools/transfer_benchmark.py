@@ -10,7 +10,8 @@ are divided by groups of near-duplicates into three sets:
 - the user's faces, of which each training gets the first 50, 100, 300 or 1000; a tenth of them chooses the epoch;
 - all others, on which a checkpoint learns the ten points that the user does not label.
 
-Every training takes the same number of steps. A training that has finished is not repeated, so a call that was stopped can be repeated.
+Every training takes the same number of steps. A training that has finished is not repeated when the command is given
+again.
 """
 
 from __future__ import annotations
