@@ -53,7 +53,7 @@ def searching(tmp_path):
 
     def run(*overrides, outcome=lambda lr: lr, folder="s"):
         nonlocal config
-        run.jobs, run.outcome = [], outcome
+        run.jobs, run.outcome, run.folder = [], outcome, tmp_path / folder
         register_job_name()
         where = f"hydra.sweep.dir={tmp_path / folder}"
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -133,6 +133,18 @@ def test_values_drawn_twice_at_the_same_time_are_trained_once(searching):
     study = searching("lr=3,3", "hparams_search.trials=4", "hparams_search.parallel=2")
     assert results(study) == [("COMPLETE", 3.0)] * 4
     assert searching.jobs == [["lr=3"]]
+
+
+def test_trials_that_wait_for_the_same_values_use_up_no_more_of_the_budget(searching):
+    drawn_meanwhile = []
+
+    def outcome(lr):
+        time.sleep(0.3)  # other trials would be drawn now
+        drawn_meanwhile.append(len(open_study(SweepFolder(searching.folder), search_settings()).get_trials()))
+        return lr
+
+    searching("lr=3,3", "hparams_search.trials=9", "hparams_search.parallel=2", outcome=outcome)
+    assert drawn_meanwhile == [2]
 
 
 def test_a_failing_launcher_of_a_parallel_search_raises_its_error(searching):

@@ -76,7 +76,7 @@ def _run_in_threads(trials: _Trials, launcher: Launcher, at_a_time: int) -> None
     running: dict[str, list[FrozenTrial]] = {}  # by folder: values that are drawn twice are trained once
     try:
         while True:
-            while len(running) < at_a_time and (trial := trials.next()):
+            while sum(map(len, running.values())) < at_a_time and (trial := trials.next()):
                 same = running.setdefault(trial.user_attrs[FOLDER], [])
                 same.append(trial)
                 if len(same) == 1:
