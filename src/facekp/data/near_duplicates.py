@@ -26,6 +26,9 @@ from facekp.data.table import HostImages, Images
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
 COARSE = 24  # side of the thumbnails that signatures are made of
 CANDIDATE = CORRELATION - 0.002  # bound below which a pair is not compared; it is exact where 24 divides the sides
+SIMILAR = (
+    CORRELATION - 0.03
+)  # of thumbnails; images whose thumbnails correlate less are no near-duplicates, as of noise
 REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of the signatures of two candidates
 CELL = 4  # pixels of a thumbnail along each side of the cells that a coarse form sums up
 DIMENSIONS = 16  # numbers of a coarse form
@@ -102,7 +105,7 @@ class _Comparison:
     def _join_close(self, first: np.ndarray, second: np.ndarray, wanted: np.ndarray) -> None:
         """Join those of the wanted pairs, bool (n, m), that correlate."""
         first, second, wanted = _needed(first, second, wanted)
-        wanted &= self.signatures[first] @ self.signatures[second].T > CANDIDATE
+        wanted &= self._are_candidates(first, second)
         first, second, wanted = _needed(first, second, wanted)
         if not len(first):
             return
@@ -113,6 +116,13 @@ class _Comparison:
             close[a, b] = float(pair[0] @ pair[1]) > CORRELATION
         for a in close.any(axis=1).nonzero()[0]:
             self.forest.join(np.append(second[close[a]], first[a]))
+
+    def _are_candidates(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Whether pairs may be near-duplicates by their thumbnails, bool (n, m)."""
+        left, right = self.signatures[first], self.signatures[second]
+        common = left[:, :-1] @ right[:, :-1].T
+        lengths = np.outer(*(np.sqrt(1 - np.square(side[:, -1])) for side in (left, right)))
+        return (common + np.outer(left[:, -1], right[:, -1]) > CANDIDATE) & (common > SIMILAR * lengths)
 
     def _full_size(self, positions: np.ndarray) -> np.ndarray:
         return standardise(self.images[self.rows[positions]])
@@ -206,10 +216,10 @@ def image_hashes(images: Images) -> np.ndarray:
 
 def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
     """The grey levels of images as side x side area means, standardised: float32 (N, side * side)."""
-    small = np.empty((len(images), side * side), dtype=np.float32)
-    for start in range(0, len(images), BLOCK):
-        small[start : start + BLOCK] = standardise(_area_means(images[start : start + BLOCK], side))
-    return small
+    small = np.empty((len(images), side, side), dtype=np.float32)
+    for image, means in zip(images, small, strict=True):
+        cv2.resize(to_grey(image).astype(np.float32), (side, side), dst=means, interpolation=cv2.INTER_AREA)
+    return standardise(small)
 
 
 def signatures(images: Images) -> np.ndarray:
@@ -220,22 +230,18 @@ def signatures(images: Images) -> np.ndarray:
     and norm(r).
     """
     found = np.empty((len(images), COARSE**2 + 1), dtype=np.float32)
-    for start in range(0, len(images), BLOCK):
-        part = images[start : start + BLOCK]
-        full = np.linalg.norm(_centred(part), axis=1)
-        means = _centred(_area_means(part, COARSE)) * np.float32(math.sqrt(math.prod(part.shape[1:3])) / COARSE)
-        means /= np.maximum(np.maximum(full, np.linalg.norm(means, axis=1)), SMALLEST)[:, None]
-        rest = np.sqrt(np.maximum(1 - np.square(means).sum(axis=1, keepdims=True), 0))
-        found[start : start + BLOCK] = np.hstack((means, rest))
+    for image, signature in zip(images, found, strict=True):
+        levels = to_grey(image).astype(np.float32)
+        means = signature[:-1].reshape(COARSE, COARSE)
+        cv2.resize(levels, (COARSE, COARSE), dst=means, interpolation=cv2.INTER_AREA)
+        signature[-1] = cv2.meanStdDev(levels)[1].item()  # until the next loop
+    for start in range(0, len(found), BLOCK):
+        block = found[start : start + BLOCK]
+        centred = _centred(block[:, None, :-1]) / COARSE  # their norm is the standard deviation
+        centred /= np.maximum(np.maximum(block[:, -1], np.linalg.norm(centred, axis=1)), SMALLEST)[:, None]
+        block[:, :-1] = centred
+        block[:, -1] = np.sqrt(np.maximum(1 - np.square(centred).sum(axis=1), 0))
     return found
-
-
-def _area_means(images: np.ndarray, side: int) -> np.ndarray:
-    """The grey levels of images as side x side area means, float32 (n, side, side)."""
-    small = np.empty((len(images), side, side), dtype=np.float32)
-    for image, means in zip(images, small, strict=True):
-        cv2.resize(to_grey(image).astype(np.float32), (side, side), dst=means, interpolation=cv2.INTER_AREA)
-    return small
 
 
 def _centred(images: np.ndarray) -> np.ndarray:
