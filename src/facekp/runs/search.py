@@ -67,16 +67,16 @@ def search(arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, l
             trials.run(trial, launcher)
             trials.report(trial)
     else:
-        _run_in_threads(trials, launcher, at_a_time)
+        _run_in_threads(trials, launcher)
 
 
-def _run_in_threads(trials: _Trials, launcher: Launcher, at_a_time: int) -> None:
+def _run_in_threads(trials: _Trials, launcher: Launcher) -> None:
     """Keep as many trials running as may run at a time, until the budget is used."""
     threads = WorkerThreads()
     running: dict[str, list[FrozenTrial]] = {}  # by folder: values that are drawn twice are trained once
     try:
         while True:
-            while sum(map(len, running.values())) < at_a_time and (trial := trials.next()):
+            while sum(map(len, running.values())) < trials.at_a_time and (trial := trials.next()):
                 same = running.setdefault(trial.user_attrs[FOLDER], [])
                 same.append(trial)
                 if len(same) == 1:
