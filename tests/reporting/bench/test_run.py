@@ -40,13 +40,14 @@ def test_splitting_and_steps_are_measured_beside_plain_loops(tmp_path, monkeypat
 
 def test_training_steps_are_those_of_the_command_and_of_a_plain_loop(tmp_path, monkeypatch):
     times = {training.plain_step_times: [0.8], training._published_steps: (1.0, [2.0])}
-    monkeypatch.setattr(training, "train_step_times", lambda overrides, *given: [0.1, 0.3, 0.2])
+    cost = training.StepCost(seconds=[0.1, 0.3, 0.2], outside=0.25)
+    monkeypatch.setattr(training, "train_step_cost", lambda overrides, *given: cost)
     monkeypatch.setattr(training, "in_new_process", lambda task, *given: times[task])
     monkeypatch.setattr(training, "step_limit", lambda *given: 0.05)
-    first, second, difference = measure("training", tmp_path, "train=['trainer.compile=true']").values()
+    first, outside, second, difference = measure("training", tmp_path, "train=['trainer.compile=true']").values()
     assert first.name == "training step of 32 faces, facekp.train trainer.compile=true"
     assert (first.value, first.plain, first.times_as_fast) == (200.0, 800.0, 4.0)
-    assert first.of_limit == 0.25
+    assert (first.of_limit, outside.value) == (0.25, 25.0)
     assert (second.value, second.plain, difference.value) == (2.0, 2.0, 0.0)
 
 
@@ -62,18 +63,22 @@ def test_the_limit_of_a_step_is_that_of_its_convolutions(monkeypatch):
 
 def test_a_training_that_fails_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"^train=\['data.rws=1'\]: facekp: error: .*rws"):
-        training.train_step_times(["data.rws=1"], 1, 1, tmp_path / "run")
+        training.train_step_cost(["data.rws=1"], 1, 1, tmp_path / "run")
 
 
-def test_the_timer_writes_the_steps_and_ends_the_process(tmp_path, monkeypatch):
+def test_the_timer_writes_what_steps_cost_and_ends_the_process(tmp_path, monkeypatch):
     ended = []
     monkeypatch.setattr("os._exit", ended.append)
-    timer = StepTimer(str(tmp_path / "times.json"), steps=2)
-    for _ in range(3):
+    timer = StepTimer(str(tmp_path / "cost.json"), steps=2, profiled=1)
+    layer, images = torch.nn.Conv2d(8, 8, 3), torch.rand(32, 8, 96, 96)
+    for _ in range(4):
         assert not ended
+        layer(images)
         timer.on_train_batch_end(None, None, None, None, 0)
     assert ended == [0]
-    assert len(json.loads((tmp_path / "times.json").read_text())) == 2
+    cost = json.loads((tmp_path / "cost.json").read_text())
+    assert len(cost["seconds"]) == 2
+    assert 0 < cost["outside"] < 0.9
 
 
 def test_a_job_s_cost_is_what_it_adds_to_a_sweep(tmp_path, monkeypatch):
