@@ -1,6 +1,9 @@
 """--help lists what a command does, its groups with their choices, and its keys with default and meaning."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +44,12 @@ def test_the_usage_names_plain_arguments():
     assert "facekp predict photo.jpg ... [key=value ...]" in render_help(
         Catalog("predict", [CONF_DIR]), "facekp predict"
     )
+
+
+def test_output_that_is_not_read_to_its_end_is_no_error(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)  # as head does once it has its lines
+    command = [sys.executable, "-m", "facekp.pack", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -24,7 +24,7 @@ from tests.data.photo_folder import folder_settings
 from tests.drawn_photos import five, write_photos
 
 MEGABYTE = 1 << 20
-FACES, PHOTOS, SIDE = 1600, 80, 256  # 105 MB
+FACES, PHOTOS, SIDE = 800, 40, 256  # 52 MB
 # Reads the table, assigns the folds and collects an epoch of batches. Prints by how many bytes the memory of the
 # process (without mapped files) grew at most, measured every 5 ms.
 PROGRAM = """
@@ -95,7 +95,7 @@ def test_training_is_the_same_to_the_last_bit_wherever_the_images_are(tmp_path):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """80 photos of noise with 20 faces each."""
+    """Photos of noise with 20 faces each."""
     folder, random = tmp_path_factory.mktemp("many"), np.random.default_rng(0)
     (folder / "photos").mkdir()
     rows = []

@@ -74,7 +74,7 @@ def run_command(
     folders = config_folders(sys.argv[1:])
     try:
         if any(argument in HELP for argument in _options(sys.argv[1:])):
-            print(help_text(config_name, sys.argv[1:]))
+            print(help_text(config_name, sys.argv[1:]), flush=True)
             return
         arguments = options_first(rewrite(sys.argv[1:]))
         folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
@@ -89,6 +89,9 @@ def run_command(
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
         leave(_with_hint(error, config_name, folders))
+    except BrokenPipeError:
+        _leave_if_output_is_unread()
+        raise
     except OSError as error:
         leave(_disk_error(error))
     except KeyboardInterrupt:
@@ -286,6 +289,15 @@ def _disk_error(error: OSError) -> UserError:
         raise error
     advice = HINTS.get(error.errno, "choose another path")
     return UserError(f"{error.filename or 'a file'}: {error.strerror}; {advice}")
+
+
+def _leave_if_output_is_unread() -> None:
+    """Exit with code 1, as rich does, if the program that read the output, such as ``head``, has ended."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        sys.exit(1)
 
 
 def leave(error: BaseException) -> NoReturn:
