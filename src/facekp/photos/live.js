@@ -42,16 +42,21 @@
     say(text);
   }
 
-  // Send a frame, draw its points, and continue with the next frame until the webcam is stopped.
+  // Until the webcam is stopped: while the server predicts a frame, the next one is captured; while that one is
+  // predicted, the first one is drawn. One request is under way at a time, so that frames arrive in their order.
   async function follow(mine) {
-    const sent = document.createElement("canvas");
+    let canvas = document.createElement("canvas"), other = document.createElement("canvas");
     let times = [];
+    let answer = predict(await capture(canvas));
     while (stream === mine) {
       if (!part("video")) { stop(""); return; }
-      const found = await predict(sent);
+      const next = capture(other);
+      const found = await answer;
       if (stream !== mine) return;
       if (found.error) { stop(found.error); return; }
-      draw(found, sent);
+      answer = predict(await next);
+      draw(found, canvas);
+      [canvas, other] = [other, canvas];
       times = [...times.slice(-COUNTED), performance.now()];
       const rate = (1000 * (times.length - 1)) / Math.max(times[times.length - 1] - times[0], 1);
       say(`${found.faces.length} ${found.faces.length === 1 ? "face" : "faces"}, ${rate.toFixed(0)} frames per second`);
@@ -59,13 +64,16 @@
     }
   }
 
-  async function predict(sent) {
+  function capture(canvas) {
     const video = part("video");
     const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
-    sent.width = Math.round(scale * video.videoWidth);
-    sent.height = Math.round(scale * video.videoHeight);
-    sent.getContext("2d").drawImage(video, 0, 0, sent.width, sent.height);
-    const frame = await new Promise((done) => sent.toBlob(done, "image/jpeg", QUALITY));
+    canvas.width = Math.round(scale * video.videoWidth);
+    canvas.height = Math.round(scale * video.videoHeight);
+    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+    return new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
+  }
+
+  async function predict(frame) {
     const checkpoint = document.querySelector("#checkpoint input").value;
     try {
       const response = await fetch(`live?visitor=${visitor}&checkpoint=${encodeURIComponent(checkpoint)}`, {
