@@ -32,7 +32,7 @@ def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(exported, ckpt, t
     write_training(tmp_path / "training.csv", faces)
     write_test(tmp_path, faces, faces.mask)
     given = [f"data.dir={tmp_path}", "data.cache=null", f"ckpt={exported}", f"out={tmp_path / 's.csv'}"]
-    assert submit(composed(*given, name="submit")).is_file()
+    assert submit(composed(*given, name="submit")).is_file()  # with a second look
     with pytest.raises(UserError, match="export it again"):
         evaluate(composed(f"ckpt={exported}", "decoder=dark", name="evaluate"))
 

@@ -14,9 +14,11 @@ from facekp.core.channels import to_colour
 from facekp.core.crop import Crop
 from facekp.core.device import AUTO
 from facekp.data.table import FaceTable
+from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.ensemble import LoadedModel, predict_table
 from facekp.models.prediction import Prediction
 from facekp.models.predictor import KeypointPredictor
+from facekp.models.settings import Engine
 from facekp.photos.face import Face
 from facekp.photos.reading import Photo
 from facekp.photos.second_look import second_look
@@ -43,9 +45,10 @@ def predict_refined(models: Sequence[LoadedModel], table: FaceTable) -> Predicti
     first = predict_table(models, table)
     points, confidence = first.points.copy(), first.confidence.copy()
     errors = None if first.expected_error is None else first.expected_error.copy()
+    engine: Engine = "torch" if all(isinstance(model, LoadedCheckpoint) for model in models) else "auto"
     for source in np.unique(table.source):
         rows = np.flatnonzero(table.source == source)
-        predictor = KeypointPredictor(models, table.keypoints.source_names[source], AUTO, None, "torch")
+        predictor = KeypointPredictor(models, table.keypoints.source_names[source], AUTO, None, engine)
         crop = Crop(0, 0, table.size[1], table.size[0], table.size)
         faces = [Face(crop, points[row], confidence[row], None if errors is None else errors[row]) for row in rows]
         images = np.array(table.images[rows])  # (n, H, W) or (n, H, W, 3)
