@@ -11,7 +11,7 @@ help:  ## this list
 
 $(STAMP): pyproject.toml requirements-dev.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c requirements-dev.lock
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]' -c requirements-dev.lock
 	touch $@
 
 run: $(STAMP)  ## train a small network on drawn faces and show what it learnt

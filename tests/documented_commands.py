@@ -19,6 +19,7 @@ SMALL = {  # what makes a command quick, unless it sets the key itself
     "export": ["data.rows=40", "check=8", "force=true"],
     "report": ["faces=2", "resamples=100"],
     "data.synthetic": ["data.rows=20", "test_rows=3"],
+    "submit": ["refine=false"],  # these networks are unsure of every face, and would search each at four angles
 }
 
 

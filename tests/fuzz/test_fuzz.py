@@ -17,7 +17,7 @@ from facekp.core.errors import UserError
 from tests.fuzz.edits import EDITS
 from tests.fuzz.targets import TARGETS
 
-SECONDS = float(os.environ.get("FACEKP_FUZZ", "1.5"))
+SECONDS = float(os.environ.get("FACEKP_FUZZ", "0.5"))
 SEED = int(os.environ.get("FACEKP_SEED", "0"))
 ROUND = 5  # inputs between two looks at the clock
 LONGEST = 30.0  # seconds for one file, on a busy machine
