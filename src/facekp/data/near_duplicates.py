@@ -26,9 +26,8 @@ from facekp.data.table import HostImages, Images
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
 COARSE = 24  # side of the thumbnails that signatures are made of
 CANDIDATE = CORRELATION - 0.002  # bound below which a pair is not compared; it is exact where 24 divides the sides
-SIMILAR = (
-    CORRELATION - 0.03
-)  # of thumbnails; images whose thumbnails correlate less are no near-duplicates, as of noise
+# Correlation of thumbnails: images whose thumbnails correlate less, such as noise, are not near-duplicates.
+SIMILAR = CORRELATION - 0.03
 REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of the signatures of two candidates
 CELL = 4  # pixels of a thumbnail along each side of the cells that a coarse form sums up
 DIMENSIONS = 16  # numbers of a coarse form
