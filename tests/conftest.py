@@ -31,6 +31,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
 from tests.campaigns import summary
+from tests.forked import run_module
 from tests.skips import fail_if_skipped_in_ci
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ settings.load_profile("busy")
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "v0_1"  # written by facekp 0.1
 SHARED = REPOSITORY.parent / "shared" / "data"
+FORKED = {"FACEKP_CACHE", "PYTHONPATH"}  # variables that need no new interpreter
 TINY = [  # a training of seconds
     "data=synthetic",
     "data.rows=60",
@@ -121,12 +123,25 @@ def settings_of(*overrides: str) -> TrainSettings:
     return read_train_settings(composed(*overrides))
 
 
-def facekp(command: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m facekp.<command>`` in a new process, as a user would."""
+def facekp(
+    command: str, *arguments: str, cwd: Path, anew: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m facekp.<command>`` in another process, as a user would.
+
+    Args:
+        command: its name.
+        arguments: of the command line.
+        cwd: the working directory.
+        anew: start a new interpreter, although that takes seconds; so do other variables than those of `FORKED`.
+        environment: variables to set.
+    """
+    variables = {**os.environ, **environment}
+    if not anew and environment.keys() <= FORKED:
+        return run_module(f"facekp.{command}", arguments, cwd, variables)
     return subprocess.run(
         [sys.executable, "-m", f"facekp.{command}", *arguments],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env=variables,
         capture_output=True,
         text=True,
         timeout=400,

@@ -127,7 +127,7 @@ def test_two_wandb_runs_in_one_process_stay_two(tmp_path):
 
 
 def test_lightning_s_tips_stay_out_of_the_output(tmp_path):
-    done = facekp("train", *TINY, "trainer.max_epochs=1", "out=run", cwd=tmp_path)
+    done = facekp("train", *TINY, "trainer.max_epochs=1", "out=run", cwd=tmp_path, anew=True)
     assert done.returncode == 0, done.stderr
     assert "Tip" not in done.stderr
     assert "available" not in done.stderr

@@ -31,6 +31,7 @@ def test_conf_is_packaged_and_used(tmp_path):
         check=True,
     )
     assert found.stdout.strip() == str(tmp_path / "site" / "facekp" / "conf")
-    done = facekp("train", *TINY, "trainer.max_epochs=1", "out=run", cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    given = [*TINY, "trainer.max_epochs=1", "out=run"]
+    done = facekp("train", *given, cwd=tmp_path, anew=True, PYTHONPATH=str(tmp_path / "site"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "git.txt").read_text().strip() == "no checkout"

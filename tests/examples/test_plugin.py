@@ -1,9 +1,7 @@
 """examples/plugin: one of each kind of plug-in, installed into a fresh environment or named by plugins=."""
 
 import json
-import os
 import subprocess
-import sys
 import sysconfig
 import venv
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 import yaml
 
 from facekp.data.synthetic.faces import draw_faces
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, facekp
 
 EXAMPLE = REPOSITORY / "examples" / "plugin"
 TINY = [
@@ -37,8 +35,8 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Path:
-    """The interpreter of a fresh environment that has the example package, and sees what this one has installed."""
+def site(tmp_path_factory) -> Path:
+    """The folder of packages of a fresh environment into which the example package is installed."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     here = sysconfig.get_path("purelib")
@@ -48,17 +46,16 @@ def python(tmp_path_factory) -> Path:
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", str(EXAMPLE)]
     done = subprocess.run([python, *install], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return python
+    return site
 
 
-def run(python, command, *arguments, cwd, path=None):
-    environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
-    call = [str(python), "-m", f"facekp.{command}", *arguments]
-    return subprocess.run(call, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400, check=False)
+def run(command, *arguments, cwd, path=None):
+    """Run a command with the packages in a folder."""
+    return facekp(command, *arguments, cwd=cwd, **({"PYTHONPATH": str(path)} if path else {}))
 
 
 @pytest.fixture(scope="module")
-def installed(python, tmp_path_factory) -> Path:
+def installed(site, tmp_path_factory) -> Path:
     """A folder with photos, labels in the example's format, and a run that uses every kind of plug-in."""
     home = tmp_path_factory.mktemp("plugin")
     scheme = yaml.safe_load((REPOSITORY / "conf" / "keypoints" / "kaggle15.yaml").read_text())
@@ -71,7 +68,7 @@ def installed(python, tmp_path_factory) -> Path:
             cv2.imwrite(str(home / "photos" / f"{i}.png"), image)
             known = {n: p.tolist() for n, p in zip(scheme["names"], points, strict=True) if not np.isnan(p).any()}
             labels.write(json.dumps({"photo": f"{i}.png", "points": known}) + "\n")
-    done = run(python, "train", *photo_data(), *TINY, "logger=tensorboard", "out=run", cwd=home)
+    done = run("train", *photo_data(), *TINY, "logger=tensorboard", "out=run", cwd=home, path=site)
     assert done.returncode == 0, done.stderr
     return home
 
@@ -91,7 +88,7 @@ def test_every_kind_takes_part_in_a_training(installed):
     assert "photo_x" in pd.read_csv(installed / "run" / "predictions.csv")
 
 
-def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, python):
+def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, site):
     predict = "predict", "photos/0.png", "min_confidence=null"  # two epochs make no sure network
     commands = [
         ("train", "resume=run", "trainer.max_epochs=2"),
@@ -101,7 +98,7 @@ def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, 
         (*predict, "ckpt=run/checkpoints/best.ckpt", "detector=example_centre", "out=found"),
     ]
     for command, *arguments in commands:
-        done = run(python, command, *arguments, cwd=installed)
+        done = run(command, *arguments, cwd=installed, path=site)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     assert "example_failures" in json.loads((installed / "scored" / "metrics.json").read_text())
     assert "faces with a point off by more than 5 px" in (installed / "report.html").read_text()
@@ -109,11 +106,11 @@ def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, 
 
 
 def test_a_machine_without_the_plug_in_names_the_package(installed):
-    done = run(sys.executable, "evaluate", "ckpt=run/checkpoints/best.ckpt", "data=synthetic", cwd=installed)
+    done = run("evaluate", "ckpt=run/checkpoints/best.ckpt", "data=synthetic", cwd=installed)
     assert done.returncode == 2
     assert "example_unet" in done.stderr
     assert "pip install facekp-example" in done.stderr
-    resumed = run(sys.executable, "train", "resume=run", "trainer.max_epochs=3", cwd=installed)
+    resumed = run("train", "resume=run", "trainer.max_epochs=3", cwd=installed)
     assert resumed.returncode == 2
     assert "facekp_example" in resumed.stderr
 
@@ -122,7 +119,6 @@ def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):
     source = EXAMPLE / "src"
     plugins, data = "plugins=[facekp_example]", ["data=synthetic", "data.batch_size=16"]
     swept = run(
-        sys.executable,
         "train",
         "-m",
         *data,
@@ -140,12 +136,12 @@ def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):
     assert list(table["status"]) == ["ok", "ok"]
     assert table["example_failures"].between(0, 1).all()
 
-    both = run(sys.executable, "train", *data, *TINY, plugins, "trainer=ddp", "out=ddp", cwd=tmp_path, path=source)
+    both = run("train", *data, *TINY, plugins, "trainer=ddp", "out=ddp", cwd=tmp_path, path=source)
     assert both.returncode == 0, both.stderr
 
 
 def test_settings_of_plug_ins_are_checked(tmp_path):
     arguments = ["data=synthetic", *TINY, "plugins=[facekp_example]", "loss.gamma=-1"]
-    done = run(sys.executable, "train", *arguments, cwd=tmp_path, path=EXAMPLE / "src")
+    done = run("train", *arguments, cwd=tmp_path, path=EXAMPLE / "src")
     assert done.returncode == 2
     assert "loss.gamma=-1: must be at least 0" in done.stderr

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
 
 from facekp.core.errors import UserError
 from facekp.functional.metrics import (
@@ -24,6 +24,7 @@ from facekp.functional.metrics import (
     trimmed_mean,
 )
 from facekp.functional.pooled_errors import KeypointErrors
+from tests.forked import CONTEXT
 
 
 def labelled(scheme, n=37, seed=0):
@@ -125,9 +126,8 @@ def _worker(rank, file, scheme, queue):
 def test_two_processes_with_an_odd_number_of_rows_equal_one(scheme, tmp_path):
     whole = KeypointErrors(scheme)
     whole.update(*labelled(scheme))
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    workers = [context.Process(target=_worker, args=(r, tmp_path / "meet", scheme, queue)) for r in range(2)]
+    queue = CONTEXT.Queue()
+    workers = [CONTEXT.Process(target=_worker, args=(r, tmp_path / "meet", scheme, queue)) for r in range(2)]
     for worker in workers:
         worker.start()
     together = queue.get(timeout=120)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import Callback
-from torch import distributed, multiprocessing
+from torch import distributed
 
 from facekp.functional import metrics
 from facekp.runs.folder import RunFolder
@@ -20,6 +20,7 @@ from facekp.training.callbacks import validation_results
 from facekp.training.callbacks.validation_results import gather_in_order
 from facekp.training.setup import train
 from tests.conftest import TINY, facekp, settings_of
+from tests.forked import CONTEXT
 
 
 def written(folder):
@@ -100,9 +101,8 @@ def _worker(rank, file, queue):
 
 
 def test_two_processes_gather_what_one_process_would_have(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    workers = [context.Process(target=_worker, args=(rank, tmp_path / "meet", queue)) for rank in range(2)]
+    queue = CONTEXT.Queue()
+    workers = [CONTEXT.Process(target=_worker, args=(rank, tmp_path / "meet", queue)) for rank in range(2)]
     for worker in workers:
         worker.start()
     rows, points, confidence = queue.get(timeout=300)
