@@ -75,7 +75,8 @@ def test_every_batch_is_split_over_the_processes_without_padding(faces):
 
 def test_sampler_length_is_its_number_of_batches():
     steps = [[np.arange(3), np.arange(2)], [np.arange(3), np.arange(2)]]
-    assert len(ShardedBatches(lambda: steps, 0, 1)) == 4
+    sampler = ShardedBatches(lambda: steps, 4, 0, 1)
+    assert len(sampler) == len(list(sampler)) == 4
 
 
 def test_a_batch_holds_the_requested_rows(faces):

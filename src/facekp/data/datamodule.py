@@ -22,7 +22,7 @@ Images stay on the host where they are `HostImages`; each batch is then copied t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -34,6 +34,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
+from facekp.data.chunks import cut, even_sizes, pools_in_order, shuffled_pools, while_reading_ahead
 from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable, HostImages
 from facekp.functional.channels import channels_first
@@ -72,6 +73,8 @@ class FaceData(LightningDataModule):
         offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source
             (`facekp.core.keypoints.Keypoints.offsets`); None: no offsets.
         accumulate: batches in an optimiser step, ``trainer.accumulate_grad_batches``.
+        chunk_rows: rows that are read from a file one after another (`facekp.data.chunks`); 0: all rows are shuffled
+            together.
 
     Raises:
         UserError: there is no such fold or subset, or no row to train on.
@@ -89,11 +92,12 @@ class FaceData(LightningDataModule):
         teacher_points: np.ndarray | None = None,
         offsets: Mapping[str, float] | None = None,
         accumulate: int = 1,
+        chunk_rows: int = 0,
     ) -> None:
         super().__init__()
         check_split(table, fold_of, fold, subset)
         self.table, self.batch_size, self.augmentation, self.seed = table, batch_size, augmentation, seed
-        self.accumulate = accumulate
+        self.accumulate, self.chunk_rows = accumulate, chunk_rows
         chosen = table.mask.all(axis=1) if subset == "complete" else np.ones(len(table), dtype=bool)
         self.train_rows = np.flatnonzero((fold_of != fold) & chosen)
         self.val_rows = np.flatnonzero(fold_of == fold)
@@ -141,28 +145,40 @@ class FaceData(LightningDataModule):
         return max(len(self.train_rows) // (self.batch_size * self.accumulate), 1)
 
     def train_dataloader(self) -> DataLoader:
-        def shuffled() -> list[list[np.ndarray]]:
-            generator = np.random.default_rng([self.seed, self._trainer().current_epoch])
-            order = generator.permutation(self.train_rows)
-            order = order[: self.steps_per_epoch * self.batch_size * self.accumulate]
-            return [np.array_split(step, self.accumulate) for step in np.array_split(order, self.steps_per_epoch)]
+        steps = self.steps_per_epoch
+        rows = min(steps * self.batch_size * self.accumulate, len(self.train_rows))
 
-        return self._loader(shuffled)
+        def shuffled() -> Iterator[list[np.ndarray]]:
+            generator = np.random.default_rng([self.seed, self._trainer().current_epoch])
+            pools = shuffled_pools(self.train_rows, self.chunk_rows, generator)
+            for step in cut(self._read_ahead(pools), even_sizes(rows, steps)):
+                yield np.array_split(step, self.accumulate)
+
+        return self._loader(shuffled, steps * self.accumulate)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         if not len(self.val_rows):
             return []
-        batches = np.array_split(self.val_rows, -(-len(self.val_rows) // self.batch_size))
-        return self._loader(lambda: [[batch] for batch in batches])
+        batches = -(-len(self.val_rows) // self.batch_size)
+
+        def in_order() -> Iterator[list[np.ndarray]]:
+            pools = pools_in_order(self.val_rows, self.chunk_rows)
+            for batch in cut(self._read_ahead(pools), even_sizes(len(self.val_rows), batches)):
+                yield [batch]
+
+        return self._loader(in_order, batches)
+
+    def _read_ahead(self, pools: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
+        return while_reading_ahead(self.table.images, pools) if self.chunk_rows else pools
 
     def _trainer(self) -> Any:
         return self.trainer
 
-    def _loader(self, steps: Callable[[], list[list[np.ndarray]]]) -> DataLoader:
+    def _loader(self, steps: Callable[[], Iterable[list[np.ndarray]]], batches: int) -> DataLoader:
         processes = self._trainer().world_size
         if self.batch_size < processes:
             raise UserError(f"data.batch_size={self.batch_size}: must be at least the number of processes, {processes}")
-        sampler = ShardedBatches(steps, self._trainer().global_rank, processes)
+        sampler = ShardedBatches(steps, batches, self._trainer().global_rank, processes)
         return DataLoader(_Unchanged(), sampler=cast("Any", sampler), batch_size=None)
 
     def on_after_batch_transfer(self, batch: Rows, dataloader_idx: int) -> Batch:
@@ -277,12 +293,15 @@ class ShardedBatches(Sampler[Rows]):
     Args:
         steps: called at the start of every epoch, with the same result in every process: the micro-batches of each
             optimiser step, as row numbers.
+        batches: number of micro-batches in an epoch.
         rank: this process.
         world_size: number of processes.
     """
 
-    def __init__(self, steps: Callable[[], list[list[np.ndarray]]], rank: int, world_size: int) -> None:
-        self.steps, self.rank, self.world_size = steps, rank, world_size
+    def __init__(
+        self, steps: Callable[[], Iterable[list[np.ndarray]]], batches: int, rank: int, world_size: int
+    ) -> None:
+        self.steps, self.batches, self.rank, self.world_size = steps, batches, rank, world_size
 
     def __iter__(self) -> Iterator[Rows]:
         for step in self.steps():
@@ -291,7 +310,7 @@ class ShardedBatches(Sampler[Rows]):
                 yield Rows(rows[self.rank :: self.world_size], micro_batch, all_rows if len(step) > 1 else ())
 
     def __len__(self) -> int:
-        return sum(len(step) for step in self.steps())
+        return self.batches
 
 
 class _Unchanged(Dataset[Rows]):

@@ -29,6 +29,8 @@ class DataSettings(Settings):
         device_bytes: images that need more bytes stay on the host.
         batch_size: rows in a batch, over all processes together.
         channels: of the images: 1 for grey, 3 for colour.
+        chunk_rows: rows that are read one after another from a file on a slow disk (`facekp.data.chunks`); 0: all rows
+            are shuffled together.
     """
 
     name: str
@@ -42,6 +44,7 @@ class DataSettings(Settings):
     device_bytes: Count
     batch_size: PositiveCount
     channels: Channels = 1
+    chunk_rows: Count = 0
 
     @property
     def cache_folder(self) -> Path | None:

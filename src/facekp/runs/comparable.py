@@ -14,7 +14,7 @@ from facekp.runs.folder import RunFolder
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")  # a folder that holds the runs of a day
 # Settings of data that change neither the held-out faces nor their labels.
-TRAINING_ONLY = ("offsets", "batch_size", "device_bytes", "cache", "download", "skip_broken")
+TRAINING_ONLY = ("offsets", "batch_size", "chunk_rows", "device_bytes", "cache", "download", "skip_broken")
 
 
 def last_comparable_run(run: RunFolder) -> RunFolder | None:

@@ -58,6 +58,7 @@ def build_data(table: FaceTable, settings: TrainSettings) -> TrainingData:
         teacher_points=teacher_points,
         offsets=data.offsets,
         accumulate=settings.trainer.accumulate_grad_batches,
+        chunk_rows=data.chunk_rows,
     )
     train_rows = module.train_rows[module.train_rows < len(table)]  # later rows are unlabelled images of other files
     split = split_frame(table, fold_of[: len(table)], groups, train_rows, module.val_rows)
