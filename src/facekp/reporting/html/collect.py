@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from facekp.core.errors import UserError
@@ -252,19 +253,17 @@ def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
         Columns ``squared`` (sum of squared coordinate errors) and ``values`` (labelled coordinates), one row per image.
         The index is row, source and a sum over the labels, so that runs are only compared on equal labels.
     """
-    frame = pd.DataFrame(
-        {
-            "row": predictions["row"],
-            "source": predictions["source"],
-            "labels": (predictions["true_x"] + 3 * predictions["true_y"]).astype(float),
-            "squared": predictions["error"].astype(float) ** 2,
-            "values": 2,
-        }
+    source, names = pd.factorize(predictions["source"], sort=True)
+    place = predictions["row"].to_numpy(np.int64) * max(len(names), 1) + source
+    images, image = np.unique(place, return_inverse=True)
+    x, y, error = (predictions[column].to_numpy(np.float64) for column in ("true_x", "true_y", "error"))
+    labels, squared = (np.bincount(image, values, len(images)).astype(float) for values in (x + 3 * y, error**2))
+    row, name = np.divmod(images, max(len(names), 1))
+    index = [row, np.asarray(names, str)[name], labels.round(1)]
+    return pd.DataFrame(
+        {"squared": squared, "values": 2 * np.bincount(image, minlength=len(images))},
+        index=pd.MultiIndex.from_arrays(index, names=["row", "source", "labels"]),
     )
-    summed = frame.groupby(["row", "source"], sort=True, as_index=False, observed=True).sum()
-    summed["source"] = summed["source"].astype(str)
-    summed["labels"] = summed["labels"].round(1)
-    return summed.set_index(["row", "source", "labels"])
 
 
 # Comparing configs
