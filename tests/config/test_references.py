@@ -78,6 +78,12 @@ def test_a_message_shows_the_reference_and_no_password():
         assert masked(f"x {url} y") == f"x {shown} y"
 
 
+def test_a_value_that_holds_another_one_is_masked_as_a_whole(monkeypatch):
+    monkeypatch.setenv("MY_URL", "postgresql://me:hunter22@host/runs")
+    note_references(config(password="${oc.env:MY_SECRET}", storage="${oc.env:MY_URL}"))
+    assert masked("no postgresql://me:hunter22@host/runs, hunter22") == "no ${oc.env:MY_URL}, ${oc.env:MY_SECRET}"
+
+
 def test_logs_are_masked():
     note_references(config(storage="${oc.env:MY_SECRET}"))
     record = logging.LogRecord("a", logging.INFO, "", 0, "%s at %s", ("hunter22", "http://a:b@c"), None)

@@ -168,8 +168,8 @@ def masked(text: str) -> str:
         >>> masked("can't reach postgresql://me:pass@host/runs")
         "can't reach postgresql://me:***@host/runs"
     """
-    for value, reference in _secrets.items():
-        text = text.replace(value, reference)
+    for value in sorted(_secrets, key=len, reverse=True):  # one value may be a part of another
+        text = text.replace(value, _secrets[value])
     return PASSWORD.sub(r"\1***@", text)
 
 
