@@ -136,7 +136,8 @@ def facekp(
         environment: variables to set.
     """
     variables = {**os.environ, **environment}
-    if not anew and environment.keys() <= FORKED:
+    counted = "COVERAGE_PROCESS_CONFIG" in os.environ  # make coverage counts the lines of new interpreters only
+    if not anew and not counted and environment.keys() <= FORKED:
         return run_module(f"facekp.{command}", arguments, cwd, variables)
     return subprocess.run(
         [sys.executable, "-m", f"facekp.{command}", *arguments],
