@@ -31,7 +31,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
 from tests.campaigns import summary
-from tests.forked import run_module
+from tests.forked import TIMEOUT, run_module
 from tests.skips import fail_if_skipped_in_ci
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def facekp(
         env=variables,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=TIMEOUT,
         check=False,
     )
 

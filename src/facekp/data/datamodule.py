@@ -151,7 +151,7 @@ class FaceData(LightningDataModule):
         def shuffled() -> Iterator[list[np.ndarray]]:
             generator = np.random.default_rng([self.seed, self._trainer().current_epoch])
             pools = shuffled_pools(self.train_rows, self.chunk_rows, generator)
-            for step in cut(self._read_ahead(pools), even_sizes(rows, steps)):
+            for step in self._pieces(pools, rows, steps):
                 yield np.array_split(step, self.accumulate)
 
         return self._loader(shuffled, steps * self.accumulate)
@@ -163,13 +163,15 @@ class FaceData(LightningDataModule):
 
         def in_order() -> Iterator[list[np.ndarray]]:
             pools = pools_in_order(self.val_rows, self.chunk_rows)
-            for batch in cut(self._read_ahead(pools), even_sizes(len(self.val_rows), batches)):
+            for batch in self._pieces(pools, len(self.val_rows), batches):
                 yield [batch]
 
         return self._loader(in_order, batches)
 
-    def _read_ahead(self, pools: Sequence[np.ndarray]) -> Iterable[np.ndarray]:
-        return while_reading_ahead(self.table.images, pools) if self.chunk_rows else pools
+    def _pieces(self, pools: Sequence[np.ndarray], rows: int, number: int) -> Iterator[np.ndarray]:
+        """The first rows of the pools in pieces of even size; chunks are read ahead."""
+        read = while_reading_ahead(self.table.images, pools) if self.chunk_rows else pools
+        return cut(read, even_sizes(rows, number))
 
     def _trainer(self) -> Any:
         return self.trainer

@@ -254,11 +254,12 @@ def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
         The index is row, source and a sum over the labels, so that runs are only compared on equal labels.
     """
     source, names = pd.factorize(predictions["source"], sort=True)
-    place = predictions["row"].to_numpy(np.int64) * max(len(names), 1) + source
+    sources = max(len(names), 1)
+    place = predictions["row"].to_numpy(np.int64) * sources + source
     images, image = np.unique(place, return_inverse=True)
     x, y, error = (predictions[column].to_numpy(np.float64) for column in ("true_x", "true_y", "error"))
     labels, squared = (np.bincount(image, values, len(images)).astype(float) for values in (x + 3 * y, error**2))
-    row, name = np.divmod(images, max(len(names), 1))
+    row, name = np.divmod(images, sources)
     index = [row, np.asarray(names, str)[name], labels.round(1)]
     return pd.DataFrame(
         {"squared": squared, "values": 2 * np.bincount(image, minlength=len(images))},
