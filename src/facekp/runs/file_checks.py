@@ -149,11 +149,12 @@ def predictions(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame]
     if missing:
         raise ValueError(f"the column {missing[0]} is missing")
-    frame = frame.dropna(subset=columns)
-    numbers = frame[list(PREDICTION_NUMBERS)]
-    if len(frame) and not (numbers.abs() < LARGEST).all(axis=None):
+    complete = frame[columns].notna().all(axis=1)
+    if not complete.all():
+        frame = frame[complete]
+    if not (abs(frame[list(PREDICTION_NUMBERS)].to_numpy()) < LARGEST).all():
         raise ValueError("a number is not finite or too large")
-    return frame.astype({"row": "int64"})
+    return frame.assign(row=frame["row"].astype("int64"))
 
 
 def corruptions(frame: pd.DataFrame) -> pd.DataFrame:

@@ -340,15 +340,18 @@ class RunFolder:
         """metrics.json."""
         write_json(self.metrics, metrics, within=self.path)
 
-    def read_metrics(self) -> dict[str, Any]:
+    def read_metrics(self, curves: pd.DataFrame | None = None) -> dict[str, Any]:
         """metrics.json; its ``minutes`` are those of the curves, which include the time before a resume.
 
+        Args:
+            curves: of `read_curves`; None: they are read.
+
         Raises:
-            UserError: the file does not exist, or is damaged.
+            UserError: metrics.json does not exist, or is damaged.
         """
         metrics = self._read_metrics()
         try:
-            curves = self.read_curves()
+            curves = self.read_curves() if curves is None else curves
         except UserError:  # the metrics are valid without them
             return metrics
         minutes = curves["minutes"].dropna().tolist() if "minutes" in curves else []

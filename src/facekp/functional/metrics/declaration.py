@@ -306,8 +306,11 @@ def metric_of(key: str) -> Metric | None:
         >>> metric_of("rmse/nose_tip").name, metric_of("rmse/trimmed").name, metric_of("minutes")
         ('rmse', 'rmse/trimmed', None)
     """
-    names = [name for name in METRICS.names() if key == name or key.startswith(f"{name}/")]
-    return METRICS[max(names, key=len)] if names else None
+    declared = METRICS.names()
+    name = key
+    while name and name not in declared:
+        name = name.rpartition("/")[0]
+    return METRICS[name] if name else None
 
 
 def keys_of(declared: Metric, keys: Iterable[str]) -> list[str]:

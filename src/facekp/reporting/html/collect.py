@@ -132,7 +132,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
 
 
 def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
-    metrics = _read_metrics(folder)
+    curves = _or_empty(folder.read_curves, RunFolder("").read_curves)
+    metrics = _read_metrics(folder, curves)
     if not folder.config.is_file():
         raise UserError(f"no {folder.config.name}: written by facekp.evaluate, not by a training")
     config = _read_config(folder)
@@ -146,7 +147,7 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         config=config,
         compared=_compared(config, _or_empty(folder.read_data, dict)),
         metrics=metrics,
-        curves=_or_empty(folder.read_curves, RunFolder("").read_curves),
+        curves=curves,
         predictions=predictions,
         images=by_image(predictions),
         finished=finished,
@@ -186,15 +187,19 @@ def _compared(config: dict[str, Any], digests: dict[str, Any]) -> dict[str, Any]
     return {**settings, "data.content": ", ".join(f"{part} {digest}" for part, digest in content.items())}
 
 
-def _read_metrics(folder: RunFolder) -> dict[str, Any]:
+def _read_metrics(folder: RunFolder, curves: pd.DataFrame) -> dict[str, Any]:
     """metrics.json, with the figures of the mean face, empty where it has none.
+
+    Args:
+        folder: of the run.
+        curves: its metrics.csv.
 
     Raises:
         UserError: it does not exist, has no RMSE, or a run did not write it.
     """
     if not folder.metrics.is_file():
         raise UserError(f"no {folder.metrics.name}: {_why_unfinished(folder)}")
-    metrics = {"mean_face": {}, **folder.read_metrics()}
+    metrics = {"mean_face": {}, **folder.read_metrics(curves)}
     if MAIN not in metrics and "labelled_values" in metrics:
         raise UserError(f"{folder.metrics}: has no RMSE, as no labelled point could be scored")
     try:

@@ -80,11 +80,13 @@ def differences(
     classes = _with_same_images(units)
     result = {}
     for first, second in [*((members, members) for members in classes), *combinations(classes, 2)]:
-        common = units[first[0]].index.intersection(units[second[0]].index)
         members = sorted({*first, *second})
+        common = units[first[0]].index
+        if first is not second:
+            common = common.intersection(units[second[0]].index)
         if len(common) < 2 or len(members) < 2:
             continue
-        frames = [units[u].loc[common] for u in members]
+        frames = [units[u] if first is second else units[u].loc[common] for u in members]
         rmse = dict(zip(members, (_rmse(frame) for frame in frames), strict=True))
         resampled = dict(zip(members, _resampled_rmse(frames, resamples).T, strict=True))
         pairs = combinations(members, 2) if first is second else product(first, second)
@@ -105,7 +107,7 @@ def _with_same_images(units: Sequence[pd.DataFrame]) -> list[list[int]]:
     """Indices of the units, grouped by the set of their images: each set is resampled once."""
     classes: dict[bytes, list[int]] = {}
     for u, unit in enumerate(units):
-        key = pd.util.hash_pandas_object(unit.index.to_frame(index=False), index=False).to_numpy().tobytes()
+        key = pd.util.hash_pandas_object(unit.index, index=False).to_numpy().tobytes()
         classes.setdefault(key, []).append(u)
     return list(classes.values())
 

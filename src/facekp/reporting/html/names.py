@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import PurePath
 
@@ -23,21 +24,37 @@ def brief_names(names: Sequence[str]) -> dict[str, str]:
         >>> list(brief_names(["a/data-x_lr-1e-3", "a/data-x_lr-2e-3", "2026-01-31/12-00-00"]).values())
         ['lr-1e-3', 'lr-2e-3', '2026-01-31/12-00-00']
     """
-    ends = {name: _unique_end(name, names) for name in names}
+    occurrences = Counter(end for name in names for end in _ends(name))
+    ends = {name: _unique_end(name, occurrences) for name in names}
     sweeps: dict[PurePath, list[str]] = {}
     for name, end in ends.items():
         sweeps.setdefault(PurePath(name).parent, []).append(end)
-    brief = {name: end[_common_settings(sweeps[PurePath(name).parent]) :] for name, end in ends.items()}
-    short = list(brief.values())
-    return {name: brief[name] if short.count(brief[name]) == 1 else ends[name] for name in names}
+    common = {parent: _common_settings(jobs) for parent, jobs in sweeps.items()}
+    brief = {name: end[common[PurePath(name).parent] :] for name, end in ends.items()}
+    uses = Counter(brief.values())
+    return {name: brief[name] if uses[brief[name]] == 1 else ends[name] for name in names}
 
 
-def _unique_end(name: str, names: Sequence[str]) -> str:
-    """The last folders of a path, as few as possible, if the first begins with a letter and no other path ends so."""
+def _ends(name: str) -> list[tuple[str, ...]]:
+    """The last folders of a path: one, two, and so on up to the whole path.
+
+    Example:
+        >>> _ends("a/b/c")
+        [('c',), ('b', 'c'), ('a', 'b', 'c')]
+    """
     parts = PurePath(name).parts
-    for count in range(1, len(parts)):
-        end = parts[-count:]
-        if end[0][:1].isalpha() and sum(PurePath(other).parts[-count:] == end for other in names) == 1:
+    return [parts[-count:] for count in range(1, len(parts) + 1)]
+
+
+def _unique_end(name: str, occurrences: Mapping[tuple[str, ...], int]) -> str:
+    """The last folders of a path, as few as possible, if the first begins with a letter and no other path ends so.
+
+    Args:
+        name: the path.
+        occurrences: how many paths have each of the `_ends`.
+    """
+    for end in _ends(name)[:-1]:
+        if end[0][:1].isalpha() and occurrences[end] == 1:
             return "/".join(end)
     return name
 
