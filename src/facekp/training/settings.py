@@ -34,6 +34,7 @@ from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, Sche
 
 CompileMode = Literal["reduce-overhead", "max-autotune"]  # of torch.compile; the first one: CUDA graphs
 FIND = "find"  # lr=find searches for a learning rate
+AUTO = "auto"  # trainer.precision=auto: what is fastest on the device
 Limit = PositiveCount | Annotated[float, Field(gt=0, le=1)]  # a number of batches, or a fraction of them
 
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
@@ -82,7 +83,7 @@ class TrainerSettings(Settings):
         num_nodes: machines.
         strategy: how processes work together: ``ddp``, ``ddp_find_unused_parameters_true``, or ``auto``, by the number
             of processes.
-        precision: of the network's arithmetic.
+        precision: of the network's arithmetic; ``auto``: see `facekp.training.precision`.
         max_epochs: length of the training; schedules span all of it.
         min_epochs: early stopping waits for as many.
         accumulate_grad_batches: batches per optimiser step.
@@ -106,7 +107,7 @@ class TrainerSettings(Settings):
     devices: PositiveCount | list[int] | Literal["auto"]
     num_nodes: PositiveCount
     strategy: Annotated[Text, AfterValidator(_check_strategy)]
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
     max_epochs: PositiveCount
     min_epochs: PositiveCount | None
     accumulate_grad_batches: PositiveCount

@@ -30,9 +30,10 @@ from facekp.training.label_offsets import warn_of_offsets
 from facekp.training.learning_rate import find_learning_rate
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
+from facekp.training.precision import fastest_precision
 from facekp.training.rerun import compare, warn_of_changed_data
 from facekp.training.resume import checkpoint_to_resume, data_digests
-from facekp.training.settings import FIND, TrainSettings
+from facekp.training.settings import AUTO, FIND, TrainSettings
 from facekp.training.trainer import build_trainer, trainer_errors
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def train(
     run = RunFolder(folder)
     started = time.monotonic() - (60 * run.minutes() if resume else 0)
     check_observers(settings.callbacks, settings.logger)
+    if settings.trainer.precision == AUTO:
+        settings = _with_precision(settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
 
     # data and model
@@ -119,6 +122,13 @@ def train(
     finally:
         for logger in run_loggers:
             logger.close()
+
+
+def _with_precision(settings: TrainSettings) -> TrainSettings:
+    """The settings with the precision that is fastest on the device, as config.yaml shall name it."""
+    precision = fastest_precision(settings.trainer.accelerator)
+    log.info("trainer.precision=auto: %s on this device", precision)
+    return settings.replaced(trainer=settings.trainer.replaced(precision=precision))
 
 
 def _finish(

@@ -34,7 +34,7 @@ class StepTimer(Callback):
         profiled: number of steps after them that are profiled.
     """
 
-    def __init__(self, out: str, steps: int, profiled: int = 3) -> None:
+    def __init__(self, out: str, steps: int, profiled: int) -> None:
         self.out, self.steps, self.profiled = Path(out), steps, profiled
         self.ends: list[float] = []
         self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])

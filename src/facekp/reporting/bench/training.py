@@ -29,6 +29,7 @@ from facekp.reporting.roofline import convolution_costs, convolution_rate, copy_
 BATCH = 32  # faces per step
 SEED_BATCH = 8  # of the published system's network, whose steps take seconds
 WARM_UP = 2  # steps that are not counted
+PROFILED = 3  # steps after those that are timed
 RATED_IMAGES = 8  # whose convolution gives the machine's rate
 COPIED_MEGABYTES = 256  # whose copy gives its bandwidth; several times any cache
 
@@ -92,13 +93,14 @@ def train_step_cost(overrides: Sequence[str], steps: int, threads: int, folder: 
         UserError: the training failed.
     """
     out = folder.with_suffix(".json").absolute()
+    rows = 2 * BATCH * (WARM_UP + steps + PROFILED + 2)  # all steps are of one epoch, as its end would count as theirs
     timer = "++callbacks.timer"
     command = [
-        *(sys.executable, "-m", "facekp.train", "data=synthetic", f"data.rows={5 * BATCH}", f"data.batch_size={BATCH}"),
+        *(sys.executable, "-m", "facekp.train", "data=synthetic", f"data.rows={rows}", f"data.batch_size={BATCH}"),
         *("trainer.max_epochs=1000", "trainer.check_val_every_n_epoch=1000", "callbacks.progress=false", "logger=none"),
         *overrides,
         f"{timer}._target_=facekp.reporting.bench.step_timer.StepTimer",
-        *(f"{timer}.out={out}", f"{timer}.steps={steps + WARM_UP}", f"out={folder}"),
+        *(f"{timer}.out={out}", f"{timer}.steps={steps + WARM_UP}", f"{timer}.profiled={PROFILED}", f"out={folder}"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
