@@ -270,10 +270,7 @@ FIGURES = {
         read_csv,
     ),
     "speed": Figure(
-        (
-            "python -m facekp.bench rounds=2 only=[startup,reading,splitting,steps,training,prediction,report] "
-            "out={out}/results.json",
-        ),
+        ("python -m facekp.bench rounds=3 runs=1000 out={out}/results.json",),
         read_speed,
     ),
 }
