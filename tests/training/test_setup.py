@@ -8,6 +8,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.data.readers.read import read_table
 from facekp.data.split import assign_folds, inseparable_groups
+from facekp.runs.folder import RunFolder
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -38,3 +39,12 @@ def test_what_only_the_data_or_a_file_shows_is_refused_before_the_folder_is_writ
     with pytest.raises(UserError, match=message):
         train(settings_of(*TINY, *overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_config_yaml_and_the_log_name_the_precision_that_was_taken(tmp_path, caplog, monkeypatch, precision):
+    monkeypatch.setattr("facekp.training.setup.fastest_precision", lambda accelerator: precision)
+    caplog.set_level("INFO")
+    train(settings_of(*TINY, "trainer.precision=auto", "trainer.max_epochs=1"), tmp_path / "run")
+    assert RunFolder(tmp_path / "run").read_config()["trainer"]["precision"] == precision
+    assert f"trainer.precision=auto: {precision}" in caplog.text

@@ -83,7 +83,7 @@ class TrainerSettings(Settings):
         num_nodes: machines.
         strategy: how processes work together: ``ddp``, ``ddp_find_unused_parameters_true``, or ``auto``, by the number
             of processes.
-        precision: of the network's arithmetic; ``auto``: see `facekp.training.precision`.
+        precision: of the network's arithmetic; ``auto``: see `facekp.networks.precision`.
         max_epochs: length of the training; schedules span all of it.
         min_epochs: early stopping waits for as many.
         accumulate_grad_batches: batches per optimiser step.

@@ -15,6 +15,7 @@ from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.scoring import score_models
+from facekp.networks.precision import fastest_precision
 from facekp.reporting.console_tables import metrics_table
 from facekp.reporting.outcome import log_outcome
 from facekp.runs.environment import environment
@@ -30,7 +31,6 @@ from facekp.training.label_offsets import warn_of_offsets
 from facekp.training.learning_rate import find_learning_rate
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
-from facekp.training.precision import fastest_precision
 from facekp.training.rerun import compare, warn_of_changed_data
 from facekp.training.resume import checkpoint_to_resume, data_digests
 from facekp.training.settings import AUTO, FIND, TrainSettings

@@ -44,11 +44,32 @@ def test_training_steps_are_those_of_the_command_and_of_a_plain_loop(tmp_path, m
     monkeypatch.setattr(training, "train_step_cost", lambda overrides, *given: cost)
     monkeypatch.setattr(training, "in_new_process", lambda task, *given: times[task])
     monkeypatch.setattr(training, "step_limit", lambda *given: 0.05)
+    monkeypatch.setattr(training, "fastest_precision", lambda accelerator: "32-true")
     first, outside, second, difference = measure("training", tmp_path, "train=['trainer.compile=true']").values()
     assert first.name == "training step of 32 faces, facekp.train trainer.compile=true"
     assert (first.value, first.plain, first.times_as_fast) == (200.0, 800.0, 4.0)
     assert (first.of_limit, outside.value) == (0.25, 25.0)
     assert (second.value, second.plain, difference.value) == (2.0, 2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "train", "is_measured"),
+    [("bf16-mixed", [], True), ("32-true", [], False), ("bf16-mixed", ["trainer.precision=32-true"], False)],
+)
+def test_steps_in_bfloat16_are_measured_where_the_processor_has_instructions_for_it(
+    tmp_path, monkeypatch, precision, train, is_measured
+):
+    def cost(overrides, *given):
+        return training.StepCost([0.1 if training.AUTO_PRECISION in overrides else 0.2], 0.25)
+
+    monkeypatch.setattr(training, "train_step_cost", cost)
+    monkeypatch.setattr(training, "in_new_process", lambda task, *given: [0.4])
+    monkeypatch.setattr(training, "step_limit", lambda *given: 0.05)
+    monkeypatch.setattr(training, "_measure_published", lambda settings: iter(()))
+    monkeypatch.setattr(training, "fastest_precision", lambda accelerator: precision)
+    found = measure("training", tmp_path, f"train={train}")
+    rows = [each.times_as_fast for name, each in found.items() if training.AUTO_PRECISION in name]
+    assert rows == ([4.0] if is_measured else [])
 
 
 def test_the_limit_of_a_step_is_that_of_its_convolutions(monkeypatch):

@@ -20,6 +20,7 @@ from facekp.functional.losses import labelled_mean, mse
 from facekp.models.settings import ModelSettings
 from facekp.networks.base import NETWORKS, build_network
 from facekp.networks.cpu import optimize_for_cpu
+from facekp.networks.precision import fastest_precision
 from facekp.reporting.bench.measurement import Measurement
 from facekp.reporting.bench.plain import plain_step_times
 from facekp.reporting.bench.settings import BenchSettings
@@ -30,6 +31,7 @@ BATCH = 32  # faces per step
 SEED_BATCH = 8  # of the published system's network, whose steps take seconds
 WARM_UP = 2  # steps that are not counted
 PROFILED = 3  # steps after those that are timed
+AUTO_PRECISION = "trainer.precision=auto"
 RATED_IMAGES = 8  # whose convolution gives the machine's rate
 COPIED_MEGABYTES = 256  # whose copy gives its bandwidth; several times any cache
 
@@ -47,8 +49,14 @@ class StepCost(NamedTuple):
 
 
 def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
-    """A step of ``facekp.train`` beside a plain loop, and a step of the published system's network."""
+    """A step of ``facekp.train`` beside a plain loop, and a step of the published system's network.
+
+    Where the processor has instructions for bfloat16, steps that use them are measured, too, if ``settings.train`` does
+    not set the precision.
+    """
     ours, outside, plain = [], [], []
+    in_bfloat16: list[float] = []
+    has_bfloat16 = fastest_precision("cpu") == "bf16-mixed" and "precision" not in " ".join(settings.train)
     table = draw_faces(4 * BATCH, 0, settings.keypoints)
     loop = (settings.model.plain(), settings.loss.plain(), table, BATCH, settings.steps, settings.threads)
     for number in range(settings.rounds):
@@ -56,11 +64,17 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
         ours += cost.seconds
         outside.append(cost.outside)
         plain += in_new_process(plain_step_times, *loop)
+        if has_bfloat16:
+            given = [*settings.train, AUTO_PRECISION]
+            in_bfloat16 += train_step_cost(given, settings.steps, settings.threads, scratch / f"auto{number}").seconds
     name = f"training step of {BATCH} faces, facekp.train {' '.join(settings.train)}".rstrip()
     loop_name = "a plain loop: eager, contiguous, faces one by one in a DataLoader"
     limit = 1000 * step_limit(settings.model, settings.keypoints, settings.threads)
     yield Measurement(name, 1000 * median(ours), "ms", 1000 * median(plain), loop_name, limit, goal="2.5 times")
     yield Measurement("  of it outside convolutions", 100 * median(outside), "%", goal="at most 15 %")
+    if in_bfloat16:
+        auto = f"  with {AUTO_PRECISION}, in bfloat16"
+        yield Measurement(auto, 1000 * median(in_bfloat16), "ms", 1000 * median(plain), loop_name, goal="2.5 times")
     yield from _measure_published(settings)
 
 

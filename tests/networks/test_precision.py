@@ -3,10 +3,7 @@
 import pytest
 import torch
 
-from facekp.runs.folder import RunFolder
-from facekp.training.precision import fastest_precision
-from facekp.training.setup import train
-from tests.conftest import TINY, settings_of
+from facekp.networks.precision import fastest_precision
 
 
 @pytest.fixture
@@ -45,12 +42,3 @@ def test_the_device_of_the_training_decides(machine, accelerator, parts, precisi
 
 def test_the_functions_of_torch_answer_on_this_machine():
     assert fastest_precision("cpu") in ("bf16-mixed", "32-true")
-
-
-@pytest.mark.parametrize(("amx", "precision"), [(False, "32-true"), (True, "bf16-mixed")])
-def test_config_yaml_and_the_log_name_the_precision_that_was_taken(tmp_path, caplog, machine, amx, precision):
-    machine(amx=amx)
-    caplog.set_level("INFO")
-    train(settings_of(*TINY, "trainer.precision=auto", "trainer.max_epochs=1"), tmp_path / "run")
-    assert RunFolder(tmp_path / "run").read_config()["trainer"]["precision"] == precision
-    assert f"trainer.precision=auto: {precision}" in caplog.text

@@ -1,4 +1,4 @@
-"""The precision that ``trainer.precision=auto`` stands for: a device comes in, one of Lightning's names goes out."""
+"""The precision in which a device trains fastest, as ``trainer.precision=auto``: one of Lightning's names."""
 
 from __future__ import annotations
 
