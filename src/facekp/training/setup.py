@@ -125,7 +125,7 @@ def train(
 
 
 def _with_precision(settings: TrainSettings) -> TrainSettings:
-    """The settings with the precision that is fastest on the device, as config.yaml shall name it."""
+    """The settings with the precision that is fastest on the device; config.yaml records it."""
     precision = fastest_precision(settings.trainer.accelerator)
     log.info("trainer.precision=auto: %s on this device", precision)
     return settings.replaced(trainer=settings.trainer.replaced(precision=precision))
