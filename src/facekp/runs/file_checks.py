@@ -6,7 +6,7 @@ A file may be cut, edited or written by another program. `reading` turns every e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -146,14 +146,8 @@ def predictions(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     Raises:
         ValueError: they have not.
     """
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise ValueError(f"the column {missing[0]} is missing")
-    complete = frame[columns].notna().all(axis=1)
-    if not complete.all():
-        frame = frame[complete]
-    if not (abs(frame[list(PREDICTION_NUMBERS)].to_numpy()) < LARGEST).all():
-        raise ValueError("a number is not finite or too large")
+    frame = _complete_rows(frame, columns)
+    _check_size(frame, PREDICTION_NUMBERS)
     return frame.assign(row=frame["row"].astype("int64"))
 
 
@@ -163,14 +157,32 @@ def corruptions(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: they have not.
     """
-    missing = [column for column in CORRUPTION_COLUMNS if column not in frame]
+    numbers = CORRUPTION_COLUMNS[1:]
+    frame = _complete_rows(frame, CORRUPTION_COLUMNS).astype(dict.fromkeys(numbers, float))
+    _check_size(frame, numbers)
+    return frame
+
+
+def _complete_rows(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows that have a value in each of the columns.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    missing = [column for column in columns if column not in frame]
     if missing:
         raise ValueError(f"the column {missing[0]} is missing")
-    frame = frame.dropna(subset=list(CORRUPTION_COLUMNS)).astype(dict.fromkeys(CORRUPTION_COLUMNS[1:], float))
-    numbers = frame[list(CORRUPTION_COLUMNS[1:])]
-    if len(frame) and not (numbers.abs() < LARGEST).all(axis=None):
+    complete = frame[list(columns)].notna().all(axis=1)
+    return frame if complete.all() else frame[complete]
+
+
+def _check_size(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """
+    Raises:
+        ValueError: a number in the columns is not finite, or is too large.
+    """
+    if not (abs(frame[list(columns)].to_numpy()) < LARGEST).all():
         raise ValueError("a number is not finite or too large")
-    return frame
 
 
 def reliability(values: Any) -> dict[str, list[float]]:
