@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from facekp.config.command import key_of
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
@@ -56,7 +57,8 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
     """
     ours, outside, plain = [], [], []
     in_bfloat16: list[float] = []
-    has_bfloat16 = fastest_precision("cpu") == "bf16-mixed" and "precision" not in " ".join(settings.train)
+    is_given = "trainer.precision" in map(key_of, settings.train)
+    tries_bfloat16 = fastest_precision("cpu") == "bf16-mixed" and not is_given
     table = draw_faces(4 * BATCH, 0, settings.keypoints)
     loop = (settings.model.plain(), settings.loss.plain(), table, BATCH, settings.steps, settings.threads)
     for number in range(settings.rounds):
@@ -64,7 +66,7 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
         ours += cost.seconds
         outside.append(cost.outside)
         plain += in_new_process(plain_step_times, *loop)
-        if has_bfloat16:
+        if tries_bfloat16:
             given = [*settings.train, AUTO_PRECISION]
             in_bfloat16 += train_step_cost(given, settings.steps, settings.threads, scratch / f"auto{number}").seconds
     name = f"training step of {BATCH} faces, facekp.train {' '.join(settings.train)}".rstrip()

@@ -80,10 +80,8 @@ def differences(
     classes = _with_same_images(units)
     result = {}
     for first, second in [*((members, members) for members in classes), *combinations(classes, 2)]:
+        common = units[first[0]].index.intersection(units[second[0]].index)
         members = sorted({*first, *second})
-        common = units[first[0]].index
-        if first is not second:
-            common = common.intersection(units[second[0]].index)
         if len(common) < 2 or len(members) < 2:
             continue
         frames = [units[u] if first is second else units[u].loc[common] for u in members]
