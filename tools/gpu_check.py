@@ -41,6 +41,7 @@ DEFAULTS = {
     "revision": "",
 }
 FOR_SPEED = 0.35  # of the time: the speed of training; half of it is compiling
+FOR_BEST = 90.0  # seconds that the ladder leaves for `experiment=best`
 FOR_CHECKS = 45.0  # seconds of the other sections where no network is trained to its end
 TRAINED = {"ladder", "best"}  # sections that train as long as the time allows
 SECTIONS: tuple[tuple[str, Callable[[Plan], None]], ...] = (
@@ -90,7 +91,9 @@ def check(arguments: dict[str, str], scratch: Path) -> Record:
         sys.exit(f"sections={min(unknown)}: there is {', '.join(known)}")
     seconds = 60 * record.minutes
     for_speed = FOR_SPEED * seconds if TRAINED & set(names) else seconds - FOR_CHECKS
-    plan = Plan(record, device, data, arguments["toy"] == "true", scratch, keep, for_speed)
+    plan = Plan(
+        record, device, data, arguments["toy"] == "true", scratch, keep, for_speed, FOR_BEST if "best" in names else 0.0
+    )
     if data is None and not plan.toy:
         sys.exit("data=: give the folder of the competition's files, or toy=true for drawn faces")
     for name, section in SECTIONS:

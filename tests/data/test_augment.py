@@ -181,7 +181,7 @@ def test_points_move_alike_without_the_images(faces, scheme):
     images, points = torch.from_numpy(faces.images[:16, None]).float(), torch.from_numpy(faces.points[:16])
     order, shake = torch.from_numpy(scheme.flip_order()), Augmentation(**{**MOVES, "elastic": 2.0, "wild": 0.5})
     _, expected = shake(images, points, order, torch.Generator().manual_seed(3))
-    movement = shake.draw_movement(points, (96, 96), torch.Generator().manual_seed(3))
+    movement = shake.draw_movement(16, (96, 96), points.device, torch.Generator().manual_seed(3))
     assert torch.equal(shake.move_points(points, (96, 96), order, movement).nan_to_num(), expected.nan_to_num())
 
 

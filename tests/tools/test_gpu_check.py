@@ -85,7 +85,7 @@ def test_without_data_only_the_toy_runs(tmp_path):
 
 
 def test_every_way_to_train_is_one_that_the_settings_allow(plan):
-    trainer = train_settings(plan.base("published")).trainer
+    trainer = train_settings([*plan.base("published"), "trainer=gpu"]).trainer
     for variant in VARIANTS:
         values = {
             key.removeprefix("trainer."): yaml.safe_load(value) for key, _, value in map(split, variant.overrides)

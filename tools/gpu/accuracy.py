@@ -20,9 +20,9 @@ from facekp.training.settings import TrainSettings
 from facekp.training.setup import train
 
 VALIDATE_EVERY = 20  # epochs
-PER_TRAINING = 20.0  # seconds of a training besides its epochs: reading, compiling, scoring
+PER_TRAINING = 12.0  # seconds of a training besides its epochs: reading, compiling, scoring
+BETWEEN_STEPS = 1.15  # factor for what an epoch holds besides its steps
 ASSUMED = 3000.0  # images per second of the published network, where none was measured
-FOR_BEST = 90.0  # seconds that the ladder leaves for `experiment=best`
 RESERVE = 15.0  # seconds at the end
 COMPILING = 150.0  # seconds left from which on compiling pays
 
@@ -32,10 +32,11 @@ def train_ladder(plan: Plan) -> None:
     ladder = _ladder(plan)
     numbers = range(1, len(ladder.ladder) + 1)
     steps = [train_settings(_without_start(step_overrides(ladder, number))) for number in numbers]
-    needed = sum(_rows(step) * step.trainer.max_epochs for step in steps) / plan.images.get("published", ASSUMED)
+    images = sum(_rows(step) * step.trainer.max_epochs for step in steps)
+    needed = BETWEEN_STEPS * images / plan.images.get("published", ASSUMED)
     overhead = PER_TRAINING * len(steps)
     plan.record.add("ladder", "expected for the published epochs", (needed + overhead) / 60, "minutes")
-    fraction = fraction_of_epochs(needed, plan.record.seconds_left() - FOR_BEST - RESERVE - overhead)
+    fraction = fraction_of_epochs(needed, plan.record.seconds_left() - plan.seconds_for_best - RESERVE - overhead)
     minutes = 0.0
     for number, step in zip(numbers, steps, strict=True):
         epochs = max(1, int(fraction * step.trainer.max_epochs))

@@ -29,6 +29,7 @@ class Plan:
         scratch: folder of the runs.
         keep: folder for checkpoints; None: they are not kept.
         seconds_for_speed: that the variants of training share.
+        seconds_for_best: that `experiment=best` gets at least.
         bandwidth: measured, bytes per second.
         rate: measured in bfloat16, floating-point operations per second.
         fastest: overrides of the fastest training by network, ``published`` and ``default``.
@@ -42,6 +43,7 @@ class Plan:
     scratch: Path
     keep: Path | None
     seconds_for_speed: float
+    seconds_for_best: float = 0.0
     bandwidth: float = 0.0
     rate: float = 0.0
     fastest: dict[str, list[str]] = field(default_factory=dict)

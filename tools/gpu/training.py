@@ -83,7 +83,7 @@ class StepTimer(pl.Callback):
         if self.steps < self.skip:
             return
         if not self.ended:
-            self._time(len(batch["image"]))
+            self._time(len(batch["row"]))
         elif self.steps == self.timed_until + WAITS:
             self.context.close()
             torch.cuda.set_sync_debug_mode("default")

@@ -3,19 +3,32 @@
 Images and points of a batch come in and the augmented batch goes out, on the same device. All random numbers come from
 the given generator, never from the global state. Points that leave the image become unlabelled (NaN). Pixel convention:
 an integer coordinate is a pixel centre, as everywhere (`facekp.functional.heatmap`).
+
+Random numbers are drawn on the CPU (`Augmentation.draw`) and applied on the device (`Augmentation.apply`). For N images
+they are float32 tensors by name; a part that is switched off is missing::
+
+    matrix       (N, 2, 3), maps (x, y, 1) of the old image to (x, y) of the new one
+    mirrored     (N,), 1 where the matrix mirrors the image, so that left and right points are exchanged
+    field        (N, 2, rows, columns), an elastic displacement field (`facekp.functional.warp.warp`)
+    light        (3, N), contrast, brightness, and the power of the tone curve
+    kernel       (N, 2 R + 1), that blurs along each axis; R is `BLUR_RADIUS`
+    noise_level  (N,), standard deviation of the noise
+    noise        (N, I, H, W), standard normal
+    erased       (2, N, 2), first and last (x, y) of a rectangle
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from facekp.core.device import copied_to, normal_like
+from facekp.core.device import copied_together, normal
 from facekp.core.settings import Fraction, NonNegative, Settings
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings, apply_transform
 from facekp.functional.warp import KNOTS, move_points, warp_images
@@ -29,19 +42,7 @@ SMALLEST_SCALE = 0.4  # a face never shrinks below this fraction of its size
 # Above 0.9 a scale or width can reach 0 or become negative, which would be a mirror image with unswapped points.
 BelowOne = Annotated[float, Field(ge=0, le=0.9)]
 
-
-class Movement(NamedTuple):
-    """Where the pixels and points of N images go.
-
-    Attributes:
-        matrix: (N, 2, 3), maps (x, y, 1) of the old image to (x, y) of the new one.
-        field: (N, 2, rows, columns), an elastic displacement field (`facekp.functional.warp.warp`); None: no field.
-        mirrored: bool (N,), whether the matrix mirrors the image, so that left and right points are exchanged.
-    """
-
-    matrix: Tensor
-    field: Tensor | None
-    mirrored: Tensor
+Draws = dict[str, Tensor]  # the random numbers of a batch, see the module
 
 
 class Augmentation(Settings):
@@ -94,7 +95,7 @@ class Augmentation(Settings):
         """Augment a batch.
 
         Args:
-            images: float (N, 1, H, W) or (N, 3, H, W), levels 0..255.
+            images: float32 (N, 1, H, W) or (N, 3, H, W), levels 0..255.
             points: (N, K, 2) pixels, NaN where unlabelled.
             flip_order: int (K,), the point that replaces each point in a mirror image.
             generator: on the CPU, as only a few numbers are drawn for each image.
@@ -102,24 +103,62 @@ class Augmentation(Settings):
         Returns:
             images and points of the same shapes.
         """
-        height, width = images.shape[-2:]
-        movement = self.draw_movement(images, (height, width), generator)
-        points = self.move_points(points, (height, width), flip_order, movement)
-        images = warp_images(images, movement.matrix, movement.field)
-        images = self._degrade(self._relight(images, generator), generator)
+        draws = self.draw(images.shape, images.device, generator)
+        images, points = self.apply(images, points, flip_order, draws)
         for transform in self.transforms:
             images, points = apply_transform(transform, images, points, generator)
         return images, points
 
-    def draw_movement(self, batch: Tensor, size: tuple[int, int], generator: torch.Generator) -> Movement:
-        """Draw where the pixels of a batch go: the first random numbers of `__call__`.
+    def draw(self, shape: Sequence[int], device: torch.device, generator: torch.Generator) -> Draws:
+        """The random numbers of `apply`, on a device.
 
         Args:
-            batch: float (N, ...), the images or the points; gives number, device and type.
-            size: (H, W) of the images.
+            shape: (N, I, H, W), of the images.
+            device: of the images.
             generator: on the CPU.
         """
-        n, (height, width) = len(batch), size
+        n, (height, width) = shape[0], shape[-2:]
+        draws = self._draw_movement(n, (height, width), generator) | self._draw_light(n, generator)
+        on_device = {}
+        if self.blur:
+            draws["kernel"] = _draw_kernel(n, self.blur, generator)
+        if self.noise:
+            draws["noise_level"] = self.noise * torch.rand(n, generator=generator)
+            on_device["noise"] = normal(shape, device, generator)
+        if self.erase:
+            draws["erased"] = _draw_erased(n, (height, width), self.erase, generator)
+        return copied_together(draws, device) | on_device
+
+    def draw_movement(self, n: int, size: tuple[int, int], device: torch.device, generator: torch.Generator) -> Draws:
+        """The random numbers of `move_points`, which are the first ones of `draw`.
+
+        Args:
+            n: number of images.
+            size: (H, W) of the images.
+            device: of the points.
+            generator: on the CPU.
+        """
+        return copied_together(self._draw_movement(n, size, generator), device)
+
+    def apply(self, images: Tensor, points: Tensor, flip_order: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Augment a batch by given random numbers, without `transforms`. On a GPU these are kernels alone.
+
+        Args:
+            images, points, flip_order: as of `__call__`.
+            draws: of `draw`.
+        """
+        height, width = images.shape[-2:]
+        points = self.move_points(points, (height, width), flip_order, draws)
+        images = warp_images(images, draws["matrix"], draws.get("field"))
+        return _degrade(_relight(images, *draws["light"]), draws), points
+
+    def move_points(self, points: Tensor, size: tuple[int, int], flip_order: Tensor, draws: Draws) -> Tensor:
+        """Move points (N, K, 2) as `apply` does; NaN where they leave an image of that size (H, W)."""
+        points = move_points(points, draws["matrix"], size, draws.get("field"))
+        return torch.where(draws["mirrored"][:, None, None] > 0, points[:, flip_order], points)
+
+    def _draw_movement(self, n: int, size: tuple[int, int], generator: torch.Generator) -> Draws:
+        height, width = size
         factor = self._draw_factor(n, generator)
         angle = torch.deg2rad(factor * self.rotate * _uniform(n, generator))
         scale = (1 + factor * self.scale * _uniform(n, generator)).clamp_min(SMALLEST_SCALE)
@@ -133,14 +172,11 @@ class Augmentation(Settings):
         centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
         shift = torch.stack((_uniform(n, generator), _uniform(n, generator)), dim=-1) * (self.shift * factor[:, None])
         offset = centre + shift - linear @ centre
-        matrix = torch.cat((linear, offset[..., None]), dim=-1)
-        field = self._draw_field(batch, size, generator)
-        return Movement(copied_to(matrix, batch), field, copied_to(mirrored, batch, dtype=torch.bool))
-
-    def move_points(self, points: Tensor, size: tuple[int, int], flip_order: Tensor, movement: Movement) -> Tensor:
-        """Move points (N, K, 2) as `__call__` does; NaN where they leave an image of that size (H, W)."""
-        points = move_points(points, movement.matrix, size, movement.field)
-        return torch.where(movement.mirrored[:, None, None], points[:, flip_order], points)
+        draws = {"matrix": torch.cat((linear, offset[..., None]), dim=-1), "mirrored": mirrored.float()}
+        if self.elastic:
+            rows, columns = (math.ceil(pixels / KNOTS) + 3 for pixels in size)
+            draws["field"] = self.elastic * _uniform((n, 2, rows, columns), generator)
+        return draws
 
     def _draw_factor(self, n: int, generator: torch.Generator) -> Tensor:
         """(n,): the factor by which each image is moved farther than usual."""
@@ -148,32 +184,11 @@ class Augmentation(Settings):
             return torch.ones(n)
         return torch.where(torch.rand(n, generator=generator) < self.wild, WILD_FACTOR, 1.0)
 
-    def _draw_field(self, batch: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor | None:
-        """Vectors (N, 2, rows, columns) at the knots of an elastic field; None where it is switched off."""
-        if not self.elastic:
-            return None
-        rows, columns = (math.ceil(pixels / KNOTS) + 3 for pixels in size)
-        return self.elastic * copied_to(_uniform((len(batch), 2, rows, columns), generator), batch)
-
-    def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Contrast, brightness and tone curve."""
-        gain = copied_to(1 + self.contrast * _uniform(len(images), generator), images).view(-1, 1, 1, 1)
-        lift = copied_to(self.brightness * _uniform(len(images), generator), images).view(-1, 1, 1, 1)
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = ((images - mean) * gain + mean + lift).clamp(0, 255)
-        power = copied_to(torch.exp2(self.gamma * _uniform(len(images), generator)), images).view(-1, 1, 1, 1)
-        return 255 * (images / 255) ** power
-
-    def _degrade(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Blur, noise and erased rectangles; a part that is switched off costs nothing."""
-        if self.blur:
-            images = _blur(images, self.blur, generator)
-        if self.noise:
-            level = copied_to(self.noise * torch.rand(len(images), generator=generator), images).view(-1, 1, 1, 1)
-            images = images + level * normal_like(images, generator)
-        if self.erase:
-            images = _erase(images, self.erase, generator)
-        return images.clamp(0, 255)
+    def _draw_light(self, n: int, generator: torch.Generator) -> Draws:
+        gain = 1 + self.contrast * _uniform(n, generator)
+        lift = self.brightness * _uniform(n, generator)
+        power = torch.exp2(self.gamma * _uniform(n, generator))
+        return {"light": torch.stack((gain, lift, power))}
 
 
 def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -181,29 +196,55 @@ def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor
     return 2 * torch.rand(shape, generator=generator) - 1
 
 
-def _blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Gaussian blur of some images, with a different standard deviation up to `LARGEST_BLUR` pixels for each."""
-    n = len(images)
+def _draw_kernel(n: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Kernels (N, 2 R + 1) that blur some images, with a different standard deviation for each."""
     chosen = torch.rand(n, generator=generator) < probability
     sigma = torch.where(chosen, LARGEST_BLUR * torch.rand(n, generator=generator), 0.0).clamp_min(1e-3)
     distance = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1)
     kernel = torch.exp(-(distance**2) / (2 * sigma[:, None] ** 2))
-    kernel = copied_to(kernel / kernel.sum(dim=1, keepdim=True), images)  # (N, 2 R + 1)
-    padded = pad(images.transpose(0, 1), (BLUR_RADIUS,) * 4, mode="replicate")  # (1, N, H + 2 R, W + 2 R)
-    across = conv2d(padded, kernel[:, None, None, :], groups=n)
-    return conv2d(across, kernel[:, None, :, None], groups=n).transpose(0, 1)
+    return kernel / kernel.sum(dim=1, keepdim=True)
 
 
-def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Paint a rectangle, up to `LARGEST_ERASED` of a side, in some images with their mean grey."""
-    n, (height, width) = len(images), images.shape[-2:]
+def _draw_erased(n: int, size: tuple[int, int], probability: float, generator: torch.Generator) -> Tensor:
+    """Rectangles (2, N, 2), up to `LARGEST_ERASED` of a side: first and last (x, y); most of them empty."""
+    height, width = size
     chosen = torch.rand(n, generator=generator) < probability
     low, extent = torch.rand(2, n, 2, generator=generator)
     side = torch.tensor([width, height])
     first = low * side
-    last = torch.where(chosen[:, None], first + LARGEST_ERASED * extent * side, first)
-    x, y = torch.arange(width), torch.arange(height)
+    return torch.stack((first, torch.where(chosen[:, None], first + LARGEST_ERASED * extent * side, first)))
+
+
+def _relight(images: Tensor, gain: Tensor, lift: Tensor, power: Tensor) -> Tensor:
+    """Contrast, brightness and tone curve, each (N,)."""
+    gain, lift, power = (factor.view(-1, 1, 1, 1) for factor in (gain, lift, power))
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = ((images - mean) * gain + mean + lift).clamp(0, 255)
+    return 255 * (images / 255) ** power
+
+
+def _degrade(images: Tensor, draws: Draws) -> Tensor:
+    """Blur, noise and erased rectangles; a part that is switched off costs nothing."""
+    if "kernel" in draws:
+        images = _blur(images, draws["kernel"])
+    if "noise" in draws:
+        images = images + draws["noise_level"].view(-1, 1, 1, 1) * draws["noise"]
+    if "erased" in draws:
+        images = _erase(images, *draws["erased"])
+    return images.clamp(0, 255)
+
+
+def _blur(images: Tensor, kernel: Tensor) -> Tensor:
+    padded = pad(images.transpose(0, 1), (BLUR_RADIUS,) * 4, mode="replicate")  # (1, N, H + 2 R, W + 2 R)
+    across = conv2d(padded, kernel[:, None, None, :], groups=len(images))
+    return conv2d(across, kernel[:, None, :, None], groups=len(images)).transpose(0, 1)
+
+
+def _erase(images: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Paint a rectangle with the image's mean grey; its corners are (N, 2)."""
+    height, width = images.shape[-2:]
+    x, y = (torch.arange(pixels, device=images.device) for pixels in (width, height))
     across = (x >= first[:, :1]) & (x < last[:, :1])  # (N, W)
     down = (y >= first[:, 1:]) & (y < last[:, 1:])  # (N, H)
-    hidden = copied_to(down[:, :, None] & across[:, None, :], images, dtype=torch.bool)[:, None]
+    hidden = (down[:, :, None] & across[:, None, :])[:, None]
     return torch.where(hidden, images.mean(dim=(1, 2, 3), keepdim=True), images)

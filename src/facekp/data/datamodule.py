@@ -23,7 +23,7 @@ Images stay on the host where they are `HostImages`; each batch is then copied t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -42,6 +42,7 @@ from facekp.functional.channels import channels_first
 SUBSETS = ("full", "complete")
 
 Batch = dict[str, Tensor]
+Augment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # images, points, order of mirrored points
 
 
 class Rows(NamedTuple):
@@ -75,6 +76,9 @@ class FaceData(LightningDataModule):
         accumulate: batches in an optimiser step, ``trainer.accumulate_grad_batches``.
         chunk_rows: rows that are read from a file one after another (`facekp.data.chunks`); 0: all rows are shuffled
             together.
+
+    Attributes:
+        yields_inputs: whether training batches are `inputs` only, for a step that also assembles them on the device.
 
     Raises:
         UserError: there is no such fold or subset, or no row to train on.
@@ -115,6 +119,7 @@ class FaceData(LightningDataModule):
         of_teacher = np.broadcast_to(by_source, (len(by_source), *by_source.shape))
         offset = np.concatenate((by_source[:, None], of_teacher), axis=1)[:, :sets]
         self.offset = torch.from_numpy(offset)  # (S, L, K, 2), of the labels of a row of each source
+        self.yields_inputs = False
         self._on_device: Batch | None = None
         self._step: _Step | None = None
 
@@ -188,7 +193,8 @@ class FaceData(LightningDataModule):
         if not self._trainer().training:
             return self.assemble(batch.rows, None)
         if not batch.step:
-            return self.assemble(batch.rows, self._generator(0, self._trainer().global_rank))
+            generator = self._generator(0, self._trainer().global_rank)
+            return self.inputs(batch.rows, generator) if self.yields_inputs else self.assemble(batch.rows, generator)
         if batch.micro_batch == 0 or self._step is None:
             self._step = self._start_step(batch.step)
         return {**self.assemble(batch.rows, self._step.generators[batch.micro_batch]), **self._step.labels}
@@ -200,28 +206,52 @@ class FaceData(LightningDataModule):
             rows: int64 (N,).
             generator: of the augmentation; None: no augmentation, and no teacher's points.
         """
-        resident = self._resident(rows.device)
-        images, labels = self._gather(rows), resident["labels"][rows]
-        if generator is not None:
-            images, labels = self._augment(rows, images, generator)
-        batch = {"image": images, "points": labels[:, 0], "source": resident["source"][rows], "row": rows}
-        return batch if generator is None or labels.shape[1] == 1 else {**batch, "teacher_points": labels[:, 1:]}
+        images, labels = self._gather(rows), self._resident(rows.device)["labels"][rows]
+        if generator is None:
+            return self._batch(rows, images, labels[:, :1])
+        images, labels = self._augment(rows, images, partial(self.augmentation, generator=generator))
+        return self._batch(rows, images, labels)
 
-    def _augment(self, rows: Tensor, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def inputs(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        """All that the host adds to a batch of training: its row numbers ``row``, and random numbers.
+
+        It is the batch itself where images lie on the host, or are changed by `Augmentation.transforms`, which draw and
+        compute by turns.
+        """
+        if self.augmentation.transforms or isinstance(self.table.images, HostImages):
+            return self.assemble(rows, generator)
+        shape = (len(rows), self.table.channels, *self.table.size)
+        return {"row": rows, **self.augmentation.draw(shape, rows.device, generator)}
+
+    def assemble_inputs(self, inputs: Batch) -> Batch:
+        """The batch of `inputs`, by the device alone, so that a CUDA graph can hold it."""
+        if "image" in inputs:
+            return inputs
+        rows = inputs["row"]
+        images, labels = self._augment(rows, self._gather(rows), partial(self.augmentation.apply, draws=inputs))
+        return self._batch(rows, images, labels)
+
+    def _batch(self, rows: Tensor, images: Tensor, labels: Tensor) -> Batch:
+        """The batch of images (N, I, H, W) with labels (N, L, K, 2); L = 1 without a teacher's."""
+        source = self._resident(rows.device)["source"][rows]
+        batch = {"image": images, "points": labels[:, 0], "source": source, "row": rows}
+        return batch if labels.shape[1] == 1 else {**batch, "teacher_points": labels[:, 1:]}
+
+    def _augment(self, rows: Tensor, images: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
         """Augmented images (N, I, H, W) and labels (N, L, K, 2) of some rows."""
         points, offset = self._centred_points(rows)
         order = self._resident(rows.device)["flip_order"]
-        images, moved = self.augmentation(images, points.flatten(1, 2), order, generator)
+        images, moved = augment(images, points.flatten(1, 2), order)
         return images, moved.view_as(points) + offset
 
     def _augmented_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """The labels that `_augment` gives; without the images where they depend on the movement only."""
+        """The labels that `assemble` gives; without the images where they depend on the movement only."""
         if self.augmentation.moves_points_by_transforms:
-            return self._augment(rows, self._gather(rows), generator)[1]
+            return self._augment(rows, self._gather(rows), partial(self.augmentation, generator=generator))[1]
         points, offset = self._centred_points(rows)
-        flat, size = points.flatten(1, 2), self.table.size
-        movement = self.augmentation.draw_movement(flat, size, generator)
-        moved = self.augmentation.move_points(flat, size, self._resident(rows.device)["flip_order"], movement)
+        draws = self.augmentation.draw_movement(len(rows), self.table.size, rows.device, generator)
+        order = self._resident(rows.device)["flip_order"]
+        moved = self.augmentation.move_points(points.flatten(1, 2), self.table.size, order, draws)
         return moved.view_as(points) + offset
 
     def _centred_points(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,17 +26,25 @@ def first_not_finite(values: Any, name: str = "") -> str | None:
         True
     """
     names: list[str] = []
-    flags = defaultdict(list)  # by device: whether a tensor is finite, and its place among the names
+    groups = defaultdict(list)  # by device and type: tensors, and their places among the names
     for path, tensor in _tensors(values, name):
-        flags[tensor.device].append((tensor.isfinite().all(), len(names)))
-        names.append(path)
+        if tensor.is_floating_point() and tensor.numel():
+            groups[tensor.device, tensor.dtype].append((tensor.detach(), len(names)))
+            names.append(path)
     bad = [
         place
-        for of_device in flags.values()
-        for finite, (_, place) in zip(torch.stack([flag for flag, _ in of_device]).tolist(), of_device, strict=True)
-        if not finite  # all flags of a GPU are read at once, as each reading waits for it
+        for group in groups.values()
+        for finite, (_, place) in zip(_are_finite([tensor for tensor, _ in group]), group, strict=True)
+        if not finite
     ]
     return names[min(bad)] if bad else None
+
+
+def _are_finite(tensors: list[Tensor]) -> list[bool]:
+    """For each tensor of one device and type; on a GPU by few kernels, and all results are read at once."""
+    highest = torch.stack(torch._foreach_norm(tensors, math.inf))
+    finite: list[bool] = highest.isfinite().tolist()
+    return finite
 
 
 def _tensors(values: Any, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -34,7 +34,7 @@ def warp(images: Tensor, points: Tensor, matrix: Tensor, field: Tensor | None = 
 def warp_images(images: Tensor, matrix: Tensor, field: Tensor | None = None) -> Tensor:
     """The images of `warp`: bilinear; beyond the border the border's pixels are repeated."""
     height, width = images.shape[-2:]
-    back = torch.linalg.inv_ex(matrix[:, :, :2]).inverse  # as inv, which waits for a GPU to check the result
+    back = _inverse_on_gpu(matrix[:, :, :2]) if matrix.is_cuda else torch.linalg.inv(matrix[:, :, :2])
     x = torch.arange(width, device=images.device, dtype=images.dtype)
     y = torch.arange(height, device=images.device, dtype=images.dtype)
     target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2)
@@ -64,6 +64,17 @@ def move_points(points: Tensor, matrix: Tensor, size: tuple[int, int], field: Te
     height, width = size
     inside = (moved >= 0).all(dim=-1) & (moved[..., 0] <= width) & (moved[..., 1] <= height)
     return moved.where(inside[..., None], torch.nan)
+
+
+def _inverse_on_gpu(matrices: Tensor) -> Tensor:
+    """The inverses of matrices (N, 2, 2) by plain kernels.
+
+    `torch.linalg.inv` waits for a GPU to check the result, and a CUDA graph can't hold it. It rounds otherwise, so CPUs
+    keep the bits of earlier runs.
+    """
+    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(1))
+    adjugate = torch.stack((d, -b, -c, a), dim=-1).view_as(matrices)
+    return adjugate / (a * d - b * c)[:, None, None]
 
 
 def _spline(position: Tensor, knots: int) -> Tensor:

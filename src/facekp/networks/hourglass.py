@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,7 +95,15 @@ class Hourglass(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         half = F.max_pool2d(x, 2, ceil_mode=True)  # (N, C, ceil(h/2), ceil(w/2)): odd sizes stay aligned
         half = self.up(self.inner(self.down(half)))
-        return self.full(x) + F.interpolate(half, size=x.shape[-2:], mode="nearest")  # (N, C, h, w)
+        return self.full(x) + _enlarge(half, x.shape[-2:])  # (N, C, h, w)
+
+
+def _enlarge(x: Tensor, size: torch.Size) -> Tensor:
+    """Repeat the nearest cells, in the type of x: mixed precision would make float32 of it and of all that follows."""
+    if x.dtype == torch.float32:
+        return F.interpolate(x, size=size, mode="nearest")
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, size=size, mode="nearest")
 
 
 @NETWORKS.register("hourglass")

@@ -18,6 +18,7 @@ from facekp.functional.pooled_errors import KeypointErrors
 from facekp.models.checkpoint import KEY, RESTORED, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
 from facekp.training.optim import OptimizerSettings, Parameters, ScheduleSettings, build_optimizer, build_scheduler
+from facekp.training.step_graph import StepGraph, make_capturable
 
 
 class KeypointEstimator(LightningModule):
@@ -38,7 +39,9 @@ class KeypointEstimator(LightningModule):
         config: the resolved config as plain values; saved in the checkpoint.
 
     Attributes:
-        batch_loss: loss on the labels of the last training batch, for the progress bar.
+        cuda_graph: whether training steps are recorded (`facekp.training.step_graph`).
+        loss_sum: sum of the losses on labels over the `batches` of the epoch so far.
+        batches: number of training batches in it.
         infinite_maps: number of batches of the validation whose heatmaps are not finite.
 
     Raises:
@@ -68,21 +71,30 @@ class KeypointEstimator(LightningModule):
         build_scheduler(trial, 1, scheduler)
         # A search for NaN would wait for a GPU in every batch. MeanMetric ignores weights where it does not search.
         self.val_loss, self.val_maps = SumMetric(nan_strategy="disable"), SumMetric(nan_strategy="disable")
-        self.batch_loss = torch.tensor(torch.nan)
+        self.cuda_graph = False
+        self.step_graph: StepGraph | None = None  # while it trains
+        self.loss_sum, self.batches = torch.tensor(0.0), 0
         self.infinite_maps = torch.tensor(0.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch, weighted so that every labelled map of an optimiser step counts the same."""
+        """The loss of a batch; with `cuda_graph` of its inputs, and the weights are changed already."""
+        loss, on_labels = self.losses(batch) if self.step_graph is None else self.step_graph(batch)
+        self.loss_sum, self.batches = self.loss_sum + on_labels.detach(), self.batches + 1
+        return loss
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss to minimise, and its part on labels, without the teacher's.
+
+        Both are weighted so that every labelled map of an optimiser step counts the same.
+        """
         raw = self.model(batch["image"])  # one (N, C, h, w) per stack
         step = self._step_labels(batch)
         loss, mask = self._loss(raw, self.model.spread(batch["points"], batch["source"]))
-        self.batch_loss = loss.detach()
-        loss = loss * self._weight(mask, step.get("points"))
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)  # mean of all steps
-        if "teacher_points" in batch:
-            taught, mask = self._loss(raw, self.model.spread_all(batch["teacher_points"]))
-            loss = loss + self.teacher_weight * taught * self._weight(mask, step.get("teacher_points"))
-        return loss
+        on_labels = loss * self._weight(mask, step.get("points"))
+        if "teacher_points" not in batch:
+            return on_labels, on_labels
+        taught, mask = self._loss(raw, self.model.spread_all(batch["teacher_points"]))
+        return on_labels + self.teacher_weight * taught * self._weight(mask, step.get("teacher_points")), on_labels
 
     def _loss(self, raw: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss over all stacks, given labels by channel (N, C, 2), and the mask of labelled maps, bool (N, C)."""
@@ -119,6 +131,13 @@ class KeypointEstimator(LightningModule):
         mean = self.trainer.strategy.reduce(mask.sum().float(), reduce_op="mean")
         return mask.sum() / mean.clamp_min(1)
 
+    def on_train_epoch_start(self) -> None:
+        self.loss_sum, self.batches = torch.zeros((), device=self.device), 0
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.trainer.is_last_batch or self.trainer.should_stop:  # once an epoch: `log` takes half a millisecond
+            self.log("train/loss", self.loss_sum / self.batches, on_step=False, on_epoch=True, sync_dist=True)
+
     def on_train_epoch_end(self) -> None:
         loss = self.trainer.callback_metrics["train/loss"]
         if not loss.isfinite():
@@ -154,10 +173,39 @@ class KeypointEstimator(LightningModule):
         self.val_loss.reset()
         self.val_maps.reset()
 
+    def on_train_start(self) -> None:
+        if self.cuda_graph:
+            data, clip = self.trainer.datamodule, self._clip if self.trainer.gradient_clip_val else None  # type: ignore[attr-defined]
+            self.step_graph = StepGraph(self, data.assemble_inputs, self.trainer.optimizers[0], clip)
+
+    def on_train_end(self) -> None:
+        self.step_graph = None
+
+    def _clip(self) -> None:
+        """As Lightning does."""
+        limit, parameters = self.trainer.gradient_clip_val, list(self.model.parameters())
+        assert limit is not None
+        if self.trainer.gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, limit)
+        else:
+            torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.step_graph is None:  # otherwise part of the step
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        if self.step_graph is None:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        else:
+            optimizer_closure()  # the whole step
+
     def configure_optimizers(self) -> Any:
         if self.trainer.gradient_clip_val and getattr(self.optimizer_settings, "fused", True) is None:
             self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # Lightning clips no fused ones
         optimizer = build_optimizer(self._parameters_by_rate(), self.lr, self.optimizer_settings)
+        if self.cuda_graph:
+            make_capturable(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -194,3 +242,7 @@ class KeypointEstimator(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         upgrade_names(checkpoint)
+        for state in checkpoint.get("optimizer_states", ()):
+            for group in state["param_groups"]:
+                if "capturable" in group:  # of this machine, not of the one that saved it
+                    group["capturable"] = self.cuda_graph

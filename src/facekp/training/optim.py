@@ -77,9 +77,12 @@ SCHEDULES: Registry[Callable[..., float]] = Registry(
 
 
 @OPTIMIZERS.register("sgd")
-def sgd(params: Parameters, lr: float, momentum: FractionBelowOne, weight_decay: NonNegative) -> SGD:
-    """Stochastic gradient descent with momentum."""
-    return SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+def sgd(
+    params: Parameters, lr: float, momentum: FractionBelowOne, weight_decay: NonNegative, fused: bool | None = None
+) -> SGD:
+    """Stochastic gradient descent with momentum; ``fused`` as for `adamw`."""
+    given: Any = list(params)
+    return SGD(given, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=_fused(given, fused))
 
 
 @OPTIMIZERS.register("adam")
@@ -127,12 +130,26 @@ class Muon(Optimizer):
         momentum: of the gradients of matrices.
         betas: of AdamW, for vectors.
         weight_decay: decoupled, for all parameters.
+
+    As in torch's optimisers, ``lr`` of a group may be a tensor, and a CUDA graph can hold the step of a ``capturable``
+    group, whose number is a tensor too.
     """
 
     def __init__(
         self, params: Parameters, lr: float, momentum: FractionBelowOne, betas: Betas, weight_decay: NonNegative
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": tuple(betas), "weight_decay": weight_decay})
+        defaults = {"lr": lr, "momentum": momentum, "betas": tuple(betas), "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "capturable": False})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            on_device = group.setdefault("capturable", False)  # missing in checkpoints of earlier versions
+            for parameter in group["params"]:
+                if "step" in (of_parameter := self.state.get(parameter, {})):
+                    number = int(of_parameter["step"])
+                    tensor = torch.tensor(float(number), device=parameter.device)
+                    of_parameter["step"] = tensor if on_device else number
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -160,7 +177,11 @@ class Muon(Optimizer):
             moved, momenta = zip(*pairs, strict=True)
             steps = _orthogonal(torch.stack(momenta))
             shaped = [step.view_as(parameter) for parameter, step in zip(moved, steps, strict=True)]
-            torch._foreach_add_(moved, shaped, alpha=-group["lr"] * 0.2 * math.sqrt(max(shape)))
+            factor = -group["lr"] * 0.2 * math.sqrt(max(shape))
+            if isinstance(factor, Tensor):
+                torch._foreach_add_(moved, torch._foreach_mul(shaped, factor))
+            else:
+                torch._foreach_add_(moved, shaped, alpha=factor)
 
     def _momenta(self, parameters: Sequence[nn.Parameter], momentum: float) -> Sequence[Tensor]:
         """The Nesterov momentum of each parameter's gradient."""
@@ -175,18 +196,26 @@ class Muon(Optimizer):
         for parameter in parameters:
             state = self.state[parameter]
             if not state:
-                state |= {"step": 0, "average": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+                state |= {"average": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+                state["step"] = torch.zeros((), device=parameter.device) if group["capturable"] else 0
             state["step"] += 1
         states, gradients = [self.state[parameter] for parameter in parameters], _gradients(parameters)
         averages, squares = ([state[name] for state in states] for name in ("average", "square"))
         (first, second), steps = group["betas"], [state["step"] for state in states]
         torch._foreach_lerp_(averages, gradients, 1 - first)
         torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
-        directions = torch._foreach_div(averages, [1 - first**step for step in steps])
-        scales = torch._foreach_div(squares, [1 - second**step for step in steps])
+        if group["capturable"]:
+            directions, scales = (
+                torch._foreach_div(sums, (1 - beta ** steps[0].double()).float())  # all have made as many steps
+                for sums, beta in ((averages, first), (squares, second))
+            )
+            torch._foreach_mul_(directions, -group["lr"])
+        else:
+            directions = torch._foreach_div(averages, [1 - first**step for step in steps])
+            scales = torch._foreach_div(squares, [1 - second**step for step in steps])
         torch._foreach_sqrt_(scales)
         torch._foreach_add_(scales, 1e-8)
-        torch._foreach_addcdiv_(parameters, directions, scales, value=-group["lr"])
+        torch._foreach_addcdiv_(parameters, directions, scales, value=1.0 if group["capturable"] else -group["lr"])
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -34,6 +34,7 @@ from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, Sche
 
 CompileMode = Literal["reduce-overhead", "max-autotune"]  # of torch.compile; the first one: CUDA graphs
 FIND = "find"  # lr=find searches for a learning rate
+OF_FACEKP = ("compile", "cuda_graph", "channels_last", "fast_cpu")  # settings of ``trainer`` unknown to Lightning
 AUTO = "auto"  # trainer.precision=auto: what is fastest on the device
 Limit = PositiveCount | Annotated[float, Field(gt=0, le=1)]  # a number of batches, or a fraction of them
 
@@ -75,7 +76,7 @@ class TeacherSettings(Settings):
 
 
 class TrainerSettings(Settings):
-    """``trainer``: options of Lightning's Trainer with their meaning there; the last three are facekp's.
+    """``trainer``: options of Lightning's Trainer with their meaning there; the last four are facekp's.
 
     Attributes:
         accelerator: ``cpu``, ``gpu``, or ``auto``.
@@ -99,6 +100,8 @@ class TrainerSettings(Settings):
         profiler: print the time of each part of the training at its end.
         log_every_n_steps: optimiser steps between two logged values of loggers that log steps.
         compile: compile the network by `torch.compile`, for training only; a mode of it, or ``true`` for its default.
+        cuda_graph: record whole training steps as CUDA graphs (`facekp.training.step_graph`); ``auto``: where that is
+            possible.
         channels_last: store weights channels-last, as convolutions on GPUs prefer.
         fast_cpu: channels-last weights, and memory that stays in the process.
     """
@@ -123,6 +126,7 @@ class TrainerSettings(Settings):
     profiler: Literal["simple", "advanced"] | None
     log_every_n_steps: PositiveCount
     compile: bool | CompileMode
+    cuda_graph: bool | Literal["auto"]
     channels_last: bool
     fast_cpu: bool
 
@@ -140,7 +144,7 @@ class TrainerSettings(Settings):
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `pytorch_lightning.Trainer`."""
-        return {name: value for name, value in self if name not in ("compile", "channels_last", "fast_cpu")}
+        return {name: value for name, value in self if name not in OF_FACEKP}
 
 
 class TrainSettings(CommandSettings):

@@ -34,6 +34,7 @@ from facekp.training.observers import build_callbacks, build_loggers, check_obse
 from facekp.training.rerun import compare, warn_of_changed_data
 from facekp.training.resume import checkpoint_to_resume, data_digests
 from facekp.training.settings import AUTO, FIND, TrainSettings
+from facekp.training.step_graph import records_steps
 from facekp.training.trainer import build_trainer, trainer_errors
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def train(
     if settings.trainer.compile:
         compile_network(estimator.model.network, settings.trainer.compile)
         callbacks = [EagerValidation(), *callbacks]
+    estimator.cuda_graph = data.yields_inputs = records_steps(settings.trainer)
 
     # trainer
     results = ValidationResults(run, table, table.without(data.val_rows), started, settings.metrics)

@@ -8,15 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import ProcessingSpeedColumn
-from torch import Tensor
 
 from facekp.core.console import StderrLogs, duration
 from facekp.functional.metrics import MAIN, METRICS
 from facekp.training.callbacks.curves import Curves, best_row
+from facekp.training.estimator import KeypointEstimator
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,6 @@ class ProgressBar(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loss_sum, self.batches = torch.tensor(0.0), 0  # of the epoch so far
         self.shown: dict[str, Any] = {}
         self.read_at = -math.inf  # when the loss was read
         self.logs = StderrLogs()
@@ -89,17 +87,6 @@ class ProgressBar(RichProgressBar):
         self.logs = StderrLogs()
         super().on_train_start(trainer, pl_module)
         self.logs.follow()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.loss_sum, self.batches = torch.tensor(0.0, device=pl_module.device), 0
-        super().on_train_epoch_start(trainer, pl_module)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module.batch_loss, Tensor)
-        self.loss_sum, self.batches = self.loss_sum + pl_module.batch_loss, self.batches + 1
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.read_at = -math.inf
@@ -111,8 +98,9 @@ class ProgressBar(RichProgressBar):
             self.read_at = time.monotonic()
             self.shown = super().get_metrics(trainer, pl_module)
             self.shown.pop("v_num", None)  # the number of a logger's folder
-            if self.batches:
-                self.shown["loss"] = self.loss_sum.item() / self.batches
+            assert isinstance(pl_module, KeypointEstimator)
+            if pl_module.batches:
+                self.shown["loss"] = pl_module.loss_sum.item() / pl_module.batches
             if f"val/{MAIN}" in trainer.callback_metrics:
                 self.shown["RMSE"] = trainer.callback_metrics[f"val/{MAIN}"].item()
         return self.shown

@@ -1,0 +1,185 @@
+"""A whole training step as a CUDA graph: its kernels are recorded once, and then started by one call.
+
+A step of a small network is about a thousand short kernels. Starting them one by one takes the CPU longer than the GPU
+needs to run them. The graph holds everything from the inputs of a batch (row numbers and random numbers) to the new
+weights: it collects and augments images and labels, and makes forward pass, loss, backward pass and optimiser step. The
+random numbers, the learning rate and the logging remain on the CPU.
+
+A graph runs on the memory that it was recorded with. Inputs are therefore copied to where it reads them, and the
+learning rate is a number on the GPU. All batches of a training have the same size (`facekp.data.datamodule`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from facekp.core.errors import UserError
+from facekp.data.datamodule import Batch
+from facekp.training.settings import TrainerSettings
+
+WARM_UP = 3  # steps before one is recorded: libraries set themselves up, and the network is compiled
+
+Losses = tuple[Tensor, Tensor]
+Step = Callable[[Batch], Losses]
+Record = Callable[[Step, Batch], Callable[[], Losses]]
+
+
+class Graphable(Protocol):
+    """What a `StepGraph` needs to know of a training."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def losses(self, batch: Batch) -> Losses:
+        """The loss to minimise and the loss on labels."""
+
+
+def records_steps(settings: TrainerSettings) -> bool:
+    """Whether steps are recorded.
+
+    Raises:
+        UserError: ``trainer.cuda_graph=true``, but they can't be.
+    """
+    problem = _problem(settings)
+    if settings.cuda_graph is True and problem:
+        raise UserError(f"trainer.cuda_graph=true: {problem}; set trainer.cuda_graph=auto or false")
+    return bool(settings.cuda_graph) and not problem
+
+
+def _problem(settings: TrainerSettings) -> str:
+    """Why no steps can be recorded; empty where they can be."""
+    if settings.accelerator == "cpu" or not torch.cuda.is_available():
+        return "needs an NVIDIA GPU"
+    if settings.is_distributed:
+        return "needs one process, trainer.devices=1"
+    if settings.accumulate_grad_batches > 1:
+        return "needs trainer.accumulate_grad_batches=1"
+    if settings.precision == "16-mixed":
+        return "needs trainer.precision=bf16-mixed or 32-true, as the CPU decides which steps of 16-mixed count"
+    if isinstance(settings.compile, str):
+        return f"trainer.compile={settings.compile} records graphs of its own; use trainer.compile=true or false"
+    return ""
+
+
+def make_capturable(optimizer: Optimizer) -> None:
+    """Let a CUDA graph hold the optimiser's steps: all its numbers that change lie on the GPU."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = True
+
+
+class StepGraph:
+    """Makes training steps by CUDA graphs; the first steps run as usual.
+
+    Args:
+        model: gives the losses of a batch, inside its own precision.
+        assemble: makes the batch of inputs (`facekp.data.datamodule.FaceData.assemble_inputs`).
+        optimizer: after `make_capturable`. Of its settings only the learning rate may change.
+        clip: limits the gradients in place; None: no limit.
+        record: records a step of given inputs, without effect, and returns what replays it.
+    """
+
+    def __init__(
+        self,
+        model: Graphable,
+        assemble: Callable[[Batch], Batch],
+        optimizer: Optimizer,
+        clip: Callable[[], Any] | None = None,
+        record: Record | None = None,
+    ) -> None:
+        self.model, self.assemble, self.optimizer, self.clip = model, assemble, optimizer, clip
+        self.record = record_cuda_graph if record is None else record
+        self.rates = [torch.zeros((), device=model.device) for _ in optimizer.param_groups]
+        self.steps = 0
+        self.inputs: Batch = {}  # that the recorded step reads
+        self.replay: Callable[[], Losses] | None = None
+
+    def __call__(self, inputs: Batch) -> Losses:
+        """Make one step.
+
+        Args:
+            inputs: of `facekp.data.datamodule.FaceData.inputs`.
+
+        Returns:
+            the loss that was minimised and the loss on labels; the next step may overwrite both.
+
+        Raises:
+            UserError: the step can't be recorded, because it reads a number back from the GPU, for example.
+        """
+        for rate, group in zip(self.rates, self.optimizer.param_groups, strict=True):
+            rate.fill_(group["lr"])
+        self.steps += 1
+        if self.steps <= WARM_UP:
+            return self._step(inputs)
+        if self.replay is None:
+            self.inputs = {name: tensor.clone() for name, tensor in inputs.items()}
+            self.replay = self._record()
+        torch._foreach_copy_(list(self.inputs.values()), list(inputs.values()))
+        return self.replay()
+
+    def _record(self) -> Callable[[], Losses]:
+        try:
+            return self.record(self._step, self.inputs)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"trainer.cuda_graph: a step can't be recorded ({reason}); set it to false") from error
+
+    def _step(self, inputs: Batch) -> Losses:
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._full_precision():
+            batch = self.assemble(inputs)
+        loss, on_labels = self.model.losses(batch)
+        with self._full_precision():
+            loss.backward()
+            if self.clip is not None:
+                self.clip()
+            with self._rates_on_device():
+                self.optimizer.step()
+        return loss.detach(), on_labels.detach()
+
+    def _full_precision(self) -> torch.autocast:
+        """Where Lightning's mixed precision does not hold: it is meant for the losses alone."""
+        return torch.autocast(self.model.device.type, enabled=False)
+
+    @contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        """Learning rates that a graph reads again in every replay; numbers elsewhere, for schedules and checkpoints."""
+        groups = self.optimizer.param_groups
+        numbers = [group["lr"] for group in groups]
+        _set_rates(groups, self.rates)
+        try:
+            yield
+        finally:
+            _set_rates(groups, numbers)
+
+
+def _set_rates(groups: Sequence[dict[str, Any]], rates: Sequence[Any]) -> None:
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def record_cuda_graph(step: Step, inputs: Batch) -> Callable[[], Losses]:
+    """Record a step as a CUDA graph.
+
+    Args:
+        step: that reads the inputs; recording it has no effect on weights and other tensors.
+        inputs: that every replay reads again.
+
+    Returns:
+        what replays the step, and returns its outputs.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads, of loggers, may use the GPU
+        outputs = step(inputs)
+
+    def replay() -> Losses:
+        graph.replay()
+        return outputs
+
+    return replay
