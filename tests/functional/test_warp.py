@@ -2,7 +2,7 @@
 
 import torch
 
-from facekp.functional.warp import move_points, warp, warp_images
+from facekp.functional.warp import _inverse_on_gpu, move_points, warp, warp_images
 
 
 def blob_centre(images):
@@ -42,3 +42,8 @@ def test_points_that_leave_the_image_become_unlabelled():
     moved = move_points(torch.tensor([[[30.0, 10.0], [10.0, 10.0]]]), shift, (48, 48))
     assert moved[0, 0].isnan().all()
     assert moved[0, 1].tolist() == [30.0, 10.0]
+
+
+def test_the_inverse_for_gpus_is_that_of_linear_algebra():
+    matrices = torch.randn(50, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(_inverse_on_gpu(matrices), torch.linalg.inv(matrices))

@@ -157,3 +157,40 @@ def test_weights_are_channels_last_where_the_settings_say_so(tmp_path):
         with pytest.raises(Stopped):
             train(settings, tmp_path / chosen, callbacks=[Look()])
     assert seen == {"true": True, "false": False}
+
+
+class LossOfEachBatch(pl.Callback):
+    """Collects the losses of an epoch, and may end the training in the middle of it."""
+
+    def __init__(self, stop_after=None):
+        self.losses, self.logged, self.stop_after = [], None, stop_after
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(outputs["loss"].item())
+        trainer.should_stop = len(self.losses) == self.stop_after
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.logged = trainer.callback_metrics["train/loss"].item()
+
+
+@pytest.mark.parametrize(("stop_after", "batches"), [(None, 4), (3, 3)])
+def test_the_training_loss_is_the_mean_over_the_epoch_even_of_one_that_is_cut_short(tmp_path, stop_after, batches):
+    callback = LossOfEachBatch(stop_after)
+    train(settings_of(*FEW_STEPS, "data.batch_size=16"), tmp_path, callbacks=[callback])
+    assert len(callback.losses) == batches
+    assert callback.logged == pytest.approx(sum(callback.losses) / batches, rel=1e-6)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_resumed_optimizer_is_that_of_this_machine_not_of_the_one_that_saved_it(monkeypatch, recorded):
+    monkeypatch.setattr("facekp.training.estimator.upgrade_names", lambda checkpoint: None)
+    settings = settings_of(*TINY)
+    model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
+    estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
+    estimator.cuda_graph = recorded
+    groups = [{"lr": 0.1, "capturable": not recorded}, {"lr": 0.1}]
+    estimator.on_load_checkpoint({"optimizer_states": [{"state": {}, "param_groups": groups}]})
+    assert groups == [{"lr": 0.1, "capturable": recorded}, {"lr": 0.1}]

@@ -302,3 +302,44 @@ def test_fused_kernels_are_the_default_where_all_weights_are_on_a_gpu():
     assert _fused([on_gpu, on_cpu], None) is None
     assert _fused([{"params": [on_gpu]}, {"params": [on_cpu]}], None) is None
     assert _fused([on_gpu], False) is None
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_muon_moves_alike_with_numbers_that_a_cuda_graph_can_hold(steps):
+    torch.manual_seed(0)
+    start = [torch.randn(6, 4, 3, 3), torch.randn(4, 4), torch.randn(5)]
+    gradients = [[torch.randn_like(tensor) for tensor in start] for _ in range(steps)]
+    moved = []
+    for capturable in (False, True):
+        parameters = [nn.Parameter(tensor.clone()) for tensor in start]
+        optimizer = build_optimizer(parameters, 0.02, optimizer_settings("optimizer=muon"))
+        group = optimizer.param_groups[0]
+        group["capturable"], group["lr"] = capturable, torch.tensor(0.02) if capturable else 0.02
+        for of_step in gradients:
+            for parameter, gradient in zip(parameters, of_step, strict=True):
+                parameter.grad = gradient.clone()
+            optimizer.step()
+        moved.append(parameters)
+    for ordinary, recorded in zip(*moved, strict=True):
+        torch.testing.assert_close(recorded, ordinary, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_muon_s_step_numbers_are_tensors_only_where_a_cuda_graph_needs_them(capturable):
+    vector = nn.Parameter(torch.ones(3))
+    saved = build_optimizer([vector], 0.02, optimizer_settings("optimizer=muon"))
+    saved.param_groups[0]["capturable"] = not capturable
+    vector.grad = torch.ones(3)
+    saved.step()
+    saved.step()
+    state = saved.state_dict()
+    state["param_groups"][0]["capturable"] = capturable
+    loaded = build_optimizer([vector], 0.02, optimizer_settings("optimizer=muon"))
+    loaded.load_state_dict(state)
+    step = loaded.state[vector]["step"]
+    assert isinstance(step, torch.Tensor) == capturable
+    assert step == 2
+    del state["param_groups"][0]["capturable"]  # checkpoints of earlier versions
+    loaded.load_state_dict(state)
+    assert loaded.state[vector]["step"] == 2
+    assert isinstance(loaded.state[vector]["step"], int)

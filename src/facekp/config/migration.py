@@ -49,6 +49,7 @@ ADDED: dict[str, Any] = {
     "trainer.profiler": None,
     "trainer.log_every_n_steps": 1,
     "trainer.compile": False,
+    "trainer.cuda_graph": False,
     "trainer.channels_last": False,
     "trainer.fast_cpu": False,
     "callbacks.ema": None,
@@ -60,6 +61,7 @@ ADDED: dict[str, Any] = {
 ADDED_TO_CHOICE: dict[tuple[str, str], dict[str, Any]] = {
     ("model.network", "hourglass"): {"block": "bottleneck"},
     ("loss", "mse"): {"foreground": 0.0},
+    ("optimizer", "sgd"): {"fused": False},
     ("optimizer", "adam"): {"fused": False},
     ("optimizer", "adamw"): {"fused": False},
 }

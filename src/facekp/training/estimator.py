@@ -201,8 +201,9 @@ class KeypointEstimator(LightningModule):
             optimizer_closure()  # the whole step
 
     def configure_optimizers(self) -> Any:
-        if self.trainer.gradient_clip_val and getattr(self.optimizer_settings, "fused", True) is None:
-            self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # Lightning clips no fused ones
+        lightning_clips = self.trainer.gradient_clip_val and not self.cuda_graph
+        if lightning_clips and getattr(self.optimizer_settings, "fused", True) is None:
+            self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # it clips no fused ones
         optimizer = build_optimizer(self._parameters_by_rate(), self.lr, self.optimizer_settings)
         if self.cuda_graph:
             make_capturable(optimizer)
