@@ -46,7 +46,7 @@ class OnCpu:
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
     """Trains as on a GPU; returns the last weights and what was recorded."""
-    monkeypatch.setattr(setup, "records_steps", lambda trainer: True)
+    monkeypatch.setattr(setup, "records_steps", lambda *settings: True)
     monkeypatch.setattr(estimator_module, "make_capturable", lambda optimizer: None)  # torch's need a GPU for that
 
     def run(settings, name):
@@ -99,7 +99,7 @@ def test_a_recorded_training_equals_an_ordinary_one(recorded, tmp_path, choices)
     settings = settings_of(*SMALL, "optimizer=sgd", "lr=0.0078125", *choices)
     replayed, _ = recorded(settings, "replayed")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(setup, "records_steps", lambda trainer: False)
+        patched.setattr(setup, "records_steps", lambda *settings: False)
         train(settings, tmp_path / "ordinary")
     for name, weight in weights_of(tmp_path / "ordinary").items():
         torch.testing.assert_close(replayed[name], weight, atol=1e-6, rtol=1e-5, msg=name)
@@ -133,12 +133,12 @@ def test_a_step_that_can_t_be_recorded_is_an_error_with_its_reason():
     def refuse(step, inputs):
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCUDA kernel errors ...")
 
-    weight = nn.Parameter(torch.ones(2))
-    model = SimpleNamespace(device=torch.device("cpu"), losses=lambda batch: 2 * ((weight * batch["row"]).sum(),))
-    graph = StepGraph(model, dict, torch.optim.SGD([weight], lr=0.5), record=refuse)
+    scale = nn.Parameter(torch.ones(2))
+    model = SimpleNamespace(device=torch.device("cpu"), losses=lambda batch: 2 * ((scale * batch["row"]).sum(),))
+    graph = StepGraph(model, dict, torch.optim.SGD([scale], lr=0.5), record=refuse)
     for _ in range(step_graph.WARM_UP):
         loss, _ = graph({"row": torch.ones(2)})
-    assert weight.tolist() == [1 - 0.5 * step_graph.WARM_UP] * 2
+    assert scale.tolist() == [1 - 0.5 * step_graph.WARM_UP] * 2
     assert loss.item() == 2 * (1 - 0.5 * (step_graph.WARM_UP - 1))
     message = (
         r"a step can't be recorded \(CUDA error: operation not permitted when stream is capturing\); set it to false"
@@ -159,21 +159,48 @@ def test_a_step_that_can_t_be_recorded_is_an_error_with_its_reason():
 )
 def test_where_steps_can_t_be_recorded_auto_does_not_and_true_is_an_error(monkeypatch, choices, problem):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    trainer = settings_of("trainer=gpu", *choices).trainer
-    assert not records_steps(trainer.replaced(cuda_graph="auto"))
-    assert not records_steps(trainer.replaced(cuda_graph=False))
-    with pytest.raises(
-        UserError, match=f"^trainer.cuda_graph=true: {problem}.*; set trainer.cuda_graph=auto or false$"
-    ):
-        records_steps(trainer.replaced(cuda_graph=True))
+    settings = settings_of("trainer=gpu", *choices)
+    check_refused(settings.trainer, build_optimizer([weight()], 0.1, settings.optimizer), problem)
 
 
-@pytest.mark.parametrize("choices", [[], ["trainer.compile=true"], ["trainer.precision=32-true"]])
+def check_refused(trainer, optimizer, problem):
+    assert not records_steps(trainer.replaced(cuda_graph="auto"), optimizer)
+    assert not records_steps(trainer.replaced(cuda_graph=False), optimizer)
+    message = f"^trainer.cuda_graph=true: {problem}.*; set trainer.cuda_graph=auto or false$"
+    with pytest.raises(UserError, match=message):
+        records_steps(trainer.replaced(cuda_graph=True), optimizer)
+
+
+def weight():
+    return nn.Parameter(torch.ones(2, 2))
+
+
+def test_an_optimizer_of_a_plug_in_that_a_graph_can_t_hold_trains_without(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    class Lion(torch.optim.Optimizer):
+        def __init__(self, params, **defaults):
+            super().__init__(params, {"lr": 0.1, **defaults})
+
+    trainer = settings_of("trainer=gpu").trainer
+    check_refused(trainer, Lion([weight()]), "needs an optimizer whose groups have capturable, .*; Lion has not")
+    assert records_steps(trainer, Lion([weight()], capturable=False))
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        *([f"optimizer={name}"] for name in ("sgd", "adam", "adamw", "muon")),
+        ["trainer.compile=true"],
+        ["trainer.precision=32-true"],
+    ],
+)
 def test_on_one_gpu_steps_are_recorded_unless_they_shall_not(monkeypatch, choices):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    trainer = settings_of("trainer=gpu", *choices).trainer
-    assert records_steps(trainer)
-    assert records_steps(trainer.replaced(cuda_graph=True))
-    assert not records_steps(trainer.replaced(cuda_graph=False))
+    settings = settings_of("trainer=gpu", *choices)
+    trainer, optimizer = settings.trainer, build_optimizer([weight()], 0.1, settings.optimizer)
+    assert records_steps(trainer, optimizer)
+    assert records_steps(trainer.replaced(cuda_graph=True), optimizer)
+    assert not records_steps(trainer.replaced(cuda_graph=False), optimizer)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not records_steps(trainer)
+    assert not records_steps(trainer, optimizer)

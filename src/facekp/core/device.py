@@ -85,7 +85,7 @@ def copied_together(tensors: Mapping[str, torch.Tensor], device: torch.device) -
     return {name: part.view(tensors[name].shape) for name, part in zip(tensors, parts, strict=True)}
 
 
-def normal(shape: Sequence[int], device: torch.device, generator: torch.Generator) -> torch.Tensor:
+def draw_normal(shape: Sequence[int], device: torch.device, generator: torch.Generator) -> torch.Tensor:
     """Standard normal draws, float32, on a device; a GPU draws them itself, by a seed from the generator.
 
     Args:

@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from facekp.core.device import copied_together, normal
+from facekp.core.device import copied_together, draw_normal
 from facekp.core.settings import Fraction, NonNegative, Settings
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings, apply_transform
 from facekp.functional.warp import KNOTS, move_points, warp_images
@@ -124,7 +124,7 @@ class Augmentation(Settings):
             draws["kernel"] = _draw_kernel(n, self.blur, generator)
         if self.noise:
             draws["noise_level"] = self.noise * torch.rand(n, generator=generator)
-            on_device["noise"] = normal(shape, device, generator)
+            on_device["noise"] = draw_normal(shape, device, generator)
         if self.erase:
             draws["erased"] = _draw_erased(n, (height, width), self.erase, generator)
         return copied_together(draws, device) | on_device

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
 from torchmetrics import SumMetric
 
 from facekp.core.errors import UserError
@@ -67,8 +68,7 @@ class KeypointEstimator(LightningModule):
         self.teacher_weight = teacher_weight
         self.trained_before, self.labels_before, self.config = trained_before, labels_before, config
         self.errors = KeypointErrors(model.keypoints)
-        trial = build_optimizer(self._parameters_by_rate(), lr, optimizer)  # bad settings fail here
-        build_scheduler(trial, 1, scheduler)
+        build_scheduler(self.new_optimizer(), 1, scheduler)  # bad settings fail here
         # A search for NaN would wait for a GPU in every batch. MeanMetric ignores weights where it does not search.
         self.val_loss, self.val_maps = SumMetric(nan_strategy="disable"), SumMetric(nan_strategy="disable")
         self.cuda_graph = False
@@ -204,12 +204,16 @@ class KeypointEstimator(LightningModule):
         lightning_clips = self.trainer.gradient_clip_val and not self.cuda_graph
         if lightning_clips and getattr(self.optimizer_settings, "fused", True) is None:
             self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # it clips no fused ones
-        optimizer = build_optimizer(self._parameters_by_rate(), self.lr, self.optimizer_settings)
+        optimizer = self.new_optimizer()
         if self.cuda_graph:
             make_capturable(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def new_optimizer(self) -> Optimizer:
+        """The optimiser that the settings name, before its first step."""
+        return build_optimizer(self._parameters_by_rate(), self.lr, self.optimizer_settings)
 
     def _parameters_by_rate(self) -> Parameters:
         """What the optimiser trains: all parameters, those with another learning rate in groups of their own."""

@@ -88,7 +88,7 @@ def train(
     if settings.trainer.compile:
         compile_network(estimator.model.network, settings.trainer.compile)
         callbacks = [EagerValidation(), *callbacks]
-    estimator.cuda_graph = data.yields_inputs = records_steps(settings.trainer)
+    estimator.cuda_graph = data.yields_inputs = records_steps(settings.trainer, estimator.new_optimizer())
 
     # trainer
     results = ValidationResults(run, table, table.without(data.val_rows), started, settings.metrics)

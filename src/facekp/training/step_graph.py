@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch
@@ -40,13 +40,17 @@ class Graphable(Protocol):
         """The loss to minimise and the loss on labels."""
 
 
-def records_steps(settings: TrainerSettings) -> bool:
+def records_steps(settings: TrainerSettings, optimizer: Optimizer) -> bool:
     """Whether steps are recorded.
+
+    Args:
+        settings: of the Trainer.
+        optimizer: as that of the training; its parameters may still lie on the CPU.
 
     Raises:
         UserError: ``trainer.cuda_graph=true``, but they can't be.
     """
-    problem = _problem(settings)
+    problem = _problem(settings) or _problem_of_optimizer(optimizer)
     if settings.cuda_graph is True and problem:
         raise UserError(f"trainer.cuda_graph=true: {problem}; set trainer.cuda_graph=auto or false")
     return bool(settings.cuda_graph) and not problem
@@ -65,6 +69,13 @@ def _problem(settings: TrainerSettings) -> str:
     if isinstance(settings.compile, str):
         return f"trainer.compile={settings.compile} records graphs of its own; use trainer.compile=true or false"
     return ""
+
+
+def _problem_of_optimizer(optimizer: Optimizer) -> str:
+    """As `_problem`; SGD has no ``capturable``, but is fused on a GPU and then reads its learning rate there."""
+    if isinstance(optimizer, SGD) or all("capturable" in group for group in optimizer.param_groups):
+        return ""
+    return f"needs an optimizer whose groups have capturable, as those of torch; {type(optimizer).__name__} has not"
 
 
 def make_capturable(optimizer: Optimizer) -> None:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from facekp.core.device import copied_to, normal
+from facekp.core.device import copied_to, draw_normal
 from facekp.core.settings import Fraction, PositiveCount
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings
 
@@ -186,7 +186,7 @@ def _resolution(images: Tensor, strength: Tensor, limit: float, generator: torch
 
 
 def _noise(images: Tensor, strength: Tensor, limit: float, generator: torch.Generator) -> Tensor:
-    return images + _per_image(limit * strength, images) * normal(images.shape, images.device, generator)
+    return images + _per_image(limit * strength, images) * draw_normal(images.shape, images.device, generator)
 
 
 def _jpeg(images: Tensor, strength: Tensor, limit: float, generator: torch.Generator) -> Tensor:
