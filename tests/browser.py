@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Page, sync_playwright
 
 TIMEOUT = 120_000  # milliseconds; long, for busy machines
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -50,9 +50,17 @@ class Browser:
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true; Playwright's own wait is forbidden by the report's CSP."""
         end = time.monotonic() + TIMEOUT / 1000
-        while not self.page.evaluate(expression):
+        while not self._is_true(expression):
             assert time.monotonic() < end, f"did not become true: {expression}"
             self.page.wait_for_timeout(100)
+
+    def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(self.page.evaluate(expression))
+        except Error as error:
+            if "Execution context was destroyed" not in str(error):  # the page is being loaded
+                raise
+            return False
 
 
 @contextmanager

@@ -168,6 +168,23 @@ def ckpt(tiny_run: Path) -> Path:
     return tiny_run / "checkpoints" / "best.ckpt"
 
 
+@pytest.fixture(scope="session")
+def of_all(ckpt: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
+    """An ONNX file in float32, of both sources, with mirrored and scaled views; its check; its decoder's overrides."""
+    from tests.exports import shared_export
+
+    decoder = ["decoder=mean", "decoder.flip=true", "decoder.scale=0.05"]
+    return *shared_export(tmp_path_factory, ckpt, "all", "source=all", "input=float32", *decoder), decoder
+
+
+@pytest.fixture(scope="session")
+def small(ckpt: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """An ONNX file in int8, of the first source, with uint8 images; its check."""
+    from tests.exports import shared_export
+
+    return shared_export(tmp_path_factory, ckpt, "small", "precision=int8", "decoder=argmax", "force=true")
+
+
 @pytest.fixture
 def run_here(monkeypatch, tmp_path, capfd):
     """Run a command in this process, in tmp_path; the fixture returns its exit code and its stderr."""

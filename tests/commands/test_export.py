@@ -7,27 +7,16 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.data.competition import write_test, write_training
 from facekp.evaluate import main as evaluate
-from facekp.export import main
 from facekp.reporting.bench.prediction import measure_batch
 from facekp.submit import main as submit
 from tests.conftest import composed, facekp
 
-DECODER = ["decoder=argmax", "decoder.flip=true"]  # argmax: the smallest graph, exported in the shortest time
 
-
-@pytest.fixture(scope="module")
-def exported(ckpt, tmp_path_factory):
-    """An ONNX file of both sources."""
-    out = tmp_path_factory.mktemp("onnx") / "all.onnx"
-    given = ["data=synthetic", "data.rows=40", "check=12", f"ckpt={ckpt}", f"out={out}"]
-    main(composed(*given, "source=all", *DECODER, name="export"))
-    return out
-
-
-def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(exported, ckpt, tmp_path, faces):
+def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(of_all, ckpt, tmp_path, faces):
+    exported, _, decoder = of_all
     given = ["data=synthetic", "data.rows=60"]
     graph = evaluate(composed(f"ckpt={exported}", *given, name="evaluate"))
-    checkpoint = evaluate(composed(f"ckpt={ckpt}", *given, *DECODER, name="evaluate"))
+    checkpoint = evaluate(composed(f"ckpt={ckpt}", *given, *decoder, name="evaluate"))
     assert graph["rmse"] == pytest.approx(checkpoint["rmse"], abs=1e-3)
     write_training(tmp_path / "training.csv", faces)
     write_test(tmp_path, faces, faces.mask)
@@ -37,8 +26,8 @@ def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(exported, ckpt, t
         evaluate(composed(f"ckpt={exported}", "decoder=dark", name="evaluate"))
 
 
-def test_bench_compares_its_time_with_the_checkpoint_s(exported, ckpt):
-    first, second = measure_batch([str(ckpt), str(exported)], rounds=1, threads=1)
+def test_bench_compares_its_time_with_the_checkpoint_s(of_all, ckpt):
+    first, second = measure_batch([str(ckpt), str(of_all[0])], rounds=1, threads=1)
     assert (first.plain, second.plain, second.plain_name) == (None, first.value, str(ckpt))
 
 
