@@ -170,16 +170,26 @@ class LossOfEachBatch(pl.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.losses.append(outputs["loss"].item())
-        trainer.should_stop = len(self.losses) == self.stop_after
+        trainer.should_stop = trainer.should_stop or len(self.losses) == self.stop_after
 
     def on_train_epoch_end(self, trainer, pl_module):
         self.logged = trainer.callback_metrics["train/loss"].item()
 
 
-@pytest.mark.parametrize(("stop_after", "batches"), [(None, 4), (3, 3)])
-def test_the_training_loss_is_the_mean_over_the_epoch_even_of_one_that_is_cut_short(tmp_path, stop_after, batches):
+@pytest.mark.parametrize(
+    ("stop_after", "min_epochs", "batches"),
+    [(None, "null", 4), (3, "null", 3), (3, 2, 4)],
+    ids=["whole", "cut", "kept"],
+)
+def test_the_training_loss_is_the_mean_over_the_epoch_even_of_one_that_is_cut_short(
+    tmp_path, stop_after, min_epochs, batches
+):
     callback = LossOfEachBatch(stop_after)
-    train(settings_of(*FEW_STEPS, "data.batch_size=16"), tmp_path, callbacks=[callback])
+    train(
+        settings_of(*FEW_STEPS, "data.batch_size=16", f"trainer.min_epochs={min_epochs}"),
+        tmp_path,
+        callbacks=[callback],
+    )
     assert len(callback.losses) == batches
     assert callback.logged == pytest.approx(sum(callback.losses) / batches, rel=1e-6)
 
@@ -191,6 +201,13 @@ def test_a_resumed_optimizer_is_that_of_this_machine_not_of_the_one_that_saved_i
     model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
     estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
     estimator.cuda_graph = recorded
-    groups = [{"lr": 0.1, "capturable": not recorded}, {"lr": 0.1}]
-    estimator.on_load_checkpoint({"optimizer_states": [{"state": {}, "param_groups": groups}]})
-    assert groups == [{"lr": 0.1, "capturable": recorded}, {"lr": 0.1}]
+    for saved in ({"lr": 0.1, "capturable": not recorded}, {"lr": 0.1}):  # the second one of an earlier version
+        estimator.on_load_checkpoint({"optimizer_states": [{"state": {}, "param_groups": [saved]}]})
+        assert saved == {"lr": 0.1, "capturable": recorded}
+
+
+def test_an_epoch_whose_last_batch_is_empty_has_a_training_loss(tmp_path):
+    accumulated = ["data.rows=5", "data.batch_size=4", "trainer.accumulate_grad_batches=8"]
+    callback = LossOfEachBatch()
+    train(settings_of(*FEW_STEPS, *accumulated), tmp_path, callbacks=[callback])
+    assert 0 < callback.logged < float("inf")

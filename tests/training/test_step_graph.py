@@ -1,28 +1,38 @@
-"""Training steps as CUDA graphs: the same training, recorded once for each size of batch.
+"""Training steps as CUDA graphs: the same training, with a step that is recorded once.
 
 A CPU has no CUDA graphs. `OnCpu` stands in: like a graph, it makes a step of the inputs that it was recorded with, and
 recording one has no effect. ``make gpu-check`` tests real ones.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import StochasticWeightAveraging, Timer
 from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import FaceData, step_generator
 from facekp.data.synthetic.faces import draw_faces
-from facekp.functional.losses import build_loss, labelled_mean
+from facekp.functional.losses import LOSSES, build_loss, labelled_mean
 from facekp.models.keypoint_model import KeypointModel
+from facekp.networks.base import build_network
 from facekp.runs.folder import RunFolder
 from facekp.training import estimator as estimator_module
 from facekp.training import setup, step_graph
 from facekp.training.optim import build_optimizer
 from facekp.training.setup import train
-from facekp.training.step_graph import StepGraph, make_capturable, records_steps
+from facekp.training.step_graph import (
+    StepGraph,
+    _is_known,
+    _problem_of_parts,
+    check_cuda_graph,
+    make_capturable,
+    records_steps,
+)
 from tests.conftest import TINY, settings_of
 from tests.training.test_gpu_waits import META, CopiesToDevice, on_meta
 
@@ -43,15 +53,23 @@ class OnCpu:
         return replay
 
 
+def records_on_cpu(settings, network, optimizer, callbacks):
+    assert not _problem_of_parts(optimizer, callbacks)  # none of facekp's callbacks prevents a recording
+    return _is_known(network, settings.loss.name)
+
+
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
     """Trains as on a GPU; returns the last weights and what was recorded."""
-    monkeypatch.setattr(setup, "records_steps", lambda *settings: True)
-    monkeypatch.setattr(estimator_module, "make_capturable", lambda optimizer: None)  # torch's need a GPU for that
+    monkeypatch.setattr(setup, "records_steps", records_on_cpu)
+    prepared = []
+    monkeypatch.setattr(estimator_module, "make_capturable", prepared.append)  # torch's need a GPU for that
 
     def run(settings, name):
         monkeypatch.setattr(step_graph, "record_cuda_graph", recorder := OnCpu())
+        prepared.clear()
         train(settings, tmp_path / name)
+        assert len(prepared) == 1
         return weights_of(tmp_path / name), recorder
 
     return run
@@ -68,7 +86,7 @@ SMALL = [*TINY, "data.rows=60", "data.batch_size=8"]  # 2 epochs of 6 steps
     "choices",
     [
         ["optimizer=adam", "augment=strong", "scheduler=onecycle"],
-        ["optimizer=muon", "augment=wild"],
+        ["optimizer=muon", "augment=wild", "callbacks.ema=0.9", "callbacks.patience=5"],
         ["augment=robust"],
         ["trainer.gradient_clip_val=0.01", "data.device_bytes=1"],
     ],
@@ -129,22 +147,82 @@ def test_on_a_gpu_a_recorded_step_copies_nothing_from_the_cpu_and_reads_nothing_
     assert all(tensor.device == META for state in optimizer.state.values() for tensor in state.values())
 
 
-def test_a_step_that_can_t_be_recorded_is_an_error_with_its_reason():
-    def refuse(step, inputs):
+class Noting(torch.optim.SGD):
+    """Notes what its learning rate is in each step."""
+
+    rates: list
+
+    def step(self, closure=None):
+        self.rates.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+@pytest.fixture
+def tiny_step():
+    """A graph of steps that move one weight by the learning rate, and its optimiser."""
+    scale = nn.Parameter(torch.ones(()))
+    model = SimpleNamespace(device=torch.device("cpu"), losses=lambda batch: 2 * (scale * batch["row"].sum(),))
+    optimizer = Noting([scale], lr=0.5)
+    optimizer.rates = []
+    return StepGraph(model, dict, optimizer), optimizer
+
+
+def test_a_graph_reads_its_learning_rate_from_a_tensor_and_schedules_keep_theirs(tiny_step, monkeypatch):
+    monkeypatch.setattr(step_graph, "record_cuda_graph", OnCpu())
+    graph, optimizer = tiny_step
+    for lr in (0.5, 0.25, 2.0, 4.0, 8.0, 1.0):
+        optimizer.param_groups[0]["lr"] = lr
+        before = optimizer.param_groups[0]["params"][0].item()
+        loss, on_labels = graph({"row": torch.ones(1)})
+        assert loss.item() == on_labels.item() == before
+        assert optimizer.param_groups[0]["params"][0].item() == before - lr
+        assert optimizer.param_groups[0]["lr"] == lr
+        assert optimizer.rates[-1] is graph.rates[0]
+    assert len(optimizer.rates) == 6
+
+
+class Capture:
+    """As `torch.cuda.graph` where the step does what no recording allows: its end fails too."""
+
+    def __init__(self, graph, capture_error_mode):
+        assert capture_error_mode == "thread_local"
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *error):
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+def test_a_step_that_can_t_be_recorded_is_an_error_with_its_reason_and_another_can_follow(tiny_step, monkeypatch):
+    entered = []
+
+    @contextmanager
+    def stream(current):
+        entered.append(current)
+        try:
+            yield
+        finally:
+            entered.append("left")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "current")
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    graph, _ = tiny_step
+    for _ in range(step_graph.WARM_UP):
+        graph({"row": torch.ones(1)})
+
+    def refuse():
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCUDA kernel errors ...")
 
-    scale = nn.Parameter(torch.ones(2))
-    model = SimpleNamespace(device=torch.device("cpu"), losses=lambda batch: 2 * ((scale * batch["row"]).sum(),))
-    graph = StepGraph(model, dict, torch.optim.SGD([scale], lr=0.5), record=refuse)
-    for _ in range(step_graph.WARM_UP):
-        loss, _ = graph({"row": torch.ones(2)})
-    assert scale.tolist() == [1 - 0.5 * step_graph.WARM_UP] * 2
-    assert loss.item() == 2 * (1 - 0.5 * (step_graph.WARM_UP - 1))
+    graph.clip = refuse
     message = (
         r"a step can't be recorded \(CUDA error: operation not permitted when stream is capturing\); set it to false"
     )
     with pytest.raises(UserError, match=f"^trainer.cuda_graph: {message}$"):
-        graph({"row": torch.ones(2)})
+        graph({"row": torch.ones(1)})
+    assert entered == ["current", "left"]
 
 
 @pytest.mark.parametrize(
@@ -160,15 +238,22 @@ def test_a_step_that_can_t_be_recorded_is_an_error_with_its_reason():
 def test_where_steps_can_t_be_recorded_auto_does_not_and_true_is_an_error(monkeypatch, choices, problem):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     settings = settings_of("trainer=gpu", *choices)
-    check_refused(settings.trainer, build_optimizer([weight()], 0.1, settings.optimizer), problem)
+    check_refused(settings, problem)
+    with pytest.raises(UserError, match=f"^trainer.cuda_graph=true: {problem}"):  # before data are read
+        check_cuda_graph(with_setting(settings, True).trainer)
 
 
-def check_refused(trainer, optimizer, problem):
-    assert not records_steps(trainer.replaced(cuda_graph="auto"), optimizer)
-    assert not records_steps(trainer.replaced(cuda_graph=False), optimizer)
+def with_setting(settings, cuda_graph):
+    return settings.replaced(trainer=settings.trainer.replaced(cuda_graph=cuda_graph))
+
+
+def check_refused(settings, problem, optimizer=None, callbacks=()):
+    parts = nn.Conv2d(1, 1, 1), optimizer or build_optimizer([weight()], 0.1, settings.optimizer), callbacks
+    assert not records_steps(with_setting(settings, "auto"), *parts)
+    assert not records_steps(with_setting(settings, False), *parts)
     message = f"^trainer.cuda_graph=true: {problem}.*; set trainer.cuda_graph=auto or false$"
     with pytest.raises(UserError, match=message):
-        records_steps(trainer.replaced(cuda_graph=True), optimizer)
+        records_steps(with_setting(settings, True), *parts)
 
 
 def weight():
@@ -182,25 +267,69 @@ def test_an_optimizer_of_a_plug_in_that_a_graph_can_t_hold_trains_without(monkey
         def __init__(self, params, **defaults):
             super().__init__(params, {"lr": 0.1, **defaults})
 
-    trainer = settings_of("trainer=gpu").trainer
-    check_refused(trainer, Lion([weight()]), "needs an optimizer whose groups have capturable, .*; Lion has not")
-    assert records_steps(trainer, Lion([weight()], capturable=False))
+    settings = settings_of("trainer=gpu")
+    check_refused(settings, r"optimizer Lion does not support CUDA graphs \(.*capturable", Lion([weight()]))
+    assert records_steps(settings, nn.Conv2d(1, 1, 1), Lion([weight()], capturable=False), ())
+
+
+class GradientNorm(pl.Callback):
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("callback", "problem"),
+    [
+        (GradientNorm(), "callback GradientNorm has on_before_optimizer_step, which lies inside the step"),
+        (StochasticWeightAveraging(0.1), "callback StochasticWeightAveraging changes the step"),
+    ],
+)
+def test_a_callback_that_a_recorded_step_would_not_call_is_called(monkeypatch, callback, problem):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    check_refused(settings_of("trainer=gpu"), problem, callbacks=[Timer(), callback])
+
+
+@pytest.mark.parametrize("of_plug_in", ["network", "loss"])
+def test_a_network_or_a_loss_of_a_plug_in_is_recorded_only_where_that_is_said(monkeypatch, caplog, of_plug_in):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    caplog.set_level("INFO")
+    settings = settings_of("trainer=gpu")
+    network: nn.Module = nn.Sequential(nn.Conv2d(1, 1, 1))
+    if of_plug_in == "network":
+        network = nn.Sequential(type("OfPlugIn", (nn.Module,), {"__module__": "facekp_example"})())
+    else:
+        monkeypatch.setitem(LOSSES.entries, settings.loss.name, lambda raw, target, cells: raw)
+    parts = network, build_optimizer([weight()], 0.1, settings.optimizer), ()
+    assert not records_steps(settings, *parts)
+    assert "steps are not recorded: the network or the loss is of a plug-in" in caplog.text
+    assert records_steps(with_setting(settings, True), *parts)
 
 
 @pytest.mark.parametrize(
     "choices",
     [
         *([f"optimizer={name}"] for name in ("sgd", "adam", "adamw", "muon")),
+        *([f"model={name}"] for name in ("hourglass_seed", "hourglass_fast", "regression", "simcc")),
         ["trainer.compile=true"],
         ["trainer.precision=32-true"],
     ],
 )
-def test_on_one_gpu_steps_are_recorded_unless_they_shall_not(monkeypatch, choices):
+def test_on_one_gpu_steps_are_recorded_unless_switched_off(monkeypatch, choices):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     settings = settings_of("trainer=gpu", *choices)
-    trainer, optimizer = settings.trainer, build_optimizer([weight()], 0.1, settings.optimizer)
-    assert records_steps(trainer, optimizer)
-    assert records_steps(trainer.replaced(cuda_graph=True), optimizer)
-    assert not records_steps(trainer.replaced(cuda_graph=False), optimizer)
+    network = build_network(settings.model.network, heatmaps=15)
+    parts = network, build_optimizer(list(network.parameters()), 0.1, settings.optimizer), [Timer()]
+    assert records_steps(settings, *parts)
+    assert records_steps(with_setting(settings, True), *parts)
+    assert not records_steps(with_setting(settings, False), *parts)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not records_steps(trainer, optimizer)
+    assert not records_steps(settings, *parts)
+
+
+def test_sgd_is_fused_to_be_recorded_and_others_become_capturable():
+    sgd = torch.optim.SGD([weight()], lr=0.1)
+    make_capturable(sgd)
+    assert sgd.param_groups[0]["fused"]
+    adam = torch.optim.Adam([weight()])
+    make_capturable(adam)
+    assert (adam.param_groups[0]["capturable"], adam.param_groups[0]["fused"]) == (True, None)

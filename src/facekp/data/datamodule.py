@@ -215,8 +215,8 @@ class FaceData(LightningDataModule):
     def inputs(self, rows: Tensor, generator: torch.Generator) -> Batch:
         """All that the host adds to a batch of training: its row numbers ``row``, and random numbers.
 
-        It is the batch itself where images lie on the host, or are changed by `Augmentation.transforms`, which draw and
-        compute by turns.
+        It is the batch itself where images lie on the host, or where `Augmentation.transforms` change them, which draw
+        random numbers while they compute.
         """
         if self.augmentation.transforms or isinstance(self.table.images, HostImages):
             return self.assemble(rows, generator)

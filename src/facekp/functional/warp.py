@@ -34,7 +34,8 @@ def warp(images: Tensor, points: Tensor, matrix: Tensor, field: Tensor | None = 
 def warp_images(images: Tensor, matrix: Tensor, field: Tensor | None = None) -> Tensor:
     """The images of `warp`: bilinear; beyond the border the border's pixels are repeated."""
     height, width = images.shape[-2:]
-    back = _inverse_on_gpu(matrix[:, :, :2]) if matrix.is_cuda else torch.linalg.inv(matrix[:, :, :2])
+    linear = matrix[:, :, :2]
+    back = torch.linalg.inv(linear) if linear.device.type == "cpu" else _inverse_on_gpu(linear)
     x = torch.arange(width, device=images.device, dtype=images.dtype)
     y = torch.arange(height, device=images.device, dtype=images.dtype)
     target = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2)
@@ -69,8 +70,8 @@ def move_points(points: Tensor, matrix: Tensor, size: tuple[int, int], field: Te
 def _inverse_on_gpu(matrices: Tensor) -> Tensor:
     """The inverses of matrices (N, 2, 2) by plain kernels.
 
-    `torch.linalg.inv` waits for a GPU to check the result, and a CUDA graph can't hold it. It rounds otherwise, so CPUs
-    keep the bits of earlier runs.
+    `torch.linalg.inv` waits for a GPU to check the result, and a CUDA graph can't hold it. This function rounds
+    differently, so CPUs keep `inv` and the bits of earlier runs.
     """
     (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(1))
     adjugate = torch.stack((d, -b, -c, a), dim=-1).view_as(matrices)

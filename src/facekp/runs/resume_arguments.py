@@ -20,10 +20,8 @@ from facekp.runs.folder import RunFolder, command_line
 RESUME, RERUN = "resume", "rerun"
 AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
 PLACES = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
-MACHINE = tuple(
-    f"trainer.{key}"
-    for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "channels_last", "compile", "fast_cpu")
-)
+OF_MACHINE = "accelerator devices num_nodes strategy precision channels_last compile cuda_graph fast_cpu"
+MACHINE = tuple(f"trainer.{key}" for key in OF_MACHINE.split())
 CLASS = re.compile(r"callbacks\.\w+\._target_")
 CHANGEABLE = {  # of the run's settings
     RESUME: ("trainer.max_epochs", *MACHINE, *PLACES),

@@ -135,8 +135,11 @@ class KeypointEstimator(LightningModule):
         self.loss_sum, self.batches = torch.zeros((), device=self.device), 0
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if self.trainer.is_last_batch or self.trainer.should_stop:  # once an epoch: `log` takes half a millisecond
-            self.log("train/loss", self.loss_sum / self.batches, on_step=False, on_epoch=True, sync_dist=True)
+        trainer = self.trainer
+        ends_early = trainer.should_stop and trainer.current_epoch >= (trainer.min_epochs or 0)
+        if trainer.is_last_batch or ends_early:  # once an epoch, as `log` takes half a millisecond
+            mean = self.loss_sum / self.batches
+            self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         loss = self.trainer.callback_metrics["train/loss"]
@@ -175,8 +178,10 @@ class KeypointEstimator(LightningModule):
 
     def on_train_start(self) -> None:
         if self.cuda_graph:
-            data, clip = self.trainer.datamodule, self._clip if self.trainer.gradient_clip_val else None  # type: ignore[attr-defined]
-            self.step_graph = StepGraph(self, data.assemble_inputs, self.trainer.optimizers[0], clip)
+            data, optimizer = self.trainer.datamodule, self.trainer.optimizers[0]  # type: ignore[attr-defined]
+            make_capturable(optimizer)
+            clip = self._clip if self.trainer.gradient_clip_val else None
+            self.step_graph = StepGraph(self, data.assemble_inputs, optimizer, clip)
 
     def on_train_end(self) -> None:
         self.step_graph = None
@@ -205,8 +210,6 @@ class KeypointEstimator(LightningModule):
         if lightning_clips and getattr(self.optimizer_settings, "fused", True) is None:
             self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # it clips no fused ones
         optimizer = self.new_optimizer()
-        if self.cuda_graph:
-            make_capturable(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -247,7 +250,8 @@ class KeypointEstimator(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         upgrade_names(checkpoint)
+        groups = self.new_optimizer().param_groups
         for state in checkpoint.get("optimizer_states", ()):
-            for group in state["param_groups"]:
-                if "capturable" in group:  # of this machine, not of the one that saved it
-                    group["capturable"] = self.cuda_graph
+            for saved, group in zip(state["param_groups"], groups, strict=True):
+                if "capturable" in group:  # as this training needs it, not the one that saved it
+                    saved["capturable"] = self.cuda_graph

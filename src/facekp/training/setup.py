@@ -34,7 +34,7 @@ from facekp.training.observers import build_callbacks, build_loggers, check_obse
 from facekp.training.rerun import compare, warn_of_changed_data
 from facekp.training.resume import checkpoint_to_resume, data_digests
 from facekp.training.settings import AUTO, FIND, TrainSettings
-from facekp.training.step_graph import records_steps
+from facekp.training.step_graph import check_cuda_graph, records_steps
 from facekp.training.trainer import build_trainer, trainer_errors
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ def train(
     run = RunFolder(folder)
     started = time.monotonic() - (60 * run.minutes() if resume else 0)
     check_observers(settings.callbacks, settings.logger)
+    check_cuda_graph(settings.trainer)
     if settings.trainer.precision == AUTO:
         settings = _with_precision(settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
@@ -88,14 +89,16 @@ def train(
     if settings.trainer.compile:
         compile_network(estimator.model.network, settings.trainer.compile)
         callbacks = [EagerValidation(), *callbacks]
-    estimator.cuda_graph = data.yields_inputs = records_steps(settings.trainer, estimator.new_optimizer())
 
     # trainer
     results = ValidationResults(run, table, table.without(data.val_rows), started, settings.metrics)
     observers = build_callbacks(settings.callbacks, settings.logger, settings.written(), run, results)
     loggers = build_loggers(settings.logger, run)
     stop = StopAtSignal()
-    trainer = build_trainer(settings.trainer, folder, [FolderGuard(run), *observers, *callbacks, stop], loggers)
+    callbacks = [FolderGuard(run), *observers, *callbacks, stop]
+    network, optimizer = estimator.model.network, estimator.new_optimizer()
+    estimator.cuda_graph = data.yields_inputs = records_steps(settings, network, optimizer, callbacks)
+    trainer = build_trainer(settings.trainer, folder, callbacks, loggers)
     run_loggers = [callback for callback in observers if isinstance(callback, RunLogger)]
 
     # training

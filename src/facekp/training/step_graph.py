@@ -11,23 +11,37 @@ learning rate is a number on the GPU. All batches of a training have the same si
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import (
+    BaseFinetuning,
+    GradientAccumulationScheduler,
+    ModelPruning,
+    StochasticWeightAveraging,
+)
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from facekp.core.errors import UserError
 from facekp.data.datamodule import Batch
-from facekp.training.settings import TrainerSettings
+from facekp.functional.losses import LOSSES
+from facekp.training.settings import TrainerSettings, TrainSettings
+
+log = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps before one is recorded: libraries set themselves up, and the network is compiled
 
+HOOKS_INSIDE_STEPS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+CHANGE_STEPS = (BaseFinetuning, GradientAccumulationScheduler, ModelPruning, StochasticWeightAveraging)
+
 Losses = tuple[Tensor, Tensor]
 Step = Callable[[Batch], Losses]
-Record = Callable[[Step, Batch], Callable[[], Losses]]
 
 
 class Graphable(Protocol):
@@ -40,23 +54,51 @@ class Graphable(Protocol):
         """The loss to minimise and the loss on labels."""
 
 
-def records_steps(settings: TrainerSettings, optimizer: Optimizer) -> bool:
-    """Whether steps are recorded.
+def check_cuda_graph(settings: TrainerSettings) -> None:
+    """
+    Raises:
+        UserError: ``trainer.cuda_graph=true``, but steps can't be recorded with these settings.
+    """
+    if settings.cuda_graph is True:
+        _refuse(_problem_of_settings(settings))
+
+
+def records_steps(
+    settings: TrainSettings, network: nn.Module, optimizer: Optimizer, callbacks: Sequence[Callback]
+) -> bool:
+    """Whether the steps of a training are recorded.
+
+    ``auto`` records where nothing speaks against it, and no step of a plug-in's network or loss: these may decide by
+    numbers on the GPU, or count on the CPU, which a graph would repeat unchanged.
 
     Args:
-        settings: of the Trainer.
+        settings: of the training.
+        network: that it trains.
         optimizer: as that of the training; its parameters may still lie on the CPU.
+        callbacks: of its Trainer.
 
     Raises:
         UserError: ``trainer.cuda_graph=true``, but they can't be.
     """
-    problem = _problem(settings) or _problem_of_optimizer(optimizer)
-    if settings.cuda_graph is True and problem:
+    if not (setting := settings.trainer.cuda_graph):
+        return False
+    problem = _problem_of_settings(settings.trainer) or _problem_of_parts(optimizer, callbacks)
+    if setting is True:
+        _refuse(problem)
+        return True
+    if not problem and not _is_known(network, settings.loss.name):
+        problem = "the network or the loss is of a plug-in or of transformers; true records its steps too"
+    if problem and settings.trainer.accelerator != "cpu" and torch.cuda.is_available():
+        log.info("trainer.cuda_graph=auto: steps are not recorded: %s", problem)
+    return not problem
+
+
+def _refuse(problem: str) -> None:
+    if problem:
         raise UserError(f"trainer.cuda_graph=true: {problem}; set trainer.cuda_graph=auto or false")
-    return bool(settings.cuda_graph) and not problem
 
 
-def _problem(settings: TrainerSettings) -> str:
+def _problem_of_settings(settings: TrainerSettings) -> str:
     """Why no steps can be recorded; empty where they can be."""
     if settings.accelerator == "cpu" or not torch.cuda.is_available():
         return "needs an NVIDIA GPU"
@@ -71,11 +113,22 @@ def _problem(settings: TrainerSettings) -> str:
     return ""
 
 
-def _problem_of_optimizer(optimizer: Optimizer) -> str:
-    """As `_problem`; SGD has no ``capturable``, but is fused on a GPU and then reads its learning rate there."""
-    if isinstance(optimizer, SGD) or all("capturable" in group for group in optimizer.param_groups):
-        return ""
-    return f"needs an optimizer whose groups have capturable, as those of torch; {type(optimizer).__name__} has not"
+def _problem_of_parts(optimizer: Optimizer, callbacks: Sequence[Callback]) -> str:
+    """As `_problem_of_settings`."""
+    if not (isinstance(optimizer, SGD) or all("capturable" in group for group in optimizer.param_groups)):
+        return f"optimizer {type(optimizer).__name__} does not support CUDA graphs (its groups have no `capturable`)"
+    for callback in callbacks:
+        hooks = [hook for hook in HOOKS_INSIDE_STEPS if is_overridden(hook, callback, Callback)]
+        if hooks or isinstance(callback, CHANGE_STEPS):
+            reason = f"has {hooks[0]}, which lies inside the step" if hooks else "changes the step"
+            return f"callback {type(callback).__name__} {reason}"
+    return ""
+
+
+def _is_known(network: nn.Module, loss: str) -> bool:
+    """Whether all parts of the network are facekp's or torch's, and the loss is facekp's."""
+    of_network = (type(module).__module__.startswith(("facekp.", "torch.")) for module in network.modules())
+    return LOSSES[loss].__module__.startswith("facekp.") and all(of_network)
 
 
 def make_capturable(optimizer: Optimizer) -> None:
@@ -83,6 +136,8 @@ def make_capturable(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         if "capturable" in group:
             group["capturable"] = True
+        else:
+            group["fused"] = True  # SGD, which otherwise reads its learning rate back
 
 
 class StepGraph:
@@ -93,7 +148,6 @@ class StepGraph:
         assemble: makes the batch of inputs (`facekp.data.datamodule.FaceData.assemble_inputs`).
         optimizer: after `make_capturable`. Of its settings only the learning rate may change.
         clip: limits the gradients in place; None: no limit.
-        record: records a step of given inputs, without effect, and returns what replays it.
     """
 
     def __init__(
@@ -102,10 +156,8 @@ class StepGraph:
         assemble: Callable[[Batch], Batch],
         optimizer: Optimizer,
         clip: Callable[[], Any] | None = None,
-        record: Record | None = None,
     ) -> None:
         self.model, self.assemble, self.optimizer, self.clip = model, assemble, optimizer, clip
-        self.record = record_cuda_graph if record is None else record
         self.rates = [torch.zeros((), device=model.device) for _ in optimizer.param_groups]
         self.steps = 0
         self.inputs: Batch = {}  # that the recorded step reads
@@ -130,16 +182,9 @@ class StepGraph:
             return self._step(inputs)
         if self.replay is None:
             self.inputs = {name: tensor.clone() for name, tensor in inputs.items()}
-            self.replay = self._record()
+            self.replay = record_cuda_graph(self._step, self.inputs)
         torch._foreach_copy_(list(self.inputs.values()), list(inputs.values()))
         return self.replay()
-
-    def _record(self) -> Callable[[], Losses]:
-        try:
-            return self.record(self._step, self.inputs)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"trainer.cuda_graph: a step can't be recorded ({reason}); set it to false") from error
 
     def _step(self, inputs: Batch) -> Losses:
         self.optimizer.zero_grad(set_to_none=True)
@@ -184,10 +229,22 @@ def record_cuda_graph(step: Step, inputs: Batch) -> Callable[[], Losses]:
 
     Returns:
         what replays the step, and returns its outputs.
+
+    Raises:
+        UserError: the step can't be recorded, because it reads a number back from the GPU, for example.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads, of loggers, may use the GPU
-        outputs = step(inputs)
+    try:
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),  # after an error torch does not return to this stream
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),  # threads of loggers may use the GPU
+        ):
+            outputs = step(inputs)
+    except RuntimeError as error:
+        cause = error.__context__ or error  # the end of a failed recording fails too
+        raise UserError(
+            f"trainer.cuda_graph: a step can't be recorded ({str(cause).splitlines()[0]}); set it to false"
+        ) from error
 
     def replay() -> Losses:
         graph.replay()
