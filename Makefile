@@ -48,7 +48,7 @@ ray-check: $(STAMP)  ## sweeps, a search of 200 trials and kills on a real Ray, 
 nodes-check: $(STAMP)  ## a training on two hosts by torchrun, in network namespaces of this machine; needs root, iproute2
 	$(BIN)/python -m tools.nodes_check
 
-ladder: $(STAMP)  ## the published system's four published steps; FAST=1: a small network, at most 40 minutes
+ladder: $(STAMP)  ## the published system's four steps; FAST=1: a small network, a quarter of an hour
 	$(BIN)/python -m facekp.ladder $(if $(FAST),fast=true root=outputs/ladder_fast)
 
 ablation: $(STAMP)  ## docs/accuracy.md: trains all rows of conf/ablation.yaml that are not trained yet, hours on two cores

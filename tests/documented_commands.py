@@ -53,6 +53,8 @@ def small(command: str) -> tuple[str, list[str]]:
 
 def problems(command: str) -> Iterator[str]:
     """What is wrong with a command line, by the config files alone: its name, its choices, its keys."""
+    if "\\" in command:
+        yield "a backslash that does not end a line"
     name, arguments = name_and_arguments(command)
     if name.startswith("-"):
         return
