@@ -12,14 +12,14 @@ def test_texts_are_a_list_and_all_of_its_values_are_text():
     assert file_checks.texts(["a", "b"]) == ["a", "b"]
     assert file_checks.texts([]) == []
     for values in (["a", 1], "ab", None, {"a": "b"}):
-        with pytest.raises(ValueError, match="no list of texts"):
+        with pytest.raises(ValueError, match="not a list of strings"):
             file_checks.texts(values)
 
 
 def test_a_mapping_has_texts_as_names():
     assert file_checks.mapping({"a": 1}) == {"a": 1}
     for values in ({"a": 1, 2: 3}, ["a"], None):
-        with pytest.raises(ValueError, match="no mapping"):
+        with pytest.raises(ValueError, match="not a mapping"):
             file_checks.mapping(values)
 
 
@@ -85,7 +85,7 @@ def test_predictions_are_complete_finite_rows():
     [
         (FileNotFoundError(), "metrics.json does not exist"),
         (KeyError("rmse"), "metrics.json can't be read: it lacks 'rmse'"),
-        (ValueError("first\nsecond"), "metrics.json can't be read: first; a run did not write it"),
+        (ValueError("first\nsecond"), "metrics.json can't be read: first; it is damaged, or facekp did not write it"),
         (MemoryError(), "metrics.json can't be read: MemoryError;"),
         (ValueError("x" * 300), f"metrics.json can't be read: {'x' * 160};"),
     ],
@@ -101,7 +101,7 @@ def test_reliability_has_as_many_finite_errors_of_both_kinds():
     values = {"expected": [0.5, 1], "measured": [0.6, 1.1], "more": 3}
     assert file_checks.reliability(values) == {"expected": [0.5, 1.0], "measured": [0.6, 1.1]}
     for measured, text in (
-        ([0.6], "is missing"),
+        ([0.6], "differ in length"),
         ([0.6, float("nan")], "not finite"),
         ([0.6, "x"], "could not convert"),
     ):

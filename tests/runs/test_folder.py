@@ -155,14 +155,14 @@ DAMAGES = {
     "predictions.csv": (b"row,so", "predictions.csv can't be read: the column source is missing"),
     "split.csv": (b"", "split.csv can't be read"),
     "status.json": (b"{", "status.json can't be read"),
-    "status.json with a list": (b'{"status": ["ok"]}', "status.json can't be read: a value is no text"),
+    "status.json with a list": (b'{"status": ["ok"]}', "status.json can't be read: a value is not a string"),
     "status.json with another type of settings": (
         b'{"differs": ["lr"]}',
-        "status.json can't be read: a value is no text",
+        "status.json can't be read: a value is not a string",
     ),
     "reliability.json with an error that is missing": (
         b'{"expected": [1], "measured": []}',
-        "one of its errors is missing",
+        "expected and measured differ in length",
     ),
     "corruptions.csv": (b"corruption,strength\nnoise,1\n", "corruptions.csv can't be read: the column rmse is missing"),
     "corruptions.csv with a huge number": (
@@ -180,7 +180,7 @@ DAMAGES = {
     "status.json with another key": (b'{"x": 1}', "status.json can't be read"),
     "reliability.json": (b'{"expected": [1]}', "reliability.json can't be read: it lacks 'measured'"),
     "overrides.yaml": (b"", "overrides.yaml can't be read"),
-    "overrides.yaml that is a text": (b"lr=1", "overrides.yaml can't be read: it holds no list of texts"),
+    "overrides.yaml that is a text": (b"lr=1", "overrides.yaml can't be read: it is not a list of strings"),
     "environment.yaml": (b"- a", "environment.yaml can't be read"),
     "data.yaml": (b"1", "data.yaml can't be read"),
     "wandb.yaml": (b"- a", "wandb.yaml can't be read"),

@@ -49,7 +49,7 @@ def test_last_passes_over_a_damaged_run(outputs, caplog):
     for damage in ("", "[1]", "lr: [1,"):
         RunFolder("outputs/sweeps/s/lr-1").config.write_text(damage)
         assert newest_run() == RunFolder("outputs/c")
-        assert "passed over: outputs/sweeps/s/lr-1/config.yaml can't be read" in caplog.text
+        assert "skipped: outputs/sweeps/s/lr-1/config.yaml can't be read" in caplog.text
         caplog.clear()
 
 

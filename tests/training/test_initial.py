@@ -67,7 +67,10 @@ def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, capl
     after = start_from(best, tmp_path / "wide", "model.network.channels=16")["state_dict"]
     assert after["model.network.heads.0.weight"].shape[1] == 16
     assert re.search(r"init_from=.* left as initialised \(network\..*, and \d+ more\)", caplog.text)
-    expected = "most of the network starts fresh, as the checkpoint's is another: choose model.network.name=hourglass "
+    expected = (
+        "most of the network starts with random weights, as the checkpoint has another network; to use its weights, "
+        "give model.network.name=hourglass "
+    )
     assert expected in caplog.text
     assert "model.network.channels=8" in caplog.text
 

@@ -50,7 +50,7 @@ class CommandSettings(Settings):
     """What the settings of every command have.
 
     Attributes:
-        debug: show the traceback of a mistake.
+        debug: show the traceback of an error.
         plugins: modules that were imported first.
     """
 

@@ -49,7 +49,7 @@ OPTIONS = (
     "  -m, --multirun     a sweep: one job for each combination of key=a,b",
     "  --config-dir=DIR   your config files, e.g. DIR/data/mine.yaml for data=mine",
     "  --cfg job          print the composed config and stop",
-    "  debug=true         show the traceback of a mistake",
+    "  debug=true         show the traceback of an error",
     "  plugins=[MODULE]   import modules that register networks, losses and so on",
 )
 

@@ -16,3 +16,13 @@ class UserError(ValueError):
 
 class CannotWrite(UserError):
     """A file can't be written: the disk is full, the folder is read-only or was removed, a limit is reached."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of an error's message; its type if the message is empty.
+
+    Example:
+        >>> first_line(ValueError("broken\nhere")), first_line(ValueError())
+        ('broken', 'ValueError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from facekp.core.errors import first_line
 from facekp.core.files import YAML_LOADER
 
 MAX_BYTES = 2**22  # 4 MB: metrics.json of 2000 points has 0.5 MB; YAML of this size is parsed in seconds
@@ -70,7 +71,7 @@ def parse_yaml(text: str) -> Any:
     except DamagedFile:
         raise
     except (ValueError, OverflowError) as error:  # of dates and numbers
-        raise DamagedFile(f"not valid YAML: {_first_line(error)}") from error
+        raise DamagedFile(f"not valid YAML: {first_line(error)}") from error
     _check_size(values)
     return values
 
@@ -79,7 +80,7 @@ def yaml_problem(error: BaseException) -> str:
     """What is wrong with a YAML text and in which line, as one line."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or problem is None:
-        return _first_line(error)
+        return first_line(error)
     hint = "; indent with spaces, not tabs" if "cannot start any token" in problem else ""
     return f"{problem}, in line {mark.line + 1}{hint}"
 
@@ -153,7 +154,3 @@ def _measure(value: Any, known: dict[int, tuple[int, int]], depth: int) -> tuple
 
 def _too_deep() -> DamagedFile:
     return DamagedFile(f"nested more than {MAX_DEPTH} levels deep")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

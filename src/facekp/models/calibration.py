@@ -62,7 +62,7 @@ class Calibration:
         knots, error = calibration.deviation, calibration.error
         numbers = [*knots, *error, *(number for row in calibration.factor for number in row)]
         if not knots or len(knots) != len(error) or not all(map(math.isfinite, numbers)):
-            raise ValueError("the calibration's numbers are not finite or incomplete")
+            raise ValueError("the calibration is incomplete, or one of its numbers is not finite")
         if any(second <= first for first, second in pairwise(knots)):
             raise ValueError("the calibration's deviations do not increase")
         return calibration

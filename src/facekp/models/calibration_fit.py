@@ -183,7 +183,10 @@ def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:
     for name in ("decoder", "keypoints", "size"):
         ours, theirs = (getattr(checkpoint.model, name) for checkpoint in (loaded, twin))
         if ours != theirs:
-            raise UserError(f"twin={path}: its {name} is {theirs}, but {loaded.path} has {ours}; pack both alike")
+            raise UserError(
+                f"twin={path}: its {name} is {theirs}, but that of {loaded.path} is {ours}; give a twin of the same "
+                "recipe, packed with the same decoder="
+            )
     return twin
 
 
@@ -208,7 +211,8 @@ def fit_curve(
     points = int(used.sum())
     if points < 2 * POINTS_PER_KNOT:
         raise UserError(
-            f"calibrate: only {points} labelled points to fit on; give faces with at least {2 * POINTS_PER_KNOT}"
+            f"calibrate: only {points} labelled points to fit on, but at least {2 * POINTS_PER_KNOT} are needed; "
+            "give more faces"
         )
     width, distance, (row, point) = deviation[used], error[used], np.nonzero(used)
     cell = source[row].astype(np.int64) * error.shape[1] + point  # index into (S, K)

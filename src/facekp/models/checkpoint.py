@@ -23,7 +23,7 @@ from torch import Tensor
 from facekp.config.location import CONF_DIR
 from facekp.config.migration import migrate
 from facekp.core.archive import DamagedArchive, check_archive, is_archive
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.registry import Registry
 from facekp.functional.decoders import DECODERS
 from facekp.functional.finite import first_not_finite
@@ -159,7 +159,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: not a checkpoint of plain values and tensors; give one of facekp.train") from error
     except Exception as error:  # unpickling foreign bytes raises all sorts of errors
-        raise UserError(f"{path}: not a checkpoint ({_first_line(error)}); give one of facekp.train") from error
+        raise UserError(f"{path}: not a checkpoint ({first_line(error)[:120]}); give one of facekp.train") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path}: not a checkpoint, it holds a {type(raw).__name__}; give a .ckpt of facekp.train")
     return raw
@@ -183,10 +183,6 @@ def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
 
 def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:LONGEST]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def _read_entry(path: Path, raw: dict[str, Any]) -> tuple[Entry, dict[str, Tensor]]:
@@ -227,7 +223,7 @@ def _config(values: Any) -> dict[str, Any]:
     """
     config = dict(values)
     if not isinstance(config.get("data"), (dict, NoneType)):
-        raise ValueError("config.data is no group of settings")
+        raise ValueError("config.data is not a mapping of settings")
     return config
 
 

@@ -131,7 +131,10 @@ def check_same_channels(loaded: LoadedModel, first: LoadedModel) -> None:
     """
     ours, theirs = loaded.model.image_channels, first.model.image_channels
     if ours != theirs:
-        raise UserError(f"{loaded.path}: takes {NAMES[ours]} images, but {first.path} takes {NAMES[theirs]} ones")
+        raise UserError(
+            f"{loaded.path}: takes {NAMES[ours]} images, but {first.path} takes {NAMES[theirs]} ones; give checkpoints "
+            "for the same kind of images"
+        )
 
 
 @torch.inference_mode()

@@ -94,7 +94,8 @@ def _faces(settings: ExportSettings, loaded: LoadedCheckpoint, source: int | Non
     table = _read_table(settings, loaded)
     rows = np.arange(len(table)) if source is None else np.flatnonzero(table.source == source)
     if len(rows) < 2:
-        raise UserError(f"data: {len(rows)} faces of source={settings.source}; the check needs at least 2")
+        name = settings.source or loaded.model.keypoints.source_names[0]
+        raise UserError(f"data: {len(rows)} faces of source={name}, but the check needs at least 2; give more data")
     check_fits(loaded, table)
     picked = rows[np.unique(np.linspace(0, len(rows) - 1, 2 * settings.check).astype(int))]
     return table.take(picked[::2]), table.take(picked[1::2])

@@ -88,7 +88,8 @@ def check_levels(images: np.ndarray | Tensor, values: Tensor) -> None:
     low, high = float(values.amin()), float(values.amax())
     if not (low >= 0 and high <= 255):  # also where they are NaN
         raise UserError(
-            "images: a grey level is NaN or outside 0..255; scale 16-bit levels down, clip values beyond the range"
+            f"images: levels are NaN or outside 0..255 (lowest {low:g}, highest {high:g}); scale 16-bit levels down, "
+            "clip values beyond the range"
         )
     if _holds_fractions(images) and high <= 1:
         raise UserError(f"images: the highest grey level is {high:g}; give levels 0..255: multiply images by 255")

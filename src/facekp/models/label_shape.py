@@ -32,20 +32,20 @@ def warn_of_other_shape(loaded: LoadedCheckpoint | LoadedOnnx, table: FaceTable)
         "left and right points": given[:, table.keypoints.flip_order()],
         "x and y": given[..., ::-1],
     }
-    distance = _rms(given - learnt)
-    nearest = min(exchanges, key=lambda name: _rms(exchanges[name] - learnt))
-    if distance > FAR * max(table.size) and _rms(exchanges[nearest] - learnt) < CLOSER * distance:
+    distance = rms(given - learnt)
+    nearest = min(exchanges, key=lambda name: rms(exchanges[name] - learnt))
+    if distance > FAR * max(table.size) and rms(exchanges[nearest] - learnt) < CLOSER * distance:
         log.warning(
             "%s: its mean face is %.1f px from that of these labels, but %.1f px with %s exchanged: correct the "
             "labels, or use a checkpoint that was trained on such labels",
             loaded.path,
             distance,
-            _rms(exchanges[nearest] - learnt),
+            rms(exchanges[nearest] - learnt),
             nearest,
         )
 
 
-def _rms(difference: np.ndarray) -> float:
+def rms(difference: np.ndarray) -> float:
     """Root of the mean square of what is not NaN; 0 where all is."""
     known = difference[~np.isnan(difference)]
     return float(np.sqrt(np.square(known, dtype=np.float64).mean())) if len(known) else 0.0

@@ -45,6 +45,8 @@ def report_mean_face(replaced: int, points: int) -> None:
         return
     text = f"{replaced} of {count(points, 'predicted point')} ({replaced / points:.1%}) are those of the mean face"
     if replaced / points > MANY:
-        log.warning("%s: the network is not sure of them (decoder.floor); is this checkpoint meant for these?", text)
+        log.warning(
+            "%s: the network is not sure of them (decoder.floor); is this checkpoint meant for such images?", text
+        )
     else:
         log.info("%s: the network is not sure of them (decoder.floor)", text)

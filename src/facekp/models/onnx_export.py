@@ -1,6 +1,6 @@
 """Writes the traced graph of a checkpoint as an ONNX file, with the metadata that `OnnxModel` reads.
 
-`facekp.models.export` writes files for users by it, `facekp.models.engine` those that it runs itself.
+`facekp.models.export` uses it for the user's files, `facekp.models.graph_cache` for the graphs that prediction runs.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from facekp.core.channels import checked_channels
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.keypoints import Keypoints
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, DecoderSettings
@@ -50,7 +50,7 @@ class OnnxModel:
         decoder: the settings that were exported; they can't be changed.
         mean_face: float32 (S, K, 2), pixels.
         source: the only source that can be predicted; None: all can.
-        entry: the file's metadata (`facekp.models.export.describe`).
+        entry: the file's metadata (`facekp.models.onnx_export.describe`).
 
     Raises:
         UserError: onnxruntime is not installed, or the file does not exist, is damaged, was not written by
@@ -115,7 +115,7 @@ class OnnxModel:
                 raise UserError(f"decoder.{key}={value}: {self.path} was exported with {exported}; export it again")
 
     def predict(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
-        """`predict_together` with few images at once, so that about as many views as fit the CPU's cache are.
+        """Predict in parts by `predict_together`: about as many views at once as fit the CPU's cache.
 
         Raises:
             UserError: as there.
@@ -214,8 +214,8 @@ def _one_line(path: Path) -> Iterator[None]:
     except UserError as error:
         raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:
-        text = (str(error).strip().splitlines() or [""])[0][:120]
-        raise UserError(f"{path}: is damaged ({type(error).__name__}: {text}); export it again") from error
+        reason = f"{type(error).__name__}: {first_line(error)[:120]}"
+        raise UserError(f"{path}: is damaged ({reason}); export it again") from error
 
 
 def import_runtime(path: Path) -> Any:

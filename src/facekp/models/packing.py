@@ -86,7 +86,10 @@ def _mean_weights(checkpoints: Sequence[LoadedCheckpoint]) -> dict[str, Tensor]:
     tensors = [model_tensors(read_facekp_tensors(each.path, "there is nothing to pack")) for each in checkpoints]
     for loaded in others:
         if loaded.model.settings != first.model.settings or loaded.model.keypoints != first.model.keypoints:
-            raise UserError(f"{loaded.path}: another network or scheme than {first.path}; weights can't be averaged")
+            raise UserError(
+                f"{loaded.path}: another network or scheme than {first.path}; weights can't be averaged: give "
+                "checkpoints with the same model= and keypoints="
+            )
 
     def mean(name: str, value: Tensor) -> Tensor:
         if not value.is_floating_point():

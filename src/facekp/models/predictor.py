@@ -116,7 +116,10 @@ class KeypointPredictor:
         first = models[0].model
         for loaded in models[1:]:
             if (loaded.model.keypoints, loaded.model.size) != (first.keypoints, first.size):
-                raise UserError(f"{loaded.path}: has other keypoints or another image size than {models[0].path}")
+                raise UserError(
+                    f"{loaded.path}: has other keypoints or another image size than {models[0].path}; give checkpoints "
+                    "that have the same"
+                )
             check_same_channels(loaded, models[0])
         predictor = cls(models, source, device, batch_size, engine)
         warn_of_untrained(models, points_of_sources(first.keypoints, [predictor.source]))

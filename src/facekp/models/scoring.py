@@ -158,5 +158,8 @@ def unseen_rows(models: Sequence[LoadedModel], table: FaceTable, cache: Path | N
         len(table) - len(rows),
     )
     if not len(rows):
-        raise UserError(f"ckpt: all {len(table)} rows trained a checkpoint given; score on other data (data.dir=DIR)")
+        raise UserError(
+            f"ckpt: all {len(table)} rows trained a checkpoint, or are near-duplicates of rows that did; give other "
+            "data"
+        )
     return rows

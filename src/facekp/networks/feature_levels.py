@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 
 PROBE = 224  # pixels of the image on which strides are measured; a multiple of 14, 16 and 32
 
@@ -44,8 +44,10 @@ def probe(backbone: nn.Module) -> list[Level]:
     try:
         features, _ = (backbone(torch.zeros(1, 3, side, side)).feature_maps for side in (PROBE, PROBE // 2))
     except Exception as error:  # of the library's code
+        reason = first_line(error)[:160]
         raise UserError(
-            "model.network: the backbone takes images of one size only; choose another, e.g. convnextv2 or dinov2"
+            f"model.network: the backbone can't take images of {PROBE} and {PROBE // 2} pixels ({reason}); "
+            "choose one that takes any size, e.g. convnextv2 or dinov2"
         ) from error
     backbone.train(was_training)
     levels: list[Level] = []

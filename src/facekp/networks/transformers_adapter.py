@@ -92,7 +92,10 @@ def _pretrained(library: ModuleType, weights: str) -> nn.Module:
     )
     names, fresh = list(backbone.state_dict()), sorted({*info["missing_keys"], *map(_name, info["mismatched_keys"])})
     if len(fresh) == len(names):
-        raise UserError(f"{WEIGHTS}={weights}: none of its tensors fits the {chosen.model_type} of its config.json")
+        raise UserError(
+            f"{WEIGHTS}={weights}: none of its tensors fits the {chosen.model_type} of its config.json; give weights "
+            "of that kind, or null for random weights"
+        )
     shown = ", ".join([*fresh[:SHOWN], *([f"and {len(fresh) - SHOWN} more"] if len(fresh) > SHOWN else [])])
     start = f"; {len(fresh)} start at random ({shown})" if fresh else ""
     log.info("%s=%s: %d tensors taken%s", WEIGHTS, weights, len(names) - len(fresh), start)

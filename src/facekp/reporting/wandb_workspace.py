@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 COMPARED = ("optimizer.name", "lr", "subset")  # config keys whose combinations are compared
 VARIED = (*COMPARED, "scheduler.name", "loss.name", "model.network.name", "model.sigma", "data.fold", "seed")
-ACCOUNT_HINT = "wandb login creates one; dry_run=true out=FILE.json writes the specification without an account"
+ACCOUNT_HINT = "wandb login stores its API key; dry_run=true out=FILE.json writes the specification without one"
 
 
 class DashboardSettings(CommandSettings):

@@ -20,8 +20,8 @@ TRAINING_ONLY = ("offsets", "batch_size", "chunk_rows", "device_bytes", "cache",
 def last_comparable_run(run: RunFolder) -> RunFolder | None:
     """The newest other finished run beside a run, with the same rows, split and settings of the data.
 
-    Folders beside the run's, and the folders in them, are searched; for a run in a folder with a date for its name,
-    those beside the date.
+    Folders beside the run's, and the folders in them, are searched. If the folder around the run is named by a date,
+    the folders beside that one are searched instead.
 
     Args:
         run: a finished run.

@@ -1,6 +1,6 @@
 """The jobs of a sweep by configuration: the mean and standard deviation over folds and seeds.
 
-A fold or a seed is no setting to choose: the easiest fold has the lowest RMSE. Jobs that differ in nothing else are
+A fold or a seed is not a setting to choose: the easiest fold has the lowest RMSE. Jobs that differ in nothing else are
 repetitions of one configuration.
 """
 
@@ -14,14 +14,11 @@ from rich.table import Table
 
 from facekp.config.command import key_of
 from facekp.functional.metrics import MAIN, metric_of
+from facekp.runs.job_names import REPETITIONS
 
 # Keys of which the values are repetitions, by the names that they have in a sweep's table. `facekp.runs.job_names`
 # shortens no other key to these names.
-REPEATED = {
-    "seed": "seed",
-    **dict.fromkeys(("fold", "data.fold"), "data.fold"),
-    **dict.fromkeys(("split_seed", "data.split_seed"), "data.split_seed"),
-}
+REPEATED = REPETITIONS | {key: key for key in REPETITIONS.values()}
 DEVIATION = "_sd"  # at the end of a column's name: the standard deviation of the column
 
 

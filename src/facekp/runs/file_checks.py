@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from facekp.config.migration import epochs_from_1
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.plain_files import DamagedFile
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ PREDICTION_TEXTS = ("source", "keypoint")
 PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
 CORRUPTION_COLUMNS = ("corruption", "strength", "rmse", "rmse/trimmed")
 LARGEST = 1e12  # of a number of pixels, whose squares are summed
+DAMAGED = "it is damaged, or facekp did not write it"
 
 
 class DamagedRunFile(UserError):
@@ -41,10 +42,9 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DamagedRunFile(f"{path} does not exist") from error
     except KeyError as error:
-        raise DamagedRunFile(f"{path} can't be read: it lacks {error}; a run did not write it") from error
+        raise DamagedRunFile(f"{path} can't be read: it lacks {error}; {DAMAGED}") from error
     except Exception as error:  # values of other types and sizes raise all sorts of errors
-        text = (str(error) or type(error).__name__).splitlines()[0][:160]
-        raise DamagedRunFile(f"{path} can't be read: {text}; a run did not write it") from error
+        raise DamagedRunFile(f"{path} can't be read: {first_line(error)[:160]}; {DAMAGED}") from error
 
 
 def open_table(path: Path) -> IO[str]:
@@ -65,7 +65,7 @@ def mapping(values: Any) -> dict[str, Any]:
         ValueError: they are something else.
     """
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ValueError("it holds no mapping of names to values")
+        raise ValueError("it is not a mapping of names to values")
     return values
 
 
@@ -76,7 +76,7 @@ def texts(values: Any) -> list[str]:
         ValueError: they are something else.
     """
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError("it holds no list of texts")
+        raise ValueError("it is not a list of strings")
     return values
 
 
@@ -195,7 +195,7 @@ def reliability(values: Any) -> dict[str, list[float]]:
     checked = mapping(values)
     found = {key: [float(value) for value in checked[key]] for key in ("expected", "measured")}
     if len({len(errors) for errors in found.values()}) > 1:
-        raise ValueError("one of its errors is missing")
+        raise ValueError("expected and measured differ in length")
     if not all(math.isfinite(error) for errors in found.values() for error in errors):
         raise ValueError("an error is not finite")
     return found

@@ -82,12 +82,12 @@ class JobStatus:
 
         Raises:
             ValueError: a value has another type.
-            TypeError: the values are no mapping, or there is an unknown one.
+            TypeError: the values are not a mapping, or there is an unknown one.
         """
         status = cls(**values)
         differs = status.differs if isinstance(status.differs, dict) else {None: None}
         if not all(isinstance(text, str) for text in (status.status, status.message, *differs, *differs.values())):
-            raise ValueError("a value is no text")
+            raise ValueError("a value is not a string")
         return status
 
 

@@ -51,7 +51,7 @@ def _is_finished(run: RunFolder) -> bool:
     try:
         return run.is_finished()
     except UserError as error:
-        log.warning("left out: %s", error)
+        log.warning("skipped: %s", error)
         return False
 
 
@@ -100,7 +100,7 @@ def newest_run(root: Path = ROOT) -> RunFolder:
         try:
             folder.read_config()
         except UserError as error:
-            log.warning("passed over: %s", error)
+            log.warning("skipped: %s", error)
         else:
             return folder
     raise UserError(f"last: there is no run in {root}/; train one, or name its folder")

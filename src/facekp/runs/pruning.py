@@ -25,7 +25,8 @@ class PruningCallback(ValidatedEpoch, Checkpoint):
     Args:
         trial: of the job.
         percentile: ``hparams_search.prune.percentile``, for the message.
-        unreported: RMSE by epoch, from 1, of a training before that was killed between its checkpoint and its report.
+        unreported: RMSE by epoch, from 1, of an earlier start of this job, which was killed after it saved a
+            checkpoint and before it reported.
 
     Attributes:
         message: why the trial was ended; empty if it was not.

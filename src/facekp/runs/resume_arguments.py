@@ -1,7 +1,8 @@
 """``resume=DIR`` and ``rerun=DIR`` on a command line: a run's settings are kept; what may differ is listed here.
 
-The places of data may differ, and of a resumed run the machine, so that a run's folder can be copied and used
-elsewhere. Every training reads its command line through this module, so it imports nothing heavy.
+The paths of the data may differ. A resumed run may also change its number of epochs and the settings of the machine, so
+that its folder can be copied to another machine. Every training reads its command line through this module, so it
+imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ NOT_SETTINGS = {  # of this command, not of the run
 
 
 def allow_keys_of_the_run(arguments: Sequence[str]) -> list[str]:
-    """Beside ``resume=`` or ``rerun=``, write ``data.images=DIR`` with ``++``: the kind of data is not chosen again.
+    """Beside ``resume=`` or ``rerun=``, write ``data.images=DIR`` with ``++``.
+
+    Hydra composes the default reader there, which may lack this key.
 
     Example:
         >>> allow_keys_of_the_run(["resume=outputs/first", "data.images=photos"])

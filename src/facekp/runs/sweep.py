@@ -31,7 +31,7 @@ from facekp.runs.job import SUCCESSFUL
 from facekp.runs.job_names import constant_keys, register_job_name
 from facekp.runs.search_space import SEARCH
 from facekp.runs.settings import SearchSettings, parse_search
-from facekp.runs.sweep_arguments import MAY_DIFFER, RESUME, resume_sweep_text
+from facekp.runs.sweep_arguments import MAY_DIFFER, RESUME, SWEEP_DIR, resume_sweep_text
 from facekp.runs.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 SHARED_KEYS = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's key for overrides that name no folder
 NOT_KEPT = ("debug", "hydra.mode", "hydra.sweep.dir")  # keys that change nothing about the jobs
-SWEEP_DIR = "hydra.sweep.dir"
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 STURDY_JOBLIB = "hydra_plugins.facekp_joblib.SturdyJoblibLauncher"  # takes its place
 
@@ -214,8 +213,9 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
             _log_best(folder.job(name).read_overrides())
     failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
     if len(failed):
-        tracebacks = ", ".join(str(folder.job(name).traceback) for name in failed)
-        log.warning("%d of %d jobs failed: %s", len(failed), len(jobs), tracebacks)
+        runs = [folder.job(name) for name in failed]
+        reasons = ", ".join(str(run.traceback if run.traceback.is_file() else run.status) for run in runs)
+        log.warning("%d of %d jobs failed: %s", len(failed), len(jobs), reasons)
         log.warning("%s runs them again", resume_sweep_text(folder, plugins))
     return failed.empty
 

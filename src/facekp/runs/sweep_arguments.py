@@ -78,7 +78,10 @@ def _check_given(folder: SweepFolder, given: Sequence[str], stored: Sequence[str
     for before, argument in zip(["", *given], given, strict=False):
         is_option = argument.startswith("-") or before in CONFIG_DIR
         if not is_option and key_of(argument) not in MAY_CHANGE and argument not in stored:
-            raise UserError(f"{RESUME}{folder}: {argument} can't be changed now; leave it out or start a new sweep")
+            raise UserError(
+                f"{RESUME}{folder}: {argument} can't be changed when a sweep is resumed; leave it out or start a "
+                "new sweep"
+            )
 
 
 def _check_again(folder: SweepFolder, given: Sequence[str]) -> None:

@@ -25,9 +25,9 @@ def compile_network(network: nn.Module, mode: Literal[True] | CompileMode) -> No
 class EagerValidation(Callback):
     """Validates by the network as it is, not compiled.
 
-    The last batches of a validation are smaller than the first, and a mirrored image passes the network while the
-    first output is still needed. Compiled, that would be a minute for each size of batch, and with CUDA graphs, which
-    write every output to the same memory, an error.
+    The last batches of a validation are smaller than the first, and a compiled network would be compiled again for each
+    size, a minute each. A mirrored image passes the network while the first output is still needed; CUDA graphs, which
+    write every output to the same memory, would overwrite it.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

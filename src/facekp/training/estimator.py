@@ -77,7 +77,7 @@ class KeypointEstimator(LightningModule):
         self.infinite_maps = torch.tensor(0.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch; with `cuda_graph` of its inputs, and the weights are changed already."""
+        """The loss of a batch. With `cuda_graph`, it takes the batch's inputs and makes the whole step."""
         loss, on_labels = self.losses(batch) if self.step_graph is None else self.step_graph(batch)
         self.loss_sum, self.batches = self.loss_sum + on_labels.detach(), self.batches + 1
         return loss
@@ -187,7 +187,7 @@ class KeypointEstimator(LightningModule):
         self.step_graph = None
 
     def _clip(self) -> None:
-        """As Lightning does."""
+        """Limit the gradients by norm or value, as Lightning does."""
         limit, parameters = self.trainer.gradient_clip_val, list(self.model.parameters())
         assert limit is not None
         if self.trainer.gradient_clip_algorithm == "value":
@@ -208,7 +208,8 @@ class KeypointEstimator(LightningModule):
     def configure_optimizers(self) -> Any:
         lightning_clips = self.trainer.gradient_clip_val and not self.cuda_graph
         if lightning_clips and getattr(self.optimizer_settings, "fused", True) is None:
-            self.optimizer_settings = self.optimizer_settings.replaced(fused=False)  # it clips no fused ones
+            # In mixed precision Lightning refuses to clip the gradients of a fused optimiser.
+            self.optimizer_settings = self.optimizer_settings.replaced(fused=False)
         optimizer = self.new_optimizer()
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)
@@ -246,7 +247,8 @@ class KeypointEstimator(LightningModule):
         """int64 (S, K), labels of this training and those before, as in `facekp.models.checkpoint.LoadedCheckpoint`."""
         if self.labels_before is None:
             return None
-        return np.maximum(self.model.labels_by_heatmap(data.train_labels), self.labels_before)  # a resumed run's again
+        # Not the sum: a resumed run's labels are among those before.
+        return np.maximum(self.model.labels_by_heatmap(data.train_labels), self.labels_before)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         upgrade_names(checkpoint)

@@ -129,7 +129,8 @@ def take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
         network = start.model.settings.network.plain().items()
         given = [f"model.network.{key}={value}" for key, value in network if not isinstance(value, (dict, list))]
         log.warning(
-            "init_from=%s: most of the network starts fresh, as the checkpoint's is another: choose %s",
+            "init_from=%s: most of the network starts with random weights, as the checkpoint has another network; to "
+            "use its weights, give %s",
             start.path,
             " ".join(given),
         )

@@ -15,6 +15,7 @@ import numpy as np
 from facekp.data.split import inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import mean_face
+from facekp.models.label_shape import rms
 
 log = logging.getLogger(__name__)
 LARGE = 0.5  # pixels; a smaller offset does not matter
@@ -65,18 +66,12 @@ def find_offsets(table: FaceTable, points: np.ndarray, others: FaceTable) -> dic
         if not table.mask[rows].any():
             continue
         right = float(np.nanmedian(difference[rows, :, 0]))
-        if abs(right) < LARGE or _rms(difference[rows] - [right, 0]) > WELL_TRAINED * _rms(baseline[rows]):
+        if abs(right) < LARGE or rms(difference[rows] - [right, 0]) > WELL_TRAINED * rms(baseline[rows]):
             continue
         groups = inseparable_groups(table) if groups is None else groups
         if _is_certain(difference[rows, :, 0] * np.sign(right), groups[rows]):
             found[source] = right
     return found
-
-
-def _rms(difference: np.ndarray) -> float:
-    """Root of the mean square of what is not NaN; 0 where all is."""
-    known = difference[~np.isnan(difference)]
-    return float(np.sqrt(np.square(known, dtype=np.float64).mean())) if len(known) else 0.0
 
 
 def _is_certain(difference: np.ndarray, groups: np.ndarray) -> bool:

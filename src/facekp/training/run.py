@@ -63,7 +63,8 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         folder = _below_working_directory(Path(HydraConfig.get().runtime.output_dir))
         return run_job(RunFolder(folder), cfg, lambda resume: _train_job(cfg, folder, resume))
-    job = HydraConfig.get().run.dir  # of the process that trains a distributed job; the sweep holds the folder's lock
+    # ".", or in the process of a distributed job (`train_in_new_process`) its folder, which the sweep has locked.
+    job = HydraConfig.get().run.dir
     locked = job != "." or is_child_process()
     if cfg.resume == AUTO:
         if (begun := _begun(cfg)) is not None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 
 from facekp.core.console import show
@@ -28,7 +29,7 @@ from facekp.training.dataset import build_data
 from facekp.training.ending import reported_end
 from facekp.training.initial import build_estimator
 from facekp.training.label_offsets import warn_of_offsets
-from facekp.training.learning_rate import find_learning_rate
+from facekp.training.learning_rate import RateCurve, find_learning_rate
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
 from facekp.training.rerun import compare, warn_of_changed_data
@@ -104,17 +105,11 @@ def train(
     # training
     try:
         with reported_end(run, settings.plugins, trainer, stop):
-            if trainer.is_global_zero:
+            if trainer.is_global_zero and resume:
                 run.remove_parts()
-            if not resume and trainer.is_global_zero:
-                run.clear()
-                run.write_environment(environment())
-                run.write_data(digests)
-                run.write_start(settings.written(), dataset.split)
-                if rate_curve is not None:
-                    rate_curve.draw(run.pictures / "lr_find.png")
-            elif trainer.is_global_zero:
                 run.update_config(settings.written())
+            elif trainer.is_global_zero:
+                _write_first_files(run, settings, dataset.split, digests, rate_curve)
             with trainer_errors():
                 trainer.fit(estimator, data, ckpt_path=last, weights_only=True)
             stop.raise_if_asked()
@@ -134,6 +129,22 @@ def _with_precision(settings: TrainSettings) -> TrainSettings:
     precision = fastest_precision(settings.trainer.accelerator)
     log.info("trainer.precision=auto: %s on this device", precision)
     return settings.replaced(trainer=settings.trainer.replaced(precision=precision))
+
+
+def _write_first_files(
+    run: RunFolder,
+    settings: TrainSettings,
+    split: pd.DataFrame,
+    digests: dict[str, Any],
+    rate_curve: RateCurve | None,
+) -> None:
+    run.remove_parts()
+    run.clear()
+    run.write_environment(environment())
+    run.write_data(digests)
+    run.write_start(settings.written(), split)
+    if rate_curve is not None:
+        rate_curve.draw(run.pictures / "lr_find.png")
 
 
 def _finish(

@@ -28,7 +28,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.data.datamodule import Batch
 from facekp.functional.losses import LOSSES
 from facekp.training.settings import TrainerSettings, TrainSettings
@@ -243,7 +243,7 @@ def record_cuda_graph(step: Step, inputs: Batch) -> Callable[[], Losses]:
     except RuntimeError as error:
         cause = error.__context__ or error  # the end of a failed recording fails too
         raise UserError(
-            f"trainer.cuda_graph: a step can't be recorded ({str(cause).splitlines()[0]}); set it to false"
+            f"trainer.cuda_graph: a step can't be recorded ({first_line(cause)}); set trainer.cuda_graph=false"
         ) from error
 
     def replay() -> Losses:

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from facekp.config.plugins import search_working_directory
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.settings import Settings, unknown_key
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ def _find_class(key: str, entry: Mapping[str, Any], base: type[T]) -> type[T]:
     try:
         found = pkgutil.resolve_name(target)
     except Exception as error:  # also whatever the module itself raises
-        raise UserError(f"{key}={target}: can't be imported: {_first_line(error)}") from error
+        raise UserError(f"{key}={target}: can't be imported: {first_line(error)}") from error
     if not isinstance(found, type) or not issubclass(found, base):
         raise UserError(f"{key}={target}: is not a pytorch_lightning {base.__name__} class, and was not called")
     return found
@@ -128,8 +128,4 @@ def _call(key: str, found: type[T], entry: Mapping[str, Any]) -> T:
     try:
         return found(*entry.get(ARGUMENTS, ()), **arguments)
     except Exception as error:  # of another package's code
-        raise UserError(f"{key}: {found.__name__} can't be created: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{key}: {found.__name__} can't be created: {first_line(error)}") from error

@@ -18,7 +18,7 @@ REPORT: tuple[Place, ...] = ("report",)
 
 
 def subset_masks(scored: MetricInput) -> dict[str, np.ndarray]:
-    """bool (N,) by subset: a mask for each value of each attribute. Of a flag, 0 or 1, only for 1.
+    """bool (N,) by subset: a mask for each value of each attribute. A flag (0 or 1) has the mask of 1 only.
 
     An attribute with more than `MOST_VALUES` values is left out.
     """
@@ -34,12 +34,10 @@ def subset_masks(scored: MetricInput) -> dict[str, np.ndarray]:
 def by_subset(scored: MetricInput, ratio: Callable[[MetricInput], Ratio]) -> dict[str, float | Ratio]:
     """A figure of all faces, for each subset."""
     masks = subset_masks(scored)
-    whole = ratio(scored) if masks else None
-    return (
-        {}
-        if whole is None
-        else {name: Ratio(whole.total * mask, whole.count * mask, whole.root) for name, mask in masks.items()}
-    )
+    if not masks:
+        return {}
+    whole = ratio(scored)
+    return {name: Ratio(whole.total * mask, whole.count * mask, whole.root) for name, mask in masks.items()}
 
 
 @metric("faces/subset", label="faces", digits=0, shown=REPORT, sections=("subsets",))

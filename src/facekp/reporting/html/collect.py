@@ -17,7 +17,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
-from facekp.runs.file_checks import LARGEST
+from facekp.runs.file_checks import LARGEST, reading
 from facekp.runs.folder import RunFolder, find_runs
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def _read_metrics(folder: RunFolder, curves: pd.DataFrame) -> dict[str, Any]:
     metrics = {"mean_face": {}, **folder.read_metrics(curves)}
     if MAIN not in metrics and "labelled_values" in metrics:
         raise UserError(f"{folder.metrics}: has no RMSE, as no labelled point could be scored")
-    try:
+    with reading(folder.metrics):
         if not all(math.isfinite(rmse) for rmse in (metrics[MAIN], metrics["mean_face"].get(MAIN, 0))):
             raise ValueError("an RMSE is not finite")
         for key, value in (*metrics.items(), *metrics["mean_face"].items()):
@@ -211,8 +211,6 @@ def _read_metrics(folder: RunFolder, curves: pd.DataFrame) -> dict[str, Any]:
         for key, bounds in metrics.get("intervals", {}).items():
             if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(_is_finite, bounds)):
                 raise ValueError(f"the interval of {key} is {str(bounds)[:40]!r}")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise UserError(f"{folder.metrics}: a run did not write it ({type(error).__name__}: {error})") from error
     return metrics
 
 

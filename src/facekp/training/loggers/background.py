@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from facekp.core.errors import first_line
+
 log = logging.getLogger(__name__)
 
 Call = Callable[[], object]
@@ -61,8 +63,3 @@ def quietly(name: str, call: Call) -> None:
         call()
     except BaseException as error:
         log.debug("%s: %s", name, error)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message; its type if the message is empty."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
