@@ -95,7 +95,7 @@ def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, n
         (["nowhere.json"], ["out=x"], "nowhere.json: does not exist"),
         (["labels.json"], [], "out is needed"),
         (["labels.json"], ["out=x", "format=xml"], "format=xml: choose one of csv, coco"),
-        (["labels.json"], ["out=x", "data=kaggle"], "data=kaggle: reads no label file of photos"),
+        (["labels.json"], ["out=x", "data=kaggle"], "data=kaggle: does not read label files of photos"),
         (["labels.json"], ["out=x", "data=coco", "data.category=cat"], "data.category=cat: labels.json has no such"),
         (["labels.json"], ["out=x", "keypoints=five"], "its 3 points are not the 5 of keypoints five"),
         (["labels.json"], ["out=images"], "images"),

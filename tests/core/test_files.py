@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import resource
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -159,3 +161,12 @@ def test_tensors_are_read_back_and_a_limit_of_file_sizes_is_named(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert torch.load(path, weights_only=True)["epoch"] == 3
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_texts_are_written_in_utf_8_whatever_the_locale(tmp_path):
+    program = (
+        "from pathlib import Path; from facekp.core.files import write_text; write_text(Path('a.txt'), 'M\\u00fcller')"
+    )
+    in_c = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=in_c, check=True)
+    assert (tmp_path / "a.txt").read_bytes() == "Müller".encode()

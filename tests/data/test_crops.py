@@ -208,7 +208,7 @@ def test_labels_are_those_of_the_photo_as_a_viewer_shows_it(tmp_path):
     [
         ("a.png,,,,,,,,,,,700,10,740,50", r"line 3: its box \(700, 10, 740, 50\) is outside a.png"),
         ("../a.png,,,,,,,,,,,0,0,60,50", "line 3: '../a.png' is outside .*; name photos relative to it"),
-        ("A.PNG,,,,,,,,,,,0,0,60,50", "line 3: 'A.PNG' is none of the photos, but similar to a.pnG and a.png"),
+        ("A.PNG,,,,,,,,,,,0,0,60,50", "line 3: 'A.PNG' is not a file, and several have similar names: a.pnG, a.png"),
     ],
 )
 def test_a_face_with_a_fault_can_be_left_out(tmp_path, fields, message, caplog):

@@ -31,7 +31,7 @@ def test_a_name_like_two_photos_is_refused(folder):
     photo.with_name("x.PNG").write_bytes(photo.read_bytes())
     (folder / "labels.csv").write_text(f"{HEADER}\n{FACE.replace('a.png', 'Fête/x.png')}\n")
     with pytest.raises(
-        UserError, match=r"line 2: 'Fête/x.png' is none of the photos, but similar to .*X.png and .*x.PNG"
+        UserError, match=r"line 2: 'Fête/x.png' is not a file, and several have similar names: .*X.png, .*x.PNG"
     ):
         read_folder(folder)
 

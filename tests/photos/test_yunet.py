@@ -65,7 +65,7 @@ def test_a_file_that_is_no_yunet_is_refused_in_one_line(tmp_path, capfd, kind):
         small_onnx(file)
     with pytest.raises(UserError) as error:
         load_yunet(file, 0.6, 0.3)
-    assert str(error.value).startswith(f"detector.model={file}: is no ONNX file of YuNet; give one")
+    assert str(error.value).startswith(f"detector.model={file}: is not an ONNX file of YuNet; give one")
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""  # OpenCV prints nothing
 

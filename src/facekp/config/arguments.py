@@ -107,7 +107,7 @@ def _added(argument: str, swept: dict[str, list[str]], catalog: Catalog) -> str:
     lacking = [choice for choice, keys in known.items() if name not in keys and choice in catalog.groups[group].choices]
     if lacking and len(lacking) < len(known):
         raise UserError(
-            f"{key}: {group}={lacking[0]} does not have this key; sweep it apart from the choices that have it"
+            f"{key}: {group}={lacking[0]} does not have this key; start a separate sweep for the choices that have it"
         )
     if lacking:
         keys = {name for choice in known.values() for name in choice}

@@ -104,7 +104,7 @@ class Catalog:
             choice = (choices or {}).get(name, group.default)
             if choice is not None and name != "experiment":
                 found |= {f"{name}.{key}": entry for key, entry in self.choice(name, choice).items()}
-        return {key: entry for key, entry in found.items() if not key.startswith(("hydra.", "hydra", "defaults"))}
+        return {key: entry for key, entry in found.items() if not key.startswith(("hydra", "defaults"))}
 
     def choice(self, group: str, name: str) -> dict[str, Entry]:
         """The keys of one choice of a group, below the group."""
@@ -200,6 +200,7 @@ def _read_entries(text: str) -> dict[str, Entry]:
     items: dict[str, int] = {}  # of lists, by their key
     last = ""
     for line in text.splitlines():
+        # The next mapping of a list: close the previous one, and open this one under its position.
         if (item := ITEM.match(line)) and path and path[0][1] != "defaults":
             while path[-1][0] > len(item["indent"]) or path[-1] == (
                 len(item["indent"]),
@@ -210,10 +211,12 @@ def _read_entries(text: str) -> dict[str, Entry]:
             items[key] = items.get(key, -1) + 1
             path.append((len(item["indent"]), str(items[key])))
             line = line.replace("- ", "  ", 1)
+        # A comment far to the right continues the meaning of the key above it.
         if last and (more := re.match(r"^ {8,}# ?(.*)$", line)):
             entry = found[last]
             found[last] = Entry(entry.default, f"{entry.meaning} {more[1]}".strip())
             continue
+        # A key: close the mappings that it is not in, and open a new one if it has no value.
         match = LINE.match(line)
         if match is None:
             last = "" if line.strip() and not line.lstrip().startswith(("-", "#")) else last
@@ -228,6 +231,7 @@ def _read_entries(text: str) -> dict[str, Entry]:
             path.append((indent, match["key"]))
         found[key] = Entry(value, meaning)
         last = key
+    # Keys that only hold others have no entry.
     parents = {parent for key in found for parent in accumulate(key.split(".")[:-1], "{}.{}".format)}
     shown = {key for key, entry in found.items() if entry.default or key not in parents} - {"defaults"}
     return {key: entry for key, entry in found.items() if key in shown}

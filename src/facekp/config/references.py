@@ -58,7 +58,9 @@ def note_references(cfg: DictConfig) -> None:
         if not [name for name in names if not name.startswith(OWN)]:
             continue
         if key.split(".")[0] in VALUES:
-            raise UserError(f"{key}={text}: is part of every checkpoint, so it can't refer to the environment")
+            raise UserError(
+                f"{key}={text}: is part of every checkpoint, so it can't refer to the environment; write the value"
+            )
         if isinstance(value, str):
             _given[key] = text
             _keep_secret(key, value, text)
@@ -139,7 +141,10 @@ def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PLACES)
         try:
             value = str(OmegaConf.create({"value": text}).value)
         except OmegaConfBaseException as error:
-            raise UserError(f"{key}={text}: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0].rpartition("interpolation: ")[2].strip('"')
+            raise UserError(
+                f"{key}={text}: can't be resolved ({reason}); set the variable, or give {key}=VALUE"
+            ) from error
         _put(new, key.split("."), value)
         _keep_secret(key, value, text)
     return new

@@ -87,7 +87,9 @@ class CheckedConfigLoader(ConfigLoaderImpl):
         """Hydra imports the package of ``pkg://NAME`` in a primary config's search path."""
         primary = repo.load_config(config_path=config_name) if config_name is not None else None
         if primary is not None and OmegaConf.select(primary.config, "hydra.searchpath") is not None:
-            raise UserError(f"{primary.path}/{config_name}.yaml: hydra.searchpath: {ON_COMMAND_LINE}")
+            raise UserError(
+                f"{primary.path}/{config_name}.yaml: hydra.searchpath: a config file can't set it; {ON_COMMAND_LINE}"
+            )
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
 
@@ -143,7 +145,10 @@ def _check_target(cfg: DictConfig, key: str, value: Any) -> None:
     name = key.rpartition(".")[2]
     if name == TARGET and value not in TARGETS.get(key, ()):
         known = f"; choose one of {', '.join(sorted(TARGETS[key]))}" if key in TARGETS else ""
-        raise UserError(f"{key}={value}: is not called: Hydra may call its launchers and facekp's callback only{known}")
+        raise UserError(
+            f"{key}={value}: is not allowed: Hydra may call only known launchers, known sweepers and facekp's "
+            f"callback{known}"
+        )
     if key.startswith(CALLED) and _is_reference(value) and _stands_for_values(cfg, key):
         raise UserError(f"{key}={value}: must be a plain value; Hydra would call what it stands for")
 
@@ -168,11 +173,11 @@ def _check_logging(key: str, value: Any) -> None:
     is_external = text.startswith(("ext://", "cfg://")) and text not in LOG_STREAMS
     is_called = name in ("()", "factory") or (name == "class" and value not in LOG_CLASSES)
     if is_external or is_called or (name == "filename" and value != LOG_FILE):
-        raise UserError(f"{key}={value}: is not called; use hydra/job_logging=default, or none")
+        raise UserError(f"{key}={value}: is not allowed; use hydra/job_logging=default, or none")
 
 
 def _check_launcher(cfg: DictConfig, given: Collection[str]) -> None:
-    """Other keys of a launcher than `LAUNCHER_KEYS` have its defaults, unless the user gave them."""
+    """Refuse values of keys outside `LAUNCHER_KEYS` that are not the launcher's defaults, unless the user gave them."""
     usual = _by_key(_usual_launcher(str(cfg.hydra.runtime.choices.get("hydra/launcher"))))
     for key, values in _by_key(OmegaConf.to_container(cfg.hydra, resolve=False).get("launcher")).items():  # type: ignore[union-attr]
         if _covers(given, key) or key.endswith(TARGET):

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-FINER = 2  # times finer than the network's input is a turned crop sampled, so that turning does not blur it
+FINER = 2  # a turned crop is sampled this many times finer than the network's input, so that turning does not blur it
 LARGEST_STRIP = 2**26  # bytes of a photo that are resized at once
-LARGEST_CHANGE = 4.0  # times larger or smaller than the detector's crop; beyond it, the points are not a face
+LARGEST_CHANGE = 4.0  # factor by which a refined crop may grow or shrink; beyond it, the points are not a face
 
 # Fraction of its side by which a crop must move, grow or shrink to be refined. Measured on 240 faces of the competition
 # in boxes moved at random: where these are off by a tenth of their side, refining brings the median error of dense rows

@@ -118,7 +118,7 @@ def _flush(path: Path) -> None:
 def write_text(path: Path, text: str, within: Path | None = None) -> None:
     """Write a text file; arguments and errors as `atomic`."""
     with atomic(path, within) as draft:
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, values: dict[str, Any], within: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Signals that ask a command to stop: it leaves by an exception, so that files are closed, with the shell's exit code.
+"""Signals that ask a command to stop: they raise an exception, so that files are closed. Exit codes are the shell's.
 
 143 after SIGTERM, and after SIGUSR1, which schedulers such as SLURM send as a notice before the end. 130 after Ctrl+C,
 for which Python raises KeyboardInterrupt.

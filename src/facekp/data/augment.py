@@ -36,7 +36,7 @@ from facekp.functional.warp import KNOTS, move_points, warp_images
 LARGEST_BLUR = 1.5  # standard deviation, pixels
 BLUR_RADIUS = 4  # half width of the blur's kernel, pixels
 LARGEST_ERASED = 0.4  # side of an erased rectangle, as a fraction of the image's side
-WILD_FACTOR = 3.0  # a wild face is rotated, scaled, sheared and shifted by up to this factor more
+WILD_FACTOR = 3.0  # a wild face is rotated, scaled, sheared and shifted up to this many times as far
 SMALLEST_SCALE = 0.4  # a face never shrinks below this fraction of its size
 
 # Above 0.9 a scale or width can reach 0 or become negative, which would be a mirror image with unswapped points.

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig, names: Sequence[str]) -> Path:
-    """Write the labels and their scheme; the folder."""
+    """Write the labels and their scheme; return the output folder."""
     from facekp.core.outputs import output_folder  # imported here: --help and mistakes in a key must answer at once
     from facekp.data.label_commands import ConvertSettings, open_named, read_named, write_scheme
     from facekp.data.label_report import converted_command

@@ -44,6 +44,8 @@ SMALLEST_SIDE = 4  # pixels of a box
 SMALLEST_BOX = 0.5  # of the points' extent; a smaller box is not that of their face
 BORDER = 1.0  # pixels beyond a box, within which a box is widened to keep a point
 
+CroppedFace = tuple[LabelledFace, np.ndarray, Crop]  # face, its points (K, 2) in pixels of the crop, crop
+
 
 def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints) -> FaceTable:
     """Crop the faces out of their photos, or take them from the cache if neither labels nor photos have changed.
@@ -98,7 +100,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     """
     folder = Path(settings.images).expanduser()
     images = _allocate(len(faces), settings)
-    kept: list[tuple[LabelledFace, np.ndarray, Crop]] = []  # face, points in its crop, crop
+    kept: list[CroppedFace] = []
     placed: list[PlacedFace] = []
     broken: dict[str, str] = {}  # the fault of each photo
     faults = FaceFaults(settings.skip_broken)
@@ -138,19 +140,23 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     if not kept:
         why = f", the first: {first}" if (first := next(iter([*faults.messages, *broken.values()]), None)) else ""
         raise UserError(f"{folder}: none of {len(faces)} faces is left{why}; there is nothing to train on")
-    left = [face for face, _, _ in kept]
-    points = np.array([points for _, points, _ in kept], np.float32)
+    return _as_table(kept, images[: len(kept)], keypoints)
+
+
+def _as_table(kept: Sequence[CroppedFace], images: np.ndarray, keypoints: Keypoints) -> FaceTable:
+    faces, crops = [face for face, _, _ in kept], [crop for _, _, crop in kept]
+    points = np.array([points for _, points, _ in kept], np.float32)  # (N, K, 2)
     return FaceTable(
         keypoints=keypoints,
-        images=images[: len(kept)],
+        images=images,
         points=points,
-        source=np.array([face.source for face in left], np.int8),
-        row=np.array([face.row for face in left], np.int64),
-        name=np.array([face.name for face in left]),
-        to_source=np.array([crop.to_source for _, _, crop in kept]),
-        attributes=attributes_of(left),
-        visible=visible_of(left, ~np.isnan(points[..., 0])),
-        box=boxes_of(left, [crop for _, _, crop in kept]),
+        source=np.array([face.source for face in faces], np.int8),
+        row=np.array([face.row for face in faces], np.int64),
+        name=np.array([face.name for face in faces]),
+        to_source=np.array([crop.to_source for crop in crops]),
+        attributes=attributes_of(faces),
+        visible=visible_of(faces, ~np.isnan(points[..., 0])),
+        box=boxes_of(faces, crops),
     )
 
 
@@ -214,16 +220,16 @@ def _crop_face(
     face: LabelledFace, photo: np.ndarray, settings: PhotoDataSettings
 ) -> tuple[np.ndarray, np.ndarray, Crop] | None:
     """Image, points in it (K, 2) and crop; None for a face without points or of unknown position."""
-    visible = _points_in_photo(face, photo)
-    box = _face_box(face, visible, photo, settings.margin)
+    in_photo = _points_in_photo(face, photo)
+    box = _face_box(face, in_photo, photo, settings.margin)
     if box is None:
         return None
     crop = _square_crop(box, settings.size)
-    lost = ~np.isnan(visible[:, 0]) & ~_in_rectangle(crop.to_crop(visible), settings.size, settings.size)
+    lost = ~np.isnan(in_photo[:, 0]) & ~_in_rectangle(crop.to_crop(in_photo), settings.size, settings.size)
     if face.box is not None and lost.any():
-        _check_smallest(face, visible)
-        crop = _square_crop(_widened(face.box, visible[lost]), settings.size)
-    return crop.cut(photo), _points_in_crop(face, crop.to_crop(visible), settings.size), crop
+        _check_smallest(face, in_photo)
+        crop = _square_crop(_widened(face.box, in_photo[lost]), settings.size)
+    return crop.cut(photo), _points_in_crop(face, crop.to_crop(in_photo), settings.size), crop
 
 
 def _square_crop(box: Sequence[float], size: int) -> Crop:

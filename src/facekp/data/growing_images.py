@@ -61,7 +61,7 @@ class GrowingImages:
                 self._file.write(np.ascontiguousarray(images).data)
         except OSError as error:
             raise cannot_write(Path(str(self._folder or tempfile.gettempdir())), error) from error
-        self._parts = [images[:0]]  # their size
+        self._parts = [images[:0]]  # no images, but their shape for `finish`
 
     def _temporary_file(self) -> IO[bytes]:
         if self._folder is not None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from facekp.core.channels import to_colour
 from facekp.core.errors import UserError
 from facekp.core.untrusted import check_regular
 from facekp.data.grey_levels import Scales, to_8_bits
@@ -235,7 +236,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _deep_to_rgb(levels: np.ndarray, scales: Scales) -> np.ndarray:
     """uint8 (H, W, 3) of what `deep_levels` returns."""
     if levels.ndim == 2:
-        return np.repeat(to_8_bits(levels, scales)[..., None], 3, axis=2)
+        return to_colour(to_8_bits(levels, scales))
     colour = to_8_bits(levels[..., :3], scales)
     if levels.shape[2] == 3:
         return colour

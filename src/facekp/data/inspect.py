@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig, names: Sequence[str]) -> list[str]:
-    """Print what the file is; the lines."""
+    """Print what the file is; return the printed lines."""
     from facekp.core.outputs import output_folder  # imported here: --help and mistakes in a key must answer at once
     from facekp.data.label_commands import InspectSettings, open_named, read_named, write_scheme
     from facekp.data.label_report import report_of

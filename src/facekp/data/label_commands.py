@@ -84,7 +84,7 @@ def open_named(settings: LabelFileSettings, names: Sequence[str]) -> LabelFile:
 
 
 def write_scheme(folder: Path, keypoints: Keypoints) -> Path:
-    """Write a scheme where ``--config-dir=folder`` finds it; the file. A shipped scheme stays as it is."""
+    """Write a scheme where ``--config-dir=folder`` finds it; return the file. A shipped scheme's file is copied."""
     path = folder / "keypoints" / f"{keypoints.name}.yaml"
     shipped = CONF_DIR / "keypoints" / path.name
     is_shipped = keypoints in shipped_schemes()

@@ -69,7 +69,7 @@ def open_label_file(
     given = dict(data) if data is not None else defaults_of(recognise(path))
     name = str(given["name"])
     if not issubclass(READERS.settings_class(name), PhotoDataSettings):
-        raise UserError(f"data={name}: reads no label file of photos; choose one of {', '.join(RECOGNISERS)}")
+        raise UserError(f"data={name}: does not read label files of photos; choose one of {', '.join(RECOGNISERS)}")
     beside = path if path.is_dir() else path.parent
     given |= {"images": str(images or beside), "labels": str(path), "cache": None, "skip_broken": True}
     settings = parse(READERS.settings_class(name), given, "data")
@@ -129,7 +129,9 @@ def _scheme_of(path: Path, reader: str) -> Keypoints:
     """A shipped scheme with the file's points, by name or by number, or a new one with its names."""
     names = POINT_NAMES[reader](path) if reader in POINT_NAMES else []
     if not names:
-        raise UserError(f"{path}: data={reader} does not tell its points; name their scheme with keypoints=NAME")
+        raise UserError(
+            f"{path}: the reader {reader} can't list the file's points; choose their scheme with keypoints=NAME"
+        )
     for scheme in shipped_schemes():
         if set(scheme.names) == set(names) or (numbered(names) and len(names) == len(scheme.names)):
             return scheme
@@ -144,8 +146,8 @@ def _photo_folder(beside: Path, faces: Sequence[LabelledFace], images: Path | No
     usual = [folder / name for folder in (beside, above) for name in PHOTO_FOLDERS]
     below = (folder for folder in sorted(beside.iterdir()) if folder.is_dir())
     names = [face.name for face in faces[:: max(len(faces) // 10, 1)]]
-    candidates = chain([beside], usual, below, [above])
-    return next((one for one in candidates if any((one / name).is_file() for name in names)), None)
+    folders = chain([beside], usual, below, [above])
+    return next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
 
 
 @contextmanager

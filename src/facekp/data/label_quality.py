@@ -222,7 +222,9 @@ def suspicious_by_predictions(table: FaceTable, predictions: Sequence[pd.DataFra
     same = np.isclose(truth, every[["true_x", "true_y"]].to_numpy(), atol=0.01).all(axis=1)
     every = every.iloc[np.flatnonzero(same)]
     if every.empty:
-        raise UserError("what=data: the runs have no predictions on these data; name runs on this data=, or no runs")
+        raise UserError(
+            "what=data: the runs have no predictions on these data; give runs that were trained on this data=, or none"
+        )
     mean = every.groupby(["i", "k"], as_index=False)[["x", "y"]].mean()
     return rank_labels(table, mean["i"].to_numpy(), mean["k"].to_numpy(), mean[["x", "y"]].to_numpy())
 

@@ -98,20 +98,20 @@ def _lines(reader: Iterator[list[str]], path: Path, skipped: int) -> Iterator[tu
                 line = reader.line_num + skipped  # type: ignore[attr-defined]  # a csv.reader has it
                 yield line, [field.strip() for field in fields]
     except csv.Error as error:
-        raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
+        raise UserError(f"data.labels={path}: can't be read ({error}); {SAVE}") from error
 
 
 def read_text(path: Path) -> str:
     """The text of a file, decompressed and decoded.
 
     Raises:
-        UserError: it can't be.
+        UserError: the file can't be read, decompressed or decoded.
     """
     content = read_content(path)
     try:
         return content.decode(_encoding(content))
     except UnicodeDecodeError as error:
-        raise UserError(f"data.labels={path}: can't be read ({error}; {SAVE})") from error
+        raise UserError(f"data.labels={path}: not a text in UTF-8 or UTF-16 ({error}); save it in UTF-8") from error
 
 
 def read_content(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from facekp.core.errors import UserError
 from facekp.data.label_json import number_of
 from facekp.data.label_text import read_content
 
-DEEPEST = 50  # elements in each other; label files have about six
+DEEPEST = 50  # levels of nested elements; label files have about six
 LINE = "line number"  # attribute of every element; no attribute in a file can have a blank in its name
 
 
@@ -36,7 +36,7 @@ def read_xml(path: Path, root: str, expected: str) -> Element:
         nonlocal depth
         depth += 1
         if depth > DEEPEST:
-            refuse(f"more than {DEEPEST} elements in each other")
+            refuse(f"elements are nested more than {DEEPEST} levels deep")
         builder.start(name, {**attributes, LINE: str(parser.CurrentLineNumber)})
 
     def end(name: str) -> None:

@@ -39,7 +39,9 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
     kept = []
     for face in faces:
         if len(similar := matches.get(face.name, [])) > 1:
-            fault = f"{face.name!r} is none of the photos, but similar to {' and '.join(similar)}; name one of them"
+            fault = (
+                f"{face.name!r} is not a file, and several have similar names: {', '.join(similar)}; write one of these"
+            )
             faults.add(UserError(f"{face.where}: {fault}"))
         else:
             kept.append(replace(face, name=real.get(face.name, face.name)))

@@ -39,7 +39,8 @@ def _parts(sizes: np.ndarray, count: int) -> np.ndarray:
     if count >= len(sizes):
         parts = np.maximum(parts, 1)
     while (missing := count - parts.sum()) != 0:
-        gap = np.where(parts < sizes, exact - parts, -np.inf) if missing > 0 else np.where(parts > 1, parts - exact, -1)
+        allowed = parts < sizes if missing > 0 else parts > 1
+        gap = np.where(allowed, np.sign(missing) * (exact - parts), -np.inf)
         parts[int(gap.argmax())] += np.sign(missing)
     return parts
 

@@ -96,7 +96,10 @@ class FaceTable:
         return ~np.isnan(self.points[..., 0])
 
     def in_source(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, K, 2) from pixels of the images to pixels of the photos; float64, NaN stays NaN."""
+        """Points (N, K, 2), or the same (K, 2) for every row, from pixels of the images to those of the photos.
+
+        float64 (N, K, 2); NaN stays NaN.
+        """
         assert self.to_source is not None, "the table's faces were not cropped from photos"
         return points @ self.to_source[:, :, :2].transpose(0, 2, 1) + self.to_source[:, None, :, 2]
 

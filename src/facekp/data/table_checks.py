@@ -16,10 +16,9 @@ from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-MOST = 0.8  # fraction of faces with the same fault, above which the fault is the file's
 FEWEST = 3  # faces from which on a table is judged
-TURNED = 0.2  # fraction of faces that lie on their side, above which a warning is worth its line
-SWAPPED = 0.02  # fraction of faces with exchanged sides, above which a warning is worth its line
+TURNED = 0.2  # fraction of faces that lie on their side, above which a warning is logged
+SWAPPED = 0.02  # fraction of faces with exchanged sides, above which a warning is logged
 APART = 0.25  # of a face's extent: sides that are closer than this may be a profile, which has no clear left
 FEWEST_IMAGES = 20  # from which on images are judged
 MOST_IMAGES = 200  # that are looked at
@@ -70,7 +69,7 @@ def _largest(points: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _warn_of_sides(table: FaceTable, name: str, direction: np.ndarray) -> bool:
-    """Warn of points whose axes or sides are exchanged; whether there was a warning."""
+    """Warn of points whose axes or sides are exchanged; return whether there was a warning."""
     right, down = direction[:, 1], direction[:, 2]
     turned, swapped = np.abs(down) > np.abs(right), right < -np.abs(down)
     for faults, least, what in (

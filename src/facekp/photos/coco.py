@@ -40,7 +40,7 @@ def _photos(points: Path) -> Iterator[dict[str, Any]]:
 
 
 def _common_folder(points: Path) -> str:
-    """The folder that holds the photos of points.json, or their folders; names of CVAT and others must be in one."""
+    """The deepest folder that holds all photos of points.json: CVAT and other tools need names relative to one."""
     folder = ""
     for photo in _photos(points):
         parent = os.path.dirname(os.path.abspath(photo["file"]))

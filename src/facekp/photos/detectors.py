@@ -34,6 +34,7 @@ import yaml
 from pydantic import Field
 
 from facekp.config.location import CONF_DIR
+from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
 from facekp.core.settings import Count, FilePath, Fraction, Settings
@@ -165,7 +166,7 @@ def _find(detector: FaceDetector, image: np.ndarray) -> Any:
         raise
     except Exception as error:  # of a plug-in, which up to facekp 0.1 got grey photos
         try:
-            detector.find(_grey(image))
+            detector.find(to_grey(image))
         except Exception:
             raise error from None
         raise UserError(
@@ -322,7 +323,7 @@ class HaarDetector(_Search):
 
     def _search(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found, _, scores = self._cascade.detectMultiScale3(
-            _grey(image), self.step, self.neighbours, minSize=(self.smallest, self.smallest), outputRejectLevels=True
+            to_grey(image), self.step, self.neighbours, minSize=(self.smallest, self.smallest), outputRejectLevels=True
         )
         found = np.reshape(found, (-1, 4))  # left, top, width, height; an empty tuple without a face
         return np.hstack([found[:, :2], found[:, :2] + found[:, 2:]]), np.reshape(scores, -1)
@@ -346,11 +347,6 @@ class WholePhotoDetector(FaceDetector):
         return np.array([[-0.5, -0.5, width - 0.5, height - 0.5]])
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    """A photo uint8 (H, W, 3) in grey levels."""
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-
-
 def _squares(boxes: np.ndarray) -> np.ndarray:
     """YuNet's boxes (M, 4), as left, top, width, height, as the squares that faces are cropped by."""
     sides = np.sqrt(boxes[:, 2:3] * boxes[:, 3:4])
@@ -359,7 +355,14 @@ def _squares(boxes: np.ndarray) -> np.ndarray:
 
 
 def _without_overlaps(found: np.ndarray) -> np.ndarray:
-    """Boxes (M, 4) of boxes with scores (M, 5), best first, without those that overlap a better one (`OVERLAP`)."""
+    """Drop boxes that overlap a better one (`OVERLAP`).
+
+    Args:
+        found: (M, 5), boxes and their scores.
+
+    Returns:
+        boxes (n, 4), best first.
+    """
     kept: list[np.ndarray] = []
     for box in found[np.argsort(-found[:, 4], kind="stable"), :4]:
         if not any(_overlap(box, better) > OVERLAP for better in kept):

@@ -1,7 +1,7 @@
 """Numbers the frames of a video in which some can't be decoded, and counts those that are lost.
 
-A decoder reports a broken packet, and then may drop further frames silently until the next one that stands for itself.
-Only the time of a frame says how many are missing before it.
+A decoder reports a broken packet, and then may drop further frames silently until the next keyframe. Only the time of a
+frame says how many are missing before it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FrameNumbers:
         self.failures += 1
 
     def next(self, seconds: float) -> int | None:
-        """The number of a frame that was decoded; None if it comes too late, behind one with a later time.
+        """The number of a frame that was decoded; None if a frame with a later time came before it.
 
         Args:
             seconds: when the frame is shown; 0 also where the video does not say.
@@ -54,7 +54,7 @@ class FrameNumbers:
         return number
 
     def end(self, total: int) -> None:
-        """Count the frames behind the last one, up to ``total``, as lost."""
+        """Count the frames after the last one, up to ``total``, as lost."""
         self._skip_to(max(total, self.last + 1))
         self.last = max(total - 1, self.last)
 

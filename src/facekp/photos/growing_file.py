@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class GrowingFile:
-    """A context manager that writes entries, and ends the file behind the last one that was kept.
+    """A context manager that writes entries, and ends the file after the last one that was kept.
 
     The characters that end the file are written with every entry, and the next entry replaces them. So the file can
     still be ended when there is no room left.
@@ -15,10 +15,10 @@ class GrowingFile:
     Args:
         path: the file to write.
         start: text before the first entry.
-        end: text behind the last entry.
+        end: text after the last entry.
 
     Attributes:
-        length: bytes without the end. Setting it to an earlier value drops the entries behind.
+        length: bytes without the end. Setting it to an earlier value drops the entries after it.
 
     Raises:
         OSError: the file can't be written.

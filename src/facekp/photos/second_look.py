@@ -16,19 +16,19 @@ from facekp.photos.detectors import FaceDetector, default_detector, find_boxes
 from facekp.photos.face import Face, predict_crops
 from facekp.photos.reading import Photo
 
-LOOKS = 2  # times that a crop is made of the points; the second one levels a face that was turned by 60 degrees
+LOOKS = 2  # crops that are made from the points in turn; the second levels a face that was turned by 60 degrees
 
 # Mean confidence below which a face is also looked for by a detector, and at other angles. The shipped checkpoint gives
 # at least 0.70 to 25 dense faces that it did not see, and more than 0.65 to wrong points of some that are upside down.
 UNSURE = 0.7
 
-NARROW = 8  # times narrower than a crop is a photo that shows no face; cropping 30000 x 1 pixels often takes minutes
+# A photo this many times narrower than a crop shows no face. Cropping one of 30000 x 1 pixels many times takes minutes.
+NARROW = 8
 
-AROUND = 1.5  # side of the square that it searches, in sides of the crop
-
-ANGLES = (0, 90, 180, 270)  # degrees by which it is turned meanwhile
-
-SEARCHED = 256  # pixels of its longer side there
+# For an unsure face, the detector searches a square around the crop.
+AROUND = 1.5  # side of the square, in sides of the crop
+ANGLES = (0, 90, 180, 270)  # degrees by which the square is turned, one after another
+SEARCHED = 256  # side to which the square is resized, pixels
 
 
 def second_look(faces: Sequence[Face], photos: Sequence[Photo], predictor: KeypointPredictor) -> list[Face]:

@@ -23,7 +23,7 @@ class PhotoCommandSettings(CommandSettings):
         views: ``one``: the face alone; ``all``: also the checkpoint's moved and scaled views.
         decoder: replaces single settings of the checkpoint's decoder.
         refine: predict a face again in a crop that suits it better.
-        min_confidence: boxes whose points have a lower mean confidence are dropped; None: none is.
+        min_confidence: boxes whose points have a lower mean confidence are dropped; None: every box is kept.
     """
 
     ckpt: CheckpointPaths
@@ -47,7 +47,7 @@ class PredictSettings(PhotoCommandSettings):
         batch: faces that are predicted together.
         frames: read only the first frames of a video or the webcam; None: all.
         detect_every: frames of a video from one search for faces to the next.
-        smooth: filter of the points in videos; None: none.
+        smooth: filter of the points in videos; None: no filter.
     """
 
     source: Text | None

@@ -1,9 +1,11 @@
 """`facekp.find_points`: one photo in, its faces with their points out.
 
-import facekp
+::
 
-for face in facekp.find_points("photo.jpg"):
-    print(face.names, face.points, face.confidence)
+    import facekp
+
+    for face in facekp.find_points("photo.jpg"):
+        print(face.names, face.points, face.confidence)
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from PIL import UnidentifiedImageError
 
+from facekp.core.channels import to_colour
 from facekp.core.device import AUTO
 from facekp.core.errors import UserError
 from facekp.data.images import UnreadableImage, read_image
@@ -49,7 +52,7 @@ def find_points(
         source: labelling convention of the points; None: the first one.
         device: ``auto``, a GPU if there is one, or of torch.
         refine: predict a face again in a crop that suits it better, if its box was off or it is turned.
-        min_confidence: faces whose points have a lower mean confidence are left out; None: none is.
+        min_confidence: faces whose points have a lower mean confidence are left out; None: every face is kept.
         views: ``one`` or ``all``, as for `KeypointPredictor.from_checkpoint`.
         engine: ``auto``, ``torch`` or ``onnx``, as there.
 
@@ -103,5 +106,4 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
     if image.dtype.kind not in "uifb":
         raise UserError(f"photo: an array of {image.dtype}; give levels 0..255 as numbers")
     check_levels(image, torch.from_numpy(image.astype(np.float32)))
-    levels = image.round().astype(np.uint8)
-    return np.repeat(levels[..., None], 3, axis=2) if levels.ndim == 2 else levels
+    return to_colour(image.round().astype(np.uint8))

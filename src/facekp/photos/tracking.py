@@ -51,7 +51,7 @@ class _Track:
 class FaceTracker:
     """Follows the faces of a video, of an animation or of the webcam.
 
-    The detector runs on every n-th frame, on frames behind a gap or a cut, and whenever a face is lost. A face is lost
+    The detector runs on every n-th frame, on frames after a gap or a cut, and whenever a face is lost. A face is lost
     when its mean confidence falls below the floor, or when it leaves the picture. If it is found again at the same
     place within `PATIENCE` seconds, it gets its number back. A cut to another scene ends all faces.
 
@@ -125,7 +125,7 @@ class FaceTracker:
         return before is not None and difference(before, thumbnail) > CUT
 
     def _follow(self, photo: Photo) -> bool:
-        """Predict the faces of the last frame in this one; whether one is lost."""
+        """Predict the faces of the last frame in this one; return whether one is lost."""
         tracks = [track for track in self._tracks if track.seen == self._frame]
         crops = [self._next_crop(track.face) for track in tracks]
         faces = predict_crops(crops, [photo] * len(crops), self.predictor)
@@ -144,13 +144,13 @@ class FaceTracker:
             if not (is_inside(face, photo) and self._is_free(face.crop, photo)):
                 continue
             lost = [track for track in self._tracks if track.seen != photo.frame]
-            nearest = max(lost, key=lambda track: overlap(track.face.crop, face.crop), default=None)
-            if nearest is None or overlap(nearest.face.crop, face.crop) <= OVERLAP:
-                nearest = _Track(self._number, face, -1, face.points, None)
+            track = max(lost, key=lambda track: overlap(track.face.crop, face.crop), default=None)
+            if track is None or overlap(track.face.crop, face.crop) <= OVERLAP:
+                track = _Track(self._number, face, -1, face.points, None)
                 self._number += 1
-                self._tracks.append(nearest)
-            nearest.smooth = None if self.smooth is None else OneEuroFilter(self.smooth)
-            self._see(nearest, face, photo)
+                self._tracks.append(track)
+            track.smooth = None if self.smooth is None else OneEuroFilter(self.smooth)
+            self._see(track, face, photo)
 
     def _next_crop(self, face: Face) -> Crop:
         """Where a face is expected in the next frame."""

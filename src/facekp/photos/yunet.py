@@ -1,4 +1,4 @@
-"""YuNet, a face detector of 54,000 weights: reads its ONNX file, and finds boxes in colour photos with OpenCV.
+"""YuNet, a face detector of 53,000 weights: reads its ONNX file, and finds boxes in colour photos with OpenCV.
 
 The file in ``weights`` is face_detection_yunet_2023mar.onnx of the OpenCV Zoo, under the MIT licence beside it. The
 method is: Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research, 2023.
@@ -68,7 +68,7 @@ def _given(path: Path) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"detector.model={path}: no such file; give an ONNX file of YuNet, or null for the one shipped")
     if path.stat().st_size > LARGEST_MODEL:
-        raise UserError(f"detector.model={path}: is larger than {LARGEST_MODEL >> 20} MiB, so it is no file of YuNet")
+        raise UserError(f"detector.model={path}: is larger than {LARGEST_MODEL >> 20} MiB, so it is not a YuNet model")
     content = np.fromfile(path, np.uint8)
     try:
         with quiet_opencv():
@@ -86,6 +86,6 @@ def _given(path: Path) -> np.ndarray:
 
 def _no_yunet(path: Path) -> UserError:
     return UserError(
-        f"detector.model={path}: is no ONNX file of YuNet; give one with its outputs cls_8 to kps_32, as "
-        "face_detection_yunet_2023mar.onnx of the OpenCV Zoo has them"
+        f"detector.model={path}: is not an ONNX file of YuNet; give one with the outputs cls_8 to kps_32, such as "
+        "face_detection_yunet_2023mar.onnx of the OpenCV Zoo"
     )

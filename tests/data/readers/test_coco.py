@@ -131,7 +131,7 @@ def with_value(at, value):
     [
         (lambda c: [], "images is missing or not a list"),
         (lambda c: {**c, "annotations": None}, "annotations is missing or not a list"),
-        (changed(lambda c: c["categories"].pop()), "categories with keypoints: none; choose one with data.category"),
+        (changed(lambda c: c["categories"].pop()), "no category has keypoints; give a file of COCO keypoints"),
         (
             changed(lambda c: c["categories"].append({**c["categories"][1], "name": "cat"})),
             "categories with keypoints: face, cat; choose one with data.category=NAME",

@@ -54,7 +54,7 @@ def test_photos_are_written_once_and_points_count_from_1(tmp_path, end):
     [
         ({"values": np.full((15, 2), np.nan)}, "COFW_test.mat: face 1: its points or its box are not finite numbers"),
         ({"values": np.ones((87, 2))}, "COFW_test.mat: has 29 points, but keypoints five has 5"),
-        ({"boxes": np.ones((4, 3))}, r"photos \(1, 2\), points \(15, 2\) and boxes \(4, 3\) differ"),
+        ({"boxes": np.ones((4, 3))}, r"photos \(1, 2\), points \(15, 2\) and boxes \(4, 3\) do not fit together"),
         ({"end": "Q"}, "COFW_test.mat: has no IsT; give COFW_train_color.mat or COFW_test_color.mat"),
         ({"photos": (GREY.astype(float), GREY)}, r"0001.png: its pixels are float64 \(50, 60\), not a photo in 8 bits"),
     ],

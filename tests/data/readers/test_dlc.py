@@ -119,8 +119,8 @@ def test_a_fault_of_a_frame_is_refused_with_its_position(folder, change, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,x,y\na.png,1,2\n", "labels.csv: is no CSV of DeepLabCut; its first rows start with scorer, individuals"),
-        ("", "labels.csv: is no CSV of DeepLabCut"),
+        ("name,x,y\na.png,1,2\n", "labels.csv: is not a DeepLabCut CSV; its first rows start with scorer, individuals"),
+        ("", "labels.csv: is not a DeepLabCut CSV"),
         (csv([], names=[*NAMES[:4], "tail"]), "labels.csv: its 5 points are not the 5 of keypoints five: tail only in"),
         (csv([]).replace("x,y\n", "x,x\n"), "labels.csv: coords: body part 'right_mouth' has no column y; add it"),
         (csv([]), "labels.csv: has no face with a labelled point"),

@@ -48,7 +48,7 @@ def test_images_as_fractions_are_refused(scheme, faces, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda images: (images / 255).astype(np.float32), "the images are float32; give grey levels 0..255 as uint8"),
+        (lambda images: (images / 255).astype(np.float32), "the images are float32; give levels 0..255 as uint8"),
         (lambda images: (images / 255).astype(np.uint8), "no grey level is above 1"),
         (lambda images: np.repeat(images[:, None], 3, axis=1), r"the images have the shape \(80, 3, 96, 96\); give"),
     ],

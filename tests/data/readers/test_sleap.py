@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.readers.sleap import point_names
+from facekp.data.readers.sleap import _in_folder, point_names
 from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
 from tests.drawn_photos import DRAWN
@@ -74,3 +74,11 @@ def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "sleap_io", None)
     with pytest.raises(UserError, match=r"data=sleap: needs sleap-io; pip install 'facekp\[sleap\]'"):
         read(tmp_path)
+
+
+def test_a_video_is_found_by_the_longest_end_of_its_path_and_one_without_a_name_is_not(tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").touch()
+    assert _in_folder("C:\\videos\\clips\\a.mp4", tmp_path) == "clips/a.mp4"
+    assert _in_folder("/videos/b.mp4", tmp_path) == "b.mp4"
+    assert _in_folder("", tmp_path) == ""

@@ -14,7 +14,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.coco.file import CocoFile, Id, id_of
+from facekp.data.coco.file import FORMAT, CocoFile, Id, id_of
 from facekp.data.point_names import check_count, index_by_name
 
 ALL = "all"  # as data.category
@@ -61,7 +61,8 @@ def categories_with_points(file: CocoFile, key: str) -> list[Category]:
         names = tuple(map(str, given)) if key == "keypoints" else ()
         number = id_of(where, raw, "id")
         categories.append(Category(number, str(raw.get("name")), names, counts.get(number, Counter())))
-    return [one for one in categories if one.point_names] or [one for one in categories if one.counts]
+    named = [category for category in categories if category.point_names]
+    return named or [category for category in categories if category.counts]
 
 
 def category_of(file: CocoFile, annotation: Any) -> Id | None:
@@ -87,22 +88,25 @@ def choose_categories(file: CocoFile, usable: Sequence[Category], wanted: str | 
         wanted: their names; ``all``: all of them; None: the only one.
 
     Raises:
-        UserError: no category has that name, or several have points and none was chosen.
+        UserError: no category has points, none of them has that name, or several have points and none was chosen.
     """
-    names = ", ".join(one.name for one in usable) or "none"
+    if not usable:
+        raise UserError(f"{file.path}: no category has keypoints; give {FORMAT}, or correct data.part")
+    names = [category.name for category in usable]
     if wanted is None:
         if len(usable) != 1:
-            raise UserError(f"{file.path}: categories with keypoints: {names}; {CHOOSE}")
+            raise UserError(f"{file.path}: categories with keypoints: {', '.join(names)}; {CHOOSE}")
         return list(usable)
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-    if wanted == [ALL] and usable:
+    if wanted == [ALL]:
         return list(usable)
     for name in wanted:
-        if name not in [one.name for one in usable]:
+        if name not in names:
             raise UserError(
-                f"data.category={name}: {file.path} has no such category with keypoints; choose one of: {names}"
+                f"data.category={name}: {file.path} has no such category with keypoints; choose one of: "
+                f"{', '.join(names)}"
             )
-    return [one for one in usable if one.name in wanted]
+    return [category for category in usable if category.name in wanted]
 
 
 def point_orders(file: CocoFile, categories: Iterable[Category], keypoints: Keypoints) -> dict[Id | None, np.ndarray]:

@@ -72,14 +72,14 @@ def read_coco_file(path: Path) -> CocoFile:
 def _by_id(path: Path, photos: Sequence[Mapping[str, Any]]) -> dict[Id, Mapping[str, Any]]:
     by_id: dict[Id, Mapping[str, Any]] = {}
     for photo in photos:
-        name = id_of(f"{path}: images", photo, "id")
-        if name in by_id:
-            files = " and ".join(str(one.get("file_name")) for one in (by_id[name], photo))
+        photo_id = id_of(f"{path}: images", photo, "id")
+        if photo_id in by_id:
+            files = " and ".join(str(entry.get("file_name")) for entry in (by_id[photo_id], photo))
             raise UserError(
-                f"{path}: images: id {name!r} is duplicated, in {files}; give every image a different id, and its "
+                f"{path}: images: id {photo_id!r} is duplicated, in {files}; give every image a different id, and its "
                 "annotations the same image_id"
             )
-        by_id[name] = photo
+        by_id[photo_id] = photo
     return by_id
 
 
@@ -92,11 +92,13 @@ def id_of(where: str, item: Mapping[str, Any], key: str) -> Id:
     Example:
         >>> id_of("", {"id": " 7"}, "id"), id_of("", {"id": 7.0}, "id"), id_of("", {"id": "a7"}, "id")
         (7, 7, 'a7')
+        >>> id_of("", {"id": "123456789012345678"}, "id")  # too long for a number
+        '123456789012345678'
     """
     value = item.get(key)
     if isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_TEXT_ID:
         value = value.strip()
-        is_number = value.removeprefix("-").isdecimal() and len(value) <= LONGEST_ID
+        is_number = value.removeprefix("-").isdecimal() and len(value) <= LONGEST_ID and _is_whole(int(value))
         return int(value) if is_number else value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_whole(value):
         return int(value)

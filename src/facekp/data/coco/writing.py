@@ -128,10 +128,9 @@ def _annotations(
     table: FaceTable, points: np.ndarray, confidence: np.ndarray, numbers: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
     assert table.name is not None
-    assert table.to_source is not None
     height, width = table.size
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])  # of the image's first and last pixel
-    edges = corners @ table.to_source[:, :, :2].transpose(0, 2, 1) + table.to_source[:, None, :, 2] + 0.5  # (N, 2, 2)
+    edges = table.in_source(corners) + 0.5  # (N, 2, 2)
     in_photo = table.in_source(points).round(DIGITS)
     for face, name in enumerate(table.name.tolist()):
         known = [tuple(point) if np.isfinite(point).all() else None for point in in_photo[face].tolist()]

@@ -28,8 +28,9 @@ class PhotoAddresses:
         self.addresses: dict[str, str] = {}  # by the photo's name
 
     def find(self, data: Any, where: str) -> str:
-        """The photo's name relative to the folder: the longest end of the address that is a file, without the letters
-        that Label Studio puts before an upload's name if there is none with them.
+        """The photo's name relative to the folder: the longest end of the address that is a file.
+
+        Where no file has the prefix that Label Studio puts before an upload's name, the name without it counts.
 
         Raises:
             UserError: the task names no photo, or one that another address names too.
@@ -46,8 +47,8 @@ class PhotoAddresses:
     def _name(self, path: PurePosixPath) -> str:
         original = path.with_name(UPLOADED.sub("", path.name))
         for start in range(len(path.parts)):
-            for one in (path, original):
-                name = str(PurePosixPath(*one.parts[start:]))
+            for candidate in (path, original):
+                name = str(PurePosixPath(*candidate.parts[start:]))
                 if ".." in path.parts or (self.folder / name).is_file():
                     return name
         return original.name

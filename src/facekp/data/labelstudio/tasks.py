@@ -35,7 +35,7 @@ def read_tasks(path: Path) -> list[Mapping[str, Any]]:
     """
     content = read_json(path, EXPECTED)
     if not isinstance(content, list) or not all(isinstance(task, dict) and "annotations" in task for task in content):
-        raise UserError(f"data.labels={path}: is no list of tasks with annotations; give {EXPECTED}")
+        raise UserError(f"data.labels={path}: is not a list of tasks with annotations; give {EXPECTED}")
     return content
 
 

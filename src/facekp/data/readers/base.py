@@ -11,15 +11,15 @@ To support another label format, write one function. The annotation of its first
 
     from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings
 
-    class PtsSettings(PhotoDataSettings):
+    class MyFormatSettings(PhotoDataSettings):
         first: int = 0  # number of the first point
 
-    @READERS.register("pts")
-    def read_pts(settings: PtsSettings, keypoints: Keypoints) -> list[LabelledFace]:
+    @READERS.register("my_format")
+    def read_my_format(settings: MyFormatSettings, keypoints: Keypoints) -> list[LabelledFace]:
         text = settings.label_file.read_text()
         ...
 
-Now ``data=pts data.images=photos data.labels=faces.pts`` works. Without settings of its own, a reader takes
+Now ``data=my_format data.images=photos data.labels=faces.txt`` works. Without settings of its own, a reader takes
 `PhotoDataSettings` itself and needs no class. The common keys get their defaults from conf/common.
 """
 

@@ -87,7 +87,8 @@ def _arrays(file: Any, path: Path) -> tuple[Any, np.ndarray, np.ndarray]:
     fits = values.ndim == 2 and values.shape[1] == number and len(values) % VALUES == 0 and boxes.shape == (4, number)
     if photos.shape != (1, number) or not fits:
         raise UserError(
-            f"data.labels={path}: photos {photos.shape}, points {values.shape} and boxes {boxes.shape} differ"
+            f"data.labels={path}: photos {photos.shape}, points {values.shape} and boxes {boxes.shape} do not fit "
+            "together; give COFW_train_color.mat or COFW_test_color.mat"
         )
     return photos, np.asarray(values, np.float64), np.asarray(boxes, np.float64)
 

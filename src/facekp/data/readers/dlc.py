@@ -124,7 +124,7 @@ def _columns(text: CsvText, path: Path) -> Columns:
             break
     if not {"bodyparts", "coords"} <= rows.keys() or len({len(row) for row in rows.values()}) > 1:
         raise UserError(
-            f"{path}: is no CSV of DeepLabCut; its first rows start with {', '.join(HEADERS)} (individuals only with "
+            f"{path}: is not a DeepLabCut CSV; its first rows start with {', '.join(HEADERS)} (individuals only with "
             "several animals), and have equally many fields"
         )
     coords = [text.lower() for text in rows["coords"]]

@@ -132,7 +132,9 @@ def _read_points(path: Path) -> np.ndarray:
     body, closed, _ = rest.partition("}")
     stated = re.search(r"n_points:\s*(\d{1,9})", head)
     if not (opened and closed and stated):
-        raise UserError(f"{path}: is no .pts file; write version: 1, n_points: N, and N lines x y between {{ and }}")
+        raise UserError(
+            f"{path}: not a valid .pts file; write version: 1, n_points: N, and N lines x y between {{ and }}"
+        )
     number = int(stated[1])
     start = head.count("\n") + 1
     lines = [(start + i, line.split()) for i, line in enumerate(body.split("\n")) if line.strip()]

@@ -60,7 +60,7 @@ def _check_images(table: FaceTable, name: str) -> None:
     """
     first = np.asarray(table.images[:1])
     if first.dtype != np.uint8:
-        raise UserError(f"data={name}: the images are {first.dtype}; give grey levels 0..255 as uint8")
+        raise UserError(f"data={name}: the images are {first.dtype}; give levels 0..255 as uint8")
     if len(table) and all(image.max(initial=0) <= 1 for image in table.images):
         raise UserError(
             f"data={name}: no grey level is above 1; give levels 0..255: multiply levels from 0 to 1 by 255 before "

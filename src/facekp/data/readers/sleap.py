@@ -140,7 +140,7 @@ def _in_folder(address: str, folder: Path) -> str:
     """The longest end of a path that is a file in the folder; the file's name if none is."""
     parts = PurePosixPath(str(address).replace("\\", "/")).parts
     ends = ["/".join(parts[start:]) for start in range(parts[:1] == ("/",), len(parts))]
-    return next((end for end in ends if ".." not in parts and (folder / end).is_file()), ends[-1])
+    return next((end for end in ends if ".." not in parts and (folder / end).is_file()), (ends or [""])[-1])
 
 
 @recognises("sleap")

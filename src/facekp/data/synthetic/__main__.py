@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Path:
-    """Write training.csv, test.csv and IdLookupTable.csv; the folder."""
+    """Write training.csv, test.csv and IdLookupTable.csv; return their folder."""
     from dataclasses import replace  # imported here: --help and mistakes in a key must answer within a second
 
     import numpy as np

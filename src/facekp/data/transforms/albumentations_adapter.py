@@ -7,55 +7,28 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from facekp.core.channels import NAMES
-from facekp.core.settings import Text, one_of
+from facekp.core.settings import one_of
 from facekp.data.transforms.base import (
     AUGMENTATIONS,
-    TransformSettings,
+    LibrarySettings,
     draw_seed,
     missing_library,
     subclasses,
     with_tuples,
 )
 
-TRIAL_SIDE = 64  # pixels of the image on which a transform is tried when settings are read
 
+class AlbumentationsSettings(LibrarySettings):
+    """A transform of albumentations: a subclass of ``ImageOnlyTransform``, e.g. ``MotionBlur``."""
 
-class AlbumentationsSettings(TransformSettings):
-    """A transform of albumentations that changes levels only.
-
-    Attributes:
-        transform: a subclass of ``ImageOnlyTransform``, e.g. ``MotionBlur``.
-        arguments: of its constructor, e.g. ``{p: 0.2}``; lists become tuples.
-    """
-
-    moves_points: ClassVar[bool] = False
-    transform: Text
-    arguments: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _try(self) -> Self:
-        _find(self.transform)
-        problem = self.problem(1)
-        if problem and self.problem(3):
-            raise ValueError(problem)
-        return self
-
-    def problem(self, channels: int) -> str:
-        images = torch.full((1, channels, TRIAL_SIDE, TRIAL_SIDE), 127.0)
-        try:
-            apply_albumentations(images, torch.zeros(1, 0, 2), torch.Generator(), self.transform, self.arguments)
-        except Exception as error:  # whatever albumentations raises for arguments and shapes that it does not accept
-            reason = " ".join(str(error).split())
-            return f"albumentations' {self.transform} can't be used on {NAMES[channels]} images: {reason}"
-        return ""
+    def find(self) -> Any:
+        return _find(self.transform)
 
 
 @AUGMENTATIONS.register("albumentations", AlbumentationsSettings)

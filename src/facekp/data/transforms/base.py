@@ -20,16 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from facekp.core.channels import NAMES
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
-from facekp.core.settings import Settings
+from facekp.core.settings import Settings, Text
 
 Transform = Callable[..., tuple[Tensor, Tensor]]
+TRIAL_SIDE = 64  # pixels of the image on which a library's transform is tried when settings are read
 
 
 class TransformSettings(Settings):
@@ -44,6 +47,44 @@ class TransformSettings(Settings):
 
     def problem(self, channels: int) -> str:
         """Why the transform can't be used on images of 1 (grey) or 3 (colour) channels; empty where it can be."""
+        return ""
+
+
+class LibrarySettings(TransformSettings):
+    """A transform of another library that changes levels only. It is tried on a small image when settings are read.
+
+    Attributes:
+        transform: the library's name of it, e.g. ``RandomGaussianBlur`` of kornia.
+        arguments: of its constructor, e.g. ``{p: 0.2}``; lists become tuples.
+    """
+
+    moves_points: ClassVar[bool] = False
+    transform: Text
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _try(self) -> Self:
+        self.find()
+        problem = self.problem(1)
+        if problem and self.problem(3):
+            raise ValueError(problem)
+        return self
+
+    def find(self) -> Any:
+        """The library's class.
+
+        Raises:
+            ValueError: the library is not installed, or has no such transform.
+        """
+        raise NotImplementedError
+
+    def problem(self, channels: int) -> str:
+        images = torch.full((1, channels, TRIAL_SIDE, TRIAL_SIDE), 127.0)
+        try:
+            AUGMENTATIONS.partial(self)(images, torch.zeros(1, 0, 2), torch.Generator())
+        except Exception as error:  # whatever the library raises for arguments and shapes that it does not accept
+            reason = " ".join(str(error).split())
+            return f"{self.name}'s {self.transform} can't be used on {NAMES[channels]} images: {reason}"
         return ""
 
 
