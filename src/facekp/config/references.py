@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 
 RESOLVER = "oc.env"
 OWN = "FACEKP_"  # beginning of the names of facekp's own variables
@@ -141,7 +141,7 @@ def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PLACES)
         try:
             value = str(OmegaConf.create({"value": text}).value)
         except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0].rpartition("interpolation: ")[2].strip('"')
+            reason = first_line(error).rpartition("interpolation: ")[2].strip('"')
             raise UserError(
                 f"{key}={text}: can't be resolved ({reason}); set the variable, or give {key}=VALUE"
             ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +42,7 @@ def choose_device(name: str = AUTO) -> torch.device:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"device={name}: is not available here ({reason}); {INSTEAD}") from error
+        raise UserError(f"device={name}: is not available here ({first_line(error)}); {INSTEAD}") from error
     return device
 
 

@@ -35,7 +35,7 @@ from pydantic import BeforeValidator, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.settings import Settings, one_of, parse
 
 T = TypeVar("T")
@@ -226,7 +226,7 @@ class Registry(Generic[T]):
         try:
             return create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
         except (TypeError, ValidationError, PydanticUserError) as error:
-            why = str(error).splitlines()[0]
+            why = first_line(error)
             raise UserError(
                 f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
                 "with plain types (int, float, str, bool, lists of these)"

@@ -206,11 +206,9 @@ class FaceData(LightningDataModule):
             rows: int64 (N,).
             generator: of the augmentation; None: no augmentation, and no teacher's points.
         """
-        images, labels = self._gather(rows), self._resident(rows.device)["labels"][rows]
         if generator is None:
-            return self._batch(rows, images, labels[:, :1])
-        images, labels = self._augment(rows, images, partial(self.augmentation, generator=generator))
-        return self._batch(rows, images, labels)
+            return self._batch(rows, self._gather(rows), self._resident(rows.device)["labels"][rows, :1])
+        return self._batch(rows, *self._augment(rows, partial(self.augmentation, generator=generator)))
 
     def inputs(self, rows: Tensor, generator: torch.Generator) -> Batch:
         """All that the host adds to a batch of training: its row numbers ``row``, and random numbers.
@@ -228,8 +226,7 @@ class FaceData(LightningDataModule):
         if "image" in inputs:
             return inputs
         rows = inputs["row"]
-        images, labels = self._augment(rows, self._gather(rows), partial(self.augmentation.apply, draws=inputs))
-        return self._batch(rows, images, labels)
+        return self._batch(rows, *self._augment(rows, partial(self.augmentation.apply, draws=inputs)))
 
     def _batch(self, rows: Tensor, images: Tensor, labels: Tensor) -> Batch:
         """The batch of images (N, I, H, W) with labels (N, L, K, 2); L = 1 without a teacher's."""
@@ -237,17 +234,17 @@ class FaceData(LightningDataModule):
         batch = {"image": images, "points": labels[:, 0], "source": source, "row": rows}
         return batch if labels.shape[1] == 1 else {**batch, "teacher_points": labels[:, 1:]}
 
-    def _augment(self, rows: Tensor, images: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
+    def _augment(self, rows: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
         """Augmented images (N, I, H, W) and labels (N, L, K, 2) of some rows."""
         points, offset = self._centred_points(rows)
         order = self._resident(rows.device)["flip_order"]
-        images, moved = augment(images, points.flatten(1, 2), order)
+        images, moved = augment(self._gather(rows), points.flatten(1, 2), order)
         return images, moved.view_as(points) + offset
 
     def _augmented_labels(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """The labels that `assemble` gives; without the images where they depend on the movement only."""
         if self.augmentation.moves_points_by_transforms:
-            return self._augment(rows, self._gather(rows), partial(self.augmentation, generator=generator))[1]
+            return self._augment(rows, partial(self.augmentation, generator=generator))[1]
         points, offset = self._centred_points(rows)
         draws = self.augmentation.draw_movement(len(rows), self.table.size, rows.device, generator)
         order = self._resident(rows.device)["flip_order"]

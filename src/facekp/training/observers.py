@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from facekp.core.console import is_terminal
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.runs.folder import RunFolder
 from facekp.training.callback_settings import CallbackSettings
 from facekp.training.callbacks.averaging import weight_averaging
@@ -93,5 +93,5 @@ def _tensorboard(folder: RunFolder) -> TensorBoardLogger:
     try:
         return TensorBoardLogger(tensorboard.parent, name=None, version=tensorboard.name, default_hp_metric=False)
     except ModuleNotFoundError as error:
-        message = str(error).splitlines()[0]
+        message = first_line(error)
         raise UserError(f"logger=tensorboard: {message}; pip install 'facekp[tensorboard]'") from error

@@ -105,11 +105,12 @@ def train(
     # training
     try:
         with reported_end(run, settings.plugins, trainer, stop):
-            if trainer.is_global_zero and resume:
+            if trainer.is_global_zero:
                 run.remove_parts()
-                run.update_config(settings.written())
-            elif trainer.is_global_zero:
-                _write_first_files(run, settings, dataset.split, digests, rate_curve)
+                if resume:
+                    run.update_config(settings.written())
+                else:
+                    _write_first_files(run, settings, dataset.split, digests, rate_curve)
             with trainer_errors():
                 trainer.fit(estimator, data, ckpt_path=last, weights_only=True)
             stop.raise_if_asked()
@@ -138,7 +139,6 @@ def _write_first_files(
     digests: dict[str, Any],
     rate_curve: RateCurve | None,
 ) -> None:
-    run.remove_parts()
     run.clear()
     run.write_environment(environment())
     run.write_data(digests)

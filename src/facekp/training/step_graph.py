@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps before one is recorded: libraries set themselves up, and the network is compiled
 
+NO_GPU = "needs an NVIDIA GPU"
 HOOKS_INSIDE_STEPS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 CHANGE_STEPS = (BaseFinetuning, GradientAccumulationScheduler, ModelPruning, StochasticWeightAveraging)
 
@@ -88,7 +89,7 @@ def records_steps(
         return True
     if not problem and not _is_known(network, settings.loss.name):
         problem = "the network or the loss is of a plug-in or of transformers; true records its steps too"
-    if problem and settings.trainer.accelerator != "cpu" and torch.cuda.is_available():
+    if problem not in ("", NO_GPU):
         log.info("trainer.cuda_graph=auto: steps are not recorded: %s", problem)
     return not problem
 
@@ -101,7 +102,7 @@ def _refuse(problem: str) -> None:
 def _problem_of_settings(settings: TrainerSettings) -> str:
     """Why no steps can be recorded; empty where they can be."""
     if settings.accelerator == "cpu" or not torch.cuda.is_available():
-        return "needs an NVIDIA GPU"
+        return NO_GPU
     if settings.is_distributed:
         return "needs one process, trainer.devices=1"
     if settings.accumulate_grad_batches > 1:
