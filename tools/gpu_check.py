@@ -40,7 +40,7 @@ DEFAULTS = {
     "keep": "",
     "revision": "",
 }
-FOR_SPEED = 0.35  # of the time: the speed of training; half of it is compiling
+FOR_SPEED = 0.4  # of the time: the speed of training; half of it is compiling
 FOR_BEST = 90.0  # seconds that the ladder leaves for `experiment=best`
 FOR_CHECKS = 45.0  # seconds of the other sections where no network is trained to its end
 TRAINED = {"ladder", "best"}  # sections that train as long as the time allows

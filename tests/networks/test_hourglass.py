@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from facekp.networks.base import NETWORKS, build_network
+from facekp.networks.heads import AlignedConv2d, linear_head
 from facekp.networks.hourglass import BLOCKS, BasicResidual, FoldedResidual, Hourglass, Residual
 
 SMALL = {"name": "hourglass", "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
@@ -192,3 +193,14 @@ def test_hourglass_reaches_as_low_as_its_levels_say() -> None:
             module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output.shape[-1]))
     network(torch.randn(1, 8, 24, 24))
     assert sorted(sizes) == [3, 3, 3, 6, 6, 6, 12, 12, 12, 24]
+
+
+@pytest.mark.parametrize("heatmaps", [15, 16, 30])
+def test_outputs_filled_up_for_tensor_cores_are_the_same(heatmaps: int) -> None:
+    head, x = linear_head(16, heatmaps), torch.randn(2, 16, 6, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(head._filled_up(x), head(x))
+    outputs = []
+    assert isinstance(head, AlignedConv2d)
+    head._conv_forward = lambda x, weight, bias: outputs.append(len(weight)) or x  # type: ignore
+    head._filled_up(x)
+    assert outputs == [-(-heatmaps // 8) * 8]

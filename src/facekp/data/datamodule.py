@@ -218,6 +218,7 @@ class FaceData(LightningDataModule):
         """
         if self.augmentation.transforms or isinstance(self.table.images, HostImages):
             return self.assemble(rows, generator)
+        self._resident(rows.device)  # copied here, as neither a graph nor a compiled function can hold the copying
         shape = (len(rows), self.table.channels, *self.table.size)
         return {"row": rows, **self.augmentation.draw(shape, rows.device, generator)}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
-from facekp.networks.heads import linear_head
+from facekp.networks.heads import AlignedConv2d, linear_head
 
 
 class Residual(nn.Module):
@@ -100,6 +100,10 @@ class Hourglass(nn.Module):
 
 def _enlarge(x: Tensor, size: torch.Size) -> Tensor:
     """Repeat the nearest cells, in the type of x: mixed precision would make float32 of it and of all that follows."""
+    height, width = x.shape[-2:]
+    if torch.compiler.is_dynamo_compiling() and size == (2 * height, 2 * width):
+        # The gradient of this is a sum over cells; interpolate's would be compiled to atomic additions.
+        return x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).flatten(4, 5).flatten(2, 3)
     if x.dtype == torch.float32:
         return F.interpolate(x, size=size, mode="nearest")
     with torch.autocast(x.device.type, enabled=False):
@@ -169,7 +173,7 @@ class PublishedHourglass(HeatmapNetwork):
             nn.Conv2d(image_channels, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, 128, 1), nn.ReLU(inplace=True)
         )
         self.hourglass = Hourglass(levels=4, channels=128)
-        self.head = nn.Sequential(nn.Conv2d(128, heatmaps, 1), *_activation(heatmaps))
+        self.head = nn.Sequential(AlignedConv2d(128, heatmaps, 1), *_activation(heatmaps))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [self.head(self.hourglass(self.stem(images)))]  # [(N, C, H, W)]

@@ -40,6 +40,7 @@ class KeypointEstimator(LightningModule):
         config: the resolved config as plain values; saved in the checkpoint.
 
     Attributes:
+        mean_losses: network and losses of a training step, which may be compiled (`facekp.training.compilation`).
         cuda_graph: whether training steps are recorded (`facekp.training.step_graph`).
         loss_sum: sum of the losses on labels over the `batches` of the epoch so far.
         batches: number of training batches in it.
@@ -71,6 +72,7 @@ class KeypointEstimator(LightningModule):
         build_scheduler(self.new_optimizer(), 1, scheduler)  # bad settings fail here
         # A search for NaN would wait for a GPU in every batch. MeanMetric ignores weights where it does not search.
         self.val_loss, self.val_maps = SumMetric(nan_strategy="disable"), SumMetric(nan_strategy="disable")
+        self.mean_losses = self._mean_losses
         self.cuda_graph = False
         self.step_graph: StepGraph | None = None  # while it trains
         self.loss_sum, self.batches = torch.tensor(0.0), 0
@@ -87,14 +89,20 @@ class KeypointEstimator(LightningModule):
 
         Both are weighted so that every labelled map of an optimiser step counts the same.
         """
-        raw = self.model(batch["image"])  # one (N, C, h, w) per stack
         step = self._step_labels(batch)
-        loss, mask = self._loss(raw, self.model.spread(batch["points"], batch["source"]))
-        on_labels = loss * self._weight(mask, step.get("points"))
-        if "teacher_points" not in batch:
-            return on_labels, on_labels
-        taught, mask = self._loss(raw, self.model.spread_all(batch["teacher_points"]))
-        return on_labels + self.teacher_weight * taught * self._weight(mask, step.get("teacher_points")), on_labels
+        (loss, mask), *of_teacher = self.mean_losses(batch)
+        on_labels = total = loss * self._weight(mask, step.get("points"))
+        for taught, mask in of_teacher:
+            total = total + self.teacher_weight * taught * self._weight(mask, step.get("teacher_points"))
+        return total, on_labels
+
+    def _mean_losses(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """What `_loss` gives for the labels of a batch, and for its teacher's points if it has them."""
+        raw = self.model(batch["image"])  # one (N, C, h, w) per stack
+        labels = [self.model.spread(batch["points"], batch["source"])]
+        if "teacher_points" in batch:
+            labels.append(self.model.spread_all(batch["teacher_points"]))
+        return [self._loss(raw, each) for each in labels]
 
     def _loss(self, raw: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss over all stacks, given labels by channel (N, C, 2), and the mask of labelled maps, bool (N, C)."""

@@ -24,7 +24,7 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.frames import predictions_frame
 from facekp.training.callbacks.stopping import FolderGuard, StopAtSignal
 from facekp.training.callbacks.validation_results import ValidationResults, training_summary
-from facekp.training.compilation import EagerValidation, compile_network
+from facekp.training.compilation import compile_steps
 from facekp.training.dataset import build_data
 from facekp.training.ending import reported_end
 from facekp.training.initial import build_estimator
@@ -88,8 +88,7 @@ def train(
         settings = settings.replaced(lr=rate_curve.suggestion)
         estimator.lr, estimator.config = rate_curve.suggestion, settings.written()
     if settings.trainer.compile:
-        compile_network(estimator.model.network, settings.trainer.compile)
-        callbacks = [EagerValidation(), *callbacks]
+        compile_steps(estimator, data, settings.trainer.compile)
 
     # trainer
     results = ValidationResults(run, table, table.without(data.val_rows), started, settings.metrics)
