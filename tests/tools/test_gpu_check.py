@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def plan(tmp_path):
     (tmp_path / "runs").mkdir()
-    return Plan(Record(tmp_path / "gpu.json", 8), CPU, None, True, tmp_path / "runs", None, 168.0)
+    return Plan(Record(tmp_path / "gpu.json", 8), CPU, None, True, tmp_path / "runs", None, 192.0)
 
 
 def figures(plan):
@@ -56,7 +56,7 @@ def test_a_section_that_fails_is_one_line_and_the_others_follow(tmp_path, monkey
     assert record.table().row_count == 3
 
 
-@pytest.mark.parametrize(("sections", "ran", "seconds"), [("ladder", ["ladder"], 168), ("training", ["training"], 435)])
+@pytest.mark.parametrize(("sections", "ran", "seconds"), [("ladder", ["ladder"], 192), ("training", ["training"], 435)])
 def test_sections_can_be_chosen_and_the_speed_gets_the_time_of_those_left_out(
     tmp_path, monkeypatch, sections, ran, seconds
 ):

@@ -96,10 +96,11 @@ def _toy(plan: Plan) -> list[str]:
 
 
 def train_best(plan: Plan) -> None:
-    """`experiment=best` for the time that is left; epochs by its measured speed."""
+    """`experiment=best`, or as many of its epochs as the time allows."""
     overrides, speed = _fastest_best(plan)
-    rows, seconds = _rows(train_settings(overrides)), plan.record.seconds_left() - RESERVE - PER_TRAINING
-    epochs = 1 if plan.toy else int(0.9 * seconds * speed.images / rows)  # 0.9: validation, checkpoints
+    settings, seconds = train_settings(overrides), plan.record.seconds_left() - RESERVE - PER_TRAINING
+    possible = int(0.9 * seconds * speed.images / _rows(settings))  # 0.9: validation, checkpoints
+    epochs = 1 if plan.toy else min(settings.trainer.max_epochs, possible)
     if epochs < 1:
         raise RuntimeError(f"no time for an epoch: {seconds:.0f} s are left")
     every = [f"trainer.check_val_every_n_epoch={max(1, epochs // 8)}", f"callbacks.save_every={epochs}"]

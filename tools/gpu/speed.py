@@ -48,8 +48,8 @@ class Variant:
 VARIANTS = (  # in the order of their importance
     Variant("as it is", [], EAGER),
     Variant("compile=true", ["trainer.compile=true"], COMPILED),
-    Variant("16 times the batch, compile=true", ["trainer.compile=true"], COMPILED, 16, ("default",)),
     Variant("4 times the batch, compile=true", ["trainer.compile=true"], COMPILED, 4, ("published",)),
+    Variant("16 times the batch, compile=true", ["trainer.compile=true"], COMPILED, 16, ("default",)),
     Variant("cuda_graph=false", ["trainer.cuda_graph=false"], EAGER),
     Variant("4 times the batch", [], EAGER, batches=4),
     Variant("compile=reduce-overhead", ["trainer.compile=reduce-overhead"], COMPILED),

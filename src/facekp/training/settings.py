@@ -99,7 +99,7 @@ class TrainerSettings(Settings):
         sync_batchnorm: batch statistics over all processes.
         profiler: print the time of each part of the training at its end.
         log_every_n_steps: optimiser steps between two logged values of loggers that log steps.
-        compile: compile the network by `torch.compile`, for training only; a mode of it, or ``true`` for its default.
+        compile: compile training steps by `torch.compile`, not validation; a mode of it, or ``true`` for its default.
         cuda_graph: record whole training steps as CUDA graphs (`facekp.training.step_graph`); ``auto``: where that is
             possible.
         channels_last: store weights channels-last, as convolutions on GPUs prefer.
