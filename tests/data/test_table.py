@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from facekp.training.setup import train
 from tests.conftest import REPOSITORY, TINY, settings_of
 from tests.data.photo_folder import folder_settings
 from tests.drawn_photos import five, write_photos
+from tests.forked import run_module
 
 MEGABYTE = 1 << 20
 FACES, PHOTOS, SIDE = 800, 40, 256  # 52 MB
@@ -114,8 +114,9 @@ def many(tmp_path_factory):
 def growth(folder, cache, limit):
     """Bytes that reading, splitting and collecting batches take, without mapped files."""
     paths = (f"data.images={folder}/photos", f"data.labels={folder}/labels.csv", f"data.cache={cache}")
-    command = [sys.executable, "-c", PROGRAM, *paths, f"data.size={SIDE}", f"data.device_bytes={limit}"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    (folder / "program.py").write_text(PROGRAM)
+    given = (*paths, f"data.size={SIDE}", f"data.device_bytes={limit}")
+    done = run_module("program", given, folder, {**os.environ, "PYTHONPATH": str(REPOSITORY)})
     assert done.returncode == 0, done.stderr
     rows, most = map(int, done.stdout.split())
     assert rows == FACES

@@ -4,8 +4,6 @@ import os
 import queue
 
 import pytest
-from wandb import wandb_agent
-from wandb.sdk.launch.sweeps.utils import load_sweep_config
 
 from facekp.config.arguments import quoted
 from facekp.training.loggers.wandb_client import MAIN_CURVE
@@ -14,12 +12,16 @@ from tests.conftest import REPOSITORY, settings_of
 
 @pytest.fixture
 def config():
+    from wandb.sdk.launch.sweeps.utils import load_sweep_config  # takes seconds
+
     return load_sweep_config(str(REPOSITORY / "examples" / "wandb_sweep.yaml"))
 
 
 @pytest.fixture
 def command_of(config, monkeypatch, tmp_path):
     """The command that an agent starts for values that the server has drawn."""
+    from wandb import wandb_agent
+
     started = []
 
     class Process:

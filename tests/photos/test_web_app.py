@@ -6,12 +6,14 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from playwright.sync_api import TimeoutError
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
@@ -24,7 +26,13 @@ from tests.browser import FAKE_WEBCAM, chromium
 from tests.conftest import REPOSITORY, config_of
 from tests.photos.conftest import as_photos
 
-pytest.importorskip("gradio", reason="needs pip install 'facekp[app]'")
+
+@pytest.fixture(scope="module", autouse=True)
+def gradio():
+    """Imported by the workers that need it, as that takes seconds."""
+    return pytest.importorskip("gradio", reason="needs pip install 'facekp[app]'")
+
+
 CLEAR, UPLOAD = "#photo button[aria-label=Clear]", "#photo input[type=file]"
 STATUS = "document.querySelector('#status')?.innerText ?? ''"
 
@@ -73,7 +81,11 @@ def upload(browser, path):
     """Upload a file as a user does, after removing the last one."""
     if browser.page.locator(CLEAR).count():
         clear(browser)
-    browser.page.locator(UPLOAD).set_input_files(path)
+    for _ in range(4):
+        browser.page.locator(UPLOAD).set_input_files(path)
+        with suppress(TimeoutError):
+            return browser.page.locator(CLEAR).wait_for(timeout=30_000)
+    raise AssertionError(f"{path.name}: Gradio lost the file four times")  # once may be while it draws the field anew
 
 
 PLACES = """['live', 'photo', 'face', 'status', 'csv', 'drawn', 'maps', 'points'].map((id) => {
