@@ -75,7 +75,9 @@ def test_precisions_that_do_not_work_here_are_refused(precision):
         settings_of(*TINY, f"trainer.precision={precision}")
 
 
-def test_a_compiled_network_trains_alike_and_its_checkpoint_names_the_same_tensors(tmp_path):
+def test_a_compiled_network_trains_alike_and_its_checkpoint_names_the_same_tensors(tmp_path, monkeypatch):
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, mode: real(function, backend="aot_eager"))  # no C++
     small = ["trainer.max_epochs=1", "trainer.fast_cpu=false", "augment=none"]
     compiled, compiled_run = run(tmp_path / "compiled", "trainer.compile=true", "callbacks.ema=0.5", *small)
     plain, plain_run = run(tmp_path / "plain", "callbacks.ema=0.5", *small)
@@ -114,6 +116,27 @@ def test_early_stopping_waits_for_the_least_number_of_epochs(tmp_path):
     early, _ = run(tmp_path / "early", *stops)
     later, _ = run(tmp_path / "later", *stops, "trainer.min_epochs=5")
     assert early["epochs"] < later["epochs"] == 5
+
+
+class Broken(Callback):
+    """Fails in the first step, in its own code or in torch's that it calls."""
+
+    def __init__(self, fail):
+        self.fail = fail
+
+    def on_train_batch_start(self, *_):
+        self.fail()
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"),
+    [(lambda: len(3), TypeError), (lambda: torch.optim.SGD([torch.zeros(1)], lr=-1), ValueError)],
+    ids=["its own", "torch's"],
+)
+def test_an_error_of_other_code_is_no_complaint_of_the_trainer(tmp_path, fail, error):
+    with pytest.raises(error) as raised:
+        train(settings_of(*TINY), tmp_path / "run", callbacks=[Broken(fail)])
+    assert not isinstance(raised.value, UserError)
 
 
 @pytest.mark.parametrize(

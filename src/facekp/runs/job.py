@@ -24,6 +24,7 @@ from facekp.core.signals import exit_code
 from facekp.runs.file_checks import DamagedRunFile
 from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
 from facekp.runs.job_names import job_settings
+from facekp.runs.orphans import job_of_worker
 from facekp.runs.resume_arguments import first_difference
 from facekp.runs.sequence import resume_arguments
 from facekp.runs.sweep_arguments import MAY_DIFFER, resume_sweep_text
@@ -52,7 +53,7 @@ def run_job(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str
         UserError: the folder holds the run of another job.
         SystemExit: a signal came; the exit code is 130 after Ctrl+C, 143 after SIGTERM.
     """
-    with folder.locked():
+    with job_of_worker(), folder.locked():
         successful = folder.known_status().status in SUCCESSFUL  # with a damaged status it is run again
         try:
             if successful or folder.has_begun():

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 import pytorch_lightning as pl
 import torch
@@ -115,7 +116,7 @@ def _environment(num_nodes: int) -> list[ClusterEnvironment]:
 
 @contextmanager
 def trainer_errors() -> Iterator[None]:
-    """Turn Lightning's complaints about its settings into a `UserError`."""
+    """Turn Lightning's complaints into a `UserError`; errors of a network, a loss or a callback stay as they are."""
     try:
         yield
     except UserError:
@@ -123,4 +124,13 @@ def trainer_errors() -> Iterator[None]:
     except MisconfigurationException as error:
         raise UserError(f"trainer: {one_line(error)}") from error
     except (TypeError, ValueError, ModuleNotFoundError) as error:
+        if not _is_of_lightning(error):
+            raise
         raise UserError(f"trainer: {one_line(error)}") from error
+
+
+def _is_of_lightning(error: BaseException) -> bool:
+    """Whether Lightning raised the error, or torch or an import that Lightning called."""
+    modules = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
+    callers = [name for name in modules if not name.startswith(("torch.", "importlib."))]
+    return callers[-1].startswith(("pytorch_lightning.", "lightning_fabric."))

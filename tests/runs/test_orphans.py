@@ -1,0 +1,72 @@
+"""A worker whose sweep was killed ends its job, and then itself."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from facekp.runs import orphans
+from facekp.runs.orphans import job_of_worker
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from facekp.runs import orphans
+orphans._is_joblib_worker, orphans.PAUSE = lambda: True, 0.05
+folder = Path(sys.argv[1])
+with orphans.job_of_worker():
+    (folder / "begun").touch()
+    while not (folder / "go_on").exists():
+        time.sleep(0.02)
+    time.sleep(0.5)  # the thread sees that the parent has ended
+    (folder / "ended").touch()
+{then}
+time.sleep(60)
+(folder / "outlived").touch()
+"""
+NEXT_JOB = """
+with orphans.job_of_worker():
+    (folder / "next").touch()
+"""
+
+
+def exists(path, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return path.exists()
+
+
+def is_running(pid):
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs Linux's list of processes")
+@pytest.mark.parametrize("then", ["", NEXT_JOB], ids=["idle", "handed over"])
+def test_a_worker_without_a_sweep_ends_after_its_job(tmp_path, then):
+    (tmp_path / "worker.py").write_text(WORKER.format(then=then))
+    sweep = f"""
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, {str(tmp_path / "worker.py")!r}, {str(tmp_path)!r}]).pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", sweep], stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        assert exists(tmp_path / "begun")
+        process.kill()
+    (tmp_path / "go_on").touch()
+    assert exists(tmp_path / "ended")
+    deadline = time.monotonic() + 30
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(worker)
+    assert not (tmp_path / "next").exists()
+
+
+def test_other_processes_are_not_watched(monkeypatch):
+    monkeypatch.setattr(orphans, "_watch_parent", lambda: pytest.fail("watched"))
+    with job_of_worker():
+        pass
