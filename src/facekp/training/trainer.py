@@ -131,6 +131,6 @@ def trainer_errors() -> Iterator[None]:
 
 def _is_of_lightning(error: BaseException) -> bool:
     """Whether Lightning raised the error, or torch or an import that Lightning called."""
-    modules = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     callers = [name for name in modules if not name.startswith(("torch.", "importlib."))]
     return callers[-1].startswith(("pytorch_lightning.", "lightning_fabric."))
