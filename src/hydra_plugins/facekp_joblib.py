@@ -5,6 +5,7 @@ Every Hydra program imports this module when it starts, so the work is done in `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
@@ -39,6 +40,9 @@ else:
             return run_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
 
         def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
+            from facekp.runs.orphans import SWEEP
+
+            os.environ[SWEEP] = str(os.getpid())
             launcher = copy(self)
             if alone:
                 launcher.joblib = {**self.joblib, "n_jobs": 2}  # with 1, joblib would use this process

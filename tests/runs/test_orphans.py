@@ -49,7 +49,8 @@ def is_running(pid):
 def test_a_worker_without_a_sweep_ends_after_its_job(tmp_path, then):
     (tmp_path / "worker.py").write_text(WORKER.format(then=then))
     sweep = f"""
-import subprocess, sys, time
+import os, subprocess, sys, time
+os.environ["FACEKP_SWEEP_PID"] = str(os.getpid())
 print(subprocess.Popen([sys.executable, {str(tmp_path / "worker.py")!r}, {str(tmp_path)!r}]).pid, flush=True)
 time.sleep(60)
 """
@@ -67,6 +68,7 @@ time.sleep(60)
 
 
 def test_other_processes_are_not_watched(monkeypatch):
-    monkeypatch.setattr(orphans, "_watch_parent", lambda: pytest.fail("watched"))
+    monkeypatch.setenv(orphans.SWEEP, "1")
+    monkeypatch.setattr(orphans, "_watch_sweep", lambda: pytest.fail("watched"))
     with job_of_worker():
         pass

@@ -14,20 +14,21 @@ from contextlib import contextmanager
 
 PAUSE = 2.0  # seconds between two looks at the parent process
 EXIT_CODE = 1
+SWEEP = "FACEKP_SWEEP_PID"  # variable of the environment: the process that started the workers
 
 _busy = threading.Lock()  # held while a job runs
-_parent: int | None = None  # process id of the sweep; None: not watched yet
+_watched = False
 
 
 @contextmanager
 def job_of_worker() -> Iterator[None]:
     """Around a job: in a worker of joblib whose sweep was killed, the process ends before or after it."""
-    if not _is_joblib_worker():
+    if SWEEP not in os.environ or not _is_joblib_worker():
         yield
         return
-    _watch_parent()
+    _watch_sweep()
     with _busy:
-        if os.getppid() != _parent:  # a job that joblib had handed over before
+        if _is_orphan():  # a job that joblib had handed over before
             os._exit(EXIT_CODE)
         yield
 
@@ -36,16 +37,21 @@ def _is_joblib_worker() -> bool:
     return type(multiprocessing.current_process()).__module__.startswith("joblib.")
 
 
-def _watch_parent() -> None:
-    """Start the thread that ends this process once its parent has ended and no job runs."""
-    global _parent
-    if _parent is None:
-        _parent = os.getppid()
-        threading.Thread(target=_end_with_parent, args=(_parent,), daemon=True).start()
+def _is_orphan() -> bool:
+    """Whether the sweep has ended: its workers then get another parent."""
+    return str(os.getppid()) != os.environ.get(SWEEP)
 
 
-def _end_with_parent(parent: int) -> None:
-    while os.getppid() == parent:  # an orphan gets another parent
+def _watch_sweep() -> None:
+    """Start the thread that ends this process once the sweep has ended and no job runs."""
+    global _watched
+    if not _watched:
+        threading.Thread(target=_end_with_sweep, daemon=True).start()
+        _watched = True
+
+
+def _end_with_sweep() -> None:
+    while not _is_orphan():
         time.sleep(PAUSE)
     with _busy:
         os._exit(EXIT_CODE)
