@@ -24,7 +24,6 @@ with orphans.job_of_worker():
     (folder / "ended").touch()
 {then}
 time.sleep(60)
-(folder / "outlived").touch()
 """
 NEXT_JOB = """
 with orphans.job_of_worker():
@@ -32,11 +31,11 @@ with orphans.job_of_worker():
 """
 
 
-def exists(path, seconds=60.0):
+def becomes_true(condition, seconds=30.0):
     end = time.monotonic() + seconds
-    while not path.exists() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.02)
-    return path.exists()
+    return condition()
 
 
 def is_running(pid):
@@ -50,20 +49,17 @@ def test_a_worker_without_a_sweep_ends_after_its_job(tmp_path, then):
     (tmp_path / "worker.py").write_text(WORKER.format(then=then))
     sweep = f"""
 import os, subprocess, sys, time
-os.environ["FACEKP_SWEEP_PID"] = str(os.getpid())
+os.environ[{orphans.SWEEP!r}] = str(os.getpid())
 print(subprocess.Popen([sys.executable, {str(tmp_path / "worker.py")!r}, {str(tmp_path)!r}]).pid, flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", sweep], stdout=subprocess.PIPE, text=True) as process:
         worker = int(process.stdout.readline())
-        assert exists(tmp_path / "begun")
+        assert becomes_true((tmp_path / "begun").exists, 60)
         process.kill()
     (tmp_path / "go_on").touch()
-    assert exists(tmp_path / "ended")
-    deadline = time.monotonic() + 30
-    while is_running(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(worker)
+    assert becomes_true((tmp_path / "ended").exists, 60)
+    assert becomes_true(lambda: not is_running(worker))
     assert not (tmp_path / "next").exists()
 
 
