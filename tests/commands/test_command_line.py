@@ -5,10 +5,12 @@ import sys
 
 import pytest
 import torch
+from omegaconf.errors import OmegaConfBaseException
 
 from facekp import evaluate, submit
 from facekp import train as train_module
 from facekp.config import command as cli
+from facekp.core.signals import Stopped
 from facekp.data.synthetic import __main__ as synthetic
 from tests.conftest import TINY, facekp
 
@@ -135,6 +137,23 @@ def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, tmp_path, caps
     with pytest.raises(SystemExit) as end:
         cli.run_command("bench", interrupted)
     assert end.value.code == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_signal_while_hydra_composes_ends_with_its_code_whatever_composing_then_raises(monkeypatch, capsys):
+    """OmegaConf's clean-up may fail where a signal came between two of its lines."""
+
+    def interrupted(**options):
+        try:
+            raise Stopped(143)
+        finally:
+            raise OmegaConfBaseException("'NoneType' object has no attribute '_invalidate_flags_cache'")
+
+    monkeypatch.setattr(cli.hydra, "main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    with pytest.raises(Stopped) as end:
+        cli.run_command("bench", print)
+    assert end.value.code == 143
     assert capsys.readouterr().err == ""
 
 

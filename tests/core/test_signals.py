@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from facekp.core.signals import Stopped, exit_code, stop_at_signals, stop_signals
+from facekp.core.signals import Stopped, exit_code, stop_at_signals, stop_before_errors, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -49,3 +49,32 @@ def test_another_thread_sets_no_handlers():
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(1), 130), (Stopped(143), 143)])
 def test_what_ended_a_training_has_an_exit_code(stop, code):
     assert exit_code(stop) == code
+
+
+@pytest.fixture(params=[Stopped(143), KeyboardInterrupt()], ids=lambda stop: type(stop).__name__)
+def stop(request):
+    return request.param
+
+
+def fail_after(stop):
+    """Fail as a library does whose clean-up is not made for signals."""
+    try:
+        try:
+            raise stop
+        finally:
+            raise AttributeError("'NoneType' object has no attribute 'key'")
+    except AttributeError as error:
+        raise ValueError("can't be read") from error
+
+
+def test_a_signal_is_reported_before_the_errors_to_which_it_led(stop):
+    for block in stop_before_errors(), stop_at_signals():
+        with pytest.raises(type(stop)) as found, block:
+            fail_after(stop)
+        assert found.value is stop
+
+
+def test_an_error_without_a_signal_stays():
+    with pytest.raises(ValueError, match="mine") as found, stop_at_signals():
+        raise ValueError("mine")
+    assert found.value.__cause__ is None

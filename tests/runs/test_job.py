@@ -105,6 +105,19 @@ def test_a_signal_ends_the_sweep_with_its_exit_code(job, tmp_path, stop, code):
     assert RunFolder(tmp_path).read_status().status == "interrupted"
 
 
+def test_an_error_to_which_a_signal_led_is_no_failure_of_the_job(job, tmp_path):
+    def interrupted(resume):
+        try:
+            raise Stopped(143)
+        finally:
+            raise AttributeError("half built")
+
+    with pytest.raises(SystemExit) as end:
+        run_job(RunFolder(tmp_path), job("lr=1"), interrupted)
+    assert end.value.code == 143
+    assert RunFolder(tmp_path).read_status().status == "interrupted"
+
+
 @pytest.fixture
 def started(job, monkeypatch):
     """Commands that would have been started; each prints two lines and fails."""

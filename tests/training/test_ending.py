@@ -40,6 +40,14 @@ def test_a_stop_has_the_signal_s_exit_code_and_the_command_that_continues(ended,
     assert caplog.messages == [f"stopped; continue with resume={tmp_path} plugins=[mine]"]
 
 
+def test_an_error_to_which_a_signal_led_is_reported_as_the_stop(ended, tmp_path, caplog):
+    error = RuntimeError("half built")
+    error.__context__ = Stopped(143)
+    found, _ = ended(error)
+    assert found.code == 143
+    assert caplog.messages == [f"stopped; continue with resume={tmp_path} plugins=[mine]"]
+
+
 def test_processes_that_stop_together_are_not_killed_and_only_the_first_reports(ended, caplog):
     assert ended(Stopped(143), agreed=True)[1] == []
     caplog.clear()

@@ -35,7 +35,7 @@ from facekp.config.trust import install
 from facekp.core.errors import UserError
 from facekp.core.files import HINTS
 from facekp.core.settings import Settings, did_you_mean, parse
-from facekp.core.signals import INTERRUPTED, stop_at_signals
+from facekp.core.signals import INTERRUPTED, stop_at_signals, stop_before_errors
 
 S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -73,20 +73,21 @@ def run_command(
     _set_up_logging()
     folders = config_folders(sys.argv[1:])
     try:
-        if any(argument in HELP for argument in _options(sys.argv[1:])):
-            print(help_text(config_name, sys.argv[1:]), flush=True)
-            return
-        arguments = options_first(rewrite(sys.argv[1:]))
-        folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
-        _check_folders(folders)
-        _check_options(arguments)
-        catalog = _load_plugins(config_name, arguments, folders)
-        _check_choices(catalog, arguments)
-        check_launcher(arguments)
-        sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
-        install()
-        register()
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
+        with stop_before_errors():
+            if any(argument in HELP for argument in _options(sys.argv[1:])):
+                print(help_text(config_name, sys.argv[1:]), flush=True)
+                return
+            arguments = options_first(rewrite(sys.argv[1:]))
+            folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
+            _check_folders(folders)
+            _check_options(arguments)
+            catalog = _load_plugins(config_name, arguments, folders)
+            _check_choices(catalog, arguments)
+            check_launcher(arguments)
+            sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
+            install()
+            register()
+            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
         leave(_with_hint(error, config_name, folders))
     except BrokenPipeError:

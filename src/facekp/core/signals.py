@@ -23,16 +23,44 @@ class Stopped(SystemExit):
 
 @contextmanager
 def stop_at_signals() -> Iterator[None]:
-    """Raise `Stopped` at SIGTERM and SIGUSR1 within the block. Handlers of others, such as a launcher's, stay."""
+    """Raise `Stopped` at SIGTERM and SIGUSR1 within the block. Handlers of others, such as a launcher's, stay.
+
+    Errors to which a signal leads within the block are replaced by the signal's exception, as by `stop_before_errors`.
+    """
     main = threading.current_thread() is threading.main_thread()  # only there Python lets handlers be set
     taken = [number for number in NOTICES if main and signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _raise)
     try:
-        yield
+        with stop_before_errors():
+            yield
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def stop_before_errors() -> Iterator[None]:
+    """Raise what a signal raised instead of an error to which it led."""
+    try:
+        yield
+    except Exception as error:
+        stop = stop_behind(error)
+        if stop is None:
+            raise
+        raise stop from None
+
+
+def stop_behind(error: BaseException) -> BaseException | None:
+    """The `Stopped` or `KeyboardInterrupt` that led to an error; None if the error has another reason.
+
+    A signal may come while a library is between two lines that belong together. Its clean-up then fails: one in 25
+    signals during OmegaConf's merging became an AttributeError.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, (KeyboardInterrupt, Stopped)):
+        found = found.__context__
+    return found
 
 
 def stop_signals() -> dict[int, int]:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from facekp.config.command import one_line
 from facekp.config.references import masked
 from facekp.core.errors import UserError
-from facekp.core.signals import exit_code
+from facekp.core.signals import exit_code, stop_before_errors
 from facekp.runs.file_checks import DamagedRunFile
 from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
 from facekp.runs.job_names import job_settings
@@ -86,7 +86,8 @@ def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str,
     set_status("running")
     folder.remove_traceback()
     try:
-        metrics = train(folder.has_begun())
+        with stop_before_errors():
+            metrics = train(folder.has_begun())
     except (KeyboardInterrupt, SystemExit) as stop:
         set_status("interrupted")
         log.warning("sweep stopped; continue with %s", resume_sweep_text(folder.path.parent, cfg.plugins))

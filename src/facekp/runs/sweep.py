@@ -26,6 +26,7 @@ from facekp.core.errors import UserError
 from facekp.core.files import remove_parts, write_csv
 from facekp.core.outputs import exclusive, output_folder
 from facekp.core.settings import NewPath, Settings, parse
+from facekp.core.signals import stop_before_errors
 from facekp.runs.folder import config_dir_options
 from facekp.runs.job import SUCCESSFUL
 from facekp.runs.job_names import constant_keys, register_job_name
@@ -65,7 +66,8 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         register_job_name()
         try:
-            self._held = begin_sweep(config)
+            with stop_before_errors():
+                self._held = begin_sweep(config)
         except UserError as error:  # Hydra would only print a warning
             leave(error)
         atexit.register(self._held.close)  # Hydra does not call the end of a sweep that is stopped
@@ -76,7 +78,8 @@ class Sweep(Callback):
         scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
         sources = Keypoints.from_dict(scheme).source_names
         try:
-            successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins)
+            with stop_before_errors():
+                successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins)
         except UserError as error:
             leave(error)
         self._held.close()

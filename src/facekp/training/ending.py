@@ -13,7 +13,7 @@ from torch import distributed
 
 from facekp.config.command import one_line
 from facekp.core.errors import CannotWrite, UserError
-from facekp.core.signals import Stopped, exit_code
+from facekp.core.signals import Stopped, exit_code, stop_before_errors
 from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import resume_text
 from facekp.training.callbacks.stopping import StopAtSignal
@@ -38,7 +38,8 @@ def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, st
             good checkpoint.
     """
     try:
-        yield
+        with stop_before_errors():
+            yield
     except (KeyboardInterrupt, SystemExit) as end:
         if not trainer.is_global_zero:
             raise SystemExit(0) from end  # another code would make Lightning kill the first process
