@@ -27,6 +27,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"  # `name` in a docstring links to what it names
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_use_type_comments = False  # there are none, and looking for them takes a tenth of the time
 autodoc_inherit_docstrings = False  # the bases' own pages hold theirs
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_mock_imports = ["gradio", "wandb_workspaces", "kaggle"]

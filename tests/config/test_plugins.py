@@ -95,7 +95,7 @@ def test_entry_points_of_installed_packages_are_choices_without_plugins(module_h
     name = module_here("facekp_test_entry")
     sys.path.append(".")
     found = EntryPoint(name, f"{name}:{name}", "facekp.losses")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [found] if group == "facekp.losses" else [])
+    monkeypatch.setattr(plugins, "installed_entry_points", lambda group: [found] if group == "facekp.losses" else [])
     monkeypatch.setattr(losses, "_installed", lambda: {name: found})
     assert name not in sys.modules
     assert plugin_choices([])["loss"][name]["gamma"] == 2.0
@@ -103,5 +103,5 @@ def test_entry_points_of_installed_packages_are_choices_without_plugins(module_h
 
 
 def test_without_plug_ins_nothing_is_imported(monkeypatch):
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugins, "installed_entry_points", lambda group: [])
     assert plugin_choices([]) == {}

@@ -4,8 +4,10 @@ import os
 import pickle
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from facekp.config.trust import may_be_named, names_code
+from facekp.core.signals import Stopped
 from facekp.train import main
 
 SCHEME = "name: mine\nnames: [left, right]\n"
@@ -206,7 +208,28 @@ def test_classes_of_installed_packages_of_plug_ins_may_be_named(monkeypatch):
     class Point:
         module = "their_plugins.losses"
 
-    monkeypatch.setattr("facekp.config.trust.entry_points", lambda group: [Point] if group == "facekp.losses" else [])
+    monkeypatch.setattr(
+        "facekp.config.trust.installed_entry_points", lambda group: [Point] if group == "facekp.losses" else []
+    )
     assert may_be_named("their_plugins.callback.Timer")
     for target in ("their_plugins_2.A", "joblib.load", "os.system", "their_plugins.a:os.system", "their_plugins.a b"):
         assert not may_be_named(target)
+
+
+def test_a_signal_while_hydra_looks_for_its_mode_ends_the_command(run_here, monkeypatch):
+    """Hydra goes on after any error there."""
+    compose = ConfigLoaderImpl._load_configuration_impl
+    calls = []
+
+    def interrupted(self, **options):
+        calls.append(options)
+        if len(calls) > 1:
+            return compose(self, **options)
+        try:
+            raise Stopped(143)
+        finally:
+            raise AttributeError("half merged")
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", interrupted)
+    assert run_here("train", lambda cfg: None, "data=synthetic")[0] == 143
+    assert len(calls) == 1

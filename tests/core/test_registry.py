@@ -194,11 +194,11 @@ def test_a_package_cannot_replace_what_is_built_in(shapes, installed):
 
 def test_two_packages_with_one_name_are_refused(monkeypatch):
     points = [EntryPoint("star", value, "facekp.shapes") for value in ("starlib:Star", "starlib:Star", "other:Star")]
-    monkeypatch.setattr(registry_module, "entry_points", lambda group: points)
+    monkeypatch.setattr(registry_module, "installed_entry_points", lambda group: points)
     registry_module._entry_points.cache_clear()
     with pytest.raises(UserError, match=r"^facekp\.shapes: the packages starlib and other both declare 'star'"):
         registry_module._entry_points("facekp.shapes")
-    monkeypatch.setattr(registry_module, "entry_points", lambda group: points[:2])
+    monkeypatch.setattr(registry_module, "installed_entry_points", lambda group: points[:2])
     assert registry_module._entry_points("facekp.shapes")["star"].value == "starlib:Star"
     registry_module._entry_points.cache_clear()
 

@@ -10,7 +10,6 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 import yaml
@@ -18,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from pydantic_core import PydanticUndefined
 
 from facekp.core.errors import UserError
-from facekp.core.registry import REGISTRIES, Registry
+from facekp.core.registry import REGISTRIES, Registry, installed_entry_points
 
 # The modules that define the registries, by the group of entry points.
 MODULES = {
@@ -83,7 +82,7 @@ def search_working_directory() -> None:
 
 def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """The choices that plug-ins bring: plain default values by Hydra group and name."""
-    installed = [group for group in MODULES if entry_points(group=group)]
+    installed = [group for group in MODULES if installed_entry_points(group)]
     if not plugins and not installed:
         return {}
     for group in installed:

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import hydra._internal.hydra
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -27,10 +25,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facekp.config.arguments import key_of
+from facekp.config.composing import SingleCompositionLoader
 from facekp.config.location import CONF_DIR
 from facekp.config.plugins import MODULES
 from facekp.core.errors import UserError
 from facekp.core.plain_files import DamagedFile, read_yaml, yaml_problem
+from facekp.core.registry import installed_entry_points
+from facekp.core.signals import stop_before_errors
 
 TARGET = "_target_"
 PLUGINS = "hydra_plugins.hydra_"
@@ -71,7 +72,7 @@ FILE_TARGETS = re.compile(
 ON_COMMAND_LINE = "give it on the command line, if you trust it"
 
 
-class CheckedConfigLoader(ConfigLoaderImpl):
+class CheckedConfigLoader(SingleCompositionLoader):
     """Hydra's loader, which refuses configs that name what is not listed here."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
@@ -79,8 +80,9 @@ class CheckedConfigLoader(ConfigLoaderImpl):
         self.repository = _CheckedRepository(config_search_path)
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
-        cfg = super().load_configuration(*args, **kwargs)
-        check_config(cfg)
+        with stop_before_errors():  # Hydra goes on after an error where it composes to find its mode
+            cfg = super().load_configuration(*args, **kwargs)
+            check_config(cfg)
         return cfg
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
@@ -264,7 +266,7 @@ def may_be_named(target: str) -> bool:
     """
     if FILE_TARGETS.fullmatch(target):
         return True
-    points = (point for group in MODULES for point in entry_points(group=group))
+    points = (point for group in MODULES for point in installed_entry_points(group))
     packages = {point.module.partition(".")[0] for point in points}
     return re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None and target.partition(".")[0] in packages
 
