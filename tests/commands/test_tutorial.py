@@ -3,8 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -14,6 +12,7 @@ from facekp.models.checkpoint import load_checkpoint
 from tests.commands.test_report import blocks_of, content_of
 from tests.conftest import REPOSITORY, TINY, facekp
 from tests.drawn_photos import write_photos
+from tests.forked import started_module
 
 TEXT = (REPOSITORY / "docs" / "own_landmarks.md").read_text()
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line]
@@ -21,6 +20,7 @@ FILES = re.findall(r"^`(\S+\.yaml)`.*?\n\n```yaml\n(.*?)```", TEXT, re.DOTALL | 
 SMALL = {  # what makes a command quick
     "train": [override for override in TINY if not override.startswith("data")],
     "report": ["faces=2", "resamples=100"],
+    "predict": ["refine=false"],  # this network is unsure of every face, and would search each at four angles
     "export": ["check=8", "decoder=argmax"],  # other rules take twice as long to trace
 }
 SERVERS = ("app",)  # run until they are stopped
@@ -42,20 +42,15 @@ def home(tmp_path_factory):
 
 
 def serve(name, arguments, cwd):
-    """Start a server, wait for the address it tells, stop it; what it said."""
-    command = [sys.executable, "-u", "-m", f"facekp.{name}", *arguments]
-    with (cwd / "server.log").open("w+") as log:
-        process = subprocess.Popen(command, cwd=cwd, env=dict(os.environ), stdout=log, stderr=subprocess.STDOUT)
-        try:
-            started = time.monotonic()
-            while "http://" not in (said := (cwd / "server.log").read_text()):
-                assert process.poll() is None, said
-                assert time.monotonic() - started < PATIENCE, said
-                time.sleep(0.5)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-    return said
+    """Start a server, and stop it once it tells its address."""
+    with started_module(f"facekp.{name}", arguments, cwd, os.environ) as (process, printed):
+        started = time.monotonic()
+        while "http://" not in (said := "".join(file.read_text() for file in printed if file.exists())):
+            assert process.is_alive(), said
+            assert time.monotonic() - started < PATIENCE, said
+            time.sleep(0.1)
+        process.terminate()
+        process.join(60)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import sysconfig
 import venv
 from pathlib import Path
@@ -38,13 +39,14 @@ TINY = [
 def site(tmp_path_factory) -> Path:
     """The folder of packages of a fresh environment into which the example package is installed."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     here = sysconfig.get_path("purelib")
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "this_environment.pth").write_text(f"import site; site.addsitedir({here!r})\n")
     python = folder / "bin" / "python"
-    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", str(EXAMPLE)]
-    done = subprocess.run([python, *install], capture_output=True, text=True, check=False)
+    install = ["install", "--quiet", "--no-deps", "--no-build-isolation", str(EXAMPLE)]
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]  # its own one would take ten seconds to install
+    done = subprocess.run([*pip, *install], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return site
 
@@ -124,9 +126,7 @@ def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):
         *data,
         *TINY,
         plugins,
-        "lr=1e-3,1e-4",
-        "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2",
+        "lr=1e-3,1e-4",  # workers of a launcher: tests/runs/test_sweep.py
         "hydra.sweep.dir=sweep",
         cwd=tmp_path,
         path=source,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -70,6 +71,7 @@ class Child:
                 os._exit(code)
 
     def _run(self, cwd: Path, arguments: Sequence[str], prepare: Callable[[], None]) -> int:
+        gc.freeze()  # the collector would copy the memory of the test process
         output = os.open(self.errors, os.O_CREAT | os.O_WRONLY)
         sys.stdout = sys.stderr = os.fdopen(os.dup(output), "w", buffering=1)
         os.dup2(output, 1)

@@ -25,7 +25,7 @@ def fail_at(call: int, number: int) -> None:
     files._flush = failing
 
 
-@pytest.mark.parametrize("seed", trials(4))
+@pytest.mark.parametrize("seed", trials(2))
 def test_a_disk_that_fills_up(tmp_path, whole, seed):
     random = np.random.default_rng(seed)
     call, number = int(2 * random.integers(0, 20)), int(random.choice(ERRORS))
@@ -43,7 +43,7 @@ def test_a_disk_that_fills_up(tmp_path, whole, seed):
     assert_same_run(tmp_path / "r", whole[0])
 
 
-@pytest.mark.parametrize("seed", trials(2))
+@pytest.mark.parametrize("seed", trials(1))
 def test_a_limit_of_file_sizes(tmp_path, whole, seed):
     size = (whole[0] / "checkpoints" / "last.ckpt").stat().st_size
     limit = int(np.random.default_rng(seed).integers(size // 4, size - 1))

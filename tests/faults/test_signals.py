@@ -14,7 +14,7 @@ from tests.faults.children import CAMPAIGN, RUN, Child, assert_same_run, finish,
 CODES = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130, signal.SIGKILL: -9}
 
 
-@pytest.mark.parametrize("seed", trials(2))
+@pytest.mark.parametrize("seed", trials(1))
 @pytest.mark.parametrize("how", CODES, ids=lambda number: number.name)
 def test_a_training_is_stopped_and_resumed(tmp_path, whole, how, seed):
     reference, seconds = whole

@@ -37,7 +37,7 @@ def error_of(child):
     return line
 
 
-@pytest.mark.parametrize("seed", trials(2))
+@pytest.mark.parametrize("seed", trials(1))
 def test_a_training_continues_once_there_is_room(tmp_path, disk, whole, seed):
     size = (whole[0] / "checkpoints" / "last.ckpt").stat().st_size
     folder = disk(int(np.random.default_rng(seed).uniform(0.2, 2.9) * size))

@@ -21,7 +21,7 @@ def start_two(cwd, seed, *arguments):
     return [(child.wait(), child.stderr()) for child in (first, second)]
 
 
-@pytest.mark.parametrize("seed", trials(2))
+@pytest.mark.parametrize("seed", trials(1))
 def test_one_of_two_runs_with_the_same_folder_is_refused(tmp_path, whole, seed):
     ended = start_two(tmp_path, seed, ["out=r", "seed=1"], ["out=r", "seed=2"])
     codes = [code for code, _ in ended]
@@ -31,7 +31,7 @@ def test_one_of_two_runs_with_the_same_folder_is_refused(tmp_path, whole, seed):
     assert RunFolder(tmp_path / "r").read_config()["seed"] == codes.index(0) + 1
 
 
-@pytest.mark.parametrize("seed", trials(2))
+@pytest.mark.parametrize("seed", trials(1))
 def test_two_runs_without_a_folder_get_two(tmp_path, whole, seed):
     ended = start_two(tmp_path, seed, ["seed=1"], ["seed=2"])
     assert [code for code, _ in ended] == [0, 0], ended

@@ -3,11 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +22,7 @@ from facekp.runs.job_names import register_job_name
 from facekp.runs.study import open_study
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import TINY, facekp
+from tests.forked import signal_module
 from tests.runs.conftest import search_settings
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys=[out]"
@@ -238,25 +236,11 @@ SEARCH = [
 ]
 
 
-def kill_once(condition: Callable[[], bool], cwd: Path, *overrides: str) -> None:
-    """Start a sweep and kill its process once the condition holds."""
-    process = subprocess.Popen([sys.executable, "-m", "facekp.train", "-m", *overrides], cwd=cwd)
-    deadline = time.monotonic() + 300
-    try:
-        while not condition():
-            assert process.poll() is None, "the sweep ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
 def test_a_search_prunes_fails_is_killed_and_is_resumed(tmp_path):
     given = [*CNN, *SEARCH, "lr=3e-3,1e-9,fast", "hparams_search.seed=69"]
     folder = tmp_path / "s"
     first = folder / "lr-3e-3"
-    kill_once((first / "checkpoints" / "last.ckpt").is_file, tmp_path, *given)
+    signal_module("facekp.train", ["-m", *given], tmp_path, (first / "checkpoints" / "last.ckpt").is_file)
     assert RunFolder(first).read_status().status == "running"
     epochs = pd.read_csv(first / "metrics.csv")  # a second training would not repeat their minutes
     assert len(epochs) < 4
@@ -287,7 +271,8 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     settings = ["hparams_search=optuna", "hparams_search.trials=4", "trainer.max_epochs=2", "lr=interval(1e-3,1e-2)"]
     folder = tmp_path / "s"
-    kill_once(lambda: any(folder.glob("*/config.yaml")), tmp_path, *CNN, *launcher, *settings)
+    given = ["-m", *CNN, *launcher, *settings]
+    signal_module("facekp.train", given, tmp_path, lambda: any(folder.glob("*/config.yaml")))
     begun = {path: path.stat().st_mtime for path in folder.glob("*/config.yaml")}
 
     done = facekp("train", "sweep.resume=s", cwd=tmp_path)
@@ -306,17 +291,8 @@ def test_sigterm_ends_the_workers_of_a_search_and_marks_their_jobs(tmp_path):
     given = [*CNN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hparams_search=optuna"]
     given += ["trainer.max_epochs=10000", "lr=interval(1e-3,1e-2)"]
     folder = tmp_path / "s"
-    search_process = subprocess.Popen([sys.executable, "-m", "facekp.train", "-m", *given], cwd=tmp_path)
-    try:
-        deadline = time.monotonic() + 300
-        while len(list(folder.glob("*/checkpoints/last.ckpt"))) < 2:
-            assert search_process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        search_process.terminate()
-        assert search_process.wait(60) == 143
-    finally:
-        search_process.kill()
+    begun = lambda: len(list(folder.glob("*/checkpoints/last.ckpt"))) == 2  # noqa: E731
+    assert signal_module("facekp.train", ["-m", *given], tmp_path, begun, signal.SIGTERM) == 143
     assert [job.read_status().status for job in SweepFolder(folder).jobs()] == ["interrupted"] * 2
     trials = open_study(SweepFolder(folder), search_settings()).get_trials()
     assert [trial.state.name for trial in trials] == ["RUNNING"] * 2

@@ -1,14 +1,9 @@
 """Sweeps: what is written before the first and after the last job, failures, and resuming after a kill."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,6 +17,7 @@ from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.sweep import JOBLIB, SHARED_KEYS, begin_sweep, finish_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import TINY, facekp
+from tests.forked import signal_module
 from tests.runs.conftest import begin_job, search_settings
 
 SOURCES = ["dense", "sparse"]
@@ -201,32 +197,10 @@ def test_a_choice_that_does_not_exist_is_refused_before_the_first_job(tmp_path):
 KILLED = [*TINY, "trainer.max_epochs=8", "data.rows=100", "seed=0,1,2", "hydra.sweep.dir=s"]
 
 
-def kill_in_the_second_job(cwd: Path) -> int:
-    """Start a sweep of three jobs and kill it once the second has an epoch on disk; returns the exit code."""
-    command = [sys.executable, "-m", "facekp.train", "-m", *KILLED]
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup and background jobs ignore it
-    )
-    deadline = time.monotonic() + 300
-    try:
-        while not (cwd / "s" / "seed-1" / "checkpoints" / "last.ckpt").is_file():
-            assert process.poll() is None, "the sweep ended before its second job had an epoch on disk"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.kill()
-        return process.wait(60)
-    finally:
-        process.kill()
-
-
 def test_a_sweep_killed_in_its_second_job_is_resumed_there(tmp_path):
-    code = kill_in_the_second_job(tmp_path)  # SIGTERM: tests/faults/test_signals.py
     folder = tmp_path / "s"
+    second = folder / "seed-1" / "checkpoints" / "last.ckpt"
+    code = signal_module("facekp.train", ["-m", *KILLED], tmp_path, second.is_file)  # SIGTERM: faults/test_signals.py
     assert code == -signal.SIGKILL
     assert RunFolder(folder / "seed-0").read_status().status == "ok"
     assert RunFolder(folder / "seed-1").read_status().status == "running"

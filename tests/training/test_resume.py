@@ -2,12 +2,7 @@
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +26,7 @@ from facekp.training.run import resumed
 from facekp.training.settings import TrainSettings
 from facekp.training.setup import train
 from tests.conftest import FIXTURES, TINY, composed, config_of, facekp, settings_of
+from tests.forked import signal_module
 
 RUN = [*TINY, "trainer.max_epochs=8", "scheduler=onecycle", "optimizer=adamw", "data.rows=100", "callbacks.ema=0.9"]
 
@@ -40,26 +36,14 @@ def epochs_done(folder: Path) -> int:
     return torch.load(last, weights_only=True)["epoch"] + 1 if last.is_file() else 0
 
 
-def kill_after_an_epoch(folder: Path) -> None:
-    """Start the training and kill it once its first epoch is on disk, before the last one is."""
-    command = [sys.executable, "-m", "facekp.train", *RUN, f"out={folder}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-    deadline = time.monotonic() + 200
-    while not (folder / "checkpoints" / "last.ckpt").is_file():
-        assert process.poll() is None, "the training ended before its first epoch was on disk"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """An uninterrupted run, and one that was killed and resumed."""
     root = tmp_path_factory.mktemp("resume")
     whole = facekp("train", *RUN, "out=whole", cwd=root)
     assert whole.returncode == 0, whole.stderr
-    kill_after_an_epoch(root / "killed")
+    last = root / "killed" / "checkpoints" / "last.ckpt"
+    signal_module("facekp.train", [*RUN, "out=killed"], root, last.is_file)
     killed_at = epochs_done(root / "killed")
     assert 1 <= killed_at < 8
     resumed = facekp("train", "resume=killed", cwd=root)

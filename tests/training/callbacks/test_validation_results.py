@@ -1,11 +1,6 @@
 """Metrics and predictions of the best epoch so far, replaced at the end of the run."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -20,7 +15,7 @@ from facekp.training.callbacks import validation_results
 from facekp.training.callbacks.validation_results import gather_in_order
 from facekp.training.setup import train
 from tests.conftest import TINY, facekp, settings_of
-from tests.forked import CONTEXT
+from tests.forked import CONTEXT, signal_module
 
 
 def written(folder):
@@ -61,15 +56,8 @@ def test_every_epoch_writes_the_results_of_the_best_one_so_far(tmp_path):
 
 def test_a_killed_run_reports_and_is_not_finished(tmp_path):
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "facekp.train", *TINY, "trainer.max_epochs=500", f"out={folder}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-    deadline = time.monotonic() + 300
-    while not (folder / "checkpoints" / "last.ckpt").is_file():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    given = [*TINY, "trainer.max_epochs=500", f"out={folder}"]
+    signal_module("facekp.train", given, tmp_path, (folder / "checkpoints" / "last.ckpt").is_file)
     figures, rows = written(folder)
     assert not RunFolder(folder).is_finished()
     assert list(rows.columns) == (

@@ -17,6 +17,7 @@ import wandb
 import yaml
 from pytorch_lightning import Callback
 from wandb.sdk import wandb_setup
+from wandb.util import get_core_path
 
 from facekp.models.checkpoint import load_checkpoint
 from facekp.training.loggers import wandb_callback, wandb_client
@@ -32,19 +33,24 @@ def parts(folder):
     return sorted(Path(folder).glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)
 
 
+def inspected(part, *options):
+    """What ``wandb leet inspect --json`` prints of an offline run; the client's program is called without Python."""
+    (file,) = part.glob("*.wandb")
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", *options, "--run-file", str(file)]
+    done = subprocess.run([*command, str(part.parent)], capture_output=True, text=True, timeout=300, check=True)
+    return done.stdout
+
+
 def records(part):
-    """Every record of an offline run, by type, as `wandb leet inspect --json` prints them."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(part)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    """Every record of an offline run, by type."""
     found = {}
-    for line in map(json.loads, done.stdout.splitlines()):
+    for line in map(json.loads, inspected(part).splitlines()):
         found.setdefault(line["type"], []).append(line[line["type"]])
     return found
 
 
 def summary(part):
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(part)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
+    return json.loads(inspected(part, "--summary"))
 
 
 @pytest.fixture(scope="module")
