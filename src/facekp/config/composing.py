@@ -1,6 +1,7 @@
-"""Hydra's loader of configs, which composes once where Hydra composes twice: to find its mode, and to run.
+"""A config loader for Hydra that composes a command's config once.
 
-A composition is most of the time in which a command starts, once everything is imported.
+Hydra composes it twice: first to read ``hydra.mode``, then to run. Once its modules are imported, a command spends most
+of its start on composing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ RUN = f"hydra.mode={RunMode.RUN.name}"  # Hydra adds it to the overrides if no c
 
 
 class SingleCompositionLoader(ConfigLoaderImpl):
-    """Keeps what came of composing when Hydra looks for its mode, for when it composes to run."""
+    """Keeps the config (or the error) of the first composition, and returns (or raises) it instead of a second one.
+
+    A sweep is composed as Hydra does it.
+    """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -34,30 +38,30 @@ class SingleCompositionLoader(ConfigLoaderImpl):
         kept, self._kept = self._kept, None
         if kept is not None and run_mode == RunMode.RUN and kept[:2] == (config_name, _without_mode(overrides)):
             return _with_mode(kept[2], overrides)
-        looks_for_mode = from_shell and not validate_sweep_overrides
-        if not looks_for_mode or _is_sweep(overrides):
+        reads_mode = from_shell and not validate_sweep_overrides
+        if not reads_mode or _is_sweep(overrides):
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
-        found: DictConfig | Exception
+        result: DictConfig | Exception
         try:
-            found = super().load_configuration(config_name, overrides, RunMode.RUN)
-        except Exception as error:  # which Hydra ignores here
-            found = error
-        self._kept = config_name, list(overrides), found
-        return _with_mode(found, [])
+            result = super().load_configuration(config_name, overrides, RunMode.RUN)
+        except Exception as error:  # Hydra ignores it while it reads the mode
+            result = error
+        self._kept = config_name, list(overrides), result
+        return _with_mode(result, [])
 
 
 def _without_mode(overrides: Sequence[str]) -> list[str]:
     return list(overrides[:-1] if overrides and overrides[-1] == RUN else overrides)
 
 
-def _with_mode(found: DictConfig | Exception, overrides: Sequence[str]) -> DictConfig:
-    """The config with Hydra's own override, if that was given; an error is raised."""
-    if isinstance(found, Exception):
-        raise found
+def _with_mode(result: DictConfig | Exception, overrides: Sequence[str]) -> DictConfig:
+    """The config, with the mode if the overrides set it; an error is raised."""
+    if isinstance(result, Exception):
+        raise result
     if overrides and overrides[-1] == RUN:
-        found.hydra.mode = RunMode.RUN
-        found.hydra.overrides.hydra.append(RUN)
-    return found
+        result.hydra.mode = RunMode.RUN
+        result.hydra.overrides.hydra.append(RUN)
+    return result
 
 
 def _is_sweep(overrides: Sequence[str]) -> bool:
