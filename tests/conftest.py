@@ -8,7 +8,10 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,9 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
@@ -44,6 +49,7 @@ settings.load_profile("busy")
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "v0_1"  # written by facekp 0.1
 SHARED = REPOSITORY.parent / "shared" / "data"
+GROUPS = {str(folder.relative_to(CONF_DIR)) for folder in CONF_DIR.rglob("*") if folder.is_dir()}
 FORKED = {"FACEKP_CACHE", "PYTHONPATH"}  # variables that need no new interpreter
 TINY = [  # a training of seconds
     "data=synthetic",
@@ -107,9 +113,24 @@ def seed_weights() -> Path:
 
 
 def composed(*overrides: str, name: str = "train") -> DictConfig:
-    """What Hydra composes of a command line, without Hydra's own part."""
+    """What Hydra composes of a command line, without Hydra's own part.
+
+    Each set of shipped choices is composed once. Other overrides are applied to a copy, by Hydra's function for them.
+    """
+    given = OverridesParser.create().parse_overrides(add_or_set(overrides))
+    choices = tuple(one for one in given if one.key_or_group in GROUPS)
+    if all((CONF_DIR / one.key_or_group / f"{one.value()}.yaml").is_file() for one in choices):
+        cfg = deepcopy(_composed(name, tuple(str(one.input_line) for one in choices)))
+        with suppress(Exception):  # composed below, for Hydra's error
+            ConfigLoaderImpl._apply_overrides_to_config([one for one in given if one not in choices], cfg)
+            return cfg
+    return _composed.__wrapped__(name, add_or_set(overrides))
+
+
+@cache
+def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose(name, overrides=add_or_set(overrides))
+        return compose(name, overrides=list(overrides))
 
 
 def config_of(*overrides: str, name: str = "train") -> dict[str, Any]:
@@ -204,6 +225,19 @@ def run_here(monkeypatch, tmp_path, capfd):
         return code, capfd.readouterr().err
 
     return run
+
+
+@pytest.fixture
+def forked_commands(monkeypatch):
+    """Fork the commands of a sequence of runs: seconds less than a new interpreter for each."""
+    run = subprocess.run
+
+    def start(command, **options):
+        if list(command[:2]) == [sys.executable, "-m"]:
+            return run_module(command[2], command[3:], Path.cwd(), os.environ)
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", start)
 
 
 LONG = (  # minutes in all; their tests come first, so that no worker ends with them alone

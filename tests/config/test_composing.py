@@ -15,6 +15,7 @@ FILES = {
     "model/swept": "# @package _global_\nhydra:\n  mode: MULTIRUN\n",
     "model/needy": "defaults: [part: ???]\n",
 }
+SILENT = ["hydra/job_logging=none", "hydra/hydra_logging=none"]  # other tests see what is logged
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def run(monkeypatch, tmp_path):
             patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", count)
             patch.setattr(hydra_module, "ConfigLoaderImpl", loader)
             folders = [f"hydra.{kind}.dir={tmp_path / 'out'}" for kind in ("run", "sweep")]
-            patch.setattr("sys.argv", ["program", *arguments, *folders])
+            patch.setattr("sys.argv", ["program", *arguments, *folders, *SILENT])
             try:
                 main(version_base="1.3", config_path=str(tmp_path), config_name="primary")(task)()
             except Exception as error:

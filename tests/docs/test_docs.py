@@ -14,6 +14,7 @@ from facekp.data.competition.writing import write_test, write_training
 from facekp.data.synthetic.faces import draw_faces
 from tests.conftest import REPOSITORY, facekp
 from tests.documented_commands import command_lines, pages, problems, small
+from tests.forked import run_module
 from tests.photos.conftest import write_video
 
 README = REPOSITORY / "README.md"
@@ -94,7 +95,8 @@ def test_the_notebook_runs(tmp_path):
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell.get("outputs") for cell in notebook["cells"])
     code = "import matplotlib; matplotlib.use('Agg')\n" + "\n".join(cells)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    (tmp_path / "quickstart.py").write_text(code)
+    done = run_module("quickstart", [], tmp_path, os.environ)
     assert done.returncode == 0, done.stderr
     assert "RMSE" in done.stdout
 

@@ -33,7 +33,7 @@ def test_a_slow_ladder_changes_nothing_but_what_is_given():
     ]
 
 
-def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch, capsys):
+def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch, capsys, forked_commands):
     monkeypatch.chdir(tmp_path)
     more = ["trainer.max_epochs=1", "model.network.channels=8", "model.network.levels=1"]
     small = ",".join(f"'{override}'" for override in [*SMALL, *more])

@@ -5,9 +5,9 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +23,7 @@ from facekp.models.checkpoint import load_checkpoint
 from facekp.training.loggers import wandb_callback, wandb_client
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
+from tests.forked import started_module
 
 WANDB = [*TINY, "logger=wandb", "logger.faces=2", "logger.tags=[first,drawn]", "data.seed=3", "logger.patience=600"]
 SUBDIR = "hydra.sweep.subdir=${hydra.job.num}"
@@ -63,24 +64,17 @@ def runs(tmp_path_factory):
     wandb_setup.singleton().ensure_service()
     alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     assert len(alone) < len(os.environ)
-    command = [sys.executable, "-m", "facekp.train"]
-    commands = [
-        [
-            *command,
-            "-m",
-            *WANDB,
-            "lr=1e-3,2e-3",
-            f"hydra.sweep.dir={root}/sweep",
-            "hydra.sweep.subdir=${hydra.job.num}",
-        ],
-        [*command, *WANDB, "lr=5e-4", f"out={root}/single"],
-    ]
-    processes = [
-        subprocess.Popen(c, cwd=root, env=env, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
-        for c, env in zip(commands, (alone, os.environ), strict=True)
-    ]
-    printed = [process.communicate(timeout=900)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], printed
+    sweep = ["-m", *WANDB, "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", SUBDIR]
+    single = [*WANDB, "lr=5e-4", f"out={root}/single"]
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(started_module("facekp.train", given, root, environment))
+            for given, environment in ((sweep, alone), (single, os.environ))
+        ]
+        for process, _ in started:
+            process.join(900)
+        printed = [errors.read_text() for _, (_, errors) in started]
+        assert [process.exitcode for process, _ in started] == [0, 0], printed
     assert all("wandb sync " in text for text in printed)
     assert f"wandb sync {parts(root / 'single')[0].relative_to(root)}" in printed[1]
     return [root / "sweep" / "0", root / "sweep" / "1", root / "single"]
