@@ -11,6 +11,7 @@ help:  ## this list
 
 $(STAMP): pyproject.toml requirements-dev.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=26'  # the one that Python 3.11 brings takes twice as long
 	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]' -c requirements-dev.lock
 	$(BIN)/python -m compileall -q -j 0 -x '/tests?/|/transformers/models/' $(VENV)/lib >/dev/null 2>&1 || true  # all cores; files for a newer Python fail
 	touch $@
