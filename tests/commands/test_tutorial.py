@@ -71,7 +71,7 @@ def ran(home):
 
 def test_the_commands_run_in_their_order(ran):
     assert [name for name, _ in FILES] == ["landmarks/keypoints/points5.yaml", "landmarks/data/portraits.yaml"]
-    assert ran == ["report", "train", "report", "evaluate", "pack", "predict", "export", "app"]
+    assert ran == ["report", "train", "report", "evaluate", "pack", "calibrate", "predict", "export", "app"]
 
 
 def test_the_packed_checkpoint_knows_the_scheme_and_no_path(ran, home):
