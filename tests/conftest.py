@@ -230,14 +230,11 @@ def run_here(monkeypatch, tmp_path, capfd):
 @pytest.fixture
 def forked_commands(monkeypatch):
     """Fork the commands of a sequence of runs: seconds less than a new interpreter for each."""
-    run = subprocess.run
 
-    def start(command, **options):
-        if list(command[:2]) == [sys.executable, "-m"]:
-            return run_module(command[2], command[3:], Path.cwd(), os.environ)
-        return run(command, **options)
+    def start(command):
+        return run_module(command[2], command[3:], Path.cwd(), os.environ).returncode
 
-    monkeypatch.setattr(subprocess, "run", start)
+    monkeypatch.setattr("facekp.runs.sequence.wait_for_command", start)
 
 
 LONG = (  # minutes in all; their tests come first, so that no worker ends with them alone

@@ -47,6 +47,8 @@ else:
             if alone:
                 launcher.joblib = {**self.joblib, "n_jobs": 2}  # with 1, joblib would use this process
             with self._turns.taken(alone):
+                if self._stopped:
+                    raise KeyboardInterrupt
                 try:
                     return JoblibLauncher.launch(launcher, jobs, first)
                 except Exception:

@@ -46,7 +46,7 @@ def test_another_thread_sets_no_handlers():
     assert found == [{}]
 
 
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(1), 130), (Stopped(143), 143)])
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Stopped(143), 143)])
 def test_what_ended_a_training_has_an_exit_code(stop, code):
     assert exit_code(stop) == code
 

@@ -383,3 +383,25 @@ def test_the_class_of_a_callback_is_given_again_to_a_resumed_run(tmp_path, run_h
     code, err = run_here("train", train.main, "resume=run", given, "trainer.max_epochs=2")
     assert code == 0, err
     assert resume_text(tmp_path / "run", []) == f"resume={tmp_path}/run {given}"
+
+
+LOGGER = """
+from pytorch_lightning.loggers import CSVLogger
+
+class Mine(CSVLogger):
+    def __init__(self, name):
+        super().__init__("mine", name)
+"""
+
+
+def test_the_class_of_a_logger_is_given_again_and_its_arguments_are_kept(tmp_path, run_here):
+    (tmp_path / "mine_logger.py").write_text(LOGGER)
+    given = ["logger.mine._target_=mine_logger.Mine", "logger.mine.name=first"]
+    code, err = run_here("train", train.main, *TINY, *given, "trainer.max_epochs=1", "out=run")
+    assert code == 0, err
+    again = resume_text(tmp_path / "run", []).split()
+    assert again == [f"resume={tmp_path}/run", given[0]]
+    code, err = run_here("train", train.main, *again, "trainer.max_epochs=2")
+    assert code == 0, err
+    logger = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["logger"]
+    assert logger["mine"] == {"_target_": "mine_logger.Mine", "name": "first"}

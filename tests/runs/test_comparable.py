@@ -6,6 +6,7 @@ import os
 import pytest
 import yaml
 
+from facekp.runs import comparable
 from facekp.runs.comparable import last_comparable_run
 from facekp.runs.folder import RunFolder
 
@@ -59,3 +60,17 @@ def test_names_are_relative_where_the_run_s_is(write, tmp_path, monkeypatch):
     write("second")
     monkeypatch.chdir(tmp_path)
     assert str(last_comparable_run(RunFolder("second"))) == "first"
+
+
+def test_a_run_that_is_removed_meanwhile_is_passed_over(write, monkeypatch):
+    kept = write("kept")
+    removed = write("removed")
+    neighbours = comparable._neighbours
+
+    def found_and_removed(run):
+        found = list(neighbours(run))
+        removed.metrics.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(comparable, "_neighbours", found_and_removed)
+    assert last_comparable_run(write("new")) == kept

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from facekp.config.migration import migrate
-from facekp.core.errors import UserError
+from facekp.core.errors import CannotWrite, UserError
 from facekp.runs.folder import JobStatus, RunFolder, find_runs
 from facekp.runs.frames import predictions_frame, split_frame
 from tests.conftest import REPOSITORY
@@ -302,3 +302,27 @@ def test_overrides_of_a_command_are_kept(tmp_path, monkeypatch):
     finally:
         HydraConfig.instance().cfg = None
     assert yaml.safe_load((tmp_path / "overrides.yaml").read_text()) == ["+lr=1"]
+
+
+def test_clearing_ends_what_a_killed_clearing_has_begun(old_run):
+    old_run.config.unlink()  # is removed first
+    assert old_run.last_checkpoint.is_file()
+    old_run.clear()
+    assert not old_run.checkpoints.exists()
+    assert not old_run.metrics.exists()
+
+
+def test_clearing_touches_nothing_that_no_run_wrote(old_run):
+    old_run.split.unlink()
+    old_run.clear()
+    assert old_run.last_checkpoint.is_file()
+    assert old_run.config.is_file()
+
+
+def test_checkpoints_that_can_t_be_removed_are_an_error(old_run, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(CannotWrite, match="checkpoints"):
+        old_run.clear()

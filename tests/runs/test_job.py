@@ -9,7 +9,6 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
-from facekp.runs import job as jobs
 from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
 
@@ -94,15 +93,28 @@ def test_the_run_of_another_job_is_neither_kept_nor_resumed(job, tmp_path, statu
     assert same == {"rmse": 3.0}
 
 
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(1), 130), (Stopped(143), 143)])
-def test_a_signal_ends_the_sweep_with_its_exit_code(job, tmp_path, stop, code):
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Stopped(143), 143)])
+@pytest.mark.parametrize("exits", [False, True])  # as Lightning does after a KeyboardInterrupt
+def test_a_signal_ends_the_sweep_with_its_exit_code(job, tmp_path, stop, code, exits):
     def interrupted(resume):
-        raise stop
+        try:
+            raise stop
+        except BaseException:
+            if exits:
+                sys.exit(1)
+            raise
 
     with pytest.raises(SystemExit) as end:
         run_job(RunFolder(tmp_path), job("lr=1"), interrupted)
     assert end.value.code == code
     assert RunFolder(tmp_path).read_status().status == "interrupted"
+
+
+def test_a_plug_in_that_exits_fails_its_job_alone(job, tmp_path, capsys):
+    assert run_job(RunFolder(tmp_path), job("lr=1"), lambda resume: sys.exit("weights.bin is missing")) is None
+    status = RunFolder(tmp_path).read_status()
+    assert (status.status, status.message) == ("failed", "sys.exit was called: weights.bin is missing")
+    assert "weights.bin is missing" in capsys.readouterr().err
 
 
 def test_an_error_to_which_a_signal_led_is_no_failure_of_the_job(job, tmp_path):
@@ -129,7 +141,7 @@ def started(job, monkeypatch):
             code = "import sys; print('one', 'facekp: error: two', sep=chr(10), file=sys.stderr); sys.exit(2)"
             super().__init__([sys.executable, "-c", code], **options)
 
-    monkeypatch.setattr(jobs.subprocess, "Popen", Failed)
+    monkeypatch.setattr(subprocess, "Popen", Failed)
     return commands
 
 
@@ -161,7 +173,7 @@ def test_a_process_of_its_own_ends_with_the_sweep(job, tmp_path, monkeypatch):
 
     children = []
     job("lr=1")
-    monkeypatch.setattr(jobs.subprocess, "Popen", Endless)
+    monkeypatch.setattr(subprocess, "Popen", Endless)
     with pytest.raises(Stopped):
         train_in_new_process(RunFolder(tmp_path), ["lr=1"], resume=False)
     assert children[0].returncode == -15

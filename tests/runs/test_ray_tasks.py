@@ -193,6 +193,15 @@ def test_stopping_interrupts_a_job_and_kills_it_if_it_does_not_end(fake_ray, mon
         tasks.start(None)
 
 
+def test_a_job_that_has_ended_meanwhile_is_not_cancelled(fake_ray):
+    tasks = tasks_of()
+    ended, running = tasks.start(None), tasks.start(None)
+    del tasks._references[ended]  # by a thread that has its result
+    running.set_result(None)
+    tasks.cancel([ended, running])
+    assert fake_ray.cancelled[:1] == [False]
+
+
 @pytest.mark.parametrize(("code", "ends_the_worker"), [(2, False), (130, True), (143, True)])
 def test_a_worker_ends_after_a_signal_but_not_after_a_mistake(monkeypatch, tmp_path, code, ends_the_worker):
     seen = []

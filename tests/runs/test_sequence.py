@@ -1,7 +1,5 @@
 """A sequence of runs: finished ones are kept, stopped ones are resumed, and a failure ends it."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from facekp.runs import sequence
@@ -14,11 +12,11 @@ def called(monkeypatch):
     commands = []
     codes = iter([3])
 
-    def start(command, check):
+    def start(command):
         commands.append(command[1:])
-        return SimpleNamespace(returncode=next(codes, 0))
+        return next(codes, 0)
 
-    monkeypatch.setattr(sequence.subprocess, "run", start)
+    monkeypatch.setattr(sequence, "wait_for_command", start)
     return commands
 
 

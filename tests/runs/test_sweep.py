@@ -13,6 +13,7 @@ from hydra.core.plugins import Plugins
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
+from facekp.runs import sweep
 from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.sweep import JOBLIB, SHARED_KEYS, begin_sweep, finish_sweep
 from facekp.runs.sweep_folder import SweepFolder
@@ -88,6 +89,28 @@ def test_settings_of_one_run_are_refused_in_a_sweep(multirun, tmp_path, key):
     with pytest.raises(UserError, match=r"is for one run; with -m, hydra\.sweep\.dir=DIR"):
         begin_sweep(multirun(tmp_path / "s", "lr=1,2", key))
     assert not (tmp_path / "s").exists()
+
+
+def test_a_job_s_folder_is_directly_in_that_of_the_sweep(multirun, tmp_path):
+    cfg = multirun(tmp_path / "s", "lr=1,2")
+    cfg.hydra.sweep.subdir = "${model.name}/${job_name:}"
+    with pytest.raises(UserError, match=r"hydra\.sweep\.subdir=.*: must be the name of one folder, without /"):
+        begin_sweep(cfg)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(UserError("mine"), 2), (KeyError("rmse"), 1)])
+def test_an_error_of_the_sweep_s_begin_or_end_ends_the_command(multirun, tmp_path, monkeypatch, error, code):
+    def fail(*arguments):
+        raise error
+
+    cfg = multirun(tmp_path / "s", "lr=1,2")
+    monkeypatch.setattr(sweep, "begin_sweep", fail)
+    monkeypatch.setattr(sweep, "finish_sweep", fail)
+    for call in (sweep.Sweep().on_multirun_start, sweep.Sweep().on_multirun_end):
+        with pytest.raises(SystemExit) as end:
+            call(cfg)
+        assert end.value.code == code
 
 
 def test_jobs_keep_the_working_directory(multirun, tmp_path):

@@ -56,4 +56,11 @@ def test_a_damaged_job_is_listed_and_the_others_stay(tmp_path, name, caplog):
     jobs = read_jobs(SweepFolder(tmp_path), ["dense"]).set_index("folder")
     assert jobs["status"].to_dict() == {"b": "ok", "a": "damaged"}
     assert f"a/{name} can't be read" in jobs.loc["a", "message"]
+    assert list(jobs)[:2] == ["lr", "rmse"]  # settings come first, also where the first job does not know its own
     assert f"damaged: {tmp_path}/a/{name} can't be read" in caplog.text
+
+
+def test_without_a_job_there_is_an_empty_table(tmp_path):
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"])
+    assert list(jobs)[:2] == ["rmse", "rmse/dense"]
+    assert jobs.empty

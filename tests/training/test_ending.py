@@ -13,6 +13,13 @@ from facekp.training.callbacks.stopping import StopAtSignal
 from facekp.training.ending import reported_end
 
 
+def exited():
+    """What Lightning raises after Ctrl+C."""
+    error = SystemExit(1)
+    error.__context__ = KeyboardInterrupt()
+    return error
+
+
 @pytest.fixture
 def ended(tmp_path):
     """End a training by an exception; what came out of it, and the signals that the other processes got."""
@@ -31,13 +38,20 @@ def ended(tmp_path):
     return end
 
 
-@pytest.mark.parametrize(("error", "code"), [(Stopped(143), 143), (KeyboardInterrupt(), 130), (SystemExit(1), 130)])
+@pytest.mark.parametrize(("error", "code"), [(Stopped(143), 143), (KeyboardInterrupt(), 130), (exited(), 130)])
 def test_a_stop_has_the_signal_s_exit_code_and_the_command_that_continues(ended, tmp_path, caplog, error, code):
     found, killed = ended(error)
     assert isinstance(found, Stopped)
     assert found.code == code
     assert killed == [signal.SIGKILL]
     assert caplog.messages == [f"stopped; continue with resume={tmp_path} plugins=[mine]"]
+
+
+def test_a_plug_in_that_exits_is_no_signal(ended, caplog):
+    found, killed = ended(SystemExit("weights.bin is missing"))
+    assert found.code == "weights.bin is missing"
+    assert killed == [signal.SIGKILL]
+    assert caplog.messages == []
 
 
 def test_an_error_to_which_a_signal_led_is_reported_as_the_stop(ended, tmp_path, caplog):

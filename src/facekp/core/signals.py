@@ -18,14 +18,21 @@ NOTICES = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stopped(SystemExit):
-    """A signal stopped this process. ``code`` is `TERMINATED` or `INTERRUPTED`."""
+    """A signal stopped this process. ``code`` is `TERMINATED` or `INTERRUPTED`.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    number: int = signal.SIGTERM
 
 
 @contextmanager
 def stop_at_signals() -> Iterator[None]:
-    """Raise `Stopped` at SIGTERM and SIGUSR1 within the block. Handlers of others, such as a launcher's, stay.
+    """Raise `Stopped` at SIGTERM and SIGUSR1 within the block.
 
-    Errors to which a signal leads within the block are replaced by the signal's exception, as by `stop_before_errors`.
+    Handlers that are already installed, for example by a launcher, are kept. If a signal causes another error in the
+    block, the signal's exception is raised instead.
     """
     main = threading.current_thread() is threading.main_thread()  # only there Python lets handlers be set
     taken = [number for number in NOTICES if main and signal.getsignal(number) is signal.SIG_DFL]
@@ -41,7 +48,7 @@ def stop_at_signals() -> Iterator[None]:
 
 @contextmanager
 def stop_before_errors() -> Iterator[None]:
-    """Raise what a signal raised instead of an error to which it led."""
+    """If a signal causes another error in the block, raise the signal's exception instead."""
     try:
         yield
     except Exception as error:
@@ -52,10 +59,10 @@ def stop_before_errors() -> Iterator[None]:
 
 
 def stop_behind(error: BaseException) -> BaseException | None:
-    """The `Stopped` or `KeyboardInterrupt` that led to an error; None if the error has another reason.
+    """The `Stopped` or `KeyboardInterrupt` that caused an error; None if the error has another cause.
 
     A signal may come while a library is between two lines that belong together. Its clean-up then fails: one in 25
-    signals during OmegaConf's merging became an AttributeError.
+    signals during OmegaConf's merging became an AttributeError. Lightning exits with 1 after a KeyboardInterrupt.
     """
     found: BaseException | None = error
     while found is not None and not isinstance(found, (KeyboardInterrupt, Stopped)):
@@ -72,12 +79,11 @@ def stop_signals() -> dict[int, int]:
 
 
 def exit_code(stop: BaseException) -> int:
-    """The exit code after a `KeyboardInterrupt` or a `SystemExit` that ended a training.
-
-    Lightning turns the first into the second, with code 1.
-    """
+    """The exit code after what `stop_behind` found."""
     return int(stop.code or 0) if isinstance(stop, Stopped) else INTERRUPTED
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise Stopped(TERMINATED)
+    stop = Stopped(TERMINATED)
+    stop.number = number
+    raise stop

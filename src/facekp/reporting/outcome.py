@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from facekp.core.errors import UserError
 from facekp.functional.metrics import MAIN, METRICS
 from facekp.runs.comparable import last_comparable_run
 from facekp.runs.folder import RunFolder
@@ -28,7 +30,8 @@ def log_outcome(run: RunFolder, metrics: Mapping[str, Any]) -> None:
     log.log(logging.INFO if rmse < baseline else logging.WARNING, "%s", against_mean_face(rmse, baseline))
     other = None if run.status.is_file() else last_comparable_run(run)
     if other is not None:
-        log.info("%s", against_run(rmse, float(other.read_metrics()[MAIN]), str(other)))
+        with suppress(UserError, OSError):  # it has just been removed
+            log.info("%s", against_run(rmse, float(other.read_metrics()[MAIN]), str(other)))
 
 
 def against_mean_face(rmse: float, baseline: float) -> str:

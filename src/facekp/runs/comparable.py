@@ -28,8 +28,16 @@ def last_comparable_run(run: RunFolder) -> RunFolder | None:
     """
     data = _data_of(run)
     others = [other for other in _neighbours(run) if other.path.resolve() != run.path.resolve()]
-    others.sort(key=lambda other: other.metrics.stat().st_mtime, reverse=True)
+    others.sort(key=_written, reverse=True)
     return next((other for other in others if _is_comparable(other, run, data)), None)
+
+
+def _written(run: RunFolder) -> float:
+    """When the run's metrics were written; 0 if somebody has just removed them."""
+    try:
+        return run.metrics.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _neighbours(run: RunFolder) -> Iterator[RunFolder]:

@@ -177,14 +177,23 @@ class RunFolder:
         return float(self.read_metrics().get("minutes", 0)) if self.metrics.is_file() else 0.0
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, if there is one, before another is written in its place."""
-        if not all(path.is_file() for path in (self.config, self.overrides, self.revision, self.split)):
-            return  # no run wrote what is here
+        """Remove the files of an earlier run, if there is one, before another is written in its place.
+
+        Raises:
+            CannotWrite: the earlier checkpoints can't be removed.
+        """
+        if not all(path.is_file() for path in (self.overrides, self.revision, self.split)):
+            return  # no run wrote what is here; config.yaml may be missing, where this was killed
         files = (self.config, self.metrics, self.curves, self.predictions, self.reliability, self.wandb_identity)
         for path in (*files, self.coco, self.corruptions, self.corrupted_reliability):
             path.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.pictures, self.wandb, self.tensorboard):
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise cannot_write(folder, error) from error
 
     def is_finished(self) -> bool:
         """Whether the run has written its final metrics; a stopped training's metrics.json says that it is unfinished.

@@ -7,7 +7,6 @@ settings in a job's folder is refused, so no sweep reports another one's results
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 import traceback
 from collections import deque
@@ -20,7 +19,8 @@ from omegaconf import DictConfig
 from facekp.config.command import one_line
 from facekp.config.references import masked
 from facekp.core.errors import UserError
-from facekp.core.signals import exit_code, stop_before_errors
+from facekp.core.signals import exit_code, stop_before_errors, stop_behind
+from facekp.runs.child_command import wait_for_command
 from facekp.runs.file_checks import DamagedRunFile
 from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
 from facekp.runs.job_names import job_settings
@@ -88,20 +88,21 @@ def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str,
     try:
         with stop_before_errors():
             metrics = train(folder.has_begun())
-    except (KeyboardInterrupt, SystemExit) as stop:
-        set_status("interrupted")
-        log.warning("sweep stopped; continue with %s", resume_sweep_text(folder.path.parent, cfg.plugins))
-        sys.exit(exit_code(stop))
     except Pruned as reason:
         set_status("pruned", str(reason))
         return None
-    except Exception as error:  # also of a plug-in
+    except BaseException as error:  # also of a plug-in, which may call sys.exit
+        if (stop := stop_behind(error)) is not None:
+            set_status("interrupted")
+            log.warning("sweep stopped; continue with %s", resume_sweep_text(folder.path.parent, cfg.plugins))
+            sys.exit(exit_code(stop))
+        message = f"sys.exit was called: {error}" if isinstance(error, SystemExit) else one_line(error)
         text = masked("".join(traceback.format_exception(error)))
         folder.write_traceback(text)
-        set_status("failed", one_line(error))
+        set_status("failed", message)
         if cfg.debug is True:
             sys.stderr.write(text)
-        print(f"facekp: error: {folder.path.name}: {one_line(error)}", file=sys.stderr)
+        print(f"facekp: error: {folder.path.name}: {message}", file=sys.stderr)
         return None
     set_status("ok")
     return metrics
@@ -119,23 +120,22 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
         the metrics.
 
     Raises:
-        UserError: the command failed. Its last output is a note of the error.
+        UserError: the command failed. The last lines of its output are attached to the error as a note.
     """
     arguments = resume_arguments(folder, overrides) if resume else overrides
     options = [*config_dir_options(HydraConfig.get()), *arguments, f"hydra.run.dir={folder}"]
     command = [sys.executable, "-m", "facekp.train", *options]
     printed: deque[str] = deque(maxlen=LINES_KEPT)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            for line in process.stderr or ():
-                sys.stderr.write(line)
-                printed.append(line)
-        except BaseException:  # a signal; the process would train on
-            process.terminate()
-            raise
-    if process.returncode:
+
+    def print_and_keep(line: str) -> None:
+        sys.stderr.write(line)
+        printed.append(line)
+
+    code = wait_for_command(command, print_and_keep)
+    if code:
         last = printed[-1].strip().removeprefix("facekp: error: ") if printed else "nothing was printed"
-        error = UserError(f"{last} (exit code {process.returncode})")
+        killed = f"its process was killed by signal {-code}, perhaps because memory ran out"
+        error = UserError(killed if code < 0 else f"{last} (exit code {code})")
         error.add_note("".join(printed))
         raise error
     return folder.read_metrics()

@@ -94,8 +94,15 @@ def constant_keys(overrides: Iterable[Override]) -> list[str]:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             continue  # an interval that a sampler draws from
         values = set(override.sweep_string_iterator()) if override.is_sweep_override() else {""}
-        if len({_safe(short_value(value)) for value in values}) < len(values):
-            raise UserError(f"{override.input_line}: two of the values give one folder; put them into two sweeps")
+        names: dict[str, str] = {}
+        for value in values:
+            name = _safe(short_value(value))
+            if name in names:
+                raise UserError(
+                    f"{override.input_line}: the values {' and '.join(sorted([names[name], value]))} would have one "
+                    f"folder, {name!r}; put them into two sweeps"
+                )
+            names[name] = value
         constant += [key] if len(values) == 1 else []
     return constant
 

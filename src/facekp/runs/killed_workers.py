@@ -1,6 +1,6 @@
 """Jobs in worker processes of which one may be killed: the other jobs are trained all the same.
 
-Joblib ends all workers as soon as one is killed, so it is not known whose fault it was. The jobs that were running
+Joblib ends all workers as soon as one is killed, so the job that caused it is unknown. The jobs that were running
 continue alone, one after another. A job whose process is killed again has failed. Then the other jobs follow. A search
 launches its jobs in several threads (`facekp.runs.search`); `Turns` keeps a job alone there, too.
 """
@@ -24,7 +24,7 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_arguments import resume_sweep_text
 
 log = logging.getLogger(__name__)
-WAIT = 10.0  # seconds until a worker that joblib kills has let go of its job
+WAIT = 10.0  # seconds to wait for a killed worker to release its job's lock
 KILLED = "its process was killed twice, perhaps because memory ran out"
 
 
@@ -124,7 +124,8 @@ def mark_interrupted(run: RunFolder) -> None:
     try:
         if _status(run) == "running":
             with FileLock(run.lock, timeout=WAIT):
-                run.write_status(replace(run.read_status(), status="interrupted"))
+                if _status(run) == "running":  # not that of a job which has just ended
+                    run.write_status(replace(run.read_status(), status="interrupted"))
     except (Timeout, OSError, UserError) as error:
         log.warning("%s: its status is not known: %s", run, one_line(error))
 

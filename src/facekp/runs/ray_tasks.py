@@ -171,10 +171,13 @@ class RayTasks:
         """End these jobs: each writes that it was interrupted, and is killed if that takes longer than `WAIT`."""
         import ray
 
+        references = dict(self._references)  # other threads remove those of jobs that have ended
         for job in jobs:
-            ray.cancel(self._references[job])
+            if job in references:
+                ray.cancel(references[job])
         for job in wait(jobs, timeout=WAIT).not_done:
-            ray.cancel(self._references[job], force=True)
+            if job in references:
+                ray.cancel(references[job], force=True)
 
     def stop(self) -> None:
         """End all jobs; threads that wait for them get KeyboardInterrupt."""

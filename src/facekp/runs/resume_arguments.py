@@ -23,7 +23,7 @@ AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
 PLACES = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
 OF_MACHINE = "accelerator devices num_nodes strategy precision channels_last compile cuda_graph fast_cpu"
 MACHINE = tuple(f"trainer.{key}" for key in OF_MACHINE.split())
-CLASS = re.compile(r"callbacks\.\w+\._target_")
+CLASS = re.compile(r"(callbacks|logger)\.\w+\._target_")  # names code, so no file may give it
 CHANGEABLE = {  # of the run's settings
     RESUME: ("trainer.max_epochs", *MACHINE, *PLACES),
     RERUN: ("callbacks.progress", *PLACES),
@@ -58,7 +58,7 @@ def is_repeated(key: str) -> bool:
 
 
 def resume_text(folder: object, plugins: Sequence[str]) -> str:
-    """What continues a run, for messages; plug-ins and classes of callbacks must be given again.
+    """The arguments that resume a run, for messages; plug-ins and classes of callbacks and loggers must be given again.
 
     Example:
         >>> resume_text("outputs/first", ["mine"])
@@ -68,7 +68,7 @@ def resume_text(folder: object, plugins: Sequence[str]) -> str:
 
 
 def _classes(folder: object) -> list[str]:
-    """The arguments of a run that name classes of callbacks."""
+    """The arguments of a run that name classes of callbacks and loggers."""
     try:
         return [text.lstrip("+") for text in RunFolder(str(folder)).read_overrides() if CLASS.fullmatch(key_of(text))]
     except UserError:
@@ -78,8 +78,10 @@ def _classes(folder: object) -> list[str]:
 def changed_settings(folder: str, cfg: DictConfig, overrides: Sequence[str], key: str = RESUME) -> dict[str, Any]:
     """What a run's settings are changed to, by dotted key; ``logger`` is a whole group.
 
+    A class that the run has already is no change.
+
     Args:
-        folder: of the run, for the message.
+        folder: of the run.
         cfg: what Hydra composed of the command line.
         overrides: of the command line.
         key: ``resume`` or ``rerun``.
@@ -88,7 +90,10 @@ def changed_settings(folder: str, cfg: DictConfig, overrides: Sequence[str], key
         UserError: a setting can't be changed when a run is resumed or repeated.
     """
     keys: list[str] = []
-    for name in map(key_of, overrides):
+    known = set(_classes(folder))
+    for name, text in ((key_of(text), text.lstrip("+")) for text in overrides):
+        if text in known:
+            continue
         if name.split(".")[0] == "logger":
             keys.append("logger")
         elif name == "trainer" and key == RESUME:

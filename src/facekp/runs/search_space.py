@@ -92,6 +92,8 @@ def _bounds(values: Any) -> tuple[float, float, float | None]:
     if isinstance(values, IntervalSweep):
         return values.start or 0, values.end or 0, None
     grid = sorted(values.range())
+    if not grid:
+        raise ValueError("the range is empty")
     return grid[0], grid[-1], abs(values.step)
 
 

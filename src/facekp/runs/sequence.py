@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import subprocess
+import shlex
 import sys
 from collections.abc import Sequence
 
 from facekp.config.command import key_of
+from facekp.runs.child_command import shell_code, wait_for_command
 from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import is_repeated
 
@@ -24,6 +25,7 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
 
     Raises:
         SystemExit: the command failed; the exit code is the same.
+        Stopped: a signal came; the command has ended, too.
     """
     if folder.is_finished():
         log.info("kept: %s is finished; remove the folder to run it again", folder)
@@ -31,10 +33,10 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
     arguments = resume_arguments(folder, overrides) if folder.has_begun() else list(overrides)
     if command == "evaluate" and folder.path.is_dir():
         arguments.append("overwrite=true")  # an evaluation that was killed has left files
-    log.info("python -m facekp.%s %s", command, " ".join(arguments))
-    code = subprocess.run([sys.executable, "-m", f"facekp.{command}", *arguments], check=False).returncode
+    log.info("python -m facekp.%s %s", command, shlex.join(arguments))
+    code = wait_for_command([sys.executable, "-m", f"facekp.{command}", *arguments])
     if code:
-        sys.exit(code)
+        sys.exit(shell_code(code))
 
 
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import atexit
 import logging
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -65,26 +66,33 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         register_job_name()
-        try:
-            with stop_before_errors():
-                self._held = begin_sweep(config)
-        except UserError as error:  # Hydra would only print a warning
-            leave(error)
+        with _errors_end_the_command():
+            self._held = begin_sweep(config)
         atexit.register(self._held.close)  # Hydra does not call the end of a sweep that is stopped
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from facekp.core.keypoints import Keypoints  # imported here, as it needs NumPy
 
-        scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
-        sources = Keypoints.from_dict(scheme).source_names
-        try:
-            with stop_before_errors():
-                successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins)
-        except UserError as error:
-            leave(error)
+        with _errors_end_the_command():
+            scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
+            sources = Keypoints.from_dict(scheme).source_names
+            successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins)
         self._held.close()
         if not successful:
             sys.exit(1)
+
+
+@contextmanager
+def _errors_end_the_command() -> Iterator[None]:
+    """Exit with 2 after a mistake and with 1 after another error. Hydra would print a warning and exit with 0."""
+    try:
+        with stop_before_errors():
+            yield
+    except UserError as error:
+        leave(error)
+    except Exception:  # also of a plug-in
+        traceback.print_exc()
+        sys.exit(1)
 
 
 def begin_sweep(config: DictConfig) -> ExitStack:
@@ -156,6 +164,8 @@ def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> No
     """
     if config.hydra.job.chdir:
         raise UserError("hydra.job.chdir=true: jobs find their files from the working directory; leave it out")
+    if "/" in str(_subdir(config)):
+        raise UserError(f"hydra.sweep.subdir={_subdir(config)}: must be the name of one folder, without /")
     for key in ("out", "overwrite"):
         if any(key_of(text) == key for text in task_overrides):
             raise UserError(f"{key}: is for one run; with -m, {SWEEP_DIR}=DIR names the folder of all jobs")

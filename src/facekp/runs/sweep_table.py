@@ -33,11 +33,13 @@ def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
     jobs = folder.jobs()
     found = [_read_job(job) for job in jobs]
     columns = [*_metric_columns([metrics for _, metrics in found], sources), "minutes"]
+    settings = dict.fromkeys(key for status, _ in found for key in status.differs)
     rows = []
     for job, (status, metrics) in zip(jobs, found, strict=True):
         row = {**status.differs, **{name: metrics.get(name) for name in columns}}
         rows.append({**row, "status": status.status, "message": status.message, "folder": job.path.name})
-    ranked = pd.DataFrame(rows).sort_values(MAIN, na_position="last", kind="stable")
+    table = pd.DataFrame(rows, columns=[*settings, *columns, "status", "message", "folder"])
+    ranked = table.sort_values(MAIN, na_position="last", kind="stable")
     return ranked.sort_values("status", key=lambda s: s.map(STATUS_ORDER).fillna(2), kind="stable", ignore_index=True)
 
 

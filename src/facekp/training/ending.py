@@ -13,7 +13,7 @@ from torch import distributed
 
 from facekp.config.command import one_line
 from facekp.core.errors import CannotWrite, UserError
-from facekp.core.signals import Stopped, exit_code, stop_before_errors
+from facekp.core.signals import Stopped, exit_code, stop_before_errors, stop_behind
 from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import resume_text
 from facekp.training.callbacks.stopping import StopAtSignal
@@ -41,11 +41,15 @@ def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, st
         with stop_before_errors():
             yield
     except (KeyboardInterrupt, SystemExit) as end:
+        signalled = stop_behind(end)
+        if signalled is None:  # sys.exit in a plug-in
+            _end_others(trainer, stop)
+            raise
         if not trainer.is_global_zero:
             raise SystemExit(0) from end  # another code would make Lightning kill the first process
         _end_others(trainer, stop)
         log.warning("stopped; continue with %s", resume_text(run, plugins))
-        raise Stopped(exit_code(end)) from end
+        raise Stopped(exit_code(signalled)) from end
     except CannotWrite as error:
         _end_others(trainer, stop)
         raise UserError(f"{error}; {_kept(run, plugins)}") from error

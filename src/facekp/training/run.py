@@ -61,6 +61,9 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     """
     torch.set_float32_matmul_precision("high")
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        subdir = str(HydraConfig.get().sweep.subdir)
+        if "/" in subdir:
+            raise UserError(f"hydra.sweep.subdir={subdir}: must be the name of one folder, without /")
         folder = _below_working_directory(Path(HydraConfig.get().runtime.output_dir))
         return run_job(RunFolder(folder), cfg, lambda resume: _train_job(cfg, folder, resume))
     # ".", or in the process of a distributed job (`train_in_new_process`) its folder, which the sweep has locked.
