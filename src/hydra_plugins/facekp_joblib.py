@@ -18,7 +18,7 @@ except ModuleNotFoundError:  # the extra is not installed
     pass
 else:
 
-    class SturdyJoblibLauncher(JoblibLauncher):
+    class FaultTolerantJoblibLauncher(JoblibLauncher):
         """Continues with the other jobs where a worker was killed, for example because memory ran out."""
 
         joblib: dict[str, Any]

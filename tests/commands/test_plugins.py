@@ -86,3 +86,9 @@ def test_a_resumed_run_needs_them_again(folder):
     given = facekp("train", "resume=run", "trainer.max_epochs=2", "plugins=[mine]", cwd=folder)
     assert given.returncode == 0, given.stderr
     assert json.loads((folder / "run" / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_a_mistyped_setting_of_a_plug_in_gets_the_nearest_one(tmp_path):
+    (tmp_path / "mine.py").write_text(MODULE)
+    done = facekp("train", "data=synthetic", "plugins=[mine]", "loss=absolute", "loss.wieght=2", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "facekp: error: loss.wieght: unknown key; did you mean loss.weight?\n")

@@ -53,4 +53,4 @@ def test_two_sweeps_have_a_folder_each(tmp_path, whole, seed, named):
         jobs = [RunFolder(folder / f"seed-{number}") for number in (0, 1)]
         assert {f"optimizer={job.read_config()['optimizer']['name']}" for job in jobs} == {optimizer}
         assert not (folder / ".lock").exists()
-    assert not any("kept:" in text for _, text in ended)
+    assert not any("skipped:" in text for _, text in ended)

@@ -38,7 +38,7 @@ def test_only_unfinished_jobs_are_launched_and_results_keep_their_order(sweep, c
     results = launch_unfinished(launch, JOBS, 5, str(sweep), ["seed"], [])
     assert launched == [([JOBS[1], JOBS[3]], 5)]
     assert [result.return_value["rmse"] for result in results] == [1.0, 9.0, 3.0, 9.0]
-    assert "kept: 2 of 4 jobs are finished" in caplog.messages
+    assert "skipped: 2 of 4 jobs are already finished" in caplog.messages
 
 
 def test_nothing_is_launched_where_all_is_finished(sweep):

@@ -29,7 +29,7 @@ def outputs(tmp_path, monkeypatch):
 def test_a_run_s_folder_stands_for_its_best_checkpoint_and_it_is_logged(outputs, caplog):
     caplog.set_level("INFO")
     assert checkpoint_file("outputs/a") == "outputs/a/checkpoints/best.ckpt"
-    assert caplog.messages == ["outputs/a: takes the run's best checkpoint, outputs/a/checkpoints/best.ckpt"]
+    assert caplog.messages == ["outputs/a: using the run's best checkpoint, outputs/a/checkpoints/best.ckpt"]
 
 
 @pytest.mark.parametrize("name", ["shipped", "outputs/a/checkpoints/best.ckpt", "no.ckpt", "x.onnx"])

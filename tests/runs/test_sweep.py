@@ -62,7 +62,7 @@ def test_joblib_s_launcher_outlives_a_killed_worker(multirun, tmp_path):
     cfg = multirun(tmp_path / "s", "lr=1,2")
     cfg.hydra.launcher._target_ = JOBLIB
     begin_sweep(cfg)
-    assert Plugins.instance().class_name_to_class[cfg.hydra.launcher._target_].__name__ == "SturdyJoblibLauncher"
+    assert Plugins.instance().class_name_to_class[cfg.hydra.launcher._target_].__name__ == "FaultTolerantJoblibLauncher"
     assert JOBLIB in Plugins.instance().class_name_to_class
 
 
@@ -235,7 +235,7 @@ def test_a_sweep_killed_in_its_second_job_is_resumed_there(tmp_path):
 
     done = facekp("train", "sweep.resume=s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "kept: 1 of 3 jobs are finished" in done.stderr
+    assert "skipped: 1 of 3 jobs are already finished" in done.stderr
     assert before == {path: path.stat().st_mtime_ns for path in before}
     jobs = pd.read_csv(folder / "sweep.csv")
     assert sorted(jobs["seed"]) == [0, 1, 2]

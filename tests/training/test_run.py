@@ -69,7 +69,7 @@ def test_one_command_begins_a_run_continues_it_and_keeps_it(run_here, tmp_path, 
     assert run.read_config()["resume"] is None
     weights = run.last_checkpoint.read_bytes()
     assert run_here("train", main, *asked)[0] == 0
-    assert "kept: r is finished" in caplog.messages
+    assert "skipped: r is already finished" in caplog.messages
     assert run.last_checkpoint.read_bytes() == weights
     assert run_here("train", main, *asked, "trainer.max_epochs=2", "logger=none")[0] == 0
     assert run.completed_epochs() == 2
@@ -101,7 +101,7 @@ def test_weights_and_runs_are_named_by_folders_and_last(run_here, tmp_path, capl
     code, err = run_here("train", main, *QUICK, "out=outputs/b", "init_from=last")
     assert code == 0, err
     best = "outputs/a/checkpoints/best.ckpt"
-    assert f"last: takes the run's best checkpoint, {best}" in caplog.text
+    assert f"last: using the run's best checkpoint, {best}" in caplog.text
     assert RunFolder(tmp_path / "outputs/b").read_config()["init_from"] == str(tmp_path / best)
     code, err = run_here("train", main, "resume=last", "trainer.max_epochs=2")
     assert code == 0, err

@@ -71,7 +71,7 @@ def run_command(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
     _set_up_logging()
-    folders = config_folders(sys.argv[1:])
+    folders, catalog = config_folders(sys.argv[1:]), None
     try:
         with stop_before_errors():
             if any(argument in HELP for argument in _options(sys.argv[1:])):
@@ -89,7 +89,7 @@ def run_command(
             register()
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
-        leave(_with_hint(error, config_name, folders))
+        leave(_with_hint(error, catalog or Catalog(config_name, folders)))
     except BrokenPipeError:
         _leave_if_output_is_unread()
         raise
@@ -317,14 +317,13 @@ def one_line(error: BaseException) -> str:
     return masked(" ".join(part for part in parts if part and not part.startswith(drop)))
 
 
-def _with_hint(error: BaseException, config_name: str, folders: Sequence[Path]) -> BaseException:
+def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
     """Hydra's "could not override" with the key that was probably meant, or with the choices that have the key."""
     found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
     found = found or re.search(r"Error merging override (\S+?)=", str(error))
     if found is None or not isinstance(error, HydraException):
         return error
     key = found[1].split("=")[0].lstrip("+~")
-    catalog = Catalog(config_name, folders)
     keys = catalog.all_keys()
     if key in keys and "Could not override" in str(error):
         return UserError(f"{key}: only {', '.join(keys[key])} has this key; ++{key}=VALUE sets it all the same")

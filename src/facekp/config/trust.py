@@ -39,7 +39,7 @@ TARGETS = {  # what Hydra may call, by key
     "hydra.launcher._target_": {
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
         f"{PLUGINS}joblib_launcher.joblib_launcher.JoblibLauncher",
-        "hydra_plugins.facekp_joblib.SturdyJoblibLauncher",  # which facekp puts in its place
+        "hydra_plugins.facekp_joblib.FaultTolerantJoblibLauncher",  # which facekp puts in its place
         f"{PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher",
         f"{PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher",
         "hydra_plugins.facekp_ray.RayLauncher",

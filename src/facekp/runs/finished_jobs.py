@@ -37,7 +37,7 @@ def launch_unfinished(
     sweep = SweepFolder(folder)
     results = [_finished(sweep, overrides, shared, taken) for overrides in jobs]
     if kept := sum(result is not None for result in results):
-        log.info("kept: %d of %d jobs are finished", kept, len(jobs))
+        log.info("skipped: %d of %d jobs are already finished", kept, len(jobs))
     left = [overrides for overrides, result in zip(jobs, results, strict=True) if result is None]
     launched = iter(launch(left, first) if left else ())
     return [next(launched) if result is None else result for result in results]

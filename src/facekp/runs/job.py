@@ -60,7 +60,7 @@ def run_job(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str
                 _check_same_settings(folder)
             if successful:
                 metrics = folder.read_metrics()
-                log.info("kept: %s is finished", folder)
+                log.info("skipped: %s is already finished", folder)
                 return metrics
         except DamagedRunFile as error:  # the other jobs go on
             print(f"facekp: error: {error}; remove the job's folder to train it anew", file=sys.stderr)

@@ -70,7 +70,7 @@ def checkpoint_file(name: str) -> str:
             f"name one of its runs, such as {jobs[0]}" if jobs else "name the folder of a trained run, or a .ckpt file"
         )
         raise UserError(f"{name}: the folder {folder} has no {folder.best_checkpoint.relative_to(folder.path)}; {hint}")
-    log.info("%s: takes the run's best checkpoint, %s", name, folder.best_checkpoint)
+    log.info("%s: using the run's best checkpoint, %s", name, folder.best_checkpoint)
     return str(folder.best_checkpoint)
 
 

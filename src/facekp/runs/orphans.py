@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PAUSE = 2.0  # seconds between two looks at the parent process
+PAUSE = 2.0  # seconds between checks of the parent process
 EXIT_CODE = 1
 SWEEP = "FACEKP_SWEEP_PID"  # variable of the environment: the process that started the workers
 

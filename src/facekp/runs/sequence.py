@@ -28,7 +28,7 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
         Stopped: a signal came; the command has ended, too.
     """
     if folder.is_finished():
-        log.info("kept: %s is finished; remove the folder to run it again", folder)
+        log.info("skipped: %s is already finished; remove the folder to run it again", folder)
         return
     arguments = resume_arguments(folder, overrides) if folder.has_begun() else list(overrides)
     if command == "evaluate" and folder.path.is_dir():

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 SHARED_KEYS = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's key for overrides that name no folder
 NOT_KEPT = ("debug", "hydra.mode", "hydra.sweep.dir")  # keys that change nothing about the jobs
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
-STURDY_JOBLIB = "hydra_plugins.facekp_joblib.SturdyJoblibLauncher"  # takes its place
+FAULT_TOLERANT_JOBLIB = "hydra_plugins.facekp_joblib.FaultTolerantJoblibLauncher"  # takes its place
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 RESUMING_SWEEPER = "hydra_plugins.facekp_resume.ResumingSweeper"  # takes its place in a sweep that is resumed
@@ -129,7 +129,7 @@ def begin_sweep(config: DictConfig) -> ExitStack:
         config.hydra.sweep.dir = str(folder)
         given.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
         if config.hydra.launcher._target_ == JOBLIB:
-            config.hydra.launcher._target_ = STURDY_JOBLIB
+            config.hydra.launcher._target_ = FAULT_TOLERANT_JOBLIB
         if folder.jobs() and _subdir(config) == NAMED_BY_SETTINGS:
             chosen = config.hydra.launcher
             config.hydra.launcher = {"_target_": RESUMING, "_recursive_": False, "chosen": chosen, "shared": shared}

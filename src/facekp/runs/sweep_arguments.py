@@ -26,7 +26,7 @@ SWEEP_DIR = "hydra.sweep.dir"
 
 
 def resume_sweep_text(folder: object, plugins: Sequence[str]) -> str:
-    """What continues a sweep, for messages: plug-ins and all else that its file can't give must be given again.
+    """The arguments that resume a sweep, for messages; those that its file can't give are among them.
 
     Example:
         >>> resume_sweep_text("outputs/s", ["mine"])

@@ -173,7 +173,7 @@ def _continue(folder: RunFolder, cfg: DictConfig, locked: bool) -> dict[str, Any
         raise UserError(f"resume=auto: out={folder} holds a run of other settings ({difference}); choose another out")
     epochs = resumed(folder, cfg, again).trainer.max_epochs
     if folder.is_finished() and epochs == folder.read_config()["trainer"]["max_epochs"]:
-        log.info("kept: %s is finished", folder)
+        log.info("skipped: %s is already finished", folder)
         return folder.read_metrics()
     return _resume(folder, cfg, again, locked)
 
