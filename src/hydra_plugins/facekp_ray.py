@@ -5,7 +5,6 @@ Every Hydra program imports this module when it starts, so the work is done in `
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,6 @@ class RayLauncher(Launcher):
 
     def __init__(self, ray: DictConfig) -> None:
         self.ray = ray
-        self._composing = threading.Lock()  # Hydra composes configs with global state
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from facekp.runs.ray_tasks import RayTasks
@@ -43,8 +41,7 @@ class RayLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from facekp.runs.ray_tasks import run_jobs
 
-        with self._composing:
-            configs = [self._config(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
+        configs = [self._config(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
         return run_jobs(self.tasks, configs, self.config.plugins)
 
     def _config(self, overrides: Sequence[str], number: int) -> DictConfig:

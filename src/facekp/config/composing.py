@@ -6,6 +6,7 @@ of its start on composing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -20,8 +21,10 @@ RUN = f"hydra.mode={RunMode.RUN.name}"  # Hydra adds it to the overrides if no c
 class SingleCompositionLoader(ConfigLoaderImpl):
     """Keeps the config (or the error) of the first composition, and returns (or raises) it instead of a second one.
 
-    A sweep is composed as Hydra does it.
+    A sweep is composed as Hydra does it. Threads of a search compose one after another, as Hydra has global state.
     """
+
+    _composing = threading.RLock()  # of the class, so that the loader can be sent to other processes
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -35,12 +38,18 @@ class SingleCompositionLoader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
+        with self._composing:
+            return self._load(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+
+    def _load(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, from_shell: bool, validate: bool
+    ) -> DictConfig:
         kept, self._kept = self._kept, None
         if kept is not None and run_mode == RunMode.RUN and kept[:2] == (config_name, _without_mode(overrides)):
             return _with_mode(kept[2], overrides)
-        reads_mode = from_shell and not validate_sweep_overrides
+        reads_mode = from_shell and not validate
         if not reads_mode or _is_sweep(overrides):
-            return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+            return super().load_configuration(config_name, overrides, run_mode, from_shell, validate)
         result: DictConfig | Exception
         try:
             result = super().load_configuration(config_name, overrides, RunMode.RUN)
