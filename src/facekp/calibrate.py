@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> list[Calibration]:
     """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibrations."""
     # imported here: --help and mistakes in a key must answer within a second
+    from facekp.core.errors import CannotWrite
     from facekp.core.outputs import output_file
     from facekp.data.readers.read import read_table
     from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
@@ -54,8 +55,11 @@ def main(cfg: DictConfig) -> list[Calibration]:
     one_view = fitted[0].reliability  # as predict decodes
     if picture is not None:
         _write_picture(picture, one_view)
-    if (folder := RunFolder.of_checkpoint(loaded.path)) is not None:
-        folder.write_reliability(one_view)  # facekp.report shows it
+    if (folder := RunFolder.of_best_checkpoint(loaded.path)) is not None:
+        try:
+            folder.write_reliability(one_view)  # facekp.report shows it
+        except CannotWrite as error:
+            log.warning("the run's report will not show this: %s", error)
     return fitted
 
 

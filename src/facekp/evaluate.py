@@ -52,7 +52,7 @@ class Scores(NamedTuple):
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Score, print the metrics, and write them if a folder was named; the metrics."""
     # imported here: --help and mistakes in a key must answer within a second
-    from facekp.core.errors import UserError
+    from facekp.core.errors import CannotWrite, UserError
     from facekp.core.outputs import output_folder
     from facekp.models.command_settings import EvaluateSettings
     from facekp.runs.folder import RunFolder
@@ -69,8 +69,12 @@ def main(cfg: DictConfig) -> dict[str, Any]:
             _write(RunFolder(path), scores, settings.data)
         log.info("written: %s", path)
     if scores.run is not None and scores.corruptions is not None:
-        scores.run.write_corruptions(scores.corruptions, scores.reliability)
-        log.info("written: %s; facekp.report shows it", scores.run.corruptions)
+        try:
+            scores.run.write_corruptions(scores.corruptions, scores.reliability)
+        except CannotWrite as error:  # a run of somebody else
+            log.warning("the run's report will not show this: %s", error)
+        else:
+            log.info("written: %s; facekp.report shows it", scores.run.corruptions)
     return scores.metrics
 
 
@@ -143,7 +147,7 @@ def _score_rows(
     metrics, prediction = score_models(
         models, held_out, others, corrupted and corrupted.scored(), predict, settings.metrics
     )
-    run = RunFolder.of_checkpoint(models[0].path) if len(models) == 1 else None
+    run = RunFolder.of_best_checkpoint(models[0].path) if len(models) == 1 else None
     if corrupted is None:
         return Scores(metrics, held_out, prediction, run)
     corruptions = corruptions_frame(held_out, prediction, corrupted)

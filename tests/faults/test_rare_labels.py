@@ -153,6 +153,16 @@ def test_early_stopping_and_the_progress_of_a_run_without_scores(table, held_out
     assert "val/rmse" not in RunFolder(tmp_path / "run").read_curves()
 
 
+def test_a_shortened_validation_without_a_label_ends_no_training(table, held_out, tmp_path, monkeypatch):
+    few = without(table, np.flatnonzero(held_out)[:4])
+    monkeypatch.setattr("facekp.training.setup.read_table", lambda *args: few)
+    given = ["data.batch_size=4", "trainer.limit_val_batches=1", "callbacks.patience=1", "callbacks.pictures=0"]
+    metrics = train(settings_of(*FAST, *given), tmp_path / "run")
+    assert metrics["epochs"] == 1
+    assert metrics["rmse"] > 0  # of all validation rows, by the last epoch's network
+    assert "val/rmse" not in RunFolder(tmp_path / "run").read_curves()
+
+
 def test_sample_faces_without_a_label_have_no_rmse(table, held_out, model_of_run):
     few = five_training_rows(table, held_out).take(np.flatnonzero(held_out))
     faces = sample_faces(model_of_run, few, np.zeros((len(few), 15, 2), np.float32), 2)

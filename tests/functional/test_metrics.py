@@ -228,6 +228,10 @@ def test_parts_and_curves_and_missing_values(scored):
         }
     with declared("line", lambda _: Curve(x=[0.0, 1.0], y=[1.0, 0.5])):
         assert compute_figures(scored)["line"] == {"x": [0.0, 1.0], "y": [1.0, 0.5]}
+    with declared("line", lambda _: Curve(x=np.linspace(0, 1, 2), y=np.array([1, np.nan], np.float32))):
+        line = compute_figures(scored)["line"]
+    assert line == {"x": [0.0, 1.0], "y": [1.0, None]}
+    assert {type(value) for value in line["x"]} == {float}  # checkpoints hold no numbers of NumPy
 
 
 def test_a_metric_that_fails_is_named(scored):

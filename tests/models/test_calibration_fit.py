@@ -178,3 +178,9 @@ def test_a_twin_with_another_decoder_is_refused(ckpt, tmp_path):
     assert load_twin(loaded, str(ckpt)).path == ckpt
     with pytest.raises(UserError, match=r"its decoder is .*argmax"):
         load_twin(loaded, str(tmp_path / "other.ckpt"))
+
+
+def test_faces_of_one_photo_are_not_enough(ckpt, faces, monkeypatch):
+    monkeypatch.setattr(calibration_fit, "inseparable_groups", lambda table: np.zeros(len(table), int))
+    with pytest.raises(UserError, match="all faces are of one photo, or near-duplicates of each other"):
+        calibration_fit.calibrate(load_checkpoint(ckpt), faces, 0, None)

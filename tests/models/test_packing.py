@@ -9,6 +9,7 @@ from facekp.core.settings import path_fields
 from facekp.data.readers.base import PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings
 from facekp.evaluate import main as evaluate
+from facekp.models import packing
 from facekp.models.checkpoint import load_checkpoint, read_tensors
 from facekp.models.ensemble import predict_table
 from facekp.models.packaged import PACKAGED
@@ -43,7 +44,7 @@ def test_weights_of_several_checkpoints_are_averaged_and_all_that_trained_them_i
 
 
 def test_weights_of_different_networks_are_not_averaged(tiny_run, tmp_path):
-    with pytest.raises(UserError, match=r"another network or scheme than .*; weights can't be averaged"):
+    with pytest.raises(UserError, match=r"another model than .*; weights can't be averaged"):
         pack([tiny_run / "checkpoints" / "best.ckpt", "shipped"], tmp_path / "mean.ckpt")
 
 
@@ -112,3 +113,13 @@ def test_a_weight_beyond_half_precision_is_named(tiny_run, tmp_path):
         pack(tmp_path / "large.ckpt", tmp_path / "half.ckpt", half=True)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "half.ckpt").exists()
+
+
+@pytest.mark.parametrize("key", ["loss.activation", "data.size", "data.channels", "data.offsets"])
+def test_weights_that_mean_something_else_are_not_averaged(tiny_run, tmp_path, monkeypatch, key):
+    agree = packing._what_must_agree
+    calls = iter([1, 2])
+    monkeypatch.setattr(packing, "_what_must_agree", lambda loaded: {**agree(loaded), key: next(calls)})
+    files = [tiny_run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    with pytest.raises(UserError, match=rf"another {key} than .*; weights can't be averaged"):
+        pack(files, tmp_path / "mean.ckpt")

@@ -276,9 +276,10 @@ def test_one_process_at_a_time_holds_a_folder(tmp_path, caplog):
 
 
 def test_a_checkpoint_leads_to_the_folder_of_its_run(old_run, tmp_path):
-    assert RunFolder.of_checkpoint(old_run.best_checkpoint) == old_run
-    assert RunFolder.of_checkpoint(tmp_path / "other.ckpt") is None
-    assert RunFolder.of_checkpoint(old_run.path / "pictures" / "other.ckpt") is None
+    assert RunFolder.of_best_checkpoint(old_run.best_checkpoint) == old_run
+    assert RunFolder.of_best_checkpoint(old_run.last_checkpoint) is None
+    assert RunFolder.of_best_checkpoint(tmp_path / "other.ckpt") is None
+    assert RunFolder.of_best_checkpoint(old_run.path / "pictures" / "other.ckpt") is None
 
 
 def test_runs_are_found_below_a_folder_but_not_inside_of_runs(tmp_path):

@@ -41,7 +41,7 @@ def test_checkpoints_come_last_and_after_the_results_that_they_save():
     assert order == [
         "Curves",
         "WeightAveraging",
-        "EarlyStopping",
+        "PatientStopping",
         "LearningRateMonitor",
         "Callback",
         "EpochLog",

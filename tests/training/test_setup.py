@@ -9,6 +9,7 @@ from facekp.core.errors import UserError
 from facekp.data.readers.read import read_table
 from facekp.data.split import assign_folds, inseparable_groups
 from facekp.runs.folder import RunFolder
+from facekp.training import setup
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -48,3 +49,18 @@ def test_config_yaml_and_the_log_name_the_precision_that_was_taken(tmp_path, cap
     train(settings_of(*TINY, "trainer.precision=auto", "trainer.max_epochs=1"), tmp_path / "run")
     assert RunFolder(tmp_path / "run").read_config()["trainer"]["precision"] == precision
     assert f"trainer.precision=auto: {precision}" in caplog.text
+
+
+def test_a_logger_that_can_t_be_closed_hides_neither_the_error_nor_the_others(caplog):
+    class Full:
+        def close(self):
+            raise OSError(28, "No space left on device")
+
+    class Other:
+        def close(self):
+            closed.append(True)
+
+    closed = []
+    setup._close([Full(), Other()])
+    assert closed == [True]
+    assert caplog.messages == ["Full could not be closed: [Errno 28] No space left on device"]

@@ -107,7 +107,12 @@ def calibrate(
     Raises:
         UserError: too few labelled points, or a corruption does not fit the size of the images.
     """
-    first = assign_folds(inseparable_groups(table), table.source, 2, seed) == 0
+    groups = inseparable_groups(table)
+    if len(np.unique(groups)) < 2:
+        raise UserError(
+            "calibrate: all faces are of one photo, or near-duplicates of each other; give faces of several photos"
+        )
+    first = assign_folds(groups, table.source, 2, seed) == 0
     clean, halves = _measure(loaded, table), [first]
     measured = [clean]
     if corrupted := _corrupted(loaded, table, corruptions):

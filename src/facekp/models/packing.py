@@ -85,11 +85,13 @@ def _mean_weights(checkpoints: Sequence[LoadedCheckpoint]) -> dict[str, Tensor]:
     first, *others = checkpoints
     tensors = [model_tensors(read_facekp_tensors(each.path, "there is nothing to pack")) for each in checkpoints]
     for loaded in others:
-        if loaded.model.settings != first.model.settings or loaded.model.keypoints != first.model.keypoints:
-            raise UserError(
-                f"{loaded.path}: another network or scheme than {first.path}; weights can't be averaged: give "
-                "checkpoints with the same model= and keypoints="
-            )
+        theirs = _what_must_agree(first)
+        for key, value in _what_must_agree(loaded).items():
+            if value != theirs[key]:
+                raise UserError(
+                    f"{loaded.path}: another {key} than {first.path}; weights can't be averaged: give checkpoints of "
+                    "trainings with the same settings"
+                )
 
     def mean(name: str, value: Tensor) -> Tensor:
         if not value.is_floating_point():
@@ -97,6 +99,19 @@ def _mean_weights(checkpoints: Sequence[LoadedCheckpoint]) -> dict[str, Tensor]:
         return torch.stack([each[name].double() for each in tensors]).mean(dim=0).to(value.dtype)
 
     return {PREFIX + name: mean(name, value) for name, value in tensors[0].items()}
+
+
+def _what_must_agree(loaded: LoadedCheckpoint) -> dict[str, Any]:
+    """What the weights of a checkpoint mean, by the key that sets it."""
+    model = loaded.model
+    return {
+        "model": model.settings,
+        "keypoints": model.keypoints,
+        "loss.activation": model.activation,
+        "data.size": model.codec.size,
+        "data.channels": model.image_channels,
+        "data.offsets": model.offsets,
+    }
 
 
 def _training_data(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[np.ndarray | None, np.ndarray | None]:

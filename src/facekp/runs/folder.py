@@ -144,10 +144,10 @@ class RunFolder:
         return hash(self.path)
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Path) -> RunFolder | None:
-        """The folder of the run that wrote a checkpoint; None where the file does not lie in a run's folder."""
+    def of_best_checkpoint(cls, checkpoint: Path) -> RunFolder | None:
+        """The folder of the run whose best checkpoint this is; None for any other file."""
         folder = cls(checkpoint.parent.parent)
-        return folder if checkpoint.parent == folder.checkpoints and folder.metrics.is_file() else None
+        return folder if checkpoint == folder.best_checkpoint and folder.metrics.is_file() else None
 
     # State of the run.
 

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from facekp.core.console import is_terminal
@@ -16,6 +15,7 @@ from facekp.training.callback_settings import CallbackSettings
 from facekp.training.callbacks.averaging import weight_averaging
 from facekp.training.callbacks.checkpoints import BestAndLastCheckpoints
 from facekp.training.callbacks.curves import Curves
+from facekp.training.callbacks.early_stopping import PatientStopping
 from facekp.training.callbacks.progress import EpochLog, ProgressBar
 from facekp.training.callbacks.validation_results import ValidationResults
 from facekp.training.logger_settings import LoggerSettings
@@ -60,18 +60,13 @@ def build_callbacks(
     if settings.ema is not None:
         callbacks.append(weight_averaging(settings.ema))
     if settings.patience is not None:
-        callbacks.append(_early_stopping(settings.patience))
+        callbacks.append(PatientStopping(settings.patience))
     callbacks += build_targets(settings, "callbacks", Callback)
     job = f"{folder.path.name}: " if folder.status.is_file() else ""
     callbacks += [results, EpochLog(curves, prefix=job), LightningLogs(config, loggers.faces, curves)]
     if loggers.wandb and os.environ.get("WANDB_MODE") != "disabled":
         callbacks.append(WandbCallback(loggers, config, folder, curves, results))
     return [*callbacks, BestAndLastCheckpoints(folder, settings.save_every)]
-
-
-def _early_stopping(patience: int) -> EarlyStopping:
-    """Never stops a training whose validation rows have no label, and so no RMSE."""
-    return EarlyStopping("val/rmse", patience=patience, strict=False, check_on_train_epoch_end=False)
 
 
 def build_loggers(settings: LoggerSettings, folder: RunFolder) -> list[Logger]:

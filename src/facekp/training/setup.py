@@ -12,6 +12,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from facekp.core.console import show
+from facekp.core.errors import first_line
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import load_checkpoint
@@ -120,8 +121,16 @@ def train(
                 compare(repeats, metrics)
             return metrics
     finally:
-        for logger in run_loggers:
+        _close(run_loggers)
+
+
+def _close(loggers: Sequence[RunLogger]) -> None:
+    """Close all of them; what fails is a warning, as the training has ended, or its own error is reported."""
+    for logger in loggers:
+        try:
             logger.close()
+        except Exception as error:  # of another package's logger, or of a full disk
+            log.warning("%s could not be closed: %s", type(logger).__name__, first_line(error))
 
 
 def _with_precision(settings: TrainSettings) -> TrainSettings:

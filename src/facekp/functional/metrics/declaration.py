@@ -233,8 +233,8 @@ class Metric:
 
 
 def _column(values: Iterable[float]) -> list[float | None]:
-    """A column of a curve; None for NaN and infinity."""
-    return [value if math.isfinite(value) else None for value in values]
+    """A column of a curve as plain numbers, which checkpoints may hold; None for NaN and infinity."""
+    return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def _parts(value: Number | Mapping[str, Number]) -> Mapping[str, Number]:

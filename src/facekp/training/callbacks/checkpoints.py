@@ -19,7 +19,7 @@ from facekp.training.callbacks.stopping import StopAtSignal
 class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
     """Saves last.ckpt after every epoch or every few, and best.ckpt after a validation with the lowest val/rmse so far.
 
-    Where no validation row has a label, every epoch counts as the best one.
+    Where no validated row has a label, every epoch counts as the best one.
 
     Lightning's ModelCheckpoint forgets its best score if the folder was moved, and saves a last checkpoint only with a
     new best one.
@@ -35,13 +35,12 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
         self.best = math.inf
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
+        score = trainer.callback_metrics.get("val/rmse")
+        if not trainer.datamodule.has_scores or (self.validated and score is None):  # type: ignore[attr-defined]
             trainer.save_checkpoint(self.folder.best_checkpoint)
-        elif self.validated:
-            score = trainer.callback_metrics["val/rmse"].item()
-            if score < self.best:
-                self.best = score
-                trainer.save_checkpoint(self.folder.best_checkpoint)
+        elif self.validated and score is not None and score < self.best:
+            self.best = score.item()
+            trainer.save_checkpoint(self.folder.best_checkpoint)
         if self.every == 1 or self._is_due(trainer):
             trainer.save_checkpoint(self.folder.last_checkpoint)
 

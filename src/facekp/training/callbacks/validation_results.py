@@ -83,19 +83,21 @@ class ValidationResults(ValidatedEpoch, Checkpoint):
         if not declared or not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
             return
         rows, points, confidence = self._predictions()
-        scored = metric_input(points, self.table.take(rows), self.settings, confidence, _floor(pl_module))
+        held_out = self.table.take(rows)
+        if not held_out.mask.any():  # in a shortened validation
+            return
+        scored = metric_input(points, held_out, self.settings, confidence, _floor(pl_module))
         figures = {key: value for metric in declared for key, value in metric(scored).items()}
         numbers = {f"val/{key}": float(value) for key, value in figures.items() if not isinstance(value, dict)}
         pl_module.log_dict(numbers)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.validated and trainer.datamodule.has_scores:  # type: ignore[attr-defined]
-            score = trainer.callback_metrics["val/rmse"].item()
-            if score < self.best:
-                self.best = score
-                predictions = self._predictions()  # in all processes
-                if trainer.is_global_zero:
-                    self._write_predictions(*predictions, _floor(pl_module))
+        score = trainer.callback_metrics.get("val/rmse")  # None where no validated row has a label
+        if self.validated and score is not None and score < self.best:
+            self.best = score.item()
+            predictions = self._predictions()  # in all processes
+            if trainer.is_global_zero:
+                self._write_predictions(*predictions, _floor(pl_module))
         if trainer.is_global_zero and self.figures:
             progress = {"epochs": trainer.current_epoch + 1, "finished": False}
             summary = training_summary(trainer, self.folder, self.started)
