@@ -60,7 +60,7 @@ def build_callbacks(
     if settings.ema is not None:
         callbacks.append(weight_averaging(settings.ema))
     if settings.patience is not None:
-        callbacks.append(PatientStopping(settings.patience))
+        callbacks.append(PatientStopping(settings.patience, folder))
     callbacks += build_targets(settings, "callbacks", Callback)
     job = f"{folder.path.name}: " if folder.status.is_file() else ""
     callbacks += [results, EpochLog(curves, prefix=job), LightningLogs(config, loggers.faces, curves)]

@@ -13,11 +13,11 @@ from tests.conftest import TINY, settings_of
 
 
 @pytest.fixture
-def validated():
+def validated(tmp_path):
     """Validate epoch after epoch with these scores; whether the training would end after each."""
 
     def run(scores, patience=2, min_epochs=None, others=()):
-        stopping = PatientStopping(patience)
+        stopping = PatientStopping(patience, RunFolder(tmp_path))
         trainer = SimpleNamespace(
             should_stop=False,
             min_epochs=min_epochs,
@@ -60,7 +60,9 @@ def test_a_run_that_was_killed_after_its_last_epoch_is_not_trained_further(tmp_p
     assert (resumed["epochs"], resumed["rmse"]) == (whole["epochs"], whole["rmse"])
     assert run.last_checkpoint.read_bytes() == before
     assert run.is_finished()
+    longer = train(settings_of(*given, "trainer.max_epochs=40"), run.path, resume=True)
+    assert longer["epochs"] > whole["epochs"]  # a finished run, for which more epochs were given
 
 
 def test_checkpoints_of_earlier_versions_fit():
-    assert PatientStopping(3).state_key == EarlyStopping("val/rmse").state_key
+    assert PatientStopping(3, RunFolder(".")).state_key == EarlyStopping("val/rmse").state_key

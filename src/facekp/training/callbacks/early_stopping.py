@@ -7,6 +7,8 @@ import logging
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 
+from facekp.runs.folder import RunFolder
+
 log = logging.getLogger(__name__)
 
 
@@ -15,14 +17,17 @@ class PatientStopping(EarlyStopping):
 
     - Before ``trainer.min_epochs`` it only counts. Lightning's asks for the end then, and the training ends after
       ``min_epochs`` even if the RMSE falls again.
-    - A training that was killed after its last epoch is not trained further when it is resumed.
+    - A training that was killed after its last epoch is not trained further when it is resumed. A finished run is, as
+      more epochs were asked for.
     - A training whose validation rows have no label, and so no RMSE, is never ended.
 
     Args:
         patience: number of validations without a lower RMSE after which the training ends.
+        run: the folder of the run.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, run: RunFolder) -> None:
+        self.run = run
         super().__init__("val/rmse", patience=patience, strict=False, check_on_train_epoch_end=False)
 
     @property
@@ -31,7 +36,8 @@ class PatientStopping(EarlyStopping):
         return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.wait_count >= self.patience and trainer.current_epoch >= (trainer.min_epochs or 0):
+        has_stopped = self.wait_count >= self.patience and trainer.current_epoch >= (trainer.min_epochs or 0)
+        if has_stopped and not self.run.is_finished():
             log.info(
                 "the RMSE did not fall in the last %d validations (callbacks.patience); the training ends",
                 self.patience,
