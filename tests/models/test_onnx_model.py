@@ -8,6 +8,9 @@ import pytest
 
 from facekp import KeypointPredictor
 from facekp.core.errors import UserError
+from facekp.core.settings import parse
+from facekp.data.corruptions import CORRUPTIONS, CorruptionSettings
+from facekp.models import robustness
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import load_models, predict_table
 from facekp.models.settings import DecoderOverride
@@ -113,6 +116,9 @@ def test_a_file_of_an_older_version_is_read_with_a_warning(tmp_path, small, capl
         {"trained_on": "not base64"},
         {"trained_on": "AAAA"},
         {"data": 5},
+        {"offsets": [1]},
+        {"offsets": {"nobody": 1.0}},
+        {"offsets": {"dense": "nan"}},
     ],
 )
 def test_damaged_metadata_are_reported_in_one_line(tmp_path, small, changes):
@@ -131,3 +137,21 @@ def test_a_graph_with_weights_that_are_not_finite_is_refused(tmp_path, which, re
     onnx.save(model, tmp_path / "a.onnx")
     with pytest.raises(UserError, match=r"a\.onnx: its (predictions|weights .*) are not finite"):
         load_models(tmp_path / "a.onnx")
+
+
+def test_offsets_of_the_labels_are_kept_for_corrupted_faces(tmp_path, small, faces, monkeypatch):
+    entry = json.loads(onnx.load(small[0]).metadata_props[0].value)
+    assert entry["offsets"] == {}
+    assert load_models(small[0])[0].model.offsets == {}
+    without_digest(small[0], tmp_path / "a.onnx", format=1, offsets={"dense": 0.5})
+    models = load_models(tmp_path / "a.onnx")
+    given = []
+
+    def corrupt(table, conditions, seed, offset):
+        given.append(offset)
+        return table
+
+    monkeypatch.setattr(robustness, "corrupted_table", corrupt)
+    settings = parse(CorruptionSettings, {"seed": 0, **{name: [] for name in CORRUPTIONS}, "rotation": [30.0]}, "")
+    robustness.predict_corrupted(models, faces, settings, lambda models, table: None)
+    assert np.unique(given[0][0]).tolist() == [0.0, 0.5]

@@ -80,7 +80,7 @@ def describe(
     values, hashes, calibration = loaded.model.to_dict(), loaded.trained_on, loaded.model.valid_calibration()
     return {
         "format": FORMAT,
-        **{key: values[key] for key in ("keypoints", "size", "image_channels", "decoder")},
+        **{key: values[key] for key in ("keypoints", "size", "image_channels", "decoder", "offsets")},
         "calibration": None if calibration is None else calibration.to_dict(),
         "source": None if source is None else loaded.model.keypoints.source_names[source],
         "mean_face": loaded.model.mean_face.tolist(),

@@ -82,6 +82,9 @@ class OnnxModel:
         height, width = map(int, self.entry["size"])
         self.size: tuple[int, int] = (height, width)
         self.image_channels = checked_channels(self.entry.get("image_channels", 1))
+        self.offsets = {name: float(pixels) for name, pixels in (self.entry.get("offsets") or {}).items()}
+        if not np.isfinite(self.keypoints.offsets(self.offsets)).all():
+            raise ValueError("an offset is not finite")
         # unchecked, as the rule is part of the graph: a plug-in's rule need not be installed
         self.decoder = DecoderSettings.model_construct(**self.entry["decoder"])
         self.source: str | None = self.entry["source"]

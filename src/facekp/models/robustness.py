@@ -17,7 +17,6 @@ from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN, METRICS, MetricInput, compute_figures, trimmed_mean
 from facekp.models.calibration_fit import PARTS, reliability
 from facekp.models.ensemble import LoadedModel, PredictTable, predict_table
-from facekp.models.keypoint_model import KeypointModel
 from facekp.models.prediction import Prediction
 
 TRIMMED = "rmse/trimmed"
@@ -81,8 +80,7 @@ def predict_corrupted(
     if not conditions:
         return None
     model = models[0].model
-    offset = model.keypoints.offsets(model.offsets) if isinstance(model, KeypointModel) else None
-    corrupted = corrupted_table(table, conditions, settings.seed, offset)
+    corrupted = corrupted_table(table, conditions, settings.seed, model.keypoints.offsets(model.offsets))
     return CorruptedFaces(conditions, corrupted, predict(models, corrupted))
 
 
