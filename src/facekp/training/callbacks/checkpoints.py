@@ -35,12 +35,13 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
         self.best = math.inf
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = trainer.callback_metrics.get("val/rmse")
-        if not trainer.datamodule.has_scores or (self.validated and score is None):  # type: ignore[attr-defined]
+        if not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
             trainer.save_checkpoint(self.folder.best_checkpoint)
-        elif self.validated and score is not None and score < self.best:
-            self.best = score.item()
-            trainer.save_checkpoint(self.folder.best_checkpoint)
+        elif self.validated:
+            score = trainer.callback_metrics.get("val/rmse")  # None where no validated row has a label
+            if score is None or score < self.best:
+                self.best = self.best if score is None else score.item()
+                trainer.save_checkpoint(self.folder.best_checkpoint)
         if self.every == 1 or self._is_due(trainer):
             trainer.save_checkpoint(self.folder.last_checkpoint)
 
