@@ -71,7 +71,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     if scores.run is not None and scores.corruptions is not None:
         try:
             scores.run.write_corruptions(scores.corruptions, scores.reliability)
-        except CannotWrite as error:  # a run of somebody else
+        except CannotWrite as error:  # for example in a read-only folder
             log.warning("the run's report will not show this: %s", error)
         else:
             log.info("written: %s; facekp.report shows it", scores.run.corruptions)

@@ -117,7 +117,7 @@ def test_a_file_of_an_older_version_is_read_with_a_warning(tmp_path, small, capl
         {"trained_on": "AAAA"},
         {"data": 5},
         {"offsets": [1]},
-        {"offsets": {"nobody": 1.0}},
+        {"offsets": {"unknown_source": 1.0}},
         {"offsets": {"dense": "nan"}},
     ],
 )

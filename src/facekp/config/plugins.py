@@ -65,8 +65,9 @@ def import_plugins(names: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name != name.split(".")[0] and error.name != name:
                 raise UserError(f"plugins=[{name}]: it needs {error.name}, which is not installed") from error
-            hint = f"leave out .py: plugins=[{name[:-3]}]" if name.endswith(".py") else ""
-            hint = hint or "name one that is installed or lies in the working directory"
+            hint = "name one that is installed or lies in the working directory"
+            if name.endswith(".py"):
+                hint = f"leave out .py: plugins=[{name[:-3]}]"
             raise UserError(f"plugins=[{name}]: no such module; {hint}") from error
         except UserError:
             raise

@@ -84,10 +84,10 @@ def _mean_weights(checkpoints: Sequence[LoadedCheckpoint]) -> dict[str, Tensor]:
     """
     first, *others = checkpoints
     tensors = [model_tensors(read_facekp_tensors(each.path, "there is nothing to pack")) for each in checkpoints]
+    expected = _what_must_agree(first)
     for loaded in others:
-        theirs = _what_must_agree(first)
         for key, value in _what_must_agree(loaded).items():
-            if value != theirs[key]:
+            if value != expected[key]:
                 raise UserError(
                     f"{loaded.path}: another {key} than {first.path}; weights can't be averaged: give checkpoints of "
                     "trainings with the same settings"

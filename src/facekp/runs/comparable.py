@@ -33,7 +33,7 @@ def last_comparable_run(run: RunFolder) -> RunFolder | None:
 
 
 def _written(run: RunFolder) -> float:
-    """When the run's metrics were written; 0 if somebody has just removed them."""
+    """The time at which metrics.json was written; 0 if another process has deleted it."""
     try:
         return run.metrics.stat().st_mtime
     except OSError:

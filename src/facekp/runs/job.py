@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from facekp.config.command import one_line
 from facekp.config.references import masked
 from facekp.core.errors import UserError
-from facekp.core.signals import exit_code, stop_before_errors, stop_behind
+from facekp.core.signals import exit_code, stop_behind
 from facekp.runs.child_command import wait_for_command
 from facekp.runs.file_checks import DamagedRunFile
 from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
@@ -86,8 +86,7 @@ def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str,
     set_status("running")
     folder.remove_traceback()
     try:
-        with stop_before_errors():
-            metrics = train(folder.has_begun())
+        metrics = train(folder.has_begun())
     except Pruned as reason:
         set_status("pruned", str(reason))
         return None
