@@ -63,6 +63,15 @@ def test_the_curve_finds_the_expected_error_despite_a_wrong_label():
     assert figures["points"] == (~np.isnan(measured)).sum()
 
 
+def test_maps_of_one_width_get_the_mean_error_as_their_expected_error():
+    _, error, source, _ = made_up(200, 0)
+    source[:] = 0
+    width = np.random.default_rng(2).uniform(3 - 1e-6, 3 + 1e-6, error.shape).astype(np.float32)  # but for rounding
+    knots, curve, _ = fit_curve(width, error, source, 1)
+    assert len(knots) == 1
+    assert curve[0] == pytest.approx(np.nanmean(np.sort(error[~np.isnan(error)])[: -error.size // 100]), rel=0.02)
+
+
 def test_points_that_a_source_never_labels_are_the_first_source_s():
     deviation, error, source, _ = made_up(2000, 0)
     error[source == 1, 2:] = np.nan

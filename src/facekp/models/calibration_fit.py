@@ -29,6 +29,7 @@ from facekp.models.settings import DecoderOverride, DecoderSettings
 
 KNOTS = 20  # of the curve at most
 POINTS_PER_KNOT = 25  # at least
+SAME_WIDTH = 1e-3  # pixels; the drawn maps of model=regression differ by rounding only
 ROUNDS = 3  # in which curve and factors are fitted in turn
 TRUST = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
 PER_FACE = 3  # corruptions of a face; its clean image counts a third as much as them together
@@ -221,18 +222,26 @@ def fit_curve(
         )
     width, distance, (row, point) = deviation[used], error[used], np.nonzero(used)
     cell = source[row].astype(np.int64) * error.shape[1] + point  # index into (S, K)
-    groups = np.array_split(np.argsort(width, kind="stable"), min(KNOTS, points // POINTS_PER_KNOT))
+    groups = _groups_of_width(width, min(KNOTS, points // POINTS_PER_KNOT))
     knots = np.array([width[group].mean() for group in groups])
     factor = np.ones(sources * error.shape[1])
     for _ in range(ROUNDS):
         relative = distance / factor[cell]
         curve = increasing(np.array([trimmed_mean(relative[group]) for group in groups]))
         factor = _factors(distance / np.interp(width, knots, curve), cell, len(factor))
-    distinct = np.append(True, np.diff(knots) > 1e-6)  # knots at equal deviations count once
     factors = factor.reshape(sources, -1)
     unlabelled = np.bincount(cell, minlength=factors.size).reshape(factors.shape) == 0
     factors = np.where(unlabelled, factors[0], factors)  # points that a source never labels are the first source's
-    return knots[distinct].tolist(), curve[distinct].tolist(), factors.tolist()
+    return knots.tolist(), curve.tolist(), factors.tolist()
+
+
+def _groups_of_width(width: np.ndarray, number: int) -> list[np.ndarray]:
+    """Indices of points in ``number`` groups of increasing width; neighbours of the same mean width are one group."""
+    order = np.argsort(width, kind="stable")
+    groups = np.array_split(order, number)
+    means = np.array([width[group].mean() for group in groups])
+    starts = np.cumsum([len(group) for group in groups[:-1]], dtype=np.int64)
+    return np.split(order, starts[np.diff(means) > SAME_WIDTH])
 
 
 def _factors(relative: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
