@@ -1,5 +1,6 @@
 """The cache gives back what was parsed, notices every change and every damage, and never stands in the way."""
 
+import logging
 import os
 import threading
 from dataclasses import replace
@@ -190,3 +191,24 @@ def test_atomic_file_appears_whole_or_not_at_all(tmp_path):
             assert not path.exists() or path.read_text() == "one"
         assert path.read_text() == text
     assert only_file(path.parent) == path
+
+
+def test_what_was_warned_of_is_warned_of_again(tmp_path, caplog):
+    def build() -> FaceTable:
+        logging.getLogger("facekp.data.any").warning("%d points are missing", 3)
+        return faces()
+
+    cached(tmp_path, ["a"], POINT, build)
+    assert caplog.text.count("3 points are missing") == 1
+    cached(tmp_path, ["a"], POINT, forbidden)
+    assert caplog.text.count("3 points are missing") == 2
+
+
+def test_what_a_killed_process_left_is_removed_later(tmp_path):
+    new, old = (tmp_path / f".{name}.faces.{12 * 'a'}.part" for name in ("new", "old"))
+    for part in (new, old):
+        part.touch()
+    os.utime(old, (0, 0))
+    cached(tmp_path, ["a"], POINT, faces)
+    assert new.exists()
+    assert not old.exists()

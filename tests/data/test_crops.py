@@ -12,9 +12,11 @@ from PIL import Image, ImageOps
 from facekp.core.channels import to_grey
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
-from facekp.data.crops import square_around
-from tests.data.photo_folder import BOX, FACE, HEADER, read_folder, write_one_photo
-from tests.drawn_photos import write_photos
+from facekp.data import crops
+from facekp.data.crops import read_crops, square_around
+from facekp.data.labelled_face import LabelledFace
+from tests.data.photo_folder import BOX, FACE, HEADER, folder_settings, read_folder, write_one_photo
+from tests.drawn_photos import five, write_photos
 
 
 @pytest.fixture
@@ -220,3 +222,21 @@ def test_a_face_with_a_fault_can_be_left_out(tmp_path, fields, message, caplog):
         read_folder(tmp_path)
     assert read_folder(tmp_path, "data.skip_broken=true").row.tolist() == [1, 3]
     assert "1 face with faults left out (data.skip_broken=true), the first: " in caplog.text
+
+
+def test_a_skipped_photo_is_read_when_its_format_can_be(folder, monkeypatch):
+    (folder / "photos" / "b.png").write_bytes(b"no photo")
+    (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n{FACE.replace('a.png', 'b.png')}\n")
+    assert len(read_folder(folder, "data.skip_broken=true")) == 1
+    real, noise = crops.read_image, np.zeros((50, 60), np.uint8)
+    monkeypatch.setattr(crops, "read_image", lambda file, **more: noise if "b.png" in file else real(file, **more))
+    monkeypatch.setattr(crops, "readable_formats", lambda: ["B"])
+    assert len(read_folder(folder, "data.skip_broken=true")) == 2
+
+
+def test_the_name_of_a_photo_may_be_no_utf_8(folder):
+    name = os.fsdecode(b"caf\xe9.png")
+    (folder / "photos" / "a.png").rename(folder / "photos" / name)
+    face = LabelledFace(name, np.array([(30, 20), (10, 20), (20, 30), (28, 40), (12, 40)], float), None, 0, 1, "line 1")
+    for _ in range(2):  # cropped, cached
+        assert read_crops([face], folder_settings(folder), five()).name.tolist() == [name]

@@ -93,3 +93,39 @@ def test_faults_of_faces_are_counted(tmp_path):
     assert len(file.faces) == 3
     (warning,) = file.warnings
     assert "1 face with faults left out" in warning
+
+
+def test_the_reader_s_settings_choose_the_points_of_a_new_scheme(tmp_path):
+    path = write_coco(tmp_path)
+    content = json.loads(path.read_text())
+    hand = {"id": 9, "name": "hand", "keypoints": ["thumb", "wrist"]}
+    path.write_text(json.dumps({**content, "categories": [*content["categories"], hand]}))
+    of_face = open_label_file(path, {"category": content["categories"][0]["name"]}, None, None)
+    assert of_face.keypoints.names == tuple(content["categories"][0]["keypoints"])
+    with pytest.raises(UserError, match=r"categories with keypoints: .*hand; choose one with data.category=NAME"):
+        open_label_file(path, None, None, None)
+
+
+def test_names_that_another_system_wrote_find_their_photos(tmp_path):
+    (tmp_path / "images" / "P").mkdir(parents=True)
+    (tmp_path / "images" / "P" / "a.png").touch()
+    (tmp_path / "labels.csv").write_text("name,nose_x,nose_y\nP\\A.png,1,2\n")
+    for images in (None, tmp_path / "images"):
+        file = open_label_file(tmp_path / "labels.csv", None, images, None)
+        found = images is not None  # a folder that is not named is not searched without regard to case
+        assert (file.has_photos, file.faces[0].name) == (found, "P/a.png" if found else "P\\A.png")
+
+
+@pytest.mark.parametrize(
+    ("reader", "content"),
+    [
+        ("folder", b'"name","nose_x","nose_y"\r\n"a.jpg",1,2\r\n'),
+        ("folder", b"sep=;\nname;nose_x;nose_y\na.jpg;1;2\n"),
+        ("dlc", b'"scorer","me","me"\n"bodyparts","nose","nose"\n"coords","x","y"\n"a.png",1,2\n'),
+        ("imglab", TEXTS["imglab"].replace("a.jpg", "\xe9.jpg").encode("latin-1")),
+    ],
+)
+def test_a_file_is_recognised_in_other_spellings(tmp_path, reader, content):
+    path = tmp_path / "labels"
+    path.write_bytes(content)
+    assert recognise(path) == reader

@@ -37,3 +37,17 @@ def test_faces_that_only_have_points_get_no_more(tmp_path, form):
     assert [(face.box, face.attributes) for face in again.faces] == 3 * [(None, {})]
     if form == "csv":
         assert path.read_text().splitlines()[0] == "name,L_eye_x,L_eye_y,R_eye_x,R_eye_y,nose_x,nose_y"
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_labelling_conventions_and_long_subsets_are_kept(tmp_path, form):
+    given = open_label_file(write_coco(tmp_path), None, None, None)
+    names = given.keypoints.names
+    scheme = replace(given.keypoints, sources={"one": names, "two": names[:2]})
+    faces = [replace(face, source=i % 2, attributes={"note": 80 * "x"}) for i, face in enumerate(given.faces)]
+    name, write = WRITERS[form]
+    write(tmp_path / name, replace(given, faces=faces, keypoints=scheme))
+    again = open_label_file(tmp_path / name, None, tmp_path / "images", scheme)
+    kept = {(face.row, face.source, *face.attributes.items()) for face in again.faces}
+    rows = [face.row for face in faces] if form == "coco" else [1, 2, 3]
+    assert kept == {(row, i % 2, ("note", 80 * "x")) for i, row in enumerate(rows)}

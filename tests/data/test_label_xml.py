@@ -43,3 +43,11 @@ def test_faults_are_refused(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as error:
         read(tmp_path, content)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "latin-one"])
+def test_an_encoding_that_cannot_be_read_is_refused(tmp_path, encoding):
+    path = tmp_path / "a.xml"
+    path.write_text(f"<?xml version='1.0' encoding='{encoding}'?><dataset/>")
+    with pytest.raises(UserError, match=r"a.xml: its encoding can't be read \(.*\); save it in UTF-8"):
+        read_xml(path, "dataset", "a file of dlib's imglab")

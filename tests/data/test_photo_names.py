@@ -40,3 +40,10 @@ def test_a_name_like_no_photo_does_not_exist(folder):
     (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n")
     with pytest.raises(UserError, match=r"a\.png: does not exist"):
         read_folder(folder)
+
+
+def test_spellings_of_one_path_are_one_photo(tmp_path):
+    write_one_photo(tmp_path)
+    faces = [FACE, f"./{FACE}", f"{tmp_path}/photos/{FACE}", f"sub/../{FACE}"]
+    (tmp_path / "labels.csv").write_text("\n".join([HEADER, *faces]))
+    assert read_folder(tmp_path).name.tolist() == 4 * ["a.png"]

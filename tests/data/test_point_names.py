@@ -44,7 +44,8 @@ def test_other_names_are_refused_with_what_differs(names, complete, message):
 
 def test_names_of_single_faces_can_be_passed_over():
     assert index_by_name(["b", "x"], SCHEME, "f", complete=False, skip_unknown=True) == {"b": 1}
-    assert index_by_name(["x", "1", "2"], SCHEME, "f", complete=False, skip_unknown=True) == {"1": 1, "2": 2}
+    assert index_by_name(["x", "0", "2"], SCHEME, "f", complete=False, skip_unknown=True) == {"0": 0, "2": 2}
+    assert index_by_name(["x", "2", "3"], SCHEME, "f", complete=False, skip_unknown=True) == {"2": 1, "3": 2}
     with pytest.raises(UserError, match="x, y only in the file"):
         index_by_name(["x", "y"], SCHEME, "f", complete=False, skip_unknown=True)
 
@@ -57,3 +58,10 @@ def test_points_are_placed_in_the_order_of_the_scheme():
         place_points([*labels, labels[0]], index, SCHEME)
     with pytest.raises(UserError, match="line 3: 'c' is not a point of keypoints three; correct or remove it"):
         place_points(labels, {"a": 0}, SCHEME)
+
+
+def test_numbers_that_may_count_from_0_or_from_1_are_refused():
+    with pytest.raises(UserError, match="f: its points are numbers, but neither 0 nor 3 occurs, so they may count"):
+        index_by_name(["1", "2"], SCHEME, "f", complete=False)
+    named = Keypoints.from_dict({"name": "numbers", "names": ["1", "2", "3"]})
+    assert index_by_name(["1", "2"], named, "f", complete=False) == {"1": 0, "2": 1}

@@ -47,3 +47,8 @@ def test_kaggle15_and_the_public_sets_are_shipped():
         "aflw19": 19, "cofw29": 29, "five": 5, "ibug68": 68, "kaggle15": 15, "lapa106": 106, "wflw98": 98,
     }  # fmt: skip
     assert np.unique(list(points.values())).size == len(points)  # so a number of points names one scheme
+
+
+def test_names_with_two_sides_are_paired_by_both():
+    corners = ["LeftEyeLeftCorner", "LeftEyeRightCorner", "RightEyeLeftCorner", "RightEyeRightCorner"]
+    assert guess_scheme("aflw", corners).pairs == ((corners[0], corners[3]), (corners[1], corners[2]))

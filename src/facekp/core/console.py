@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -130,6 +131,26 @@ class ProgressDisplay:
         remaining = "" if left is None else f", about {duration(left)} left"
         percent = f"{done / self.total:.0%}"
         return f"{self.label}: {counted}({percent}){remaining}" if counted else f"{self.label}: {percent}{remaining}"
+
+
+@contextmanager
+def recorded_warnings(shown: bool) -> Iterator[list[str]]:
+    """Collects the warnings that facekp logs.
+
+    Args:
+        shown: whether they are logged as well.
+    """
+    messages: list[str] = []
+    logger, handler = logging.getLogger("facekp"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    propagates = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = propagates and shown
+    try:
+        yield messages
+    finally:
+        logger.propagate = propagates
+        logger.removeHandler(handler)
 
 
 class StderrLogs:

@@ -116,9 +116,16 @@ def _flush(path: Path) -> None:
 
 
 def write_text(path: Path, text: str, within: Path | None = None) -> None:
-    """Write a text file; arguments and errors as `atomic`."""
+    """Write a text file in UTF-8; arguments and errors as `atomic`."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:  # of a file's name with other bytes
+        found = error.object[max(error.start - 20, 0) : error.end + 20]
+        raise CannotWrite(
+            f"{path}: cannot be written in UTF-8, as it would hold {found!r}; rename that file"
+        ) from error
     with atomic(path, within) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(content)
 
 
 def write_json(path: Path, values: dict[str, Any], within: Path | None = None) -> None:

@@ -2,7 +2,7 @@
 
 Layout: 32 bytes of SHA-256 over the rest of the file, then as .npy ``points``, ``source``, ``row``, ``name``,
 ``to_source``, ``visible``, ``box`` (these four without rows where the table has none), the names of the attributes
-(A,), their values (A, N) and ``images``.
+(A,), their values (A, N), the warnings logged while the table was read (M,) and ``images``.
 """
 
 from __future__ import annotations
@@ -10,27 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from facekp.core.console import recorded_warnings
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
 from facekp.core.keypoints import Keypoints
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-LAYOUT = 3  # part of every key
+LAYOUT = 4  # part of every key
 
+ABANDONED = 86400.0  # seconds without a write, after which an unfinished file belongs to no process
 DIGEST = hashlib.sha256().digest_size
 
 
 def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[], FaceTable]) -> FaceTable:
     """The table that ``build`` returns: loaded from the cache if it is there and intact, else built and stored.
 
-    The stored table is returned, so images are memory-mapped from the cache's file.
+    The stored table is returned, so images are memory-mapped from the cache's file. What was warned of when it was read
+    is warned of again.
 
     Args:
         folder: of the cached tables; created if missing. If it can't be written, a warning says so.
@@ -44,18 +49,21 @@ def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[
     table = _load(path, keypoints)
     if table is not None:
         return table
-    built = build()
-    _store(path, built)
-    table = _load(path, keypoints)
+    with recorded_warnings(shown=True) as warnings:
+        built = build()
+    _store(path, built, warnings)
+    table = _load(path, keypoints, show_warnings=False)
     return built if table is None else table
 
 
-def _store(path: Path, table: FaceTable) -> None:
+def _store(path: Path, table: FaceTable, warnings: Sequence[str]) -> None:
     photos = [np.empty(0) if array is None else array for array in (table.name, table.to_source)]
     labels = [np.empty(0) if array is None else array for array in (table.visible, table.box)]
     attributes = [np.array(list(table.attributes), str), np.array(list(table.attributes.values()), str)]
-    arrays = (table.points, table.source, table.row, *photos, *labels, *attributes, np.asarray(table.images))
+    texts = (*attributes, np.array(warnings, str))
+    arrays = (table.points, table.source, table.row, *photos, *labels, *texts, np.asarray(table.images))
     try:
+        _remove_old_parts(path.parent)
         with atomic(path) as part, part.open("w+b") as stream:
             stream.write(bytes(DIGEST))
             for array in arrays:
@@ -67,18 +75,27 @@ def _store(path: Path, table: FaceTable) -> None:
         log.warning("table not cached: %s", error)
 
 
-def _load(path: Path, keypoints: Keypoints) -> FaceTable | None:
+def _remove_old_parts(folder: Path) -> None:
+    """Delete what killed processes left in the cache: an unfinished file that was last written long ago."""
+    for part in folder.glob(".*.faces.*.part"):
+        with suppress(OSError):  # another process was faster
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
+
+
+def _load(path: Path, keypoints: Keypoints, show_warnings: bool = True) -> FaceTable | None:
     """The table in ``path``, images memory-mapped and read-only; None if the file is missing or damaged."""
     try:
         with path.open("rb") as stream:
             if stream.read(DIGEST) != _digest(stream):
                 raise ValueError("checksum differs")
             stream.seek(DIGEST)
-            points, source, row, *optional, names, values = (np.load(stream, allow_pickle=False) for _ in range(9))
+            arrays = (np.load(stream, allow_pickle=False) for _ in range(10))
+            points, source, row, *optional, names, values, warnings = arrays
             name, to_source, visible, box = (array if len(array) else None for array in optional)
             attributes = dict(zip(names.tolist(), values, strict=True))
             images = _mapped(stream)
-            return _checked(
+            table = _checked(
                 FaceTable(keypoints, images, points, source, row, name, to_source, attributes, visible, box)
             )
     except (FileNotFoundError, NotADirectoryError):
@@ -86,6 +103,9 @@ def _load(path: Path, keypoints: Keypoints) -> FaceTable | None:
     except (OSError, ValueError) as error:
         log.warning("%s: damaged cache (%s); reading the data again", path, error)
         return None
+    for warning in warnings.tolist() if show_warnings else ():
+        log.warning("%s", warning)
+    return table
 
 
 def _digest(stream: IO[bytes]) -> bytes:

@@ -28,11 +28,11 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
 from facekp.data.crop_labels import attributes_of, boxes_of, visible_of
 from facekp.data.grey_levels import Scales
-from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image
+from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image, readable_formats
 from facekp.data.label_checks import BESIDE, PlacedFace, check_boxes, check_placed, check_points
 from facekp.data.label_faults import FaceFaults
 from facekp.data.labelled_face import LabelledFace
-from facekp.data.photo_names import check_inside, with_real_names
+from facekp.data.photo_names import check_inside, with_normal_names, with_real_names
 from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
@@ -64,7 +64,7 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     faults = FaceFaults(settings.skip_broken)
     if not settings.anywhere:
         faces = check_inside(faces, folder, faults)
-    faces = with_real_names(check_points(faces), folder, faults)
+    faces = with_real_names(with_normal_names(check_points(faces), folder), folder, faults)
     faults.log()
     if settings.boxes == "given":
         check_boxes(faces)
@@ -77,6 +77,8 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         labels.update(repr(texts).encode() + face.points.tobytes() + visible)
     content = [labels.hexdigest(), photos_digest([face.name for face in faces], folder)]
     key = [VERSION, *content, settings.size, settings.margin, settings.boxes, settings.skip_broken, settings.channels]
+    if settings.skip_broken:
+        key += readable_formats()  # a photo that is skipped may be read after an installation
     cache = Path(settings.cache).expanduser()
     return cached(cache, key, keypoints, lambda: crop_faces(faces, settings, keypoints))
 
@@ -212,7 +214,7 @@ def photos_digest(names: Iterable[str], folder: Path) -> str:
             text = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
         except OSError:
             text = "missing"
-        digest.update(f"{name}\n{text}\n".encode())
+        digest.update(f"{name}\n{text}\n".encode(errors="surrogatepass"))  # a name need not be UTF-8
     return digest.hexdigest()
 
 

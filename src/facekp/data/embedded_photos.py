@@ -1,8 +1,13 @@
-"""Photos that a label file holds itself, or that are frames of a video: written to the photos' folder, once."""
+"""Photos that a label file holds itself, or that are frames of a video: written to the photos' folder.
+
+A written photo bears the time of the file it comes from. So it is written again only if that file was replaced.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +17,38 @@ from facekp.core.errors import UserError
 from facekp.core.files import atomic
 from facekp.data.label_json import shown
 
+SAME_TIME = 2.0  # seconds; some file systems keep no shorter ones
 LARGEST = 2**27  # pixels of a photo that is decoded, 134 million; a label file could state any size
 
 
-def write_photo(path: Path, read: Callable[[], np.ndarray]) -> None:
-    """Write a photo as PNG, unless the file exists.
+def write_photo(path: Path, source: Path, read: Callable[[], np.ndarray]) -> None:
+    """Write a photo as PNG, unless the file holds it.
 
     Args:
         path: the file.
+        source: the file that the pixels come from. If it is missing, an existing photo counts as its own.
         read: returns the pixels, uint8 (H, W), (H, W, 1) or (H, W, 3).
 
     Raises:
         UserError: the pixels are no photo, or the file can't be written.
     """
-    if path.is_file():
+    seconds = source.stat().st_mtime if source.exists() else None
+    if path.is_file() and (seconds is None or abs(path.stat().st_mtime - seconds) < SAME_TIME):
         return
     pixels = np.squeeze(read())
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.shape[2:] not in ((), (3,)):
         raise UserError(f"{path}: its pixels are {pixels.dtype} {shown(pixels.shape)}, not a photo in 8 bits")
-    with atomic(path, durable=False) as part:
-        Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
+    if not _holds(path, pixels):
+        with atomic(path, durable=False) as part:
+            Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
+    if seconds is not None:
+        with suppress(OSError):  # the photo of another user: it is compared again next time
+            os.utime(path, (seconds, seconds))
+
+
+def _holds(path: Path, pixels: np.ndarray) -> bool:
+    try:
+        with Image.open(path, formats=["PNG"]) as written:
+            return bool(np.array_equal(np.asarray(written), pixels))
+    except (OSError, SyntaxError, Image.DecompressionBombError):  # missing, damaged or something else
+        return False

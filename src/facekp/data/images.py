@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,11 @@ def open_image(file: str | IO[bytes]) -> Iterator[Image.Image]:
         raise UnreadableImage(str(error).removeprefix(f"{file}: ")) from error
     except Exception as error:  # whatever a decoder raises for broken bytes
         raise UnreadableImage(str(error) or type(error).__name__) from error
+
+
+def readable_formats() -> list[str]:
+    """Names of the formats that this installation reads."""
+    return sorted(_formats() | ({"HEIF"} if importlib.util.find_spec("pillow_heif") else set()))
 
 
 def photo_endings() -> set[str]:

@@ -1,7 +1,8 @@
-"""Which box of a photo a point belongs to, where a label file does not say."""
+"""Boxes of a photo that are turned, and which box points belong to where a label file does not say."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom edge
@@ -20,3 +21,18 @@ def smallest_around(boxes: Sequence[Box], points: Sequence[tuple[float, float]])
         if all(left <= x <= right and top <= y <= bottom for x, y in points)
     ]
     return min(around)[1] if around else None
+
+
+def extent_of_turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:
+    """The edges around a box that is turned clockwise about a point.
+
+    Example:
+        >>> extent_of_turned((2, 2, 6, 4), 90, pivot=(4, 3))
+        (3.0, 1.0, 5.0, 5.0)
+    """
+    left, top, right, bottom = box
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    from_pivot = [(x - pivot[0], y - pivot[1]) for x in (left, right) for y in (top, bottom)]
+    xs = [pivot[0] + cos * x - sin * y for x, y in from_pivot]
+    ys = [pivot[1] + sin * x + cos * y for x, y in from_pivot]
+    return min(xs), min(ys), max(xs), max(ys)

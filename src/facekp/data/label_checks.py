@@ -31,19 +31,37 @@ class PlacedFace(NamedTuple):
     size: tuple[int, int]
 
 
+class ZeroPoints:
+    """Removes points at exactly (0, 0), which many programs write for a missing point, and counts them.
+
+    The coordinates must be those of the file: a reader that subtracts half a pixel removes them before.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def remove(self, points: np.ndarray) -> np.ndarray:
+        """The points (N, 2), NaN in place of (0, 0)."""
+        at_zero = (points == 0).all(axis=1)
+        self.count += int(at_zero.sum())
+        return np.where(at_zero[:, None], np.nan, points)
+
+    def log(self) -> None:
+        """Warn of the points that were removed, if there were any."""
+        if self.count:
+            fix = "leave points without a label empty"
+            log.warning("%d points at exactly (0, 0) are taken as missing; %s", self.count, fix)
+
+
 def check_points(faces: Sequence[LabelledFace]) -> list[LabelledFace]:
-    """The faces without points at exactly (0, 0), which many programs write for a missing point.
+    """The faces without `ZeroPoints`.
 
     Raises:
         UserError: all coordinates are from -1 to 1, so they must be fractions of the photos' sides.
     """
-    checked, zeros = [], 0
-    for face in faces:
-        at_zero = (face.points == 0).all(axis=1)
-        zeros += int(at_zero.sum())
-        checked.append(replace(face, points=np.where(at_zero[:, None], np.nan, face.points)) if at_zero.any() else face)
-    if zeros:
-        log.warning("%d points at exactly (0, 0) are taken as missing; leave points without a label empty", zeros)
+    zeros = ZeroPoints()
+    checked = [replace(face, points=zeros.remove(face.points)) for face in faces]
+    zeros.log()
     values = np.concatenate([face.points.ravel() for face in checked]) if checked else np.empty(0)
     values = values[~np.isnan(values)]
     if len(values) and np.abs(values).max() <= 1:

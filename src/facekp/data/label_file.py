@@ -6,9 +6,7 @@ The path of a file or folder comes in; a `LabelFile` goes out. The commands ``fa
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,11 +15,14 @@ from typing import Any
 import yaml
 
 from facekp.config.location import CONF_DIR
+from facekp.core.console import recorded_warnings
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import parse
-from facekp.data.label_text import read_text
+from facekp.data.label_faults import FaceFaults
+from facekp.data.label_text import read_content, read_text
 from facekp.data.labelled_face import LabelledFace
+from facekp.data.photo_names import with_normal_names, with_real_names
 from facekp.data.readers.base import POINT_NAMES, READERS, RECOGNISERS
 from facekp.data.scheme_guess import guess_scheme, numbered, shipped_schemes
 from facekp.data.settings import PhotoDataSettings
@@ -66,7 +67,9 @@ def open_label_file(
     """
     if not path.exists():
         raise UserError(f"{path}: does not exist; name a label file, or a folder of label files")
-    given = dict(data) if data is not None else defaults_of(recognise(path))
+    given = dict(data or {})
+    if "name" not in given:
+        given = {**defaults_of(recognise(path)), **given}
     name = str(given["name"])
     if not issubclass(READERS.settings_class(name), PhotoDataSettings):
         raise UserError(f"data={name}: does not read label files of photos; choose one of {', '.join(RECOGNISERS)}")
@@ -74,11 +77,15 @@ def open_label_file(
     given |= {"images": str(images or beside), "labels": str(path), "cache": None, "skip_broken": True}
     settings = parse(READERS.settings_class(name), given, "data")
     assert isinstance(settings, PhotoDataSettings)
-    scheme = keypoints or _scheme_of(path, name)
-    with logged_warnings() as warnings:
+    scheme = keypoints or _scheme_of(path, settings)
+    with recorded_warnings(shown=False) as warnings:
         faces = READERS[name](settings, scheme)
-    assert isinstance(faces, list)
-    folder = _photo_folder(beside, faces, images)
+        assert isinstance(faces, list)
+        folder = _photo_folder(beside, faces, images)
+        if folder is not None:
+            faults = FaceFaults(skip=True)
+            faces = with_real_names(with_normal_names(faces, folder), folder, faults) or faces
+            faults.log()
     return LabelFile(
         settings=settings if folder is None else settings.replaced(images=str(folder)),
         has_photos=folder is not None and (folder / faces[0].name).is_file(),
@@ -99,7 +106,7 @@ def recognise(path: Path) -> str:
     try:
         text = "" if path.is_dir() else read_text(path)
     except UserError:
-        text = ""  # a binary file
+        text = _latin_xml(path)
     for reader, is_format in RECOGNISERS.items():
         if is_format(path, text):
             return reader
@@ -109,6 +116,15 @@ def recognise(path: Path) -> str:
         f"{path}: no reader recognises it; name one with data=NAME, one of {', '.join(RECOGNISERS)}, or write one: "
         "see docs/how-to/extend"
     )
+
+
+def _latin_xml(path: Path) -> str:
+    """The text of an XML file that is not in UTF-8; "" for a binary file."""
+    try:
+        content = read_content(path)
+    except UserError:
+        return ""
+    return content.decode("latin-1") if content.lstrip().startswith(b"<") else ""
 
 
 def defaults_of(reader: str) -> dict[str, Any]:
@@ -125,9 +141,10 @@ def defaults_of(reader: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key in fields} | {"name": reader}
 
 
-def _scheme_of(path: Path, reader: str) -> Keypoints:
+def _scheme_of(path: Path, settings: PhotoDataSettings) -> Keypoints:
     """A shipped scheme with the file's points, by name or by number, or a new one with its names."""
-    names = POINT_NAMES[reader](path) if reader in POINT_NAMES else []
+    reader = settings.name
+    names = POINT_NAMES[reader](path, settings) if reader in POINT_NAMES else []
     if not names:
         raise UserError(
             f"{path}: the reader {reader} can't list the file's points; choose their scheme with keypoints=NAME"
@@ -145,22 +162,6 @@ def _photo_folder(beside: Path, faces: Sequence[LabelledFace], images: Path | No
     above = beside.resolve().parent
     usual = [folder / name for folder in (beside, above) for name in PHOTO_FOLDERS]
     below = (folder for folder in sorted(beside.iterdir()) if folder.is_dir())
-    names = [face.name for face in faces[:: max(len(faces) // 10, 1)]]
+    names = [face.name.replace("\\", "/") for face in faces[:: max(len(faces) // 10, 1)]]
     folders = chain([beside], usual, below, [above])
     return next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
-
-
-@contextmanager
-def logged_warnings() -> Iterator[list[str]]:
-    """Collects the warnings that facekp logs, instead of showing them."""
-    messages: list[str] = []
-    logger, handler = logging.getLogger("facekp"), logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    propagates = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield messages
-    finally:
-        logger.propagate = propagates
-        logger.removeHandler(handler)

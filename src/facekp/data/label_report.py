@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from facekp.core.console import count
+from facekp.core.console import count, recorded_warnings
 from facekp.core.errors import UserError
 from facekp.data.crops import BORDER, square_around
 from facekp.data.images import UnreadableImage, upright_size
 from facekp.data.label_checks import BESIDE, check_boxes, check_points
 from facekp.data.label_faults import SKIP
-from facekp.data.label_file import LabelFile, defaults_of, logged_warnings
+from facekp.data.label_file import LabelFile, defaults_of
 from facekp.data.labelled_face import LabelledFace
 from facekp.data.scheme_guess import scheme_yaml
 
@@ -122,7 +122,7 @@ def _summary(file: LabelFile) -> Iterator[str]:
 def _odd(file: LabelFile) -> Iterator[str]:
     faces = file.faces
     yield from file.warnings
-    with logged_warnings() as warnings:
+    with recorded_warnings(shown=False) as warnings:
         try:
             check_boxes(check_points(faces))
         except UserError as error:

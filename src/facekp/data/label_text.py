@@ -20,6 +20,7 @@ from facekp.core.errors import UserError
 from facekp.core.untrusted import read_bytes
 
 LARGEST_TEXT = 2**30  # bytes, decompressed; COCO's own keypoints have 0.25 GB. A few KB can stand for terabytes
+LONGEST_HEADER = 2**20  # characters
 PART = 2**22  # bytes that are decompressed at once
 LARGEST_WINDOW = 2**28  # bytes that an .xz file may ask for; xz -9 asks for 65 MB
 
@@ -78,7 +79,11 @@ def read_csv(path: Path) -> CsvText:
     Raises:
         UserError: the file can't be read or decoded, or, while rows are taken, a line is not valid.
     """
-    text = read_text(path)
+    return parse_csv(read_text(path), path)
+
+
+def parse_csv(text: str, path: Path) -> CsvText:
+    """The lines of a CSV's text; ``path`` and errors as for `read_csv`."""
     first, _, rest = text.partition("\n")
     skipped = 0
     if first.strip().lower().startswith("sep="):  # Excel's line with the separator
@@ -89,6 +94,14 @@ def read_csv(path: Path) -> CsvText:
     lines = _lines(reader, path, skipped)
     _, names = next(lines, (1, []))
     return CsvText(names, lines, separator != ",")
+
+
+def header_of(text: str, path: Path) -> list[str]:
+    """The columns of a text if it is a CSV; of any other text, some words or none."""
+    try:
+        return parse_csv(text[:LONGEST_HEADER], path).header
+    except UserError:
+        return []
 
 
 def _lines(reader: Iterator[list[str]], path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:

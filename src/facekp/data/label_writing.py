@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import UnidentifiedImageError
 
 from facekp.core.files import write_csv
+from facekp.data.coco.annotations import SOURCE as SOURCE_ATTRIBUTE
 from facekp.data.coco.writing import CATEGORY, write_coco_file
 from facekp.data.images import UnreadableImage, upright_size
 from facekp.data.label_file import LabelFile
@@ -80,6 +81,7 @@ def _size(photo: Path, face: LabelledFace) -> dict[str, int]:
 
 
 def _annotations(file: LabelFile, numbers: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    sources = file.keypoints.source_names
     for face in file.faces:
         visible = _visible(face)
         triples = np.column_stack((np.nan_to_num(face.points), visible))
@@ -94,4 +96,5 @@ def _annotations(file: LabelFile, numbers: Mapping[str, int]) -> Iterator[dict[s
         if face.box is not None:
             left, top, right, bottom = face.box
             annotation |= {"bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top)}
-        yield annotation | ({"attributes": dict(face.attributes)} if face.attributes else {})
+        attributes = {**face.attributes, **({SOURCE_ATTRIBUTE: sources[face.source]} if len(sources) > 1 else {})}
+        yield annotation | ({"attributes": attributes} if attributes else {})

@@ -51,6 +51,8 @@ def read_xml(path: Path, root: str, expected: str) -> Element:
         parser.Parse(content, True)
     except expat.ExpatError as error:
         raise UserError(f"data.labels={path}: not valid XML ({error}); give {expected}") from error
+    except (ValueError, LookupError) as error:  # an encoding of several bytes, or an unknown one
+        raise UserError(f"data.labels={path}: its encoding can't be read ({error}); save it in UTF-8") from error
     tree = builder.close()
     if tree.tag != root:
         raise UserError(f"data.labels={path}: its root is <{tree.tag}>, not <{root}>; give {expected}")

@@ -48,6 +48,18 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
     return kept
 
 
+def with_normal_names(faces: Sequence[LabelledFace], folder: Path) -> list[LabelledFace]:
+    """The faces with one name for each photo: ``a.jpg`` for ``./a.jpg``, and for its absolute path in the folder."""
+    top = os.path.abspath(folder)
+    tops = [f"{inside.rstrip(os.sep)}{os.sep}" for inside in (top, os.path.realpath(top))]
+    normal_of: dict[str, str] = {}
+    for name in {face.name for face in faces}:
+        path = os.path.normpath(os.path.join(top, name))
+        inside = next((inside for inside in tops if path.startswith(inside)), None)
+        normal_of[name] = os.path.normpath(name) if inside is None else path.removeprefix(inside)
+    return [replace(face, name=normal_of[face.name]) for face in faces]
+
+
 def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults) -> list[LabelledFace]:
     """Refuse names that lead out of the photos' folder: a label file may be untrusted.
 

@@ -55,7 +55,7 @@ def index_by_name(
     absent = [name for name in keypoints.names if name not in set(given)]
     if not unknown and not (complete and absent):
         return {name: known[name] for name in given}
-    numbers = _as_numbers(given, len(known), complete)
+    numbers = _as_numbers(given, len(known), complete, where)
     if numbers is not None:
         return numbers
     faults = [f"{_listed(unknown)} only in the file"] if unknown else []
@@ -108,11 +108,20 @@ def place_points(labels: Iterable[PointLabel], index: Mapping[str, int], keypoin
     return points
 
 
-def _as_numbers(names: Sequence[str], points: int, complete: bool) -> dict[str, int] | None:
-    """The indices of points that are named by numbers from 0 or 1; None if they are not, or if the count differs."""
+def _as_numbers(names: Sequence[str], points: int, complete: bool, where: str) -> dict[str, int] | None:
+    """The indices of points that are named by numbers from 0 or 1; None if they are not, or if the count differs.
+
+    Raises:
+        UserError: the numbers may be either.
+    """
     if not all(_number(name, points) for name in names):
         return None
     numbers = [int(name) for name in names]
+    if not complete and numbers and 0 not in numbers and points not in numbers:
+        raise UserError(
+            f"{where}: its points are numbers, but neither 0 nor {points} occurs, so they may count from 0 or from 1; "
+            f"label point 0 or {points} in one face, or choose keypoints=NAME of a scheme whose names are the numbers"
+        )
     first = 1 if 0 not in numbers and max(numbers, default=0) == points else 0
     indices = [number - first for number in numbers]
     if len(set(indices)) < len(indices) or max(indices, default=0) >= points or (complete and len(indices) < points):

@@ -12,7 +12,9 @@ import yaml
 from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 
-SIDES = [("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")]
+OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
+OTHER_SIDE |= {right: left for left, right in OTHER_SIDE.items()}
+SIDE = re.compile("|".join(OTHER_SIDE))
 LETTER = re.compile(r"(?<![A-Za-z])([lL])(?![a-z])|(?<=[a-z0-9])(L)(?![A-Za-z])")  # l_eye, eye_l, LEye, eyeL
 EYE = re.compile("eye(?!_?brow)|pupil", re.IGNORECASE)
 
@@ -54,10 +56,10 @@ def guess_scheme(name: str, points: Sequence[str]) -> Keypoints:
 
 
 def _other_side(name: str) -> str:
-    """The name with right in place of left; the name itself if it names no left side."""
-    for left, right in SIDES:
-        if left in name:
-            return name.replace(left, right)
+    """The name of a left point's mirror image, such as the right eye's left corner; else the name itself."""
+    if first := SIDE.search(name):
+        is_left = first[0].lower() == "left"
+        return SIDE.sub(lambda match: OTHER_SIDE[match[0]], name) if is_left else name
     return LETTER.sub(lambda match: "R" if match[0] == "L" else "r", name)
 
 

@@ -144,7 +144,7 @@ def with_value(at, value):
         (changed(lambda c: c["annotations"][3]["keypoints"].pop()), "annotations, id 103: keypoints are not 5 times"),
         (changed(lambda c: c["annotations"][3].update(bbox=[1, 2])), r"annotations, id 103: bbox \[1, 2\] is not x, y"),
         (changed(lambda c: c["annotations"][3].update(id=104)), "annotations, id 104: its id is duplicated"),
-        (changed(lambda c: c["annotations"][3].update(id=[3])), r"annotations: id is \[3\]; give a whole number"),
+        (changed(lambda c: c["annotations"][3].update(id=[3])), r"annotations, entry 4: id is \[3\]; give a "),
         (changed(lambda c: [one.update(id="x") for one in c["annotations"]]), "id 'x': its id is duplicated"),
         (changed(lambda c: c["annotations"][3].update(bbox=[1, 2, -3, 4])), r"id 103: bbox \[1, 2, -3, 4\] has a nega"),
         (changed(lambda c: c["images"][0].pop("file_name")), "images, id 0: file_name is None; give the photo's path"),

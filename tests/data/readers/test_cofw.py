@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,3 +73,12 @@ def test_a_photo_with_a_fault_can_be_left_out_and_other_files_are_refused(tmp_pa
     (tmp_path / "COFW_test.mat").write_text("name,x,y")
     with pytest.raises(UserError, match=r"COFW_test.mat: can't be read as MATLAB's format 7.3 .*; give COFW's .mat"):
         read(tmp_path)
+
+
+def test_the_photos_of_another_file_of_the_same_name_are_written(tmp_path):
+    write(tmp_path)
+    read(tmp_path)
+    write(tmp_path, photos=(COLOUR[..., 0], COLOUR))
+    os.utime(tmp_path / "COFW_test.mat", (1e9, 1e9))
+    read(tmp_path)
+    np.testing.assert_array_equal(Image.open(tmp_path / "photos" / "COFW_test" / "0001.png"), COLOUR[..., 0])

@@ -132,3 +132,22 @@ def test_other_files_and_photos_are_refused(folder, inside, image, message):
     write(folder, inside, image=image)
     with pytest.raises(UserError, match=message):
         read(folder)
+
+
+def test_a_point_at_zero_of_the_file_is_missing_and_counted(folder, caplog):
+    write(folder, together([*POINTS[:4], (-0.5, -0.5)]))
+    table = read(folder)
+    assert table.mask.tolist() == [[True, True, True, True, False]]
+    assert table.visible is None
+    assert "1 points at exactly (0, 0) are taken as missing" in caplog.text
+
+
+def test_an_unknown_point_that_is_outside_and_occluded_changes_nothing(folder):
+    write(folder, skeleton(parts() + point("extra", (0, 0), outside=1, occluded=1)))
+    assert read(folder, "data.skip_broken=true").mask.all()
+
+
+def test_a_turned_box_holds_its_face(folder):
+    flat = box(1, 20, 41, 42).replace("group_id", 'rotation="90.0" group_id')  # turned: 10, 11, 32, 51
+    write(folder, together(), flat)
+    np.testing.assert_allclose(read(folder).box[0] @ [-1, 0, 1, 0], 96 * 22 / 40, atol=0.1)

@@ -130,3 +130,14 @@ def test_other_files_and_schemes_are_refused(folder, text, message):
     (folder / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         read(folder)
+
+
+def test_paths_may_be_absolute_and_relative_and_hold_commas(folder):
+    name = "labeled-data/mouse/a,1.png"
+    (folder / "labeled-data" / "mouse" / "a.png").rename(folder / name)
+    text = csv([(f"/home/rick/{name}", POINTS), ("labeled-data/mouse/b.png", POINTS)])
+    (folder / "labels.csv").write_text(text.replace(",", ";").replace("a;1", "a,1"))
+    with pytest.raises(UserError, match="photos that can't be used: 1"):
+        read(folder)  # the one of another machine
+    (folder / "labels.csv").write_text(text.replace(",", ";").replace("a;1", "a,1").replace("/home/rick/", ""))
+    assert read(folder).name.tolist() == [name, "labeled-data/mouse/b.png"]

@@ -141,3 +141,17 @@ def test_other_files_are_refused(folder, content):
     messages = "give Label Studio's export as JSON|has no face with a labelled point"
     with pytest.raises(UserError, match=messages):
         read(folder)
+
+
+def test_a_point_at_zero_is_missing_and_counted(folder, caplog):
+    write(folder, task(face([*POINTS[:4], np.array((-0.5, -0.5))])))
+    assert read(folder).mask.tolist() == [[True, True, True, True, False]]
+    assert "1 points at exactly (0, 0) are taken as missing" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "image", ["http://host:80/data/local-files/?d=x/a.png", "/data/upload/1/a.png?d=1", "https://host/x/a.png?v=2"]
+)
+def test_addresses_may_have_a_host_and_a_query(folder, image):
+    write(folder, task(face(), image=image))
+    assert read(folder).name.tolist() == ["a.png"]

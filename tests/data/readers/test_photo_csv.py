@@ -133,3 +133,9 @@ def test_compressed_files_without_a_csv_are_refused(folder, content, message):
     (folder / "labels.csv").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_folder(folder)
+
+
+def test_visibility_may_be_written_as_a_decimal_number(tmp_path):
+    write_one_photo(tmp_path)
+    (tmp_path / "labels.csv").write_text(f"{HEADER},nose_v\n{FACE},1.0\n")
+    assert read_folder(tmp_path).visible.tolist() == [[2, 2, 1, 2, 2]]

@@ -100,3 +100,10 @@ def test_missing_and_ambiguous_photos_and_folders_are_refused(folder):
     (folder / "empty").mkdir()
     with pytest.raises(UserError, match=r"data.labels=.*empty: holds no .pts file"):
         read(folder, f"data.labels={folder}/empty")
+
+
+def test_files_of_macos_are_passed_over_and_the_photo_of_the_very_name_is_taken(folder):
+    write(folder / "helen" / "A.pts", pts())
+    write(folder / "helen" / "A.png")
+    write(folder / "__MACOSX" / "helen" / "._a.pts", "\0\5")
+    assert read(folder).name.tolist() == ["helen/A.png", "helen/a.png", "helen/b.png", "ibug/c.png"]

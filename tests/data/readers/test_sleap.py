@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facekp.core.errors import UserError
-from facekp.data.readers.sleap import _in_folder, point_names
+from facekp.data.readers.sleap import _frame_folders, _in_folder, point_names
 from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
 from tests.drawn_photos import DRAWN
@@ -82,3 +84,31 @@ def test_a_video_is_found_by_the_longest_end_of_its_path_and_one_without_a_name_
     assert _in_folder("C:\\videos\\clips\\a.mp4", tmp_path) == "clips/a.mp4"
     assert _in_folder("/videos/b.mp4", tmp_path) == "b.mp4"
     assert _in_folder("", tmp_path) == ""
+
+
+def test_frames_of_different_videos_are_different_photos(folder):
+    import sleap_io
+
+    labels = sleap_io.load_slp(str(folder / "labels.slp"))
+    other = np.random.default_rng(1).integers(0, 256, (50, 60), np.uint8)
+    Image.fromarray(other).save(folder / "photos" / "b.png")
+    video = sleap_io.Video.from_filename([str(folder / "photos" / "b.png")])
+    labels.append(sleap_io.LabeledFrame(video=video, frame_idx=0, instances=labels[0].instances[:1]))
+    labels.save(str(folder / "two.v1.pkg.slp"), embed="user", verbose=False)
+    photos = [np.asarray(Image.open(folder / "photos" / name)) for name in ("a.png", "b.png")]
+    assert read(folder, labels="two.v1.pkg.slp").name.tolist() == [
+        "two.v1/frame_000000.png",
+        "two.v1/frame_000000.png",
+        "two.v1_2/frame_000000.png",
+    ]
+    for name, pixels in zip(("two.v1", "two.v1_2"), photos, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / "photos" / name / "frame_000000.png")), pixels)
+
+
+def test_videos_of_one_name_in_two_folders_have_folders_of_their_own(tmp_path):
+    for name in ("day1/cam.mp4", "day2/cam.mp4", "cam.mp4", "cam.avi"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    addresses = ["/x/day1/cam.mp4", "D:\\day2\\cam.mp4", "/y/cam.mp4", "/y/cam.avi", "/x/day1/cam.mp4"]
+    labels = SimpleNamespace(videos=[SimpleNamespace(filename=address) for address in addresses])
+    assert _frame_folders(labels, tmp_path / "a.slp", tmp_path) == ["day1/cam", "day2/cam", "cam", "cam_4", "day1/cam"]

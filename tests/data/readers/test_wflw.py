@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
+from facekp.data.label_file import recognise
 from facekp.data.readers.wflw import point_names
 from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
@@ -65,3 +66,15 @@ def test_every_fault_is_refused_with_its_position(folder, line, message, caplog)
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist() == [2]
     assert "1 face with faults left out" in caplog.text
+
+
+def test_the_name_of_a_photo_may_hold_blanks(tmp_path):
+    write_one_photo(tmp_path)
+    (tmp_path / "photos" / "a.png").rename(tmp_path / "photos" / "a b.png")
+    points = "30 20 10 20 20 30 28 40 12 40"
+    for rest in ("", " 5 10 45 48 0 0 0 0 0 0"):
+        (tmp_path / "list.txt").write_text(f"{points}{rest} a b.png\n")
+        assert recognise(tmp_path / "list.txt") == "wflw"
+        table = read(tmp_path)
+        assert table.name.tolist() == ["a b.png"]
+        assert table.mask.all()

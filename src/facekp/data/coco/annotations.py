@@ -15,11 +15,13 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.data.coco.file import CocoFile
+from facekp.data.crop_labels import LONGEST_VALUE
 from facekp.data.label_json import number_of, shown
 from facekp.data.labelled_face import LabelledFace
 
 SCALE = 200  # pixels of the box's side for a scale of 1
-LONGEST_ATTRIBUTE = 60  # characters; longer texts are descriptions
+LONGEST_TEXT = 60  # characters of a text beside the attributes; longer ones are descriptions
+SOURCE = "source"  # attribute with the labelling convention, where a scheme has several
 NO_ATTRIBUTES = ("id", "image_id", "category_id", "file_name", "caption")  # texts that differ from face to face
 
 
@@ -147,19 +149,20 @@ def _attributes(annotation: Mapping[str, Any]) -> dict[str, str]:
     """Texts, numbers and flags by name, as texts; a flag is 1 or 0."""
     flags: Any = annotation.get("flags")
     values = {key: value for key, value in annotation.items() if isinstance(value, (str, bool))}
-    values = {key: value for key, value in values.items() if key not in NO_ATTRIBUTES}
+    values = {key: value for key, value in values.items() if key not in NO_ATTRIBUTES and _is_short(value)}
     for given in (annotation.get("attributes"), dict.fromkeys(flags, True) if _are_names(flags) else flags):
         values |= given if isinstance(given, Mapping) else {}
-    return {str(key): _text(value) for key, value in values.items() if _is_short(str(key)) and _is_short(value)}
+    kept = {str(key): value for key, value in values.items() if _is_short(value, LONGEST_VALUE)}
+    return {key: _text(value) for key, value in kept.items() if _is_short(key)}
 
 
 def _are_names(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _is_short(value: Any) -> bool:
+def _is_short(value: Any, longest: int = LONGEST_TEXT) -> bool:
     """Whether a value is a number, a flag or a short text."""
-    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= LONGEST_ATTRIBUTE)
+    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= longest)
 
 
 def _text(value: Any) -> str:

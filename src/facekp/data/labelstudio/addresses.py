@@ -13,7 +13,7 @@ from facekp.data.images import photo_endings
 from facekp.data.label_json import shown
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
-LOCAL = "/data/local-files/"  # its address of a file in a local folder, named by ?d=
+LOCAL = "/data/local-files/"  # part of its address of a file in a local folder, named by ?d=
 
 
 class PhotoAddresses:
@@ -62,9 +62,10 @@ def _address(data: Any) -> str | None:
 
 def _path(address: str) -> PurePosixPath:
     """The path in an address: ``/data/upload/1/a.jpg``, ``/data/local-files/?d=photos/a.jpg``, ``s3://bucket/a.jpg``."""
-    if address.startswith(LOCAL):
+    if LOCAL in address:
         address = address.partition("d=")[2].partition("&")[0]
-    elif "://" in address:
-        address = address.partition("://")[2].partition("?")[0].partition("/")[2]
+    elif "://" in address or address.startswith("/data/"):
+        address = address.partition("?")[0]
+        address = address.partition("://")[2].partition("/")[2] or address
     path = unquote(address).replace("\\", "/").lstrip("/")
     return PurePosixPath(path if path and "\0" not in path else "?")

@@ -28,7 +28,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -79,16 +79,23 @@ READERS: Registry[Reader] = ReaderRegistry(
     config=_with_common_defaults,
 )
 
-POINT_NAMES: dict[str, Callable[[Path], list[str]]] = {}
+POINT_NAMES: dict[str, Callable[[Path, PhotoDataSettings], list[str]]] = {}
 """By reader: a function that lists the points of a label file in order. Points that the file does not name are numbers
 from 0. ``facekp.data.inspect`` makes a scheme of them."""
 
+F = TypeVar("F", bound=Callable[..., list[str]])
 
-def names_points(reader: str) -> Callable[[Callable[[Path], list[str]]], Callable[[Path], list[str]]]:
-    """Decorator that enters a function into `POINT_NAMES`."""
 
-    def enter(function: Callable[[Path], list[str]]) -> Callable[[Path], list[str]]:
-        POINT_NAMES[reader] = function
+def names_points(reader: str, by_settings: bool = False) -> Callable[[F], F]:
+    """Decorator that enters a function of a path into `POINT_NAMES`.
+
+    Args:
+        reader: its name.
+        by_settings: whether the function takes the reader's settings, too, as they choose the points.
+    """
+
+    def enter(function: F) -> F:
+        POINT_NAMES[reader] = function if by_settings else lambda path, _: function(path)
         return function
 
     return enter

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import Text
-from facekp.data.coco.annotations import Part, parse_face, states_visibility
+from facekp.data.coco.annotations import SOURCE, Part, parse_face, states_visibility
 from facekp.data.coco.categories import categories_with_points, category_of, choose_categories, point_orders
 from facekp.data.coco.file import CocoFile, Id, id_of, read_coco_file
 from facekp.data.label_faults import collect_faces
@@ -72,10 +72,21 @@ def read_coco(settings: CocoSettings, keypoints: Keypoints) -> list[LabelledFace
         if annotation.get("iscrowd") or category not in orders or not part.is_valid(annotation):
             return None
         face = parse_face(file, annotation, orders[category], part, settings.occluded, row_of(position))
-        return face if face is None or has_hidden else replace(face, visible=None)
+        if face is None:
+            return None
+        return _with_source(face if has_hidden else replace(face, visible=None), keypoints)
 
     faces = collect_faces(enumerate(file.annotations), parse, file.path, settings.skip_broken)
     return sorted(faces, key=lambda face: face.name)
+
+
+def _with_source(face: LabelledFace, keypoints: Keypoints) -> LabelledFace:
+    """The face with the labelling convention in its attribute `SOURCE`, which ``facekp.data.convert`` writes."""
+    name, sources = face.attributes.get(SOURCE), keypoints.source_names
+    if len(sources) < 2 or name not in sources:
+        return face
+    others = {key: value for key, value in face.attributes.items() if key != SOURCE}
+    return replace(face, source=sources.index(name), attributes=others)
 
 
 def _rows(file: CocoFile) -> Callable[[int], int]:
@@ -97,17 +108,18 @@ def _rows(file: CocoFile) -> Callable[[int], int]:
     are_texts = any(isinstance(name, str) for name in ids)
 
     def row_of(position: int) -> int:
-        number = id_of(where, file.annotations[position], "id")
+        number = id_of(f"{where}, entry {position + 1}", file.annotations[position], "id")
         return first[number] if are_texts else int(number)
 
     return row_of
 
 
-@names_points("coco")
-def point_names(path: Path) -> list[str]:
-    """The points that the first category with points names, or as many numbers as most annotations have points."""
+@names_points("coco", by_settings=True)
+def point_names(path: Path, settings: CocoSettings) -> list[str]:
+    """The points that the chosen category names, or as many numbers as most of its annotations have points."""
     file = read_coco_file(path)
-    for category in categories_with_points(file, "keypoints"):
+    usable = categories_with_points(file, Part(settings.part).points)
+    for category in choose_categories(file, usable, settings.category):
         if category.point_names:
             return list(category.point_names)
         if category.counts:

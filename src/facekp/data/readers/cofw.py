@@ -47,7 +47,7 @@ def read_cofw(settings: CofwSettings, keypoints: Keypoints) -> list[LabelledFace
         def parse(i: int) -> LabelledFace:
             name = f"{path.stem}/{i + 1:04d}.png"
             where = f"{path}: face {i + 1}"
-            write_photo(folder / name, lambda: _pixels(file, photos, i, where))
+            write_photo(folder / name, path, lambda: _pixels(file, photos, i, where))
             return _make_face(name, values[:, i], boxes[:, i], i + 1, where)
 
         return collect_faces(range(values.shape[1]), parse, path, settings.skip_broken)

@@ -21,7 +21,8 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_boxes import Box, smallest_around
+from facekp.data.label_boxes import Box, extent_of_turned, smallest_around
+from facekp.data.label_checks import ZeroPoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
 from facekp.data.label_xml import number_in, place_of, read_xml
@@ -57,13 +58,17 @@ def read_cvat(settings: CvatSettings, keypoints: Keypoints) -> list[LabelledFace
     drawn = list(_drawn(_read(path)))
     names = [part.get("label", "") for face in drawn for part in face.parts]
     index = index_by_name(names, keypoints, str(path), complete=False, skip_unknown=settings.skip_broken)
+    zeros = ZeroPoints()
 
     def parse(entry: tuple[int, Drawn]) -> LabelledFace | None:
         row, face = entry
         points = _named_points(face, index, keypoints, path) if face.parts else _all_points(face, keypoints, path)
+        points = zeros.remove(points) - EDGE
         return None if np.isnan(points).all() else _make_face(face, points, index, row, path)
 
-    return collect_faces(enumerate(drawn, start=1), parse, path, settings.skip_broken)
+    faces = collect_faces(enumerate(drawn, start=1), parse, path, settings.skip_broken)
+    zeros.log()
+    return faces
 
 
 @names_points("cvat")
@@ -110,12 +115,12 @@ def _texts(points: Element) -> list[str]:
 
 
 def _coordinates(points: Element, path: Path) -> np.ndarray:
-    """(N, 2), integer = pixel centre."""
+    """(N, 2), counted from the photo's edge."""
     pairs = [[number_of(value) for value in text.split(",")] for text in _texts(points)]
     if not pairs or any(len(pair) != 2 or np.isnan(pair).any() for pair in pairs):
         shown = (points.get("points") or "")[:40]
         raise UserError(f"{place_of(path, points)}: points {shown!r} are not x,y;x,y in finite numbers; correct them")
-    return np.array(pairs) - EDGE
+    return np.array(pairs)
 
 
 def _all_points(face: Drawn, keypoints: Keypoints, path: Path) -> np.ndarray:
@@ -144,7 +149,8 @@ def _make_face(face: Drawn, points: np.ndarray, index: dict[str, int], row: int,
     edges = [_edges(box, path) for box in boxes]
     at = _box_of(element, boxes, edges, points)
     visible = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.uint8)
-    hidden = [index[part.get("label", "")] for part in face.parts if part.get("occluded") == "1"]
+    occluded = [part.get("label", "") for part in face.parts if part.get("occluded") == "1"]
+    hidden = [index[label] for label in occluded if label in index]  # others are outside, or the face was refused
     visible[[i for i in hidden if visible[i]]] = 1
     return LabelledFace(
         name=name,
@@ -160,8 +166,10 @@ def _make_face(face: Drawn, points: np.ndarray, index: dict[str, int], row: int,
 
 
 def _edges(box: Element, path: Path) -> Box:
+    """The extent of a box, which may be turned about its centre."""
     left, top, right, bottom = (number_in(box, key, path) for key in ("xtl", "ytl", "xbr", "ybr"))
-    return left, top, right, bottom
+    degrees = number_in(box, "rotation", path) if box.get("rotation") else 0.0
+    return extent_of_turned((left, top, right, bottom), degrees, ((left + right) / 2, (top + bottom) / 2))
 
 
 def _box_of(element: Element, boxes: Sequence[Element], edges: Sequence[Box], points: np.ndarray) -> int | None:

@@ -20,7 +20,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
-from facekp.data.label_text import CsvText, read_csv
+from facekp.data.label_text import CsvText, header_of, read_csv
 from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
@@ -104,8 +104,9 @@ def _entries(path: Path, keypoints: Keypoints) -> Iterator[Entry]:
     index = index_by_name(columns.names(), keypoints, str(path))
     for line, fields in text.rows:
         if text.decimal_comma:
-            fields = [field.replace(",", ".") for field in fields]
-        frame = "/".join(fields[: columns.path]).replace("\\", "/")
+            numbers = [field.replace(",", ".") for field in fields[columns.path :]]
+            fields = [*fields[: columns.path], *numbers]
+        frame = "/".join(fields[: columns.path]).replace("\\", "/").lstrip("/")  # compared by its last folders
         for individual, points in columns.of_points.items():
             where = f"{path}: line {line}" + (f", {individual}" if individual else "")
             yield Entry(where, frame, individual, fields, points, index)
@@ -178,4 +179,4 @@ def _attributes(entry: Entry) -> dict[str, str]:
 def is_dlc(path: Path, text: str) -> bool:
     """Whether the first header row is ``scorer``, or the path is a folder with such files."""
     is_folder = path.is_dir() and next(path.rglob(FILES), None) is not None
-    return is_folder or text.lstrip("\ufeff").startswith(HEADERS[0])
+    return is_folder or [name.lower() for name in header_of(text, path)[:1]] == [HEADERS[0]]

@@ -17,13 +17,16 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_boxes import Box
+from facekp.data.label_boxes import Box, extent_of_turned
+from facekp.data.label_checks import ZeroPoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of, shown
 from facekp.data.labelstudio.addresses import PhotoAddresses
 from facekp.data.labelstudio.tasks import SIDES, Region, name_of, names_of, read_tasks, regions_of
 from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
+
+EDGE = 0.5  # pixels from the photo's edge to the centre of its first pixel
 
 
 class LabelStudioSettings(PhotoDataSettings):
@@ -40,7 +43,7 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
     path = settings.label_file
     tasks = read_tasks(path)
     index = index_by_name(names_of(tasks), keypoints, str(path), complete=False, skip_unknown=settings.skip_broken)
-    photos = PhotoAddresses(Path(settings.images).expanduser())
+    photos, zeros = PhotoAddresses(Path(settings.images).expanduser()), ZeroPoints()
 
     def parse(entry: tuple[int, tuple[Mapping[str, Any], Region]]) -> LabelledFace | None:
         row, (task, region) = entry
@@ -50,6 +53,9 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
         if not region.keypoints:
             return None
         points = place_points((_label(item, where) for item in region.keypoints), index, keypoints)
+        points = zeros.remove(points) - EDGE
+        if np.isnan(points).all():
+            return None
         return LabelledFace(
             name=photos.find(task.get("data"), where),
             points=points,
@@ -63,7 +69,9 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
         )
 
     entries = ((task, region) for task in tasks for region in regions_of(task))
-    return collect_faces(enumerate(entries, start=1), parse, path, settings.skip_broken)
+    faces = collect_faces(enumerate(entries, start=1), parse, path, settings.skip_broken)
+    zeros.log()
+    return faces
 
 
 @names_points("labelstudio")
@@ -79,11 +87,11 @@ def is_labelstudio(path: Path, text: str) -> bool:
 
 
 def _label(item: Mapping[str, Any], where: str) -> PointLabel:
-    """A keypoint in pixels; per cent count from the photo's edge, half a pixel before the first centre."""
+    """A keypoint in pixels, counted from the photo's edge as per cent are."""
     name = name_of(item)
     width, height = _size(item, where)
     x, y = (_value(item, axis, f"{where}, {name}") / 100 for axis in "xy")
-    return PointLabel(name, x * width - 0.5, y * height - 0.5, where)
+    return PointLabel(name, x * width, y * height, where)
 
 
 def _value(item: Mapping[str, Any], key: str, where: str) -> float:
@@ -104,13 +112,11 @@ def _size(item: Mapping[str, Any], where: str) -> tuple[int, int]:
 def _box(rectangle: Mapping[str, Any], where: str) -> Box:
     """The edges around a rectangle, which may be turned about its first corner."""
     width, height = _size(rectangle, where)
-    left, top, wide, high = (_value(rectangle, key, f"{where}, rectangle") / 100 for key in SIDES)
-    angle = math.radians(np.nan_to_num(number_of(rectangle["value"].get("rotation"))))
-    along = np.array([math.cos(angle), math.sin(angle)]) * wide * width
-    across = np.array([-math.sin(angle), math.cos(angle)]) * high * height
-    corners = np.array([left * width, top * height]) + np.array([0 * along, along, across, along + across])
-    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
-    return float(x0), float(y0), float(x1), float(y1)
+    x, y, wide, high = (_value(rectangle, key, f"{where}, rectangle") / 100 for key in SIDES)
+    degrees = number_of(rectangle["value"].get("rotation"))
+    left, top = x * width, y * height
+    edges = (left, top, left + wide * width, top + high * height)
+    return extent_of_turned(edges, 0.0 if math.isnan(degrees) else degrees, pivot=(left, top))
 
 
 def _visible(region: Region, points: np.ndarray, index: Mapping[str, int]) -> np.ndarray | None:

@@ -16,7 +16,6 @@ A fault in the file is one `UserError` that names file, line, column and value, 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +26,14 @@ from facekp.core.csv_cells import original
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.label_faults import collect_faces
-from facekp.data.label_text import CsvText, read_csv
+from facekp.data.label_json import number_of
+from facekp.data.label_text import CsvText, header_of, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 NAME, SOURCE = "name", "source"
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 ATTRIBUTE = "attribute_"  # before the name of a subset
-VISIBLE = ("0", "1", "2")
+VISIBLE = (0, 1, 2)
 
 
 class FolderSettings(PhotoDataSettings):
@@ -128,11 +128,12 @@ def _parse_visible(fields: dict[str, str], where: str, points: np.ndarray, keypo
     columns = _visible_columns(keypoints)
     if not any(column in fields for column in columns):
         return None
-    stated = [fields.get(column) or "0" for column in columns]
-    for column, text in zip(columns, stated, strict=True):
-        if text not in VISIBLE:
-            raise UserError(f"{where}, {column}: {text[:40]!r} is not a visibility; write 1 (hidden), 2 (in view) or 0")
-    visible = np.array(stated, np.uint8)
+    stated = {column: number_of(fields.get(column) or "0") for column in columns}  # pandas may write 2.0
+    for column, number in stated.items():
+        if number not in VISIBLE:
+            text = fields[column][:40]
+            raise UserError(f"{where}, {column}: {text!r} is not a visibility; write 1 (hidden), 2 (in view) or 0")
+    visible = np.array(list(stated.values()), np.uint8)
     return np.where(np.isnan(points[:, 0]), 0, np.where(visible == 0, 2, visible)).astype(np.uint8)
 
 
@@ -181,5 +182,5 @@ def point_names(path: Path) -> list[str]:
 @recognises("folder")
 def is_photo_csv(path: Path, text: str) -> bool:
     """Whether the header has a column ``name`` and columns of a point."""
-    fields = [field.strip() for field in re.split("[,;\t]", text.partition("\n")[0])]
+    fields = [original(name) for name in header_of(text, path)]
     return NAME in fields and any(name.endswith("_x") and f"{name[:-2]}_y" in fields for name in fields)

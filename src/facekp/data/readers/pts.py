@@ -106,6 +106,7 @@ class PhotosByStem:
         """
         path = PurePosixPath(label)
         matches = self.by_path.get(name_key(str(path.with_suffix(""))), [])
+        matches = [name for name in matches if PurePosixPath(name).with_suffix("") == path.with_suffix("")] or matches
         if not matches:
             beside = name_key(f"{path.parent.parent}/x")[:-1] if path.parent.name else ""
             matches = [name for name in self.by_stem.get(name_key(path.stem), []) if name_key(name).startswith(beside)]
@@ -119,10 +120,16 @@ class PhotosByStem:
 def _pts_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise UserError(f"data.labels={folder}: is not a folder; give the folder of the .pts files")
-    files = sorted(name for name in files_below(folder) if name.lower().endswith(".pts"))
+    files = sorted(name for name in files_below(folder) if name.lower().endswith(".pts") and not _is_of_macos(name))
     if not files:
         raise UserError(f"data.labels={folder}: holds no .pts file; give the folder of the .pts files")
     return files
+
+
+def _is_of_macos(name: str) -> bool:
+    """Whether a file holds what macOS adds to a file of the same name in a zip file."""
+    path = PurePosixPath(name)
+    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def _read_points(path: Path) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Each instance that a person labelled is a face; predicted instances are left out. A frame is a photo of ``images`` if
 the project was made of photos. Frames of a video in that folder, and frames in a package (.pkg.slp), are written there
-when they are first read, as ``mouse/frame_000012.png``. Coordinates are as here: (0, 0) is the first pixel's centre.
+when they are first read, as ``day1/mouse/frame_000012.png`` for ``day1/mouse.mp4``. Coordinates are as here: (0, 0) is
+the first pixel's centre.
 """
 
 from __future__ import annotations
@@ -47,13 +48,14 @@ def read_sleap(settings: SleapSettings, keypoints: Keypoints) -> list[LabelledFa
     folder = Path(settings.images).expanduser()
     labels = _load(path)
     index = index_by_name(_names(labels), keypoints, str(path))
+    frame_folders = _frame_folders(labels, path, folder)
 
     def parse(numbered: tuple[int, Entry]) -> LabelledFace | None:
         row, (frame, instance, where) = numbered
         points = place_points(_labels(instance, where), index, keypoints)
         if np.isnan(points).all():
             return None
-        name = _photo(frame, path, folder, where)
+        name = _photo(frame, frame_folders[labels.videos.index(frame.video)], path, folder, where)
         track = {} if instance.track is None else {"track": str(instance.track.name)}
         return LabelledFace(name, points, None, 0, row, where, attributes=track)
 
@@ -101,8 +103,33 @@ def _labels(instance: Any, where: str) -> Iterator[PointLabel]:
             yield PointLabel(str(name), float(x), float(y), where)
 
 
-def _photo(frame: Any, path: Path, folder: Path, where: str) -> str:
+def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
+    """For each video the folder of its frames, relative to ``folder``; no two different videos have the same one."""
+    owners: dict[str, str] = {}  # name of a folder: the video
+    names = []
+    for number, video in enumerate(labels.videos, start=1):
+        address = video.filename[0] if isinstance(video.filename, list) else video.filename
+        if Path(address) == path:
+            owner, name = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
+        else:
+            owner = _in_folder(address, folder)
+            name = str(PurePosixPath(owner).with_suffix("")) if owner else "video"
+        if owners.setdefault(name, owner) != owner:
+            name = f"{name}_{number}"
+            owners[name] = owner
+        names.append(name)
+    return names
+
+
+def _photo(frame: Any, frames: str, path: Path, folder: Path, where: str) -> str:
     """The photo of a frame, relative to the folder, in which it is written if it is none yet.
+
+    Args:
+        frame: of the labels.
+        frames: folder for the frames of its video.
+        path: of the label file.
+        folder: of the photos and videos.
+        where: the instance, for messages.
 
     Raises:
         UserError: neither the photo nor its video is in the folder.
@@ -113,20 +140,20 @@ def _photo(frame: Any, path: Path, folder: Path, where: str) -> str:
             raise UserError(f"{where}: the video has {len(video.filename)} photos; correct it in SLEAP")
         return _in_folder(video.filename[number], folder)
     is_package = Path(video.filename) == path
-    stem = path.name.partition(".")[0] if is_package else PurePosixPath(str(video.filename).replace("\\", "/")).stem
-    name = f"{stem}/frame_{number:06d}.png"
-    write_photo(folder / name, lambda: _pixels(video, number, is_package, folder, where))
+    source = path if is_package else folder / _in_folder(video.filename, folder)
+    name = f"{frames}/frame_{number:06d}.png"
+    write_photo(folder / name, source, lambda: _pixels(video, number, None if is_package else source, where))
     return name
 
 
-def _pixels(video: Any, number: int, is_package: bool, folder: Path, where: str) -> np.ndarray:
+def _pixels(video: Any, number: int, file: Path | None, where: str) -> np.ndarray:
+    """A frame of a video's file, or, if ``file`` is None, of the package."""
     import sleap_io
 
     try:
-        if is_package:
+        if file is None:
             video.open()
             return np.asarray(video[number])
-        file = folder / _in_folder(video.filename, folder)
         if not file.is_file():
             raise UserError(f"{where}: {file} does not exist; give the folder of the videos as data.images")
         return np.asarray(sleap_io.load_video(str(file))[number])

@@ -14,6 +14,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.images import photo_endings
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
 from facekp.data.label_text import read_text
@@ -53,7 +54,7 @@ def read_wflw(settings: WflwSettings, keypoints: Keypoints) -> list[LabelledFace
 @names_points("wflw")
 def point_names(path: Path) -> list[str]:
     """As many numbers as the first line has points."""
-    _, fields = next(_lines(path), (1, []))
+    fields = _with_blanks_in_name(next(_lines(path), (1, []))[1])
     has_flags = len(fields) > EXTRA and set(fields[-1 - len(FLAGS) : -1]) <= {"0", "1"}
     return [str(number) for number in range((len(fields) - 1 - has_flags * EXTRA) // 2)]
 
@@ -67,6 +68,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -> LabelledFace:
     points = 2 * len(keypoints.names)
+    if len(fields) != points + EXTRA + 1:
+        fields = _with_blanks_in_name(fields)
     if len(fields) not in (points + 1, points + EXTRA + 1):
         raise UserError(
             f"{where}: {len(fields)} fields, but keypoints {keypoints.name} has {points} coordinates: give "
@@ -84,6 +87,14 @@ def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -
         where=where,
         attributes=_parse_flags(rest[4:], where),
     )
+
+
+def _with_blanks_in_name(fields: list[str]) -> list[str]:
+    """The fields with all those after the leading numbers as one: the photo's name may hold blanks."""
+    numbers = next((i for i, field in enumerate(fields[:-1]) if math.isnan(number_of(field))), len(fields) - 1)
+    name = " ".join(fields[numbers:])
+    is_photo = Path(name).suffix.lower() in photo_endings()
+    return [*fields[:numbers], name] if is_photo else fields
 
 
 def _numbers(fields: list[str], where: str) -> list[float]:
@@ -106,5 +117,5 @@ def _parse_flags(fields: list[str], where: str) -> dict[str, str]:
 @recognises("wflw")
 def is_wflw(path: Path, text: str) -> bool:
     """Whether the first line has pairs of numbers, apart by blanks, and then a name."""
-    fields = text.strip().partition("\n")[0].split()
+    fields = _with_blanks_in_name(text.strip().partition("\n")[0].split())
     return len(fields) > 4 and len(fields) % 2 == 1 and not any(math.isnan(number_of(field)) for field in fields[:-1])
