@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> list[Calibration]:
     """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibrations."""
     # imported here: --help and mistakes in a key must answer within a second
-    from facekp.core.errors import CannotWrite
+    from facekp.core.errors import CannotWrite, UserError
     from facekp.core.outputs import output_file
     from facekp.data.readers.read import read_table
     from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
@@ -40,6 +40,8 @@ def main(cfg: DictConfig) -> list[Calibration]:
     settings = with_checkpoint_files(read_settings(cfg, CalibrateSettings))
     out = output_file(settings.out, overwrite=settings.overwrite)
     picture = None if settings.reliability is None else Path(settings.reliability)
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UserError(f"reliability={picture}: is a PNG picture; let its name end with .png")
     for path in () if picture is None else (picture, picture.with_suffix(".json")):
         output_file(str(path), overwrite=settings.overwrite, key="reliability")
     loaded = load_checkpoint(settings.ckpt)

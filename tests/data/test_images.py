@@ -1,15 +1,16 @@
 """Photos of all kinds and formats: the same grey levels as in a viewer."""
 
+import struct
 import sys
 import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facekp.data.crops import read_photo
-from facekp.data.images import UnreadableImage, read_animation, read_image, upright_size
+from facekp.data.images import UnreadableImage, animation_seconds, read_animation, read_image, upright_size
 from facekp.data.photo_survey import survey_photos
 
 
@@ -186,7 +187,9 @@ def test_pictures_of_an_animation_are_read_with_their_durations(tmp_path):
     for name in ("a.gif", "a.png", "a.webp"):
         lossless = {"lossless": True} if name.endswith("webp") else {}
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=80, **lossless)
-        pictures = list(read_animation(str(tmp_path / name)))
+        pictures = list(
+            zip(read_animation(str(tmp_path / name)), animation_seconds(str(tmp_path / name), 9), strict=True)
+        )
         assert [image.shape for image, _ in pictures] == [(6, 8, 3)] * 3
         assert [int(image.mean()) for image, _ in pictures] == pytest.approx([10, 100, 200], abs=1)
         assert {seconds for _, seconds in pictures} == {0.08}
@@ -199,3 +202,53 @@ def test_the_size_of_a_photo_is_that_of_its_pixels_after_turning(tmp_path, orien
     Image.new("L", (30, 20)).save(tmp_path / "photo.jpg", exif=exif)
     height, width, _ = read_image(str(tmp_path / "photo.jpg")).shape
     assert upright_size(str(tmp_path / "photo.jpg")) == (width, height)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["tiff", "png"])
+def test_deep_colour_is_upright_as_a_viewer_shows_it(tmp_path, ending, orientation):
+    levels = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), np.uint16)
+    levels[0, 0] = 65535
+    deep, flat = tmp_path / f"deep.{ending}", tmp_path / f"flat.{ending}"
+    cv2.imwrite(str(deep), levels)
+    Image.fromarray((levels[..., ::-1] // 257).astype(np.uint8)).save(flat)
+    for path in (deep, flat):
+        if ending == "png":
+            _tag_png(path, orientation)
+        else:
+            _tag_tiff(path, orientation)
+    with Image.open(flat) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.abs(read_image(str(deep)).astype(int) - expected).max() <= 1
+    assert upright_size(str(deep)) == expected.shape[1::-1]
+
+
+def _tag_png(path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(data)) + b"eXIf" + data + struct.pack(">I", zlib.crc32(b"eXIf" + data))
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + chunk + content[33:])  # after the header
+
+
+def _tag_tiff(path, orientation):
+    """Add the tag to the only directory of a little-endian file, which is written anew at its end."""
+    content = path.read_bytes()
+    (start,) = struct.unpack("<I", content[4:8])
+    (count,) = struct.unpack("<H", content[start : start + 2])
+    entries = [content[start + 2 + 12 * i : start + 14 + 12 * i] for i in range(count)]
+    entries = [entry for entry in entries if struct.unpack("<H", entry[:2]) != (0x0112,)]
+    entries.append(struct.pack("<HHII", 0x0112, 3, 1, orientation))
+    entries.sort(key=lambda entry: struct.unpack("<H", entry[:2]))
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    path.write_bytes(content[:4] + struct.pack("<I", len(content)) + content[8:] + directory)
+
+
+def test_deep_tiffs_in_which_the_lowest_level_is_white_are_inverted(tmp_path):
+    levels = np.arange(0, 65535, 1000, np.uint16).reshape(6, 11)
+    for white, name in ((0, "negative.tiff"), (1, "usual.tiff")):
+        stored = 65535 - levels if white == 0 else levels
+        Image.fromarray(stored).save(tmp_path / name, tiffinfo={262: white})
+    usual, negative = (read_image(str(tmp_path / name)) for name in ("usual.tiff", "negative.tiff"))
+    assert np.abs(usual.astype(int) - negative).max() <= 1

@@ -104,3 +104,9 @@ def test_a_file_that_cannot_be_written_leaves_none_of_an_earlier_call(tmp_path, 
     with pytest.raises(CannotWrite, match="full"):
         written(tmp_path, scheme, (Photo("a.png", IMAGE), [face]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["points.csv", "points.json"]
+
+
+def test_frames_of_videos_that_differ_in_their_endings_have_folders_of_their_own(tmp_path, scheme):
+    videos = [Photo(f"v/{name}", IMAGE, 0, 25.0) for name in ("a.mp4", "a.mov", "b.mp4")]
+    names = [image["file_name"] for image in written(tmp_path, scheme, *((video, []) for video in videos))["images"]]
+    assert names == ["a.mp4/frame_000000.png", "a.mov/frame_000000.png", "b/frame_000000.png"]

@@ -58,3 +58,17 @@ def test_pictures_of_earlier_calls_are_not_read_again(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "a.png", "out/points.json", "out/points.csv", "out/pictures/0001_a.jpg", "pictures/b.jpg")
     assert list_files(["."]) == ["a.png", "pictures/b.jpg"]
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a/1.jpg", "a/2.jpg")
+    assert list_files(["a/2.jpg", "a", f"{tmp_path}/a/*.jpg"]) == ["a/2.jpg", "a/1.jpg"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "real/1.jpg", "photos/2.jpg")
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "back").symlink_to(tmp_path / "photos")
+    assert list_files(["photos"]) == ["photos/2.jpg", "photos/link/1.jpg"]

@@ -123,3 +123,39 @@ def test_without_any_photo_the_tables_are_empty_and_valid(tmp_path, scheme):
         pass
     assert json.loads((tmp_path / "points.json").read_text()) == []
     assert rows_of(tmp_path) == []
+
+
+def test_a_video_that_can_t_be_drawn_costs_no_table(tmp_path, scheme, face, caplog):
+    wide = np.zeros((16, 9000, 3), np.uint8)
+    with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+        writer.write(PHOTO, [face])
+        for number in range(2):
+            writer.write(Photo("wide.mp4", wide, number, 25.0), [])
+        writer.write(frame(0), [face])
+    writer.finish()
+    assert writer.undrawn == ["0002_wide.mp4"]
+    assert len(json.loads((tmp_path / "points.json").read_text())) == 4
+    assert "0002_wide.mp4: OpenCV can't write a video of 9000 x 16 pixels at 25 frames per second" in caplog.text
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["0001_a_b.jpg", "0003_clip.mp4", "contact_sheet_1.jpg"]
+
+
+def test_a_video_that_is_not_whole_is_no_video(tmp_path, scheme, face, monkeypatch, caplog):
+    monkeypatch.setattr("facekp.photos.drawn_video._frames_in", lambda path: 1)
+    with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+        writer.write(frame(0), [face])
+        writer.write(frame(1), [face])
+    assert writer.undrawn == ["0001_clip.mp4"]
+    assert list((tmp_path / "pictures").iterdir()) == []
+    assert "2 frames were drawn, but the written video holds 1; make room on the disk" in caplog.text
+
+
+def test_what_a_killed_call_left_is_removed(tmp_path, scheme):
+    (tmp_path / "pictures" / "0001_folder").mkdir(parents=True)
+    parts = [tmp_path / f".points.csv.{12 * 'a'}.part", tmp_path / "pictures" / f".0001_a.mp4.{12 * 'b'}.part.mp4"]
+    old = [tmp_path / "points.json", tmp_path / "coco.json", tmp_path / "pictures" / "10000_a.jpg"]
+    for path in (*parts, *old):
+        path.touch()
+    with PredictionWriter(tmp_path, scheme, pictures=True):
+        pass
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["0001_folder", "pictures", "points.csv", "points.json"]

@@ -99,3 +99,23 @@ def test_the_command_measures_a_folder_and_writes_the_table(folder, small_checkp
     assert written["turned by"].tolist() == [0, 90]
     assert written["found"].tolist() == written["faces"].tolist() == [2, 2]  # each photo is one face
     assert list(written)[-2:] == ["detector ms", "all ms"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("photos/two.png,40,50,60,70", r"faces.csv: file 'photos/two.png' is no photo of .*; name photos relative"),
+        ("two.png,60,50,40,70", r"faces.csv: face 1: left, top, right, bottom are 60, 50, 40, 70; give edges"),
+        ("two.png,,50,40,70", r"faces.csv: face 1: left, top, right, bottom are nan, 50, 40, 70; give edges"),
+    ],
+)
+def test_true_faces_that_can_t_be_counted_are_refused(folder, small_predictor, row, message):
+    (folder / "faces.csv").write_text(f"file,left,top,right,bottom\n{row}\n")
+    with pytest.raises(UserError, match=message):
+        measure_photos(str(folder), small_predictor, Bright(), refine=False)
+
+
+def test_a_folder_with_videos_only_is_refused(tmp_path, small_predictor):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UserError, match="holds videos only; give a folder of photos"):
+        measure_photos(str(tmp_path), small_predictor, Bright())

@@ -209,3 +209,25 @@ def test_importing_changes_neither_environment_nor_log_level():
         "assert before == (dict(os.environ), cv2.utils.logging.getLogLevel())"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_first_picture_that_is_shown_long_does_not_slow_an_animation(tmp_path):
+    frames = [Image.new("L", (32, 24), 6 * number) for number in range(5)]
+    durations = [2000, 50, 50, 50, 50]
+    frames[0].save(tmp_path / "hold.gif", save_all=True, append_images=frames[1:], duration=durations)
+    assert {photo.rate for photo in read_photos(str(tmp_path / "hold.gif"))} == {20}
+
+
+def test_a_photo_that_ffmpeg_takes_for_a_video_is_refused(tmp_path, faces):
+    cv2.imwrite(str(tmp_path / "a.hdr"), colour(faces.images[0]).astype(np.float32))
+    with pytest.raises(UnreadableImage, match="is a photo in a format that is not read; convert it to PNG or TIFF"):
+        list(read_photos(str(tmp_path / "a.hdr")))
+
+
+def test_a_video_may_be_larger_than_a_photo(tmp_path, faces):
+    write_video(tmp_path / "long.mp4", faces.images[0], 2)
+    with (tmp_path / "long.mp4").open("r+b") as file:  # a box that players pass over, without blocks on the disk
+        file.seek(0, 2)
+        file.write((1).to_bytes(4, "big") + b"free" + (3 * 2**30).to_bytes(8, "big"))
+        file.truncate(file.tell() - 16 + 3 * 2**30)
+    assert [photo.frame for photo in read_photos(str(tmp_path / "long.mp4"))] == [0, 1]

@@ -234,3 +234,26 @@ def test_predictions_that_are_not_finite_are_null_and_counted(tmp_path, faces, s
     assert sum(point["x"] is None for point in points) == 1
     row = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))[3]
     assert (row["x"], row["y"], row["confidence"]) == ("", "", "")
+
+
+def test_an_error_after_hours_keeps_the_predictions_so_far(tmp_path, faces, small_checkpoint, monkeypatch):
+    names = three_photos(tmp_path, faces)
+    read = run.read_photos
+
+    def broken(name, *arguments):
+        if name == names[2]:
+            raise RuntimeError("of a plug-in")
+        yield from read(name, *arguments)
+
+    monkeypatch.setattr(run, "read_photos", broken)
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "batch=1", "draw=false"), names)
+    assert isinstance(outcome.stopped, RuntimeError)
+    assert len(json.loads((tmp_path / "out" / "points.json").read_text())) == 2
+
+
+def test_a_missing_camera_is_skipped_beside_files(tmp_path, faces, small_checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr("cv2.VideoCapture.isOpened", lambda _: False, raising=False)
+    names = ["webcam", *three_photos(tmp_path, faces)]
+    outcome = run.predict(settings(tmp_path / "out", small_checkpoint, "draw=false"), names)
+    assert (outcome.photos, outcome.unreadable) == (3, ["webcam"])
+    assert "skipped: webcam: no camera was found" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Following faces: they keep their numbers, the detector runs seldom, and a face ends where it is not seen any more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,8 @@ def test_brightness_is_no_cut():
     image = scene((100, 100)).astype(np.float32)
     assert difference(image, image + 50) == pytest.approx(0, abs=1e-5)
     assert difference(image, scene((100, 100), ground=1).astype(np.float32)) > CUT
+
+
+def test_faces_are_followed_at_less_than_a_frame_per_second(detector):
+    slow = [replace(frame(t, scene((100, 100))), rate=0.4) for t in range(4)]
+    assert numbers(tracker_of(detector, 10), slow) == [[0]] * 4

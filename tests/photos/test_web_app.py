@@ -1,6 +1,7 @@
 """The web page in a headless Chromium: upload a photo, see what is drawn; other files are not served."""
 
 import io
+import json
 import logging
 import socket
 import time
@@ -18,13 +19,14 @@ from playwright.sync_api import TimeoutError
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
 from facekp.models.packaged import PACKAGED
+from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import WholePhotoDetector
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.settings import AppSettings
 from facekp.photos.web_app import Kept, PhotoHandler, heatmap_pictures, points_table, serve
 from tests.browser import FAKE_WEBCAM, chromium
 from tests.conftest import REPOSITORY, config_of
-from tests.photos.conftest import as_photos
+from tests.photos.conftest import as_photos, colour
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -329,3 +331,40 @@ def test_a_port_in_use_is_a_mistake(small_checkpoint):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"port={port}: the page can't be served there"):
             serve(app_settings(f"port={port}", f"ckpt={small_checkpoint}"), block=False)
+
+
+def completed(address, data):
+    """The last message of the page's event for uploads, called with these inputs as a program may call it."""
+    with urllib.request.urlopen(f"{address}config") as response:
+        calls = json.loads(response.read())["dependencies"]
+    call = next(call for call in calls if any(event == "upload" for _, event in call["targets"]))
+    body = {"data": data, "fn_index": call["id"], "session_hash": "s1", "trigger_id": call["targets"][0][0]}
+    request = urllib.request.Request(f"{address}gradio_api/queue/join", json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    urllib.request.urlopen(request).close()
+    with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=s1") as stream:
+        messages = (json.loads(line[5:]) for line in stream if line.startswith(b"data:"))
+        return next(message for message in messages if message["msg"] == "process_completed")
+
+
+@pytest.mark.parametrize("named", ["a file", "an address"])
+def test_a_request_can_t_name_a_file_of_the_machine_or_an_address_as_its_upload(address, cache, tmp_path, faces, named):
+    Image.fromarray(faces.images[0]).save(tmp_path / "private.png")
+    path = str(tmp_path / "private.png") if named == "a file" else "https://example.org/a.png"
+    file = {"path": path, "orig_name": "a.png", "size": 1, "meta": {"_type": "gradio.FileData"}}
+    message = completed(address, [file, "shipped"])
+    assert not message["success"]
+    assert files_in(cache) == []
+
+
+def test_a_checkpoint_without_heatmaps_shows_points(faces):
+    pytest.importorskip("onnxruntime")
+    handler = PhotoHandler({"fast": KeypointPredictor.from_checkpoint("fast")}, WholePhotoDetector(), True, 10**6)
+    kept, _, heatmaps, *_, status = handler.again(Kept(colour(faces.images[0])), "fast")
+    assert len(kept.faces) == 1
+    assert "Heatmaps: exported files have none" in heatmaps
+    assert status.startswith("1 face")
+
+
+def test_an_upload_that_is_gone_is_reported_without_its_path(tmp_path, handler):
+    assert handler.read(str(tmp_path / "a.png")).startswith("This photo can't be read: it was uploaded twice")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
 
-PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")  # name of a file that is being written
+PART = re.compile(r"\..+\.[0-9a-f]{12}\.part(\.mp4)?")  # name of a file that is being written
 LONGEST_PART = 200  # bytes of the file's name in it; a name may have 255 in all
 
 HINTS = {  # by the number of the error
@@ -55,7 +55,7 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
     Raises:
         CannotWrite: the file cannot be written, for example because the disk is full or the folder is read-only.
     """
-    part = path.with_name(_part_name(path.name))
+    part = part_of(path)
     try:
         if path.parent != within:
             path.parent.mkdir(parents=within is None, exist_ok=True)
@@ -92,15 +92,16 @@ def remove_parts(folder: Path) -> None:
     Args:
         folder: no other process may be writing to it.
     """
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(".*.part*"):
         if PART.fullmatch(path.name):
             with suppress(OSError):
                 path.unlink()
 
 
-def _part_name(name: str) -> str:
-    shortened = os.fsencode(name)[:LONGEST_PART].decode(errors="ignore")
-    return f".{shortened}.{uuid4().hex[:12]}.part"
+def part_of(path: Path, ending: str = "") -> Path:
+    """Where a file is written until it is complete: in the same folder, hidden, with ``ending`` last in its name."""
+    shortened = os.fsencode(path.name)[:LONGEST_PART].decode(errors="ignore")
+    return path.with_name(f".{shortened}.{uuid4().hex[:12]}.part{ending}")
 
 
 def _flush(path: Path) -> None:

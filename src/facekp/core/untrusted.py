@@ -10,7 +10,7 @@ from facekp.core.errors import UserError
 LARGEST = 2**31  # bytes of a file that is read at once; the competition's training.csv has 0.25 GB
 
 
-def check_regular(path: Path, largest: int = LARGEST) -> None:
+def check_regular(path: Path, largest: float = LARGEST) -> None:
     """Refuse what would block or fill the memory.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ RAW_ENDINGS = {
 ANIMATIONS = {"AVIF", "GIF", "PNG", "WEBP"}  # formats whose pictures follow each other in time
 
 ORIENTATION = 0x0112  # EXIF tag
+
+PHOTOMETRIC = 0x0106  # TIFF tag; 0: the lowest level is white
 
 WHOLE_DEPTH = Scales()  # no scales shared with other photos
 
@@ -83,8 +86,23 @@ def count_animated(file: str) -> int:
         return opened.n_frames if is_animation(opened) else 1  # type: ignore[attr-defined]
 
 
-def read_animation(file: str) -> Iterator[tuple[np.ndarray, float]]:
-    """The pictures of an animation, each uint8 (H, W, 3) with the seconds for which it is shown.
+def animation_seconds(file: str, most: int) -> list[float]:
+    """The seconds for which each of the first pictures of an animation is shown; 0 where it is not stated.
+
+    Raises:
+        as `read_image`.
+    """
+    with open_image(file) as opened:
+        seconds = []
+        for number in range(min(opened.n_frames, most)):  # type: ignore[attr-defined]
+            opened.seek(number)
+            opened.load()  # WebP states it then
+            seconds.append(opened.info.get("duration", 0) / 1000)
+        return seconds
+
+
+def read_animation(file: str) -> Iterator[np.ndarray]:
+    """The pictures of an animation, each uint8 (H, W, 3).
 
     Raises:
         as `read_image`, also between pictures.
@@ -92,7 +110,7 @@ def read_animation(file: str) -> Iterator[tuple[np.ndarray, float]]:
     with open_image(file) as opened:
         for number in range(opened.n_frames):  # type: ignore[attr-defined]
             opened.seek(number)
-            yield _to_rgb(opened.copy()), opened.info.get("duration", 0) / 1000
+            yield _to_rgb(opened.copy())
 
 
 @contextmanager
@@ -105,11 +123,13 @@ def open_image(file: str | IO[bytes]) -> Iterator[Image.Image]:
     """
     try:
         if isinstance(file, str):
-            check_regular(Path(file))
+            check_regular(Path(file), largest=math.inf)  # it may be a long video
         _check_kind(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about large photos and unusual tags
             with Image.open(file, formats=sorted(_formats())) as opened:
+                if isinstance(file, str):
+                    check_regular(Path(file))
                 if max(opened.size) > LONGEST_SIDE:
                     raise UnreadableImage(f"{opened.width} x {opened.height} pixels; a side has at most {LONGEST_SIDE}")
                 yield opened
@@ -150,7 +170,9 @@ def deep_levels(opened: Image.Image, file: str | IO[bytes]) -> np.ndarray | None
         integers or floating point, (H, W), (H, W, 3) RGB or (H, W, 4) with alpha.
     """
     if opened.mode.startswith(("I", "F")):
-        return np.asarray(ImageOps.exif_transpose(opened))
+        grey = np.asarray(ImageOps.exif_transpose(opened))
+        is_negative = opened.format == "TIFF" and opened.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+        return np.iinfo(np.uint16).max - grey if is_negative and grey.dtype == np.uint16 else grey
     tiles = getattr(opened, "tile", None)  # how the pixels are stored
     coding = str(tiles[0][3]) if tiles else ""
     if ";16" not in coding and coding != "('RGB', 65535)":  # the latter of PPM
@@ -159,8 +181,9 @@ def deep_levels(opened: Image.Image, file: str | IO[bytes]) -> np.ndarray | None
     levels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # Pillow would drop the lower 8 bits
     if levels is None or levels.dtype != np.uint16 or levels.ndim != 3:
         return None
-    colour = cv2.COLOR_BGR2RGB if levels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-    return _turned(cv2.cvtColor(levels, colour), opened.getexif().get(ORIENTATION, 1))
+    levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGB if levels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    is_turned = opened.format == "TIFF"  # by OpenCV
+    return levels if is_turned else _turned(levels, opened.getexif().get(ORIENTATION, 1))
 
 
 def upright_size(file: str) -> tuple[int, int]:
@@ -172,7 +195,9 @@ def upright_size(file: str) -> tuple[int, int]:
     """
     with open_image(file) as opened:
         width, height = opened.size
-        is_turned = opened.getexif().get(ORIENTATION, 1) >= 5
+        is_turned = (
+            opened.getexif().get(ORIENTATION, 1) >= 5 and opened.format != "TIFF"
+        )  # Pillow's size is upright then
     return (height, width) if is_turned else (width, height)
 
 

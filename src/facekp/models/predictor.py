@@ -177,6 +177,11 @@ class KeypointPredictor:
         warnings.warn("KeypointPredictor.answers is now called predict", DeprecationWarning, stacklevel=2)
         return self.predict(images, source)
 
+    @property
+    def has_heatmaps(self) -> bool:
+        """Whether `heatmaps` works: one checkpoint is loaded, and it is no exported file."""
+        return len(self.models) == 1 and isinstance(self.models[0].model, KeypointModel)
+
     @torch.inference_mode()
     def heatmaps(self, images: Any, source: str | None = None) -> Any:
         """Heatmaps float32 (N, K, h, w), averaged with those of the mirrored image if the decoder's ``flip`` is set.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ def write_coco(path: Path, points: Path, keypoints: Keypoints) -> None:
     Raises:
         CannotWrite: the file cannot be written.
     """
-    folder = _common_folder(points)
-    images = (_image(number, photo, folder) for number, photo in enumerate(_photos(points), start=1))
+    folder, ambiguous = _common_folder(points), _ambiguous_videos(points)
+    images = (_image(number, photo, folder, ambiguous) for number, photo in enumerate(_photos(points), start=1))
     write_coco_file(path, folder, keypoints, images, _annotations(points))
 
 
@@ -48,13 +49,21 @@ def _common_folder(points: Path) -> str:
     return folder
 
 
-def _image(number: int, photo: dict[str, Any], folder: str) -> dict[str, Any]:
-    """A frame is named by its number, in a folder that is called like its video without the ending."""
+def _ambiguous_videos(points: Path) -> set[str]:
+    """The videos that differ from another one in their endings only."""
+    videos = {photo["file"] for photo in _photos(points) if photo["frame"] is not None}
+    stems = Counter(os.path.splitext(video)[0] for video in videos)
+    return {video for video in videos if stems[os.path.splitext(video)[0]] > 1}
+
+
+def _image(number: int, photo: dict[str, Any], folder: str, ambiguous: Collection[str]) -> dict[str, Any]:
+    """A frame is named by its number, in a folder that is called like its video without the ending if that will do."""
     name, frame = os.path.relpath(os.path.abspath(photo["file"]), folder), photo["frame"]
     size = {"width": photo["width"], "height": photo["height"]}
     if frame is None:
         return {"id": number, "file_name": name, **size}
-    file = Path(name).with_suffix("") / f"frame_{frame:06d}.png"
+    frames = Path(name) if photo["file"] in ambiguous else Path(name).with_suffix("")
+    file = frames / f"frame_{frame:06d}.png"
     return {"id": number, "file_name": str(file), **size, "video": name, "frame": frame}
 
 

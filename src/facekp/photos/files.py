@@ -25,10 +25,11 @@ NO_ENDING = "no ending"
 
 
 def list_files(arguments: Sequence[str], exclude: Path | None = None) -> list[str]:
-    """The files that command-line arguments mean, in the order of the arguments.
+    """The files that command-line arguments mean, each once, in the order of the arguments.
 
-    In folders, photos and videos are searched recursively by their endings. Files with other endings are passed over,
-    and the log says how many. Hidden files (``.name``) and pictures in output folders are passed over silently.
+    In folders, photos and videos are searched recursively by their endings; links are followed, but not in circles.
+    Files with other endings are passed over, and the log says how many. Hidden files (``.name``) and pictures in output
+    folders are passed over silently.
 
     Args:
         arguments: each is a file; a folder; a pattern (``*``, ``?``, ``[a-z]``, ``**``), unless a file has this very
@@ -41,10 +42,13 @@ def list_files(arguments: Sequence[str], exclude: Path | None = None) -> list[st
     if not arguments:
         raise UserError("no photo given; name files, folders, patterns or webcam, e.g. facekp predict photo.jpg")
     others: Counter[str] = Counter()
-    files = [name for argument in arguments for name in _matches(argument, exclude, others)]
+    files: dict[str, str] = {}  # by the real path
+    for argument in arguments:
+        for name in _matches(argument, exclude, others):
+            files.setdefault(WEBCAM if name == WEBCAM else os.path.realpath(name), name)
     if others:
         log.info("%s passed over in folders: %s", count(others.total(), "file"), _listed(others))
-    return files
+    return list(files.values())
 
 
 def _matches(argument: str, exclude: Path | None, others: Counter[str]) -> list[str]:
@@ -82,8 +86,13 @@ def _files_in(folder: str, exclude: Path | None, others: Counter[str]) -> list[s
 def _walk(folder: Path, exclude: Path | None) -> Iterator[Path]:
     """The files in a folder and its subfolders, without hidden ones and without output folders' pictures."""
     excluded = exclude.resolve() if exclude else None
-    for parent, folders, names in os.walk(folder):
-        here = Path(parent)
+    seen: set[str] = set()  # a link may lead back to a folder above it
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_warn_of_folder):
+        here, real = Path(parent), os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [
             name
             for name in folders
@@ -92,6 +101,10 @@ def _walk(folder: Path, exclude: Path | None) -> Iterator[Path]:
             and not (name == PICTURES and POINTS in names)
         ]
         yield from (here / name for name in names if not name.startswith(".") and (here / name).is_file())
+
+
+def _warn_of_folder(error: OSError) -> None:
+    log.warning("%s: can't be searched (%s)", error.filename, error.strerror or error)
 
 
 def _listed(endings: Counter[str]) -> str:

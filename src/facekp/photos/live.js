@@ -18,13 +18,12 @@
     part("button").disabled = true;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+      part("video").srcObject = stream; // fails if that part of the page was closed meanwhile
+      await part("video").play();
     } catch (error) {
-      say(`The webcam can't be used: ${error.message}`);
-      part("button").disabled = false;
+      stop(`The webcam can't be used: ${error.message}`);
       return;
     }
-    part("video").srcObject = stream;
-    await part("video").play();
     part("button").disabled = false;
     part("button").textContent = "Stop the webcam";
     part("video").dataset.on = "true";
@@ -39,6 +38,7 @@
     delete part("video").dataset.on;
     part("drawing").getContext("2d").clearRect(0, 0, part("drawing").width, part("drawing").height);
     part("button").textContent = "Start the webcam";
+    part("button").disabled = false;
     say(text);
   }
 

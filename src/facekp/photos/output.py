@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,16 +32,19 @@ import cv2
 import numpy as np
 
 from facekp.core.csv_cells import neutral
-from facekp.core.errors import CannotWrite, UserError
-from facekp.core.files import atomic, cannot_write
+from facekp.core.errors import CannotWrite
+from facekp.core.files import atomic, cannot_write, remove_parts
 from facekp.core.keypoints import Keypoints
 from facekp.photos.coco import write_coco
 from facekp.photos.contact_sheet import ContactSheets
 from facekp.photos.drawing import draw
+from facekp.photos.drawn_video import DrawnVideo
 from facekp.photos.face import Face
 from facekp.photos.files import PICTURES, POINTS
 from facekp.photos.growing_file import GrowingFile
-from facekp.photos.reading import Photo, quiet_opencv
+from facekp.photos.reading import Photo
+
+log = logging.getLogger(__name__)
 
 COLUMNS = [
     "file", "frame", "face", "track", "left", "top", "right", "bottom", "keypoint", "x", "y", "confidence",
@@ -49,7 +53,7 @@ COLUMNS = [
 
 COCO = "coco.json"
 
-OURS = ("[0-9][0-9][0-9][0-9]_*", "contact_sheet_*.jpg")  # pictures that a call may write
+OURS = re.compile(r"\d{4,}_.*|contact_sheet_\d+\.jpg")  # names of pictures that a call may write
 
 
 class PredictionWriter:
@@ -67,21 +71,25 @@ class PredictionWriter:
         without: number of photos and frames without a face.
         not_finite: number of predicted points that are NaN or infinite.
         points, mean_face: number of predicted points, and of those among them that are the mean face's.
+        undrawn: names of the videos that could not be drawn.
     """
 
     def __init__(self, out: Path, keypoints: Keypoints, pictures: bool) -> None:
         self.out, self.keypoints, self.pictures = out, keypoints, pictures
         self.photos, self.frames, self.faces, self.without, self.not_finite = 0, 0, 0, 0, 0
         self.points, self.mean_face = 0, 0
-        self._pictures_started, self._open_pictures = 0, ExitStack()  # the latter holds the video that is being written
-        self._video: cv2.VideoWriter | None = None
+        self.undrawn: list[str] = []
+        self._pictures_started = 0
+        self._video: DrawnVideo | None = None
         self._last: tuple[str, int] = ("", -1)  # file and number of the last frame
         self._sheets = ContactSheets(keypoints, self._write_sheet)
 
     def __enter__(self) -> PredictionWriter:
+        for folder in (self.out, self.out / PICTURES):
+            remove_parts(folder)
         # Pictures of earlier predictions, which points.csv will no longer list. They stay if this call fails.
-        patterns = OURS if (self.out / POINTS).is_file() else ()
-        self._earlier = {path for pattern in patterns for path in (self.out / PICTURES).glob(pattern)}
+        pictures = (self.out / PICTURES).glob("*") if (self.out / POINTS).is_file() else ()
+        self._earlier = {path for path in pictures if OURS.fullmatch(path.name) and path.is_file()}
         with ExitStack() as stack:
 
             def opened(name: str, start: str, end: str = "") -> GrowingFile:
@@ -89,11 +97,15 @@ class PredictionWriter:
                 return stack.enter_context(GrowingFile(draft, start, end))
 
             self._json, self._csv = opened(POINTS, "[", "\n]\n"), opened("points.csv", _csv_text([COLUMNS]))
-            stack.enter_context(self._open_pictures)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._end_video()
+            (self.out / COCO).unlink(missing_ok=True)  # of an earlier call; `finish` writes the new one
+        elif self._video is not None:
+            self._video.discard()
         self._stack.__exit__(*error)
         if error[0] is None:
             for picture in self._earlier:
@@ -103,15 +115,11 @@ class PredictionWriter:
         """After the tables are closed, write what needs all photos: coco.json, and the last contact sheet.
 
         Raises:
-            CannotWrite: a file cannot be written. An earlier coco.json is removed then.
+            CannotWrite: a file cannot be written.
         """
+        write_coco(self.out / COCO, self.out / POINTS, self.keypoints)
         if self.pictures:
             self._sheets.close()
-        try:
-            write_coco(self.out / COCO, self.out / POINTS, self.keypoints)
-        except CannotWrite:
-            (self.out / COCO).unlink(missing_ok=True)
-            raise
 
     def write(self, photo: Photo, faces: Sequence[Face]) -> None:
         """Write one photo and its faces.
@@ -176,13 +184,11 @@ class PredictionWriter:
             self._last = ("", -1)
             return
         if first:
-            self._open_video(name, photo)
-            last_frame, self._last_picture = -1, picture
-        assert self._video is not None
-        for _ in range(photo.frame - last_frame - 1):  # frames that could not be read
-            self._video.write(self._last_picture)
-        self._video.write(picture)
-        self._last, self._last_picture = (photo.file, photo.frame), picture
+            self._begin_video(f"{name}.mp4", photo)
+            last_frame = -1
+        if self._video is not None:
+            self._video.write(picture, missing=photo.frame - last_frame - 1)
+        self._last = (photo.file, photo.frame)
 
     def _write_sheet(self, number: int, page: np.ndarray) -> None:
         self._write_jpeg(f"contact_sheet_{number}.jpg", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
@@ -198,19 +204,28 @@ class PredictionWriter:
         self._earlier.discard(path)
         return path
 
-    def _open_video(self, name: str, photo: Photo) -> None:
-        """Close the last video and start a new one, which gets its name when it is closed."""
-        self._open_pictures.close()
-        draft = self._open_pictures.enter_context(atomic(self._new_picture(f"{name}.mp4")))
+    def _begin_video(self, name: str, photo: Photo) -> None:
+        """End the last video and begin a new one."""
+        self._end_video()
         height, width = photo.image.shape[:2]
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        part = draft.with_suffix(".mp4")  # OpenCV derives the container format from the ending
-        with quiet_opencv():
-            self._video = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, photo.rate, (width, height))
-        if not self._video.isOpened():
-            raise UserError(f"{name}.mp4: OpenCV can't write a video of {width} x {height} pixels; set draw=false")
-        self._open_pictures.callback(part.replace, draft)
-        self._open_pictures.callback(self._video.release)
+        try:
+            self._video = DrawnVideo(self._new_picture(name), (width, height), photo.rate)
+        except CannotWrite as error:
+            self._report_undrawn(name, error)
+
+    def _end_video(self) -> None:
+        video, self._video = self._video, None
+        try:
+            if video is not None:
+                video.close()
+        except (CannotWrite, OSError) as error:
+            assert video is not None
+            self._report_undrawn(video.path.name, error)
+
+    def _report_undrawn(self, name: str, error: Exception) -> None:
+        """A video that can't be drawn is a problem of its own: the tables hold its points."""
+        self.undrawn.append(name)
+        log.error("%s", error)
 
 
 def _csv_text(rows: Iterable[Sequence[Any]]) -> str:

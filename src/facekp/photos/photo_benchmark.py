@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,10 @@ def measure_photos(
         UserError: the folder holds no photo, one can't be read, or `FACES` is not valid.
     """
     files = [name for name in list_files([folder]) if Path(name).suffix.lower() not in VIDEOS]
+    if not files:
+        raise UserError(f"{folder}: holds videos only; give a folder of photos")
     true = read_faces(Path(folder))
+    _check_names(true or {}, [os.path.relpath(name, folder) for name in files], Path(folder))
     results = [PhotoResult(angle) for angle in dict.fromkeys([0, *angles])]
     timed = _Timed(detector)
     with ProgressDisplay("looking for faces", len(files)) as display:
@@ -164,13 +167,29 @@ def read_faces(folder: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"file": str})
+        table = pd.read_csv(path, dtype={"file": str})[COLUMNS].drop_duplicates()
         boxes = table[COLUMNS[1:]].to_numpy(np.float64)
         names = table["file"].tolist()
     except (ValueError, KeyError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise UserError(f"{path}: {error}; it needs the columns {', '.join(COLUMNS)}") from error
+    for row, (left, top, right, bottom) in enumerate(boxes.tolist(), start=1):
+        if not (left < right and top < bottom and all(map(math.isfinite, (left, top, right, bottom)))):
+            shown = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
+            raise UserError(f"{path}: face {row}: left, top, right, bottom are {shown}; give edges in pixels")
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     return {name: centres[[other == name for other in names]] for name in dict.fromkeys(names)}
+
+
+def _check_names(true: Iterable[str], photos: Sequence[str], folder: Path) -> None:
+    """
+    Raises:
+        UserError: a face is in no photo of the folder.
+    """
+    if unknown := sorted(set(true) - set(photos)):
+        raise UserError(
+            f"{folder / FACES}: file {unknown[0]!r} is no photo of {folder}; name "
+            f"photos relative to the folder, such as {photos[0]!r}"
+        )
 
 
 def turned_photo(image: np.ndarray, angle: int) -> np.ndarray:

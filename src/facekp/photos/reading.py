@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import cv2
@@ -22,11 +23,22 @@ from PIL import UnidentifiedImageError
 from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
 from facekp.data.grey_levels import Scales
-from facekp.data.images import WHOLE_DEPTH, UnreadableImage, count_animated, read_animation, read_image
+from facekp.data.images import (
+    WHOLE_DEPTH,
+    UnreadableImage,
+    animation_seconds,
+    count_animated,
+    read_animation,
+    read_image,
+)
 from facekp.photos.files import WEBCAM
 from facekp.photos.frames import FrameNumbers
 
 log = logging.getLogger(__name__)
+
+STILLS = {".dpx", ".exr", ".hdr", ".pfm", ".pic", ".xwd"}  # endings of photos that FFmpeg takes for short videos
+
+DURATIONS = 9  # pictures of an animation that are timed; the first and the last are often shown longer
 
 FALLBACK_RATE = 25.0  # frames per second, for videos that do not state theirs
 
@@ -67,6 +79,10 @@ class Photo:
         return self.grey if channels == 1 else self.image
 
 
+class MissingCamera(UserError):
+    """There is no webcam."""
+
+
 class DamagedVideo(UnreadableImage):
     """Some frames of a video or an animation can't be read; raised after all others were read."""
 
@@ -84,7 +100,7 @@ def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEP
     Raises:
         UnreadableImage: the file is neither a photo nor a video, or is broken.
         DamagedVideo: some frames can't be read.
-        UserError: there is no webcam.
+        MissingCamera: there is no webcam.
     """
     if name == WEBCAM:
         yield from _read_video(WEBCAM, 0, cv2.CAP_ANY, frames)
@@ -96,6 +112,8 @@ def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEP
         else:
             yield Photo(name, read_image(name, scales=scales))
     except UnidentifiedImageError:
+        if Path(name).suffix.lower() in STILLS:
+            raise UnreadableImage("is a photo in a format that is not read; convert it to PNG or TIFF") from None
         # FFmpeg interprets colons and percent signs in names, and fails at names that are not UTF-8.
         with TemporaryDirectory() as folder:
             alias = Path(folder, "video")
@@ -104,12 +122,12 @@ def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEP
 
 
 def _read_animation(name: str, total: int) -> Iterator[Photo]:
-    """The first pictures of an animation as the frames of a video; the first one's duration gives the rate."""
+    """The first pictures of an animation as the frames of a video, with the rate of most of them."""
     numbers, rate = FrameNumbers(FALLBACK_RATE), FALLBACK_RATE
     try:
-        for number, (image, seconds) in zip(range(total), read_animation(name), strict=False):
-            if number == 0 and seconds > 0:
-                rate = 1 / seconds
+        if seconds := [seconds for seconds in animation_seconds(name, DURATIONS) if seconds > 0]:
+            rate = 1 / median(seconds)
+        for number, image in zip(range(total), read_animation(name), strict=False):
             numbers.next(number / rate)
             yield Photo(name, image, number, rate, (number + 1) / total)
     except UnreadableImage as error:
@@ -126,7 +144,7 @@ def _read_video(name: str, address: str | int, backend: int, frames: int | None)
     try:
         if not video.isOpened():
             if name == WEBCAM:
-                raise UserError("webcam: no camera was found; connect one, or name files instead")
+                raise MissingCamera("webcam: no camera was found; connect one, or name files instead")
             raise UnreadableImage("is neither a photo nor a video that can be read")
         stated = 0 if name == WEBCAM else max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         rate = video.get(cv2.CAP_PROP_FPS)

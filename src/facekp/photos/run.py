@@ -19,7 +19,7 @@ from facekp.models.training_data import warn_of_drawn_faces
 from facekp.photos.detectors import build_face_detector
 from facekp.photos.files import WEBCAM, list_files
 from facekp.photos.output import PredictionWriter
-from facekp.photos.reading import DamagedVideo, Photo, read_photos
+from facekp.photos.reading import DamagedVideo, MissingCamera, Photo, read_photos
 from facekp.photos.settings import PredictSettings
 from facekp.photos.tracking import FaceTracker
 from facekp.photos.video import predict_stream
@@ -37,9 +37,10 @@ class Outcome:
         not_finite: predicted points that are NaN or infinite.
         unreadable: names of the files that were skipped because they could not be read.
         damaged: names of the videos in which some frames could not be read.
-        stopped: what ended the prediction before the last file: a `KeyboardInterrupt`, a `Stopped` or a `CannotWrite`.
+        stopped: what ended the prediction before the last file: a signal, a full disk or another error.
         files: number of files that were named.
         dropped: boxes of the detector that were dropped, because their points are too unsure to be a face.
+        undrawn: names of the videos that could not be drawn.
     """
 
     photos: int
@@ -52,6 +53,7 @@ class Outcome:
     stopped: BaseException | None = None
     files: int = 0
     dropped: int = 0
+    undrawn: list[str] = field(default_factory=list)
 
     def progress(self) -> str:
         """How far a prediction came that was stopped."""
@@ -71,6 +73,7 @@ class Outcome:
         lines = (
             (len(self.unreadable), "file", "could not be read"),
             (len(self.damaged), "video", "could be read in part only"),
+            (len(self.undrawn), "video", "could not be drawn"),
             (self.not_finite, "predicted point", "not finite: null in points.json, empty in points.csv"),
         )
         return [f"{count(number, noun)} {what}" for number, noun, what in lines if number]
@@ -84,8 +87,8 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
         names: files, folders, patterns or ``webcam``, as for `facekp.photos.files.list_files`.
 
     Returns:
-        the counts. If a signal or a full disk ended the prediction, ``stopped`` says so, and the tables hold the photos
-        that were predicted before.
+        the counts. If a signal, a full disk or another error ended the prediction, ``stopped`` is what did, and the
+        tables hold the photos that were predicted before.
 
     Raises:
         UserError: a name matches no file, the checkpoint, the detector or the output folder can't be used, or the
@@ -115,7 +118,7 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
             try:
                 for photo, faces in predictions:
                     writer.write(photo, faces)
-            except (KeyboardInterrupt, Stopped, CannotWrite) as error:
+            except (KeyboardInterrupt, Stopped, Exception) as error:  # hours of work may be in the tables
                 if not writer.photos:
                     raise
                 stopped = error
@@ -125,7 +128,8 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
             stopped = stopped or error
     report_mean_face(writer.mean_face, writer.points)
     counts = (writer.photos, writer.frames, writer.faces, writer.without, writer.not_finite)
-    return Outcome(*counts, reader.unreadable, reader.damaged, stopped, len(files), tracker.dropped.boxes)
+    problems = (reader.unreadable, reader.damaged, stopped)
+    return Outcome(*counts, *problems, len(files), tracker.dropped.boxes, writer.undrawn)
 
 
 @dataclass
@@ -158,9 +162,11 @@ class _Reader:
             except DamagedVideo as error:
                 self.damaged.append(file)
                 _report(f"{file}: {error}")
-            except UnreadableImage as error:
+            except (UnreadableImage, MissingCamera) as error:
+                if isinstance(error, MissingCamera) and len(self.files) == 1:
+                    raise
                 self.unreadable.append(file)
-                _report(f"skipped: {file}: {error}")
+                _report(f"skipped: {error}" if isinstance(error, MissingCamera) else f"skipped: {file}: {error}")
             self.display.update(done + 1)
 
 

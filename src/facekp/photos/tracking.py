@@ -108,7 +108,7 @@ class FaceTracker:
         if photo.file != self._file or frame <= self._frame:
             self._start(photo.file)
         gap, cut = frame - self._frame, self._is_cut(photo)
-        if cut or gap > PATIENCE * photo.rate:
+        if cut or gap > max(PATIENCE * photo.rate, 1):  # pictures of a slow animation follow each other, too
             self._tracks = []
         lost = self._follow(photo)
         if cut or gap > 1 or lost or frame >= self._next_search:

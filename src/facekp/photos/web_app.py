@@ -142,6 +142,8 @@ class PhotoHandler:
 
     def read(self, file: str) -> np.ndarray | str:
         """A photo's image; the reason if it can't be read."""
+        if not os.path.isfile(file):
+            return "This photo can't be read: it was uploaded twice and deleted. Upload it again."
         try:
             return read_image(file, self.max_pixels)
         except UnreadableImage as error:
@@ -192,6 +194,8 @@ class PhotoHandler:
         names = predictor.keypoints.names
         if number is None or number >= len(kept.faces) or not isinstance(kept.photo, np.ndarray):
             return heatmaps_html("Heatmaps", names, [], [])
+        if not predictor.has_heatmaps:
+            return heatmaps_html("Heatmaps: exported files have none", names, [], [])
         face = kept.faces[number]
         pictures = heatmap_pictures(Photo("photo", kept.photo), face, predictor)
         return heatmaps_html(f"Heatmaps of face {number}", names, pictures, face.confidence.tolist())
@@ -341,6 +345,7 @@ def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack)
     uploads = stack.enter_context(upload_folder())
     page = build_page(handler)
     page.state_session_capacity = SESSIONS
+    page.has_launched = True  # so Gradio takes uploads only, and no file that a request names by its path
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     live = LiveView(handler.predictors, handler.detector, handler.refine, handler.min_confidence)
     server.add_route("/live", live_endpoint(live), methods=["POST"])
@@ -427,6 +432,8 @@ def build_page(handler: PhotoHandler) -> Any:
                 shown_picture = gr.HTML(picture, elem_id="drawn")
         shown_heatmaps = gr.HTML(heatmaps, elem_id="maps")
         shown_table = gr.HTML(table, elem_id="points")
+        for upload in (photo, webcam):
+            _take_files_only(upload)
         outputs = [kept, face, shown_heatmaps, shown_csv, shown_picture, shown_table, shown_status]
         hidden: dict[str, Any] = {"show_progress_on": shown_status, "api_visibility": "private"}
         running = [
@@ -437,3 +444,15 @@ def build_page(handler: PhotoHandler) -> Any:
         ]
         gr.on([photo.clear, webcam.clear], handler.clear, [chosen], outputs, cancels=running, **hidden)
     return page
+
+
+def _take_files_only(component: Any) -> None:
+    """Keep Gradio from fetching an address of the internet that a request names in place of an upload."""
+    move = component.async_move_resource_to_block_cache
+
+    async def move_file(path: Any) -> Any:
+        if str(path).lower().startswith(("http:", "https:")):
+            raise ValueError("an upload is a file, not an address")
+        return await move(path)
+
+    component.async_move_resource_to_block_cache = move_file
