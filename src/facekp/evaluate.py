@@ -38,6 +38,7 @@ class Scores(NamedTuple):
         corruptions: figures for them, of `facekp.models.robustness.corruptions_frame`.
         reliability: expected and measured errors for them; None: the checkpoint is not calibrated.
         run: folder of the run that trained the checkpoint; None: of several, or of one outside of a run.
+        foreign: why the figures for corrupted images do not belong to that run; empty: they do.
     """
 
     metrics: dict[str, Any]
@@ -47,6 +48,7 @@ class Scores(NamedTuple):
     corrupted: CorruptedFaces | None = None
     corruptions: pd.DataFrame | None = None
     reliability: dict[str, Any] | None = None
+    foreign: str = ""
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
@@ -69,6 +71,9 @@ def main(cfg: DictConfig) -> dict[str, Any]:
             _write(RunFolder(path), scores, settings.data)
         log.info("written: %s", path)
     if scores.run is not None and scores.corruptions is not None:
+        if scores.foreign:
+            log.info("not written into %s, whose report would show it: %s", scores.run, scores.foreign)
+            return scores.metrics
         try:
             scores.run.write_corruptions(scores.corruptions, scores.reliability)
         except CannotWrite as error:  # for example in a read-only folder
@@ -121,8 +126,23 @@ def _score(settings: EvaluateSettings) -> Scores:
         raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")
     warn_of_untrained(models, labelled_points(held_out))
     scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out)
+    if scores.run is not None and scores.corruptions is not None:
+        scores = scores._replace(foreign=_why_not_of_run(models[0], settings.refine, scores.run, table))
     _show(scores)
     return scores
+
+
+def _why_not_of_run(loaded: LoadedModel, refined: bool, run: RunFolder, table: FaceTable) -> str:
+    """Why figures for corrupted images do not belong to the run that trained the checkpoint; empty: they do."""
+    from facekp.data.digests import table_digests
+    from facekp.models.checkpoint import load_checkpoint
+
+    if refined or loaded.model.decoder != load_checkpoint(loaded.path).model.decoder:
+        return "decoder, views or refine are not the checkpoint's own"
+    trained = run.read_data()  # empty in older versions
+    if any(trained.get(key, digest) != digest for key, digest in table_digests(table).items()):
+        return "the data are not those of the run"
+    return ""
 
 
 def _score_rows(

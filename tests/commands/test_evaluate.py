@@ -107,3 +107,20 @@ def test_a_strength_that_does_not_fit_is_one_line(ckpt, run_here, tmp_path):
     code, err = run_here("evaluate", main, *data, "corruptions=standart")
     assert code == 2
     assert "corruptions=standart: there is no such choice; choose one of none, standard; did you mean standard?" in err
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ("data.seed=9", "the data are not those of the run"),
+        ("decoder.rule=argmax", "decoder, views or refine"),
+    ],
+)
+def test_figures_of_other_data_or_views_are_not_the_run_s(tiny_run, tmp_path, run_here, caplog, other, reason):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    with caplog.at_level(logging.INFO):
+        given = [f"ckpt={run}", "data=synthetic", "data.rows=60", "corruptions.noise=[20]", other]
+        assert run_here("evaluate", main, *given)[0] == 0
+    assert f"not written into {run}, whose report would show it: {reason}" in caplog.text
+    assert not RunFolder(run).corruptions.exists()

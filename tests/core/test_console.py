@@ -91,3 +91,12 @@ def test_a_terminal_gets_a_bar_with_log_lines_above_it(capsys, clock, monkeypatc
 def test_numbers_agree_with_their_nouns():
     assert count(1, "photo or frame", "photos or frames") == "1 photo or frame"
     assert count(12, "photo or frame", "photos or frames") == "12 photos or frames"
+
+
+def test_texts_are_shown_as_they_are(capsys):
+    table = Table("name", title="of [bold]all[/bold]")
+    table.add_row("eye[/right] :smile: [csv,wandb]")
+    show(table)
+    out = capsys.readouterr().out
+    assert "of [bold]all[/bold]" in out
+    assert "eye[/right] :smile: [csv,wandb]" in out

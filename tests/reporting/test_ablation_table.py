@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from facekp.ablation import main
+from facekp.core.errors import UserError
 from facekp.reporting.ablation_table import BEGIN, END
 from tests.conftest import config_of
 from tests.reporting.test_ablation import config, evaluation, row
@@ -78,7 +79,7 @@ def test_the_command_and_the_revision_are_those_of_the_run_s_folder(here, caplog
         table = tabulate(row("base", "loss=wing", seeds=[0, 1]))
     assert table["command"].tolist() == ["`python -m facekp.train loss=mse`"]
     assert table["revision"].tolist() == ["mixed"]
-    assert "run with loss=mse, but its row has changed since" in caplog.text
+    assert "run with loss=mse, which has changed since to loss=wing" in caplog.text
 
 
 def test_the_table_is_put_between_the_comments_and_nothing_else_is_touched(here):
@@ -146,3 +147,23 @@ def test_the_picture_shows_the_curves_that_are_there(here, caplog):
         tabulate(*rows, picture={"out": "docs/none.png", "rows": ["other"]})
     assert "no picture" in caplog.text
     assert not (here / "docs" / "none.png").exists()
+
+
+def test_rows_of_different_data_are_named(here, caplog, example_config):
+    root = here / "outputs" / "ablation"
+    for name in ("one", "two"):
+        finished_run(root / name / "0", 1.5)
+        config = {**example_config, "data": {"name": "kaggle", "dir": f"/{name}"}}
+        (root / name / "0" / "config.yaml").write_text(yaml.safe_dump(config))
+    tabulate(row("one"), row("two"))
+    assert "rows read different data (name=kaggle dir=/one; name=kaggle dir=/two)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("t.csv", "is a Markdown document"), ("folder", "can't be read as a text")]
+)
+def test_what_is_no_document_is_refused(here, out, message):
+    (here / "folder").mkdir()
+    finished_run(here / "outputs" / "ablation" / "base" / "0", 1.5)
+    with pytest.raises(UserError, match=rf"out={out}: {message}"):
+        tabulate(row("base"), out=out)

@@ -7,6 +7,7 @@ import pytest
 
 from facekp import dashboard
 from facekp.core.errors import UserError
+from facekp.core.keypoints import Keypoints
 from facekp.core.settings import parse
 from facekp.functional import metrics
 from facekp.reporting import wandb_workspace
@@ -142,3 +143,9 @@ def test_a_wrong_setting_is_refused_in_one_line(change, message):
     with pytest.raises(UserError) as caught:
         parse(wandb_workspace.DashboardSettings, {**config_of(name="dashboard"), **change})
     assert message in str(caught.value)
+
+
+def test_a_distance_between_groups_of_points_has_its_panels():
+    scheme = Keypoints.from_dict({"name": "four", "names": list("abcd"), "normaliser": [["a", "d"], ["b", "c"]]})
+    panels = panels_of(wandb_workspace.specification(wandb_workspace.build_workspace("me", "faces", "title", scheme)))
+    assert ("Bar Chart", ["nme"]) in [(kind, config["metrics"]) for kind, config in panels["other metrics"]]

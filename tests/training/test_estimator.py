@@ -211,3 +211,16 @@ def test_an_epoch_whose_last_batch_is_empty_has_a_training_loss(tmp_path):
     callback = LossOfEachBatch()
     train(settings_of(*FEW_STEPS, *accumulated), tmp_path, callbacks=[callback])
     assert 0 < callback.logged < float("inf")
+
+
+@pytest.mark.parametrize("loss", ["squared", "euclidean", "wing", "cross_entropy", "mse"])
+def test_the_loss_is_computed_in_float32_in_mixed_precision(loss):
+    settings = settings_of(*TINY, f"loss={loss}")
+    model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
+    estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
+    labels = 95 * torch.rand(2, model.spread(torch.zeros(2, 15, 2), torch.zeros(2, dtype=torch.long)).shape[1], 2)
+    raw = [torch.randn(*model.target(labels)[0].shape)]
+    expected, _ = estimator._loss(raw, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = estimator._loss(raw, labels)
+    assert found.item() == expected.item()

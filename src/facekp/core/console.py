@@ -26,9 +26,12 @@ LINES_APART = 10.0  # seconds between lines of progress, where stderr is not a t
 
 
 def show(table: Table) -> None:
-    """Print a table to stdout, as wide as the terminal; `LOG_WIDTH` columns wide if stdout is a file or a pipe."""
-    console = Console()
-    (console if console.is_terminal else Console(width=LOG_WIDTH)).print(table)
+    """Print a table to stdout, as wide as the terminal; `LOG_WIDTH` columns wide if stdout is a file or a pipe.
+
+    Texts are shown as they are: a point may be called ``eye[left]``, which rich would take for markup.
+    """
+    width = None if is_terminal() else LOG_WIDTH
+    Console(width=width, markup=False, emoji=False).print(table)
 
 
 def is_terminal() -> bool:

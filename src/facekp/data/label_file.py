@@ -136,7 +136,7 @@ def defaults_of(reader: str) -> dict[str, Any]:
     ]
     values: dict[str, Any] = {}
     for file in files:
-        values |= yaml.safe_load(file.read_text()) if file.is_file() else {}
+        values |= yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     fields = READERS.settings_class(reader).model_fields
     return {key: value for key, value in values.items() if key in fields} | {"name": reader}
 

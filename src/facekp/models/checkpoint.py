@@ -260,7 +260,7 @@ def _published_entry(weights: dict[str, Tensor]) -> tuple[Entry, dict[str, Tenso
     """The settings of the published system, which its file does not hold, and its tensors by the model's names."""
 
     def conf(name: str) -> dict[str, Any]:
-        return yaml.safe_load((CONF_DIR / f"{name}.yaml").read_text())
+        return yaml.safe_load((CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
 
     entry = {
         "keypoints": conf("keypoints/kaggle15"),

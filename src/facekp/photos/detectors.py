@@ -122,7 +122,7 @@ def default_detector(name: str) -> FaceDetector:
         UserError: there is no such detector.
     """
     file = CONF_DIR / "detector" / f"{name}.yaml"
-    values = yaml.safe_load(file.read_text()) if file.is_file() else {"name": name}
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {"name": name}
     return build_face_detector(FACE_DETECTORS.parse(values))
 
 

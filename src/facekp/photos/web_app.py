@@ -364,7 +364,7 @@ def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack)
         pwa=False,
         mcp_server=False,
         css=CSS,
-        head=f"<script>\n{SCRIPT.read_text()}</script>",
+        head=f"<script>\n{SCRIPT.read_text(encoding='utf-8')}</script>",
     )
     return app, uploads
 

@@ -23,10 +23,10 @@ from facekp.core.errors import UserError
 from facekp.core.files import atomic, write_csv, write_text
 from facekp.reporting.ablation_rows import AblationRun, AblationSettings, PictureSettings, RowSettings, runs_of
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
+from facekp.runs.sequence import shown_overrides, warn_of_changed_overrides
 
 log = logging.getLogger(__name__)
 BEGIN, END = "<!-- ablation -->", "<!-- /ablation -->"
-NOT_SHOWN = ("seed", "out", "data.dir")  # overrides that are left out of a row's command
 REVISION_DIGITS = 9
 TICKS = (1, 1.2, 1.4, 1.7, 2, 2.5, 3, 4, 5, 7)  # of every decade of the picture
 DETAILS = ("runs", "minutes", "parameters", "command", "revision")  # columns after the errors
@@ -75,11 +75,8 @@ def _errors(sources: Sequence[str]) -> dict[str, str]:
 
 
 def _read_result(run: AblationRun) -> dict[str, Any]:
-    overrides = _shown(run.folder.read_overrides())
-    if overrides != _shown(run.overrides):
-        log.warning(
-            "%s: was run with %s, but its row has changed since; shown as it was run", run.folder, " ".join(overrides)
-        )
+    overrides = shown_overrides(run.folder.read_overrides())
+    warn_of_changed_overrides(run.folder, run.overrides)
     return {
         **run.folder.read_metrics(),
         "row": run.row,
@@ -96,10 +93,6 @@ def _data_of(folder: RunFolder) -> str:
         data = folder.read_config()["data"]
         return " ".join(f"{key}={data[key]}" for key in ("name", "dir", "images", "labels", "seed") if key in data)
     return " ".join(override for override in folder.read_overrides() if key_of(override).split(".")[0] == "data")
-
-
-def _shown(overrides: Sequence[str]) -> list[str]:
-    return [override for override in overrides if key_of(override) not in NOT_SHOWN]
 
 
 def tabulate(results: pd.DataFrame, rows: Sequence[RowSettings], sources: Sequence[str]) -> pd.DataFrame:
@@ -119,10 +112,19 @@ def tabulate(results: pd.DataFrame, rows: Sequence[RowSettings], sources: Sequen
                 log.warning("row %s: its runs read different data (%s)", row.name, "; ".join(runs["data"].unique()))
                 errors = dict.fromkeys(errors, "different data")
             lines.append({"row": row.name, "what differs": row.what, **errors, **_details(runs)})
+    _warn_of_mixed_data(results)
     left_out = [row.name for row in rows if row.name not in set(results["row"])]
     if left_out:
         log.info("left out, no finished run yet: %s", ", ".join(left_out))
     return pd.DataFrame(lines, columns=["row", "what differs", *_errors(sources).values(), *DETAILS])
+
+
+def _warn_of_mixed_data(results: pd.DataFrame) -> None:
+    """Warn of rows that read different data of one kind, such as two folders of ``data=kaggle``."""
+    data = results["data"][results["data"].str.startswith("name=")].drop_duplicates()
+    for _, different in data.groupby(data.str.split().str[0]):
+        if len(different) > 1:
+            log.warning("rows read different data (%s), so their errors do not compare", "; ".join(different))
 
 
 def _details(runs: pd.DataFrame) -> dict[str, str]:
@@ -173,9 +175,14 @@ def split_document(path: Path) -> tuple[str, str]:
     """The text before and after the table; a document that does not exist holds nothing else.
 
     Raises:
-        UserError: the document lacks one of the comments.
+        UserError: the document lacks one of the comments, or is no text.
     """
-    text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
+    if path.suffix.lower() == ".csv":
+        raise UserError(f"out={path}: is a Markdown document; its table is also written beside it as CSV")
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"out={path}: can't be read as a text in UTF-8 ({error}); name a Markdown document") from error
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

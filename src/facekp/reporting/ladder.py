@@ -18,7 +18,7 @@ from facekp.core.console import show
 from facekp.core.settings import NewPath, Positive, PositiveCount, Settings, Text
 from facekp.functional.metrics import MAIN, METRICS
 from facekp.runs.folder import RunFolder
-from facekp.runs.sequence import run_unless_finished
+from facekp.runs.sequence import run_unless_finished, warn_of_changed_overrides
 
 
 class StepSettings(Settings):
@@ -66,8 +66,10 @@ def run_ladder(settings: LadderSettings) -> list[dict[str, Any]]:
     """
     metrics = []
     for number in range(1, len(settings.ladder) + 1):
-        folder = step_folder(settings, number)
-        run_unless_finished("train", step_overrides(settings, number), folder)
+        folder, overrides = step_folder(settings, number), step_overrides(settings, number)
+        if folder.is_finished():
+            warn_of_changed_overrides(folder, overrides)
+        run_unless_finished("train", overrides, folder)
         metrics.append(folder.read_metrics())
     show(ladder_table(settings.ladder, metrics))
     return metrics

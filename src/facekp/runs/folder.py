@@ -195,6 +195,11 @@ class RunFolder:
             except OSError as error:
                 raise cannot_write(folder, error) from error
 
+    def forget_evaluations(self) -> None:
+        """Remove what `facekp.calibrate` and `facekp.evaluate` wrote of a best checkpoint that has been replaced."""
+        for path in (self.reliability, self.corruptions, self.corrupted_reliability):
+            path.unlink(missing_ok=True)
+
     def is_finished(self) -> bool:
         """Whether the run has written its final metrics; a stopped training's metrics.json says that it is unfinished.
 

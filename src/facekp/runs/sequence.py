@@ -13,6 +13,7 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import is_repeated
 
 log = logging.getLogger(__name__)
+NOT_SHOWN = ("seed", "out", "data.dir")  # overrides that do not say what is compared
 
 
 def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolder) -> None:
@@ -37,6 +38,23 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
     code = wait_for_command([sys.executable, "-m", f"facekp.{command}", *arguments])
     if code:
         sys.exit(shell_code(code))
+
+
+def shown_overrides(overrides: Sequence[str]) -> list[str]:
+    """Those that decide on the result of a run, but for its seed."""
+    return [override for override in overrides if key_of(override) not in NOT_SHOWN]
+
+
+def warn_of_changed_overrides(folder: RunFolder, overrides: Sequence[str]) -> None:
+    """Warn where a finished run was started with others than these."""
+    before = shown_overrides(folder.read_overrides())
+    if before != shown_overrides(overrides):
+        log.warning(
+            "%s: was run with %s, which has changed since to %s; shown as it was run. Remove the folder to repeat it",
+            folder,
+            " ".join(before),
+            " ".join(shown_overrides(overrides)),
+        )
 
 
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:

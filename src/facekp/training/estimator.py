@@ -108,7 +108,8 @@ class KeypointEstimator(LightningModule):
         """Mean loss over all stacks, given labels by channel (N, C, 2), and the mask of labelled maps, bool (N, C)."""
         target, cells = self.model.target(labels)
         mask = ~cells[..., 0].isnan()
-        losses = [labelled_mean(self.loss(maps.float(), target, cells), mask) for maps in raw]
+        with torch.autocast(labels.device.type, enabled=False):  # mixed precision is meant for the network alone
+            losses = [labelled_mean(self.loss(maps.float(), target, cells), mask) for maps in raw]
         return torch.stack(losses).mean(), mask
 
     def _step_labels(self, batch: Batch) -> dict[str, Tensor]:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from facekp.core.errors import UserError
+from facekp.data.digests import DIGEST_SIZE, table_digests
 from facekp.data.table import FaceTable
 from facekp.functional.finite import first_not_finite
 from facekp.models.checkpoint import RESTORED, read_tensors
@@ -25,7 +25,6 @@ from facekp.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 NEEDED = ("optimizer_states", "pytorch-lightning_version", "callbacks")  # keys of a checkpoint that can be resumed
-BLOCK = 1024  # rows that are hashed at a time; a table of images may exceed the memory
 CHANGED = {  # what a digest is of
     "images": "the images of the data",
     "labels": "the labels of the data",
@@ -43,31 +42,20 @@ def data_digests(table: FaceTable, settings: TrainSettings) -> dict[str, str]:
         settings: of the training.
 
     Returns:
-        hexadecimal BLAKE2 digests of ``images`` and ``labels``; of ``init_from`` and ``teacher`` where they are set and
-        exist. What loads a file names it if it is missing.
+        `table_digests`, and such digests of ``init_from`` and ``teacher`` where they are set and exist. What loads a
+        file names it if it is missing.
     """
-    images, labels = _new_digest(), _new_digest()
-    for start in range(0, len(table), BLOCK):
-        images.update(np.ascontiguousarray(table.images[start : start + BLOCK]))
-    labelled = ~np.isnan(table.points)
-    for part in (labelled, np.where(labelled, table.points, 0), table.source, table.row):
-        labels.update(np.ascontiguousarray(part))
-    digests = {"images": images.hexdigest(), "labels": labels.hexdigest()}
     teacher = settings.teacher.ckpt
     files = {
         "init_from": [] if settings.init_from is None else [settings.init_from],
         "teacher": [] if teacher is None else [teacher] if isinstance(teacher, str) else teacher,
     }
     there = {key: [file_of(path) for path in paths if file_of(path).is_file()] for key, paths in files.items()}
-    return digests | {key: _digest_of_files(paths) for key, paths in there.items() if paths}
-
-
-def _new_digest() -> Any:
-    return hashlib.blake2b(digest_size=16)
+    return table_digests(table) | {key: _digest_of_files(paths) for key, paths in there.items() if paths}
 
 
 def _digest_of_files(paths: list[Path]) -> str:
-    total = _new_digest()
+    total = hashlib.blake2b(digest_size=DIGEST_SIZE)
     for path in paths:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "blake2b").digest())

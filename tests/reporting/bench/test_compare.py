@@ -12,6 +12,8 @@ BEFORE = {
     "date": "2026-11-01",
     "machine": {"cores": 2},
     "measurements": [
+        {"name": "memory", "value": None, "unit": "MB"},
+        {"name": "difference", "value": 1e-9},
         {"name": "read", "value": 1.0, "unit": "s", "plain": 20.0},
         {"name": "page", "value": 4.0, "unit": "MB"},
         {"name": "gone", "value": 4.0, "unit": "MB"},
@@ -19,6 +21,8 @@ BEFORE = {
     ],
 }
 NOW = [
+    Measurement("memory", 3.0, "MB"),
+    Measurement("difference", 3e-8),
     Measurement("read", 2.0, "s", plain=80.0),  # a slower machine: half as slow beside the plain way
     Measurement("page", 8.0, "MB"),
     Measurement("new", 1.0, "s"),
@@ -27,17 +31,23 @@ NOW = [
 
 
 def test_what_both_have_is_compared():
-    assert changes(NOW, BEFORE) == [("page", 2.0), ("same", 1.05), ("read", 0.5)]
+    assert changes(NOW, BEFORE) == [("page", 2.0, False), ("same", 1.05, True), ("read", 0.5, True)]
 
 
 def test_the_table_shows_what_changed_beyond_noise():
     table = changes_table(changes(NOW, BEFORE), BEFORE, {"cores": 2})
     assert [column._cells for column in table.columns] == [
         ["page", "read"],
-        ["2.00 times as slow", "2.00 times as fast"],
+        ["2.00 times as much", "2.00 times as fast"],
     ]
     assert table.title == "since 2026-11-01 on this machine"
     assert "another machine" in changes_table([], BEFORE, {"cores": 4}).title
+
+
+def test_a_file_with_an_unknown_figure_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(BEFORE))
+    assert read_results(path) == BEFORE
 
 
 @pytest.mark.parametrize("content", [[], {}, {"measurements": 3}, {"measurements": [{"name": "a"}]}])

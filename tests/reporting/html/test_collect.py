@@ -154,3 +154,14 @@ def test_an_interval_that_is_none_is_refused(root, bounds):
     path.write_text(json.dumps({**json.loads(path.read_text()), "intervals": {"nme": bounds}}))
     _, (skipped,) = read_runs([root])
     assert "the interval of nme is" in skipped.reason
+
+
+def test_equal_data_in_two_folders_are_one_set_of_images_and_one_group(root):
+    for name, folder in (("run000", "/a"), ("run001", "/b")):
+        config = yaml.safe_load((root / name / "config.yaml").read_text())
+        config["data"] |= {"name": "folder", "images": folder, "labels": f"{folder}/labels.csv"}
+        (root / name / "config.yaml").write_text(yaml.safe_dump({**config, "lr": 1.0, "seed": name}))
+        (root / name / "data.yaml").write_text("images: 0123456789\nlabels: abcdef0123\n")
+    runs = read_runs([root / "run000", root / "run001"])[0]
+    assert {run.split for run in runs} == {"folder, images 01234567, labels abcdef01, fold 0 of 5"}
+    assert len(group_runs(runs)) == 1

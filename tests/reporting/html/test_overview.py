@@ -135,7 +135,7 @@ def test_runs_of_different_splits_are_compared_on_the_images_that_both_predicted
     assert any("validated on 3 different sets of images" in line for line in lines)
     versus = blocks_of(sections)["versus"]
     assert [unit["images"] for unit in versus["units"][:3]] == [40, 50, 40]
-    assert versus["units"][1]["split"] == "synthetic, fold 1 of 5"
+    assert versus["units"][1]["split"] == "synthetic, 80 rows, fold 1 of 5"
     assert set(versus["pairs"]) >= {"0,1", "1,2"}
     assert "0,2" not in versus["pairs"]
     shared = runs[0].images.iloc[30:40]
@@ -146,7 +146,7 @@ def test_runs_of_different_splits_are_compared_on_the_images_that_both_predicted
 def test_runs_that_share_no_image_are_not_compared_and_the_page_says_why(runs):
     apart = [in_fold(runs[0], 0, slice(0, 40)), in_fold(runs[1], 1, slice(40, 80))]
     reason = "The difference can't be tested, as the two runs were validated on different images"
-    assert f"{reason} (synthetic, fold 0 of 5; synthetic, fold 1 of 5)." in summary(apart, {}, [])[0]
+    assert f"{reason} (synthetic, 80 rows, fold 0 of 5; synthetic, 80 rows, fold 1 of 5)." in summary(apart, {}, [])[0]
     empty = [in_fold(runs[0], 0, slice(0, 0)), runs[1]]
     assert "as a run has no predictions.csv" in summary(empty, {}, [])[0]
 
@@ -154,7 +154,7 @@ def test_runs_that_share_no_image_are_not_compared_and_the_page_says_why(runs):
 def test_a_single_run_has_no_comparison(runs):
     blocks = blocks_of(runs_page(runs[:1], [], faces=0, resamples=100)[0])
     assert not {"versus", "groups", "behind"} & set(blocks)
-    assert cell([1, None]) == "[1, none]"
+    assert cell([1, None, "Left"]) == '[1, null, "Left"]'
 
 
 def test_runs_that_were_evaluated_on_corrupted_images_have_a_row_and_a_curve(runs, blocks):
@@ -171,3 +171,38 @@ def test_runs_that_were_evaluated_on_corrupted_images_have_a_row_and_a_curve(run
     (trace,) = found["corruption-strengths"]["figure"]["data"]
     assert (trace["x"], trace["y"]) == (["none", "noise 10", "noise 20", "shift 4"], [1.0, 2.0, 4.0, 5.0])
     assert found["corrupted-reliability"]["figure"]["data"][-1]["y"] == [1.1, 1.5]
+
+
+def test_the_means_of_corruptions_are_over_those_that_all_runs_have(runs):
+    rows = [("none", 0.0, 1.0), ("noise", 10.0, 2.0), ("noise", 20.0, 4.0), ("shift", 4.0, 5.0)]
+    frame = pd.DataFrame(rows, columns=["corruption", "strength", "rmse/trimmed"])
+    evaluated = [replace(runs[0], corruptions=frame), replace(runs[1], corruptions=frame.iloc[:2]), *runs[2:]]
+    table = blocks_of(runs_page(evaluated, [], faces=0, resamples=100)[0])["corruptions"]
+    assert [row["mean"] for row in table["rows"]] == [2, 2]
+    assert [row["corruption noise"] for row in table["rows"]] == [2, 2]
+    assert "corruption shift" not in {column["key"] for column in table["columns"]}
+
+
+def test_runs_with_images_of_different_sizes_are_said_not_to_compare_in_pixels(runs):
+    def of_size(run, size):
+        return replace(run, config={**run.config, "data": {**run.config["data"], "size": size}})
+
+    lines = summary([of_size(runs[0], 48), of_size(runs[1], 96)], {}, [])
+    assert (
+        "(synthetic, 80 rows at 48 px, fold 0 of 5; synthetic, 80 rows at 96 px, fold 0 of 5)" in lines[0]
+        or len(lines) > 1
+    )
+    assert any("The images have 48 and 96 pixels a side" in line and "Compare their NME" in line for line in lines)
+    assert not any("pixels a side" in line for line in summary([of_size(run, 96) for run in runs[:2]], {}, []))
+
+
+def test_the_pooled_rmse_of_a_group_is_within_its_interval(runs):
+    """One fold has been trained with two seeds, the other with one."""
+    rows = [slice(0, 40), slice(0, 40), slice(40, 80)]
+    config = {**runs[0].config, "lr": 1}
+    folds = [in_fold(run, i // 2, each) for i, (run, each) in enumerate(zip(runs[:3], rows, strict=True))]
+    units = [replace(run, compared={"seed": i}) for i, run in enumerate(folds)]
+    units = [replace(run, config={**config, "data": run.config["data"]}) for run in units]
+    units[2] = replace(units[2], images=units[2].images.assign(squared=units[2].images["squared"] * 25))
+    (group,) = blocks_of(runs_page(units, [], faces=0, resamples=400)[0])["groups"]["rows"]
+    assert group["low"] < group["pooled"] < group["high"]

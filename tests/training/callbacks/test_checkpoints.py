@@ -79,3 +79,13 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
         AtomicCheckpointIO().save_checkpoint({"epoch": lambda: 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_figures_of_a_replaced_best_checkpoint_are_removed(tmp_path):
+    folder = RunFolder(tmp_path)
+    callback = BestAndLastCheckpoints(folder)
+    for rmse, remain in ((3.0, False), (3.5, True)):
+        for path in (folder.reliability, folder.corruptions, folder.corrupted_reliability):
+            path.touch()
+        epoch(callback, rmse)
+        assert folder.corruptions.exists() == folder.reliability.exists() == remain

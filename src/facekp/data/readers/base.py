@@ -64,7 +64,7 @@ def _with_common_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """A plug-in's settings with the defaults of conf/common for the common keys."""
     of_photos = issubclass(READERS.settings_class(values["name"]), PhotoDataSettings)
     for file in ("data", "photos") if of_photos else ("data",):
-        common = yaml.safe_load((CONF_DIR / "common" / f"{file}.yaml").read_text())
+        common = yaml.safe_load((CONF_DIR / "common" / f"{file}.yaml").read_text(encoding="utf-8"))
         values = {**values, **{key: value for key, value in common.items() if key in values}}
     return values
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -13,7 +13,16 @@ from facekp.core.plain_files import DamagedFile, read_json
 from facekp.reporting.bench.measurement import Measurement
 
 WRITTEN = "a file that facekp.bench wrote with out=FILE"
+TIMES = ("s", "ms", "minutes")  # last words of the units of times
 NOISE = 1.1  # ratios of medians below this, and above its inverse, differ by what else the machine does
+
+
+class Change(NamedTuple):
+    """By how much a cost changed: 2 means twice as much as before, or twice as slow if it is a time."""
+
+    name: str
+    ratio: float
+    is_time: bool
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -33,11 +42,12 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("name"), str) and isinstance(row.get("value"), (int, float))
+    value = row.get("value", "") if isinstance(row, dict) else ""
+    return (value is None or isinstance(value, (int, float))) and isinstance(row.get("name"), str)  # null: not known
 
 
-def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """By how much each cost changed that both have, largest first; 2 means twice as slow.
+def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> list[Change]:
+    """By how much each cost changed that both have, largest first.
 
     Where both have a plain equivalent, costs are divided by it: another machine then changes little.
 
@@ -45,9 +55,10 @@ def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> 
         measurements: of now.
         earlier: of `read_results`.
     """
-    before = {row["name"]: row for row in earlier["measurements"]}
-    found = [(each.name, _ratio(each, before[each.name])) for each in measurements if each.name in before]
-    return sorted(found, key=lambda change: -change[1])
+    before = {row["name"]: row for row in earlier["measurements"] if row["value"] is not None}
+    both = [each for each in measurements if each.name in before and each.unit]  # others are no costs
+    found = [Change(each.name, _ratio(each, before[each.name]), each.unit.split()[-1] in TIMES) for each in both]
+    return sorted(found, key=lambda change: -change.ratio)
 
 
 def _ratio(now: Measurement, before: Mapping[str, Any]) -> float:
@@ -56,15 +67,17 @@ def _ratio(now: Measurement, before: Mapping[str, Any]) -> float:
     return now.value / before["value"] if before["value"] else 1.0
 
 
-def changes_table(found: Sequence[tuple[str, float]], earlier: Mapping[str, Any], machine: Mapping[str, Any]) -> Table:
+def changes_table(
+    found: Sequence[tuple[str, float, bool]], earlier: Mapping[str, Any], machine: Mapping[str, Any]
+) -> Table:
     """What changed beyond noise, for the terminal."""
     here = earlier.get("machine") == machine
     where = "this machine" if here else "another machine or other versions: only ratios to a plain equivalent compare"
     table = Table(title=f"since {earlier.get('date', 'an unknown date')} on {where}")
     table.add_column("what")
     table.add_column("change", justify="right")
-    for name, ratio in found:
+    for name, ratio, is_time in found:
         if ratio > NOISE or ratio < 1 / NOISE:
-            word = f"{ratio:.2f} times as slow" if ratio > 1 else f"{1 / ratio:.2f} times as fast"
-            table.add_row(name, word)
+            slower = f"{ratio:.2f} times as slow" if ratio > 1 else f"{1 / ratio:.2f} times as fast"
+            table.add_row(name, slower if is_time else f"{ratio:.2f} times as much")
     return table

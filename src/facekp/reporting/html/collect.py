@@ -37,6 +37,8 @@ IGNORED = (
     "data.device_bytes",
     "data.download",
 )
+CONTENT = ("images", "labels")  # keys of data.yaml that identify the data
+FOLDERS = ("data.dir", "data.images", "data.labels")  # settings that say where they were
 SHOWN_DIGITS = 8  # of the digests of the data; 32 bits tell the data of some thousand runs apart
 REPEATED = ("seed", "data.fold", "data.split_seed")  # keys in which the runs of a group may differ
 
@@ -58,6 +60,7 @@ class Run:
         reliability: of the run's checkpoint, once ``facekp.calibrate`` has calibrated it.
         corruptions: corruptions.csv; no rows if the file does not exist.
         corrupted_reliability: as ``reliability``, for corrupted images.
+        digests: data.yaml, by which data are the same whatever folder they are in; empty for older runs.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Run:
     reliability: dict[str, list[float]] | None = None
     corruptions: pd.DataFrame = field(default_factory=pd.DataFrame)
     corrupted_reliability: dict[str, list[float]] | None = None
+    digests: dict[str, Any] = field(default_factory=dict)
 
     @property
     def baseline(self) -> float | None:
@@ -90,11 +94,22 @@ class Run:
 
     @property
     def split(self) -> str:
-        """Which images were held out: dataset and its files, fold and seed of the split."""
+        """Which images were held out: the data, the size of the images, fold and seed of the split."""
         data = self.config["data"]
         seed = f", split seed {data['split_seed']}" if data.get("split_seed") else ""
-        files = "".join(f" {data[key]}" for key in ("dir", "labels") if data.get(key))
-        return f"{data.get('name')}{files}, fold {data.get('fold')} of {data.get('folds')}{seed}"
+        side = f" at {data['size']} px" if data.get("size") else ""
+        files = "".join(f" {data[key]}" for key in ("dir", "images", "labels") if data.get(key))
+        rows = f", {data['rows']} rows" if data.get("rows") else ""
+        content = (
+            f"{data.get('name')}, {_content(self.digests)}" if self.digests else f"{data.get('name')}{files}{rows}"
+        )
+        return f"{content}{side}, fold {data.get('fold')} of {data.get('folds')}{seed}"
+
+    @property
+    def side(self) -> int | None:
+        """The size of the images in pixels; None where the data have one size only."""
+        size = self.config["data"].get("size")
+        return size if isinstance(size, int) else None
 
 
 @dataclass(frozen=True)
@@ -141,15 +156,17 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
     finished = bool(metrics.get("finished", True))
     if not finished:
         log.warning("unfinished: %s: shown by the best of its %s epochs so far", folder, metrics.get("epochs", "?"))
+    digests = _read_digests(folder)
     return Run(
         name=name,
         short_name=short_name,
         config=config,
-        compared=_compared(config, _or_empty(folder.read_data, dict)),
+        compared=_compared(config, digests),
         metrics=metrics,
         curves=curves,
         predictions=predictions,
         images=by_image(predictions),
+        digests=digests,
         finished=finished,
         reliability=_or_empty(folder.read_reliability, lambda: None),
         corruptions=_or_empty(folder.read_corruptions, RunFolder("").read_corruptions),
@@ -180,11 +197,21 @@ def _compared(config: dict[str, Any], digests: dict[str, Any]) -> dict[str, Any]
             data are identified by the folder.
     """
     settings = {key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)}
-    if not {"images", "labels"} <= digests.keys():
+    if not digests:
         return settings
-    settings.pop("data.dir", None)
-    content = {part: str(digests[part])[:SHOWN_DIGITS] for part in ("images", "labels")}
-    return {**settings, "data.content": ", ".join(f"{part} {digest}" for part, digest in content.items())}
+    for key in FOLDERS:
+        settings.pop(key, None)
+    return {**settings, "data.content": _content(digests)}
+
+
+def _read_digests(folder: RunFolder) -> dict[str, Any]:
+    """The digests of the images and labels in data.yaml; empty where it lacks one of them."""
+    digests: dict[str, Any] = _or_empty(folder.read_data, dict)
+    return {part: digests[part] for part in CONTENT} if set(CONTENT) <= digests.keys() else {}
+
+
+def _content(digests: dict[str, Any]) -> str:
+    return ", ".join(f"{part} {str(digests[part])[:SHOWN_DIGITS]}" for part in CONTENT)
 
 
 def _read_metrics(folder: RunFolder, curves: pd.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import count
 from facekp.core.keypoints import Keypoints
 from facekp.functional.metrics import MAIN, METRICS, Metric, keys_of, metrics_shown
 from facekp.reporting.html import figures, page
@@ -139,9 +141,16 @@ def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) ->
                 f"The runs were validated on {len(splits)} different sets of images, some of which are easier than "
                 "others. So their order depends on the set too; compare runs of the same set."
             )
+    sides = sorted({run.side for run in runs if run.side is not None})
+    if len(sides) > 1:
+        lines.append(
+            f"The images have {' and '.join(map(str, sides))} pixels a side, so an error of a pixel is not the same in "
+            "all runs. Compare their NME, which does not depend on the size."
+        )
     unfinished = sum(not run.finished for run in runs)
     if unfinished:
-        lines.append(f"{unfinished} of {len(runs)} runs are unfinished; their best epoch so far is shown.")
+        are = "is" if unfinished == 1 else "are"
+        lines.append(f"{unfinished} of {count(len(runs), 'run')} {are} unfinished; the best epoch so far is shown.")
     if skipped:
         lines.append(f"{len(skipped)} folder{'s were' if len(skipped) > 1 else ' was'} skipped; the reasons are below.")
     return lines
@@ -240,12 +249,12 @@ def cell(value: Any) -> Any:
     """A setting as a table shows it: true, false and null as in YAML.
 
     Example:
-        >>> cell(0.5), cell(None), cell(True)
-        (0.5, 'null', 'true')
+        >>> cell(0.5), cell(None), cell([True, "Left"])
+        (0.5, 'null', '[true, "Left"]')
     """
-    if value is None:
-        return "null"
-    return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else str(value).lower()
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) -> Section:
@@ -257,7 +266,12 @@ def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) 
         page.column("spread", "± std", 3, hint="sample standard deviation over the runs (n - 1)"),
         page.column("best", "best", 3),
         page.column("worst", "worst", 3),
-        page.column("pooled", "pooled", 3, hint="RMSE of the predictions of all runs together"),
+        page.column(
+            "pooled",
+            "pooled",
+            3,
+            hint="RMSE over all images; one that several runs predicted has their mean squared error",
+        ),
         page.column("low", "95 % from", 3, hint="lower end of the pooled RMSE's 95 % interval over resampled images"),
         page.column("high", "to", 3, hint="upper end of the pooled RMSE's 95 % interval over resampled images"),
         page.column("repeated", "repeated with"),
@@ -272,7 +286,7 @@ def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) 
 
 def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
     rmse = np.array([run.metrics[MAIN] for run in group.runs])
-    images = pd.concat([run.images for run in group.runs])
+    images = group.images
     values = {key.removeprefix("data."): [run.compared.get(key) for run in group.runs] for key in REPEATED}
     varied = {key: sorted(set(of_runs), key=str) for key, of_runs in values.items() if len(set(of_runs)) > 1}
     return {
@@ -424,7 +438,9 @@ def _curve_sections(runs: Sequence[Run]) -> list[Section]:
 
 def _corruptions_section(runs: Sequence[Run]) -> Section:
     """Figures for corrupted images of the runs that were evaluated on them."""
-    kinds = dict.fromkeys(kind for run in runs for kind in run.corruptions.get("corruption", ()))
+    measured = [run for run in runs if len(run.corruptions)]
+    kept = {run.name: _shared_conditions(run, measured) for run in measured}
+    kinds = dict.fromkeys(kind for run in measured for kind in kept[run.name]["corruption"])
     columns = [
         page.column("name", "run"),
         page.column("mean", "mean", 3, hint="over the corruptions, without the images as they are"),
@@ -434,14 +450,27 @@ def _corruptions_section(runs: Sequence[Run]) -> Section:
         "Corrupted images",
         "RMSE in pixels without the worst 1 %, of facekp.evaluate corruptions=standard. Column none: the images as "
         "they are. The other columns: the mean over the strengths of a corruption. The darkest cell of a column is the "
-        "worst. Below: each strength, then expected and measured errors of points in all corrupted images.",
-        page.table("corruptions", columns, [_corruption_row(run) for run in runs if len(run.corruptions)]),
+        "worst. Below: each strength, then expected and measured errors of points in all corrupted images. Corruptions "
+        "and strengths that not all of these runs were evaluated on are not in the table.",
+        page.table("corruptions", columns, [_corruption_row(run, kept[run.name]) for run in measured]),
         page.figure("corruption-strengths", figures.corruptions(runs), pick=figures.SHOWN),
         page.figure("corrupted-reliability", figures.reliability(runs, corrupted=True)),
     )
 
 
-def _corruption_row(run: Run) -> dict[str, Any]:
-    means = run.corruptions.groupby("corruption", sort=False)["rmse/trimmed"].mean()
+def _shared_conditions(run: Run, runs: Sequence[Run]) -> pd.DataFrame:
+    """The rows of a run's corruptions whose corruption and strength all of the runs have."""
+    shared = set.intersection(*(set(_conditions(each)) for each in runs))
+    return run.corruptions[[condition in shared for condition in _conditions(run)]]
+
+
+def _conditions(run: Run) -> list[tuple[str, float]]:
+    """Corruption and strength of each row; images as they are have a strength of 0."""
+    return list(zip(run.corruptions["corruption"], run.corruptions["strength"].fillna(0), strict=True))
+
+
+def _corruption_row(run: Run, corruptions: pd.DataFrame) -> dict[str, Any]:
+    means = corruptions.groupby("corruption", sort=False)["rmse/trimmed"].mean()
     mean = means.drop("none", errors="ignore").mean()
-    return {**_names(run), "mean": float(mean), **{f"corruption {kind}": value for kind, value in means.items()}}
+    cells = {f"corruption {kind}": value for kind, value in means.items()}
+    return {**_names(run), "mean": None if np.isnan(mean) else float(mean), **cells}

@@ -288,8 +288,8 @@ function whyUntested(a, b) {
   const missing = [["A", a], ["B", b]].filter(([, unit]) => !unit.images).map(([name]) => name);
   if (missing.length) return `The difference can't be tested, as ${missing.join(" and ")} has no predictions.csv.`;
   return `The difference can't be tested: A was validated on ${a.images} images (${a.split}), B on ${b.images} others ` +
-    `(${b.split}), and no image was predicted by both. Train both with the same data.fold and data.split_seed, or ` +
-    "compare runs over all folds.";
+    `(${b.split}), and no image was predicted by both. Train both on the same images, of the same size, with the same ` +
+    "data.fold and data.split_seed, or compare runs over all folds.";
 }
 
 function scoresOf(a, b, units, scores) {

@@ -101,11 +101,11 @@ def write_page(path: Path, title: str, sections: Sequence[Section], images: Mapp
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<link rel="icon" href="data:,">',
         f"<title>{html.escape(title)}</title>",
-        f"<style>\n{(HERE / 'page.css').read_text()}</style>",
+        f"<style>\n{(HERE / 'page.css').read_text(encoding='utf-8')}</style>",
         f"<script>{get_plotlyjs()}</script>",
         "</head>\n<body>\n<noscript>This page needs JavaScript, which is disabled in this browser.</noscript>",
         f'<script type="application/json" id="content">{data}</script>',
-        f"<script>\n{(HERE / 'page.js').read_text()}</script>\n</body>\n</html>\n",
+        f"<script>\n{(HERE / 'page.js').read_text(encoding='utf-8')}</script>\n</body>\n</html>\n",
     ]
     with atomic(path) as draft:
         draft.write_text("\n".join(parts), encoding="utf-8")

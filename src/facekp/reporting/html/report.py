@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from facekp.core.console import count
 from facekp.core.outputs import output_file
 from facekp.data.readers.read import read_table
 from facekp.reporting.html.collect import read_runs
@@ -46,7 +47,7 @@ def write_report(settings: ReportSettings, paths: Sequence[Path]) -> Path:
 
 def _page_of_runs(settings: ReportSettings, paths: Sequence[Path]) -> Page:
     runs, skipped = read_runs(paths or [RUNS])
-    log.info("%d runs, %d folders skipped", len(runs), len(skipped))
+    log.info("%s, %s skipped", count(len(runs), "run"), count(len(skipped), "folder"))
     sections, store = runs_page(runs, skipped, settings.faces, settings.resamples)
     return f"facekp: {len(runs)} run{'s' * (len(runs) > 1)}", sections, store
 

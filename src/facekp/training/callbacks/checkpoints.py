@@ -36,14 +36,18 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.datamodule.has_scores:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.folder.best_checkpoint)
+            self._save_best(trainer)
         elif self.validated:
             score = trainer.callback_metrics.get("val/rmse")  # None where no validated row has a label
             if score is None or score < self.best:
                 self.best = self.best if score is None else score.item()
-                trainer.save_checkpoint(self.folder.best_checkpoint)
+                self._save_best(trainer)
         if self.every == 1 or self._is_due(trainer):
             trainer.save_checkpoint(self.folder.last_checkpoint)
+
+    def _save_best(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.folder.best_checkpoint)
+        self.folder.forget_evaluations()
 
     def _is_due(self, trainer: Trainer) -> bool:
         """Whether last.ckpt is saved after this epoch."""
