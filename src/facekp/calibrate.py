@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> list[Calibration]:
     out = output_file(settings.out, overwrite=settings.overwrite)
     picture = None if settings.reliability is None else Path(settings.reliability)
     if picture is not None and picture.suffix.lower() != ".png":
-        raise UserError(f"reliability={picture}: is a PNG picture; let its name end with .png")
+        raise UserError(f"reliability={picture}: the picture is a PNG; choose a name that ends with .png")
     for path in () if picture is None else (picture, picture.with_suffix(".json")):
         output_file(str(path), overwrite=settings.overwrite, key="reliability")
     loaded = load_checkpoint(settings.ckpt)

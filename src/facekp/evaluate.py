@@ -138,7 +138,7 @@ def _why_not_of_run(loaded: LoadedModel, refined: bool, run: RunFolder, table: F
     from facekp.models.checkpoint import load_checkpoint
 
     if refined or loaded.model.decoder != load_checkpoint(loaded.path).model.decoder:
-        return "decoder, views or refine are not the checkpoint's own"
+        return "decoder=, views= or refine= was changed"
     trained = run.read_data()  # empty in older versions
     if any(trained.get(key, digest) != digest for key, digest in table_digests(table).items()):
         return "the data are not those of the run"

@@ -113,7 +113,7 @@ def test_a_strength_that_does_not_fit_is_one_line(ckpt, run_here, tmp_path):
     ("other", "reason"),
     [
         ("data.seed=9", "the data are not those of the run"),
-        ("decoder.rule=argmax", "decoder, views or refine"),
+        ("decoder.rule=argmax", "decoder=, views= or refine= was changed"),
     ],
 )
 def test_figures_of_other_data_or_views_are_not_the_run_s(tiny_run, tmp_path, run_here, caplog, other, reason):

@@ -47,3 +47,13 @@ def test_spellings_of_one_path_are_one_photo(tmp_path):
     faces = [FACE, f"./{FACE}", f"{tmp_path}/photos/{FACE}", f"sub/../{FACE}"]
     (tmp_path / "labels.csv").write_text("\n".join([HEADER, *faces]))
     assert read_folder(tmp_path).name.tolist() == 4 * ["a.png"]
+
+
+def test_a_name_behind_a_link_is_kept(tmp_path):
+    """``link/..`` is the folder above the link's target."""
+    write_one_photo(tmp_path)
+    (tmp_path / "other" / "inner").mkdir(parents=True)
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "other" / "inner")
+    (tmp_path / "photos" / "a.png").rename(tmp_path / "other" / "a.png")
+    (tmp_path / "labels.csv").write_text(f"{HEADER}\nlink/../{FACE}\n")
+    assert read_folder(tmp_path).name.tolist() == ["link/../a.png"]

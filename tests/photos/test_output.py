@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facekp.core.crop import Crop
+from facekp.photos.drawn_video import DrawnVideo
 from facekp.photos.output import COLUMNS, PredictionWriter
 from facekp.photos.pipeline import Face
 from facekp.photos.reading import Photo
@@ -147,7 +148,7 @@ def test_a_video_that_is_not_whole_is_no_video(tmp_path, scheme, face, monkeypat
         writer.write(frame(1), [face])
     assert writer.undrawn == ["0001_clip.mp4"]
     assert list((tmp_path / "pictures").iterdir()) == []
-    assert "2 frames were drawn, but the written video holds 1; make room on the disk" in caplog.text
+    assert "2 frames were drawn, but the written video holds 1; the disk may be full" in caplog.text
 
 
 def test_what_a_killed_call_left_is_removed(tmp_path, scheme):
@@ -159,3 +160,31 @@ def test_what_a_killed_call_left_is_removed(tmp_path, scheme):
     with PredictionWriter(tmp_path, scheme, pictures=True):
         pass
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["0001_folder", "pictures", "points.csv", "points.json"]
+
+
+def test_a_signal_between_a_frame_and_its_count_keeps_the_video(tmp_path):
+    video = DrawnVideo(tmp_path / "a.mp4", (64, 48), 25.0)
+    for _ in range(3):
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    video.frames -= 1
+    video.close()
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_frames_of_another_size_are_drawn_and_a_video_without_frames_is_none(tmp_path):
+    video = DrawnVideo(tmp_path / "a.mp4", (64, 48), 25.0)
+    for width in (64, 32):
+        video.write(np.zeros((48, width, 3), np.uint8))
+    video.close()
+    DrawnVideo(tmp_path / "b.mp4", (64, 48), 25.0).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
+def test_what_can_t_be_removed_costs_no_table(tmp_path, scheme, face):
+    (tmp_path / "coco.json").mkdir()
+    (tmp_path / "pictures").touch()  # no folder, so no video can be drawn in it
+    with PredictionWriter(tmp_path, scheme, pictures=True) as writer:
+        writer.write(frame(0), [face])
+    assert writer.undrawn == ["0001_clip.mp4"]
+    assert len(json.loads((tmp_path / "points.json").read_text())) == 1

@@ -104,7 +104,7 @@ def test_the_command_measures_a_folder_and_writes_the_table(folder, small_checkp
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("photos/two.png,40,50,60,70", r"faces.csv: file 'photos/two.png' is no photo of .*; name photos relative"),
+        ("photos/two.png,40,50,60,70", r"faces.csv: file 'photos/two.png' is not a photo in .*; name photos relative"),
         ("two.png,60,50,40,70", r"faces.csv: face 1: left, top, right, bottom are 60, 50, 40, 70; give edges"),
         ("two.png,,50,40,70", r"faces.csv: face 1: left, top, right, bottom are nan, 50, 40, 70; give edges"),
     ],

@@ -231,3 +231,18 @@ def test_a_video_may_be_larger_than_a_photo(tmp_path, faces):
         file.write((1).to_bytes(4, "big") + b"free" + (3 * 2**30).to_bytes(8, "big"))
         file.truncate(file.tell() - 16 + 3 * 2**30)
     assert [photo.frame for photo in read_photos(str(tmp_path / "long.mp4"))] == [0, 1]
+
+
+@pytest.mark.parametrize("ending", ["gif", "png"])
+@pytest.mark.parametrize("cut", [0.6, 0.7, 0.9])
+def test_a_damaged_animation_is_read_up_to_its_damage(tmp_path, ending, cut):
+    path = tmp_path / f"cut.{ending}"
+    noise = np.random.default_rng(0).integers(0, 256, (6, 24, 32), np.uint8)
+    frames = [Image.fromarray(picture) for picture in noise]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=50)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(cut * len(content))])
+    photos = read_photos(str(path))
+    assert [next(photos).rate for _ in range(3)] == 3 * [20]
+    with pytest.raises(DamagedVideo, match="frames can't be read"):
+        list(photos)

@@ -367,4 +367,4 @@ def test_a_checkpoint_without_heatmaps_shows_points(faces):
 
 
 def test_an_upload_that_is_gone_is_reported_without_its_path(tmp_path, handler):
-    assert handler.read(str(tmp_path / "a.png")).startswith("This photo can't be read: it was uploaded twice")
+    assert handler.read(str(tmp_path / "a.png")).startswith("This photo can't be read: its upload was deleted")

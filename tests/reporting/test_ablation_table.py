@@ -79,7 +79,7 @@ def test_the_command_and_the_revision_are_those_of_the_run_s_folder(here, caplog
         table = tabulate(row("base", "loss=wing", seeds=[0, 1]))
     assert table["command"].tolist() == ["`python -m facekp.train loss=mse`"]
     assert table["revision"].tolist() == ["mixed"]
-    assert "run with loss=mse, which has changed since to loss=wing" in caplog.text
+    assert "run with loss=mse; the settings are now loss=wing" in caplog.text
 
 
 def test_the_table_is_put_between_the_comments_and_nothing_else_is_touched(here):
@@ -160,7 +160,7 @@ def test_rows_of_different_data_are_named(here, caplog, example_config):
 
 
 @pytest.mark.parametrize(
-    ("out", "message"), [("t.csv", "is a Markdown document"), ("folder", "can't be read as a text")]
+    ("out", "message"), [("t.csv", "name a Markdown document"), ("folder", "can't be read as a text")]
 )
 def test_what_is_no_document_is_refused(here, out, message):
     (here / "folder").mkdir()

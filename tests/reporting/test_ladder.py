@@ -43,9 +43,9 @@ def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch
     stamps = [(tmp_path / "steps" / n / "metrics.json").stat().st_mtime_ns for n in ("1", "2")]
     assert run_ladder(settings) == metrics
     assert [(tmp_path / "steps" / n / "metrics.json").stat().st_mtime_ns for n in ("1", "2")] == stamps
-    assert "has changed since" not in caplog.text
+    assert "the settings are now" not in caplog.text
     run_ladder(settings.replaced(train=[*settings.train, "lr=0.5"]))
-    assert caplog.text.count("which has changed since to") == 2
+    assert caplog.text.count("the settings are now") == 2
     assert metrics[0]["rmse"] == json.loads((tmp_path / "steps" / "1" / "metrics.json").read_text())["rmse"]
     table = ladder_table(settings.ladder, metrics)
     assert [str(column.header) for column in table.columns][-1] == "leaderboard (other images)"

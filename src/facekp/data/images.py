@@ -83,20 +83,39 @@ def count_animated(file: str) -> int:
         as `read_image`.
     """
     with open_image(file) as opened:
-        return opened.n_frames if is_animation(opened) else 1  # type: ignore[attr-defined]
+        return _count_pictures(opened) if is_animation(opened) else 1
+
+
+def _count_pictures(opened: Image.Image) -> int:
+    """The number of an animation's pictures; of a damaged file, those before the damage and the damaged one."""
+    try:
+        return int(opened.n_frames)  # type: ignore[attr-defined]
+    except Exception:  # whatever a decoder raises for broken bytes
+        whole = 0
+        try:
+            while True:
+                opened.seek(whole)
+                whole += 1
+        except Exception:
+            return whole + 1
 
 
 def animation_seconds(file: str, most: int) -> list[float]:
     """The seconds for which each of the first pictures of an animation is shown; 0 where it is not stated.
+
+    Pictures behind a damaged one are left out.
 
     Raises:
         as `read_image`.
     """
     with open_image(file) as opened:
         seconds = []
-        for number in range(min(opened.n_frames, most)):  # type: ignore[attr-defined]
-            opened.seek(number)
-            opened.load()  # WebP states it then
+        for number in range(min(_count_pictures(opened), most)):
+            try:
+                opened.seek(number)
+                opened.load()  # WebP states it then
+            except Exception:  # whatever a decoder raises for broken bytes
+                break
             seconds.append(opened.info.get("duration", 0) / 1000)
         return seconds
 
@@ -108,7 +127,7 @@ def read_animation(file: str) -> Iterator[np.ndarray]:
         as `read_image`, also between pictures.
     """
     with open_image(file) as opened:
-        for number in range(opened.n_frames):  # type: ignore[attr-defined]
+        for number in range(_count_pictures(opened)):
             opened.seek(number)
             yield _to_rgb(opened.copy())
 

@@ -27,9 +27,11 @@ def extent_of_turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Bo
     """The edges around a box that is turned clockwise about a point.
 
     Example:
-        >>> extent_of_turned((2, 2, 6, 4), 90, pivot=(4, 3))
-        (3.0, 1.0, 5.0, 5.0)
+        >>> [round(edge, 6) for edge in extent_of_turned((2, 2, 6, 4), 90, pivot=(4, 3))]
+        [3.0, 1.0, 5.0, 5.0]
     """
+    if not degrees:
+        return box  # to the last bit
     left, top, right, bottom = box
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     from_pivot = [(x - pivot[0], y - pivot[1]) for x in (left, right) for y in (top, bottom)]

@@ -44,7 +44,7 @@ class ZeroPoints:
         """The points (N, 2), NaN in place of (0, 0)."""
         at_zero = (points == 0).all(axis=1)
         self.count += int(at_zero.sum())
-        return np.where(at_zero[:, None], np.nan, points)
+        return np.where(at_zero[:, None], np.nan, points) if at_zero.any() else points
 
     def log(self) -> None:
         """Warn of the points that were removed, if there were any."""

@@ -50,14 +50,25 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
 
 def with_normal_names(faces: Sequence[LabelledFace], folder: Path) -> list[LabelledFace]:
     """The faces with one name for each photo: ``a.jpg`` for ``./a.jpg``, and for its absolute path in the folder."""
-    top = os.path.abspath(folder)
-    tops = [f"{inside.rstrip(os.sep)}{os.sep}" for inside in (top, os.path.realpath(top))]
-    normal_of: dict[str, str] = {}
-    for name in {face.name for face in faces}:
-        path = os.path.normpath(os.path.join(top, name))
-        inside = next((inside for inside in tops if path.startswith(inside)), None)
-        normal_of[name] = os.path.normpath(name) if inside is None else path.removeprefix(inside)
-    return [replace(face, name=normal_of[face.name]) for face in faces]
+    inside = _InFolder(folder)
+    normal_of = {name: inside.relative(name) or name for name in {face.name for face in faces}}
+    return [face if normal_of[face.name] == face.name else replace(face, name=normal_of[face.name]) for face in faces]
+
+
+class _InFolder:
+    """Tells which paths are in a folder, without following links."""
+
+    def __init__(self, folder: Path) -> None:
+        self.top = os.path.abspath(folder)
+        self.tops = [f"{inside.rstrip(os.sep)}{os.sep}" for inside in (self.top, os.path.realpath(self.top))]
+
+    def relative(self, name: str) -> str | None:
+        """The name, relative to the folder; None: it is elsewhere."""
+        path = os.path.normpath(os.path.join(self.top, name))
+        inside = next((inside for inside in self.tops if path.startswith(inside)), None)
+        if inside is None:
+            return None
+        return name if ".." in Path(name).parts else path.removeprefix(inside)  # behind a link, .. is elsewhere
 
 
 def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults) -> list[LabelledFace]:
@@ -72,13 +83,12 @@ def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults
         UserError: a name is absolute and elsewhere, climbs out by ``..``, or is no name of a file (a fault of its
             faces).
     """
-    top = os.path.abspath(folder)
-    tops = [f"{inside.rstrip(os.sep)}{os.sep}" for inside in (top, os.path.realpath(top))]
+    inside = _InFolder(folder)
     fault_of: dict[str, str | None] = {}
     kept = []
     for face in faces:
         if face.name not in fault_of:
-            fault_of[face.name] = _fault_of_name(face.name, folder, top, tops)
+            fault_of[face.name] = _fault_of_name(face.name, folder, inside)
         if fault := fault_of[face.name]:
             faults.add(UserError(f"{face.where}: {face.name!r} {fault}"))
         else:
@@ -86,11 +96,10 @@ def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults
     return kept
 
 
-def _fault_of_name(name: str, folder: Path, top: str, tops: Sequence[str]) -> str | None:
+def _fault_of_name(name: str, folder: Path, inside: _InFolder) -> str | None:
     if not _is_possible(name):
         return "can't be the name of a file; correct it"
-    path = os.path.normpath(os.path.join(top, name))
-    if any(path.startswith(inside) for inside in tops):
+    if inside.relative(name) is not None:
         return None
     return f"is outside {folder}; name photos relative to it, or give data.anywhere=true"
 

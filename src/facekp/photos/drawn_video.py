@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from facekp.core.errors import CannotWrite
-from facekp.core.files import part_of
+from facekp.core.files import cannot_write, part_of
 from facekp.photos.reading import quiet_opencv
 
 CODEC = cv2.VideoWriter.fourcc(*"mp4v")
@@ -32,7 +32,11 @@ class DrawnVideo:
         self.path, self.frames = path, 0
         self._part = part_of(path, ending=".mp4")  # OpenCV takes the container's format from it
         self._last: np.ndarray | None = None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._size = size
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
         with quiet_opencv():
             self._writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, CODEC, rate, size)
         if not self._writer.isOpened():
@@ -56,6 +60,8 @@ class DrawnVideo:
         self._last = picture
 
     def _add(self, picture: np.ndarray) -> None:
+        if picture.shape[1::-1] != self._size:  # OpenCV would drop it without a word
+            picture = cv2.resize(picture, self._size)
         self._writer.write(picture)
         self.frames += 1
 
@@ -67,13 +73,16 @@ class DrawnVideo:
         """
         with quiet_opencv():
             self._writer.release()
-            written = _frames_in(self._part)
-        if written != self.frames:
+            written = _frames_in(self._part) if self.frames else 0
+        if written < self.frames:  # a signal may come between a frame and its count
             self.discard()
             raise CannotWrite(
-                f"{self.path}: {self.frames} frames were drawn, but the written video holds {written}; make room on "
-                "the disk, or set draw=false"
+                f"{self.path}: {self.frames} frames were drawn, but the written video holds {written}; the disk may be "
+                "full: make room, or set draw=false"
             )
+        if not self.frames:
+            self.discard()
+            return
         os.replace(self._part, self.path)
 
     def discard(self) -> None:

@@ -23,7 +23,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ COLUMNS = [
 
 COCO = "coco.json"
 
-OURS = re.compile(r"\d{4,}_.*|contact_sheet_\d+\.jpg")  # names of pictures that a call may write
+OURS = re.compile(r"\d{4,6}_.*\.(jpg|mp4)|contact_sheet_\d+\.jpg")  # names of pictures that a call may write
 
 
 class PredictionWriter:
@@ -101,15 +101,17 @@ class PredictionWriter:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                self._end_video()
+            elif self._video is not None:
+                self._video.discard()
+        finally:
+            self._stack.__exit__(*error)
         if error[0] is None:
-            self._end_video()
-            (self.out / COCO).unlink(missing_ok=True)  # of an earlier call; `finish` writes the new one
-        elif self._video is not None:
-            self._video.discard()
-        self._stack.__exit__(*error)
-        if error[0] is None:
-            for picture in self._earlier:
-                picture.unlink(missing_ok=True)
+            for path in (self.out / COCO, *self._earlier):  # `finish` writes the new coco.json
+                with suppress(OSError):
+                    path.unlink()
 
     def finish(self) -> None:
         """After the tables are closed, write what needs all photos: coco.json, and the last contact sheet.
@@ -210,7 +212,7 @@ class PredictionWriter:
         height, width = photo.image.shape[:2]
         try:
             self._video = DrawnVideo(self._new_picture(name), (width, height), photo.rate)
-        except CannotWrite as error:
+        except (CannotWrite, cv2.error) as error:
             self._report_undrawn(name, error)
 
     def _end_video(self) -> None:
@@ -218,7 +220,7 @@ class PredictionWriter:
         try:
             if video is not None:
                 video.close()
-        except (CannotWrite, OSError) as error:
+        except (CannotWrite, OSError, cv2.error) as error:
             assert video is not None
             self._report_undrawn(video.path.name, error)
 

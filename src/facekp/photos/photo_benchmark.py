@@ -167,12 +167,12 @@ def read_faces(folder: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"file": str})[COLUMNS].drop_duplicates()
+        table = pd.read_csv(path, dtype={"file": str})[COLUMNS].fillna({"file": ""}).drop_duplicates()
         boxes = table[COLUMNS[1:]].to_numpy(np.float64)
         names = table["file"].tolist()
     except (ValueError, KeyError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise UserError(f"{path}: {error}; it needs the columns {', '.join(COLUMNS)}") from error
-    for row, (left, top, right, bottom) in enumerate(boxes.tolist(), start=1):
+    for row, (left, top, right, bottom) in zip(table.index + 1, boxes.tolist(), strict=True):
         if not (left < right and top < bottom and all(map(math.isfinite, (left, top, right, bottom)))):
             shown = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
             raise UserError(f"{path}: face {row}: left, top, right, bottom are {shown}; give edges in pixels")
@@ -187,7 +187,7 @@ def _check_names(true: Iterable[str], photos: Sequence[str], folder: Path) -> No
     """
     if unknown := sorted(set(true) - set(photos)):
         raise UserError(
-            f"{folder / FACES}: file {unknown[0]!r} is no photo of {folder}; name "
+            f"{folder / FACES}: file {unknown[0]!r} is not a photo in {folder}; name "
             f"photos relative to the folder, such as {photos[0]!r}"
         )
 

@@ -125,7 +125,7 @@ def _read_animation(name: str, total: int) -> Iterator[Photo]:
     """The first pictures of an animation as the frames of a video, with the rate of most of them."""
     numbers, rate = FrameNumbers(FALLBACK_RATE), FALLBACK_RATE
     try:
-        if seconds := [seconds for seconds in animation_seconds(name, DURATIONS) if seconds > 0]:
+        if seconds := [seconds for seconds in animation_seconds(name, min(total, DURATIONS)) if seconds > 0]:
             rate = 1 / median(seconds)
         for number, image in zip(range(total), read_animation(name), strict=False):
             numbers.next(number / rate)

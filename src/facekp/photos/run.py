@@ -92,7 +92,7 @@ def predict(settings: PredictSettings, names: Sequence[str]) -> Outcome:
 
     Raises:
         UserError: a name matches no file, the checkpoint, the detector or the output folder can't be used, or the
-            disk is full before the first photo.
+            disk is full before the first photo. So does any other error before it.
         KeyboardInterrupt, Stopped: a signal came before the first photo.
     """
     stopped: BaseException | None = None

@@ -143,7 +143,7 @@ class PhotoHandler:
     def read(self, file: str) -> np.ndarray | str:
         """A photo's image; the reason if it can't be read."""
         if not os.path.isfile(file):
-            return "This photo can't be read: it was uploaded twice and deleted. Upload it again."
+            return "This photo can't be read: its upload was deleted. Upload it again."
         try:
             return read_image(file, self.max_pixels)
         except UnreadableImage as error:

@@ -88,9 +88,11 @@ def _read_result(run: AblationRun) -> dict[str, Any]:
 
 
 def _data_of(folder: RunFolder) -> str:
-    """Which data a run read: its settings, or of an evaluation its overrides."""
+    """Which data a run read: by their labels, of an older run by its settings, of an evaluation by its overrides."""
     if folder.config.is_file():
-        data = folder.read_config()["data"]
+        data, content = folder.read_config()["data"], folder.read_data()
+        if "labels" in content:
+            return f"name={data['name']} labels={content['labels'][:REVISION_DIGITS]}"
         return " ".join(f"{key}={data[key]}" for key in ("name", "dir", "images", "labels", "seed") if key in data)
     return " ".join(override for override in folder.read_overrides() if key_of(override).split(".")[0] == "data")
 
@@ -178,7 +180,7 @@ def split_document(path: Path) -> tuple[str, str]:
         UserError: the document lacks one of the comments, or is no text.
     """
     if path.suffix.lower() == ".csv":
-        raise UserError(f"out={path}: is a Markdown document; its table is also written beside it as CSV")
+        raise UserError(f"out={path}: name a Markdown document, such as table.md; the CSV is written beside it")
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
     except (OSError, UnicodeDecodeError) as error:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from facekp.config.command import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
 from facekp.runs.folder import RunFolder
-from facekp.runs.resume_arguments import is_repeated
+from facekp.runs.resume_arguments import PLACES, is_repeated
 
 log = logging.getLogger(__name__)
-NOT_SHOWN = ("seed", "out", "data.dir")  # overrides that do not say what is compared
+NOT_SHOWN = ("seed", "out", *PLACES)  # overrides that do not say what is compared
 
 
 def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolder) -> None:
@@ -41,19 +41,24 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
 
 
 def shown_overrides(overrides: Sequence[str]) -> list[str]:
-    """Those that decide on the result of a run, but for its seed."""
+    """Those that say what is compared, without the seed and where files are."""
     return [override for override in overrides if key_of(override) not in NOT_SHOWN]
 
 
 def warn_of_changed_overrides(folder: RunFolder, overrides: Sequence[str]) -> None:
-    """Warn where a finished run was started with others than these."""
-    before = shown_overrides(folder.read_overrides())
-    if before != shown_overrides(overrides):
+    """Warn where a finished run was started with others than these; which weights it started from does not count."""
+    if not folder.overrides.is_file():
+        return
+    before, now = (
+        [text for text in shown_overrides(given) if key_of(text) != "init_from"]
+        for given in (folder.read_overrides(), overrides)
+    )
+    if before != now:
         log.warning(
-            "%s: was run with %s, which has changed since to %s; shown as it was run. Remove the folder to repeat it",
+            "%s: was run with %s; the settings are now %s. The old result is shown; remove the folder to run it again",
             folder,
             " ".join(before),
-            " ".join(shown_overrides(overrides)),
+            " ".join(now),
         )
 
 

@@ -82,3 +82,16 @@ def test_the_photos_of_another_file_of_the_same_name_are_written(tmp_path):
     os.utime(tmp_path / "COFW_test.mat", (1e9, 1e9))
     read(tmp_path)
     np.testing.assert_array_equal(Image.open(tmp_path / "photos" / "COFW_test" / "0001.png"), COLOUR[..., 0])
+
+
+def test_written_photos_are_used_where_the_file_can_t_be_read_again(tmp_path, monkeypatch, caplog):
+    write(tmp_path)
+    before = read(tmp_path)
+    os.utime(tmp_path / "COFW_test.mat", (1e9, 1e9))  # copied without its time
+
+    def refuse(*_):
+        raise UserError("broken")
+
+    monkeypatch.setattr("facekp.data.readers.cofw._pixels", refuse)
+    np.testing.assert_array_equal(read(tmp_path).images, before.images)
+    assert caplog.text.count("may have changed since its photos were written") == 1

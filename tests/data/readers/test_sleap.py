@@ -109,6 +109,17 @@ def test_videos_of_one_name_in_two_folders_have_folders_of_their_own(tmp_path):
     for name in ("day1/cam.mp4", "day2/cam.mp4", "cam.mp4", "cam.avi"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    addresses = ["/x/day1/cam.mp4", "D:\\day2\\cam.mp4", "/y/cam.mp4", "/y/cam.avi", "/x/day1/cam.mp4"]
-    labels = SimpleNamespace(videos=[SimpleNamespace(filename=address) for address in addresses])
-    assert _frame_folders(labels, tmp_path / "a.slp", tmp_path) == ["day1/cam", "day2/cam", "cam", "cam_4", "day1/cam"]
+    (tmp_path / "cam_4.mp4").touch()
+    (tmp_path / "day3" / "gone").mkdir(parents=True)  # frames of a video that was deleted
+    addresses = {
+        "/x/day1/cam.mp4": "day1/cam",
+        "D:\\day2\\cam.mp4": "day2/cam",
+        "/y/cam.mp4": "cam",
+        "/y/cam_4.mp4": "cam_4",
+        "/y/cam.avi": "cam_5",
+        "/z/day3/gone.mp4": "day3/gone",
+        "": "video",
+    }
+    videos = [SimpleNamespace(filename=address) for address in [*addresses, "/x/day1/cam.mp4", ["a.png"], []]]
+    folders = _frame_folders(SimpleNamespace(videos=videos), tmp_path / "a.slp", tmp_path)
+    assert folders == [*addresses.values(), "day1/cam", "", ""]

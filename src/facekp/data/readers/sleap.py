@@ -1,9 +1,8 @@
 """``data=sleap``: SLEAP's .slp files, read by sleap-io (``pip install 'facekp[sleap]'``).
 
 Each instance that a person labelled is a face; predicted instances are left out. A frame is a photo of ``images`` if
-the project was made of photos. Frames of a video in that folder, and frames in a package (.pkg.slp), are written there
-when they are first read, as ``day1/mouse/frame_000012.png`` for ``day1/mouse.mp4``. Coordinates are as here: (0, 0) is
-the first pixel's centre.
+the project was made of photos. Frames of a video in that folder, and frames in a package (.pkg.slp), are written there,
+as ``day1/mouse/frame_000012.png`` for ``day1/mouse.mp4``. Coordinates are as here: (0, 0) is the first pixel's centre.
 """
 
 from __future__ import annotations
@@ -104,25 +103,38 @@ def _labels(instance: Any, where: str) -> Iterator[PointLabel]:
 
 
 def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
-    """For each video the folder of its frames, relative to ``folder``; no two different videos have the same one."""
+    """For each video the folder of its frames, relative to ``folder``; different videos have different ones.
+
+    Of a video that is not there, it is the one to which frames were written before.
+    """
     owners: dict[str, str] = {}  # name of a folder: the video
     names = []
     for number, video in enumerate(labels.videos, start=1):
-        address = video.filename[0] if isinstance(video.filename, list) else video.filename
+        if isinstance(video.filename, list):  # photos
+            names.append("")
+            continue
+        address = str(video.filename)
         if Path(address) == path:
-            owner, name = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
+            owner, stem = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
         else:
             owner = _in_folder(address, folder)
-            name = str(PurePosixPath(owner).with_suffix("")) if owner else "video"
-        if owners.setdefault(name, owner) != owner:
-            name = f"{name}_{number}"
-            owners[name] = owner
+            stem = _without_ending(owner)
+            if not (folder / owner).is_file():
+                ends = (end for end in map(_without_ending, _ends(address)) if end and (folder / end).is_dir())
+                stem = next(ends, stem)
+        name, suffix = stem, number
+        while owners.setdefault(name, owner) != owner:
+            name, suffix = f"{stem}_{suffix}", suffix + 1
         names.append(name)
     return names
 
 
+def _without_ending(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")) if name else "video"
+
+
 def _photo(frame: Any, frames: str, path: Path, folder: Path, where: str) -> str:
-    """The photo of a frame, relative to the folder, in which it is written if it is none yet.
+    """The photo of a frame, relative to the folder, in which it is written unless it is there.
 
     Args:
         frame: of the labels.
@@ -165,9 +177,15 @@ def _pixels(video: Any, number: int, file: Path | None, where: str) -> np.ndarra
 
 def _in_folder(address: str, folder: Path) -> str:
     """The longest end of a path that is a file in the folder; the file's name if none is."""
+    ends = _ends(address)
+    return next((end for end in ends if (folder / end).is_file()), (ends or [""])[-1])
+
+
+def _ends(address: str) -> list[str]:
+    """The ends of a path, the longest first; its last part only, if it climbs out of a folder by ``..``."""
     parts = PurePosixPath(str(address).replace("\\", "/")).parts
     ends = ["/".join(parts[start:]) for start in range(parts[:1] == ("/",), len(parts))]
-    return next((end for end in ends if ".." not in parts and (folder / end).is_file()), (ends or [""])[-1])
+    return ends[-1:] if ".." in parts else ends
 
 
 @recognises("sleap")

@@ -68,11 +68,12 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -> LabelledFace:
     points = 2 * len(keypoints.names)
-    if len(fields) != points + EXTRA + 1:
+    given, lengths = len(fields), (points + 1, points + EXTRA + 1)
+    if given not in lengths:
         fields = _with_blanks_in_name(fields)
-    if len(fields) not in (points + 1, points + EXTRA + 1):
+    if len(fields) not in lengths:
         raise UserError(
-            f"{where}: {len(fields)} fields, but keypoints {keypoints.name} has {points} coordinates: give "
+            f"{where}: {given} fields, but keypoints {keypoints.name} has {points} coordinates: give "
             f"{points + 1}, or {points + EXTRA + 1} with box and flags, or choose the list's scheme with keypoints=NAME"
         )
     coordinates = np.array(_numbers(fields[:points], where)).reshape(-1, 2)

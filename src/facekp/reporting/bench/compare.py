@@ -67,9 +67,7 @@ def _ratio(now: Measurement, before: Mapping[str, Any]) -> float:
     return now.value / before["value"] if before["value"] else 1.0
 
 
-def changes_table(
-    found: Sequence[tuple[str, float, bool]], earlier: Mapping[str, Any], machine: Mapping[str, Any]
-) -> Table:
+def changes_table(found: Sequence[Change], earlier: Mapping[str, Any], machine: Mapping[str, Any]) -> Table:
     """What changed beyond noise, for the terminal."""
     here = earlier.get("machine") == machine
     where = "this machine" if here else "another machine or other versions: only ratios to a plain equivalent compare"
@@ -78,6 +76,7 @@ def changes_table(
     table.add_column("change", justify="right")
     for name, ratio, is_time in found:
         if ratio > NOISE or ratio < 1 / NOISE:
-            slower = f"{ratio:.2f} times as slow" if ratio > 1 else f"{1 / ratio:.2f} times as fast"
-            table.add_row(name, slower if is_time else f"{ratio:.2f} times as much")
+            much = f"{ratio:.2f} times as much"
+            slower = f"{ratio:.2f} times as slow" if ratio > 1 or not ratio else f"{1 / ratio:.2f} times as fast"
+            table.add_row(name, slower if is_time else much)
     return table

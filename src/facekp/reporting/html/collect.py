@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +60,8 @@ class Run:
         reliability: of the run's checkpoint, once ``facekp.calibrate`` has calibrated it.
         corruptions: corruptions.csv; no rows if the file does not exist.
         corrupted_reliability: as ``reliability``, for corrupted images.
-        digests: data.yaml, by which data are the same whatever folder they are in; empty for older runs.
+        digests: data.yaml, by which data are the same whatever folder they are in; empty where one of the runs, of an
+            older version, has none.
     """
 
     name: str
@@ -94,16 +95,14 @@ class Run:
 
     @property
     def split(self) -> str:
-        """Which images were held out: the data, the size of the images, fold and seed of the split."""
+        """Which labelled images were held out: the data, the size of the images, fold and seed of the split."""
         data = self.config["data"]
         seed = f", split seed {data['split_seed']}" if data.get("split_seed") else ""
         side = f" at {data['size']} px" if data.get("size") else ""
         files = "".join(f" {data[key]}" for key in ("dir", "images", "labels") if data.get(key))
         rows = f", {data['rows']} rows" if data.get("rows") else ""
-        content = (
-            f"{data.get('name')}, {_content(self.digests)}" if self.digests else f"{data.get('name')}{files}{rows}"
-        )
-        return f"{content}{side}, fold {data.get('fold')} of {data.get('folds')}{seed}"
+        content = f", labels {self.digests['labels'][:SHOWN_DIGITS]}" if self.digests else f"{files}{rows}"
+        return f"{data.get('name')}{content}{side}, fold {data.get('fold')} of {data.get('folds')}{seed}"
 
     @property
     def side(self) -> int | None:
@@ -143,6 +142,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
     if not runs:
         why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
         raise UserError(f"{', '.join(map(str, paths))}: there is no run with metrics in or below this folder{why}")
+    if not all(run.digests for run in runs):  # an older run's data can be compared by their folder only
+        runs = [replace(run, digests={}) for run in runs]
     return sorted(runs, key=lambda run: run.metrics[MAIN]), skipped
 
 
@@ -207,7 +208,7 @@ def _compared(config: dict[str, Any], digests: dict[str, Any]) -> dict[str, Any]
 def _read_digests(folder: RunFolder) -> dict[str, Any]:
     """The digests of the images and labels in data.yaml; empty where it lacks one of them."""
     digests: dict[str, Any] = _or_empty(folder.read_data, dict)
-    return {part: digests[part] for part in CONTENT} if set(CONTENT) <= digests.keys() else {}
+    return {part: str(digests[part]) for part in CONTENT} if set(CONTENT) <= digests.keys() else {}
 
 
 def _content(digests: dict[str, Any]) -> str:

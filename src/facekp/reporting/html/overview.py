@@ -270,7 +270,7 @@ def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) 
             "pooled",
             "pooled",
             3,
-            hint="RMSE over all images; one that several runs predicted has their mean squared error",
+            hint="RMSE over all images; an image's squared errors are averaged over the runs",
         ),
         page.column("low", "95 % from", 3, hint="lower end of the pooled RMSE's 95 % interval over resampled images"),
         page.column("high", "to", 3, hint="upper end of the pooled RMSE's 95 % interval over resampled images"),
