@@ -42,7 +42,10 @@ def main(cfg: DictConfig) -> list[Calibration]:
     picture = None if settings.reliability is None else Path(settings.reliability)
     if picture is not None and picture.suffix.lower() != ".png":
         raise UserError(f"reliability={picture}: the picture is a PNG; choose a name that ends with .png")
-    for path in () if picture is None else (picture, picture.with_suffix(".json")):
+    pictures = () if picture is None else (picture, picture.with_suffix(".json"))
+    if {path.resolve() for path in pictures} & {out.resolve(), Path(settings.ckpt).resolve()}:
+        raise UserError(f"reliability={picture}: it or its .json is out= or ckpt=; choose another name")
+    for path in pictures:
         output_file(str(path), overwrite=settings.overwrite, key="reliability")
     loaded = load_checkpoint(settings.ckpt)
     read_calibratable(loaded.path)  # refused before anything is measured

@@ -88,6 +88,7 @@ def _write(folder: RunFolder, scores: Scores, data: DataSettings) -> None:
     from facekp.runs.frames import predictions_frame
 
     points, confidence = scores.prediction.points, scores.prediction.confidence
+    folder.clear_evaluation()
     folder.write_origin()
     folder.write_predictions(predictions_frame(scores.held_out, "unseen", points, confidence))
     folder.write_coco(scores.held_out, points, confidence, data)
@@ -134,15 +135,12 @@ def _score(settings: EvaluateSettings) -> Scores:
 
 def _why_not_of_run(loaded: LoadedModel, refined: bool, run: RunFolder, table: FaceTable) -> str:
     """Why figures for corrupted images do not belong to the run that trained the checkpoint; empty: they do."""
-    from facekp.data.digests import table_digests
+    from facekp.data.digests import is_data_of
     from facekp.models.checkpoint import load_checkpoint
 
     if refined or loaded.model.decoder != load_checkpoint(loaded.path).model.decoder:
         return "decoder=, views= or refine= was changed"
-    trained = run.read_data()  # empty in older versions
-    if any(trained.get(key, digest) != digest for key, digest in table_digests(table).items()):
-        return "the data are not those of the run"
-    return ""
+    return "" if is_data_of(run.read_data(), table) else "the data are not those of the run"
 
 
 def _score_rows(

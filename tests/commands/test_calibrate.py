@@ -87,3 +87,10 @@ def test_what_can_t_be_calibrated_is_refused(seed_weights, calibrated, tmp_path)
         calibrate(f"ckpt={seed_weights}", f"out={tmp_path / 'x.ckpt'}")
     with pytest.raises(UserError, match="one checkpoint"):
         calibrate(f"ckpt=[{calibrated},{calibrated}]", "out=x.ckpt")
+
+
+def test_the_values_never_replace_the_checkpoint(run, tmp_path):
+    with pytest.raises(UserError, match=r"reliability=.*k.png: it or its .json is out= or ckpt=; choose another name"):
+        calibrate(
+            f"ckpt={run / 'checkpoints' / 'best.ckpt'}", f"out={tmp_path}/k.json", f"reliability={tmp_path}/k.png"
+        )

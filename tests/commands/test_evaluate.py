@@ -95,6 +95,9 @@ def test_corrupted_images_are_scored_drawn_and_reported(tiny_run, tmp_path, run_
     trimmed = frame["rmse/trimmed"]
     assert metrics["rmse/corrupted"] == pytest.approx((trimmed[1] + (trimmed[2] + trimmed[3]) / 2) / 2)
     assert {path.name for path in scored.pictures.iterdir()} == {"corrupted_face.png", "corruptions.png"}
+    assert run_here("evaluate", main, *arguments[:3], "out=scored", "overwrite=true")[0] == 0
+    assert not scored.corruptions.exists()
+    assert list(scored.pictures.iterdir()) == []
     assert RunFolder(run).read_corruptions().equals(frame)
     assert RunFolder(run).read_metrics() == RunFolder(tiny_run).read_metrics()
 

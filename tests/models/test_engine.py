@@ -164,3 +164,24 @@ def test_what_an_engine_can_t_run_is_refused(small, ckpt):
         KeypointPredictor.from_checkpoint(ckpt, views="two")
     with pytest.raises(UserError, match="engine=onnx: runs on the CPU, not on meta"):
         engine.Runner(load_checkpoint(ckpt), torch.device("meta"), "onnx")
+
+
+def test_without_a_home_folder_torch_predicts_and_no_graph_is_kept(calibrated, monkeypatch, faces):
+    monkeypatch.delenv("FACEKP_CACHE", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as where neither HOME nor the user is known
+    monkeypatch.setattr(engine, "LOAD_AFTER", 1)
+    assert graph_file(load(calibrated)) is None
+    predictor = KeypointPredictor.from_checkpoint(calibrated, decoder=DECODER, device="cpu")
+    assert predictor.predict(faces.images[:2]).points.shape == (2, 15, 2)
+    assert not isinstance(predictor._runners[0].model, OnnxModel)
+
+
+def test_a_kept_graph_that_this_user_can_t_read_changes_nothing(in_cache, calibrated, monkeypatch, faces):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(engine, "LOAD_AFTER", 1)
+    monkeypatch.setattr(graph_cache, "OnnxModel", refuse)
+    monkeypatch.setattr(graph_cache, "_export", refuse)
+    predictor = KeypointPredictor.from_checkpoint(calibrated, decoder=DECODER, device="cpu")
+    assert predictor.predict(faces.images[:2]).points.shape == (2, 15, 2)

@@ -123,3 +123,10 @@ def test_weights_that_mean_something_else_are_not_averaged(tiny_run, tmp_path, m
     files = [tiny_run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     with pytest.raises(UserError, match=rf"another {key} than .*; weights can't be averaged"):
         pack(files, tmp_path / "mean.ckpt")
+
+
+def test_paths_of_free_callbacks_and_loggers_are_left_out():
+    config = {"callbacks": {"mine": {"_target_": "a.B", "dirpath": "/home/me/x", "names": ["~/y", "val/rmse"]}}}
+    assert packing._without_paths(config) == {
+        "callbacks": {"mine": {"_target_": "a.B", "dirpath": None, "names": [None, "val/rmse"]}}
+    }

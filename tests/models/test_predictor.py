@@ -172,3 +172,9 @@ def test_importing_the_package_is_cheap():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="nothing"):
         facekp.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(("batch_size", "path", "message"), [(0, "shipped", "batch_size=0"), (None, None, "path=None")])
+def test_arguments_that_can_t_be_meant_are_refused(batch_size, path, message):
+    with pytest.raises(UserError, match=message):
+        KeypointPredictor.from_checkpoint(path, batch_size=batch_size)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,11 @@ from facekp.data.table import FaceTable
 
 BLOCK = 1024  # rows that are hashed at a time; a table of images may exceed the memory
 DIGEST_SIZE = 16  # bytes
+
+
+def is_data_of(recorded: Mapping[str, Any], table: FaceTable) -> bool:
+    """Whether a table is that of which digests were recorded; True where none were, as in older runs."""
+    return all(recorded.get(part, digest) == digest for part, digest in table_digests(table).items())
 
 
 def table_digests(table: FaceTable) -> dict[str, str]:

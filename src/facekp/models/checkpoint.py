@@ -149,7 +149,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
         problem = "is a folder; name the .ckpt file in it" if path.is_dir() else "does not exist"
         raise UserError(f"{path}: {problem}")
     if path.suffix in EXPORTED:
-        raise UserError(f"{path}: an exported file, which can only predict; give the checkpoint that it was made from")
+        predicts = "can only predict" if path.suffix == ".onnx" else "is for other programs"
+        raise UserError(f"{path}: an exported file, which {predicts}; give the checkpoint that it was made from")
     try:
         if is_archive(path):
             check_archive(path)

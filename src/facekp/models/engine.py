@@ -8,6 +8,7 @@ it is not in the cache, exporting it. So the first call never waits for it.
 from __future__ import annotations
 
 import logging
+import os
 from importlib.util import find_spec
 from threading import Lock
 
@@ -67,7 +68,8 @@ class Runner:
             if self._checkpoint is None:
                 return
             self._images += images * passes(self._checkpoint.model.decoder)
-            cached = self._images >= LOAD_AFTER and self._file.is_file()
+            kept = self._file is not None and os.path.isfile(self._file)  # False also in a folder of another user
+            cached = self._images >= LOAD_AFTER and kept
             if cached or (self._images >= EXPORT_AFTER and _is_installed(len(EXPORTERS))):
                 self._change(self._checkpoint)
 
@@ -79,7 +81,7 @@ class Runner:
         self._checkpoint = None
         try:
             self.model = load_graph(loaded)
-        except UserError as error:
+        except (UserError, OSError) as error:
             log.info("torch predicts, as onnxruntime can't: %s", error)
 
 

@@ -40,25 +40,27 @@ def load_graph(loaded: LoadedCheckpoint) -> OnnxModel:
     if used_plugins(loaded.model):  # their code may change under the same name
         return _export(loaded, None)
     path = graph_file(loaded)
-    if path.is_file():
+    if path is not None and os.path.isfile(path):  # False also in a folder that this user can't search
         try:
             model = OnnxModel(path)
             check_agreement(model, loaded)
             with suppress(OSError):
                 os.utime(path)
             return model
-        except UserError as error:
+        except (UserError, OSError) as error:
             log.warning("%s: exporting the checkpoint again: %s", path, error)
     return _export(loaded, path)
 
 
-def graph_file(loaded: LoadedCheckpoint) -> Path:
-    """Where the graph of a checkpoint with its decoder is kept."""
+def graph_file(loaded: LoadedCheckpoint) -> Path | None:
+    """Where the graph of a checkpoint with its decoder is kept; None: this user has no home folder."""
+    folder = Path(os.path.expanduser(os.environ.get("FACEKP_CACHE") or "~/.cache/facekp"))
+    if folder.parts[0] == "~":
+        return None
     settings = json.dumps([LAYOUT, version("facekp"), torch.__version__, loaded.model.to_dict()], sort_keys=True)
     digest = hashlib.sha256(settings.encode())
     for name, value in loaded.model.state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    folder = Path(os.environ.get("FACEKP_CACHE") or "~/.cache/facekp").expanduser()
     return folder / "graphs" / f"{digest.hexdigest()[:32]}.onnx"
 
 

@@ -28,6 +28,7 @@ from facekp.models.checkpoint import (
 )
 from facekp.models.settings import DecoderOverride
 
+PATH_STARTS = ("/", "~", "./", "../")
 # Keys of a training's settings that hold paths.
 PATH_KEYS = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt", "weights")
 
@@ -126,7 +127,9 @@ def _training_data(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[np.ndarray 
 
 
 def _without_paths(config: Any) -> Any:
-    """The training's config with null for every path."""
-    if not isinstance(config, dict):
-        return config
-    return {key: None if key in PATH_KEYS else _without_paths(value) for key, value in config.items()}
+    """The training's config with null for every path, also of a callback or a logger by import path."""
+    if isinstance(config, dict):
+        return {key: None if key in PATH_KEYS else _without_paths(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_without_paths(value) for value in config]
+    return None if isinstance(config, str) and config.startswith(PATH_STARTS) else config

@@ -63,6 +63,8 @@ class KeypointPredictor:
         batch_size: int | None,
         engine: Engine = "auto",
     ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: must be at least 1; None chooses it by the device")
         self.models = models
         model = models[0].model
         self.keypoints, self.size, self.channels = model.keypoints, model.size, model.image_channels
@@ -105,6 +107,9 @@ class KeypointPredictor:
             UserError: a file can't be read or has another decoder, the files' schemes or sizes differ, or the source,
                 views or engine are unknown or not available.
         """
+        is_one = isinstance(path, (str, Path))
+        if not is_one and not (isinstance(path, Sequence) and all(isinstance(each, (str, Path)) for each in path)):
+            raise UserError(f"path={path!r}: name a checkpoint, or several in a list")
         for name, value, choices in (("views", views, ViewsChoice), ("engine", engine, Engine)):
             if value not in get_args(choices):
                 raise UserError(f"{name}={value}: {one_of(get_args(choices), value)}")

@@ -195,6 +195,12 @@ class RunFolder:
             except OSError as error:
                 raise cannot_write(folder, error) from error
 
+    def clear_evaluation(self) -> None:
+        """Remove what an earlier evaluation in this folder wrote, which the next one may not write."""
+        self.forget_evaluations()
+        for path in (self.coco, *self.pictures.glob("corrupt*.png")):
+            path.unlink(missing_ok=True)
+
     def forget_evaluations(self) -> None:
         """Remove what `facekp.calibrate` and `facekp.evaluate` wrote of a best checkpoint that has been replaced."""
         for path in (self.reliability, self.corruptions, self.corrupted_reliability):
