@@ -214,9 +214,8 @@ def upright_size(file: str) -> tuple[int, int]:
     """
     with open_image(file) as opened:
         width, height = opened.size
-        is_turned = (
-            opened.getexif().get(ORIENTATION, 1) >= 5 and opened.format != "TIFF"
-        )  # Pillow's size is upright then
+        is_upright = opened.format == "TIFF"  # already, in Pillow's size
+        is_turned = not is_upright and opened.getexif().get(ORIENTATION, 1) >= 5
     return (height, width) if is_turned else (width, height)
 
 
