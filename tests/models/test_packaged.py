@@ -44,9 +44,9 @@ def test_the_fast_network_knows_both_sources_and_its_errors(table):
     assert fast.predict(table.images[:3]).expected_error is not None
 
 
-@pytest.mark.parametrize("name", ["fast", "network.pt2"])
-def test_an_exported_file_is_no_checkpoint(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "use"), [("fast", "can only predict"), ("network.pt2", "is for other programs")])
+def test_an_exported_file_is_no_checkpoint(name, use, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("network.pt2").write_bytes(b"PK")
-    with pytest.raises(UserError, match="an exported file, which can only predict; give the checkpoint"):
+    with pytest.raises(UserError, match=f"an exported file, which {use}; give the checkpoint"):
         load_checkpoint(name)
