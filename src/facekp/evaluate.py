@@ -37,8 +37,7 @@ class Scores(NamedTuple):
         corrupted: predictions for corrupted images; None: none were asked for.
         corruptions: figures for them, of `facekp.models.robustness.corruptions_frame`.
         reliability: expected and measured errors for them; None: the checkpoint is not calibrated.
-        run: folder of the run that trained the checkpoint; None: of several, or of one outside of a run.
-        foreign: why the figures for corrupted images do not belong to that run; empty: they do.
+        run: folder of the run whose report may show the figures for corrupted images; None: they belong to none.
     """
 
     metrics: dict[str, Any]
@@ -48,7 +47,6 @@ class Scores(NamedTuple):
     corrupted: CorruptedFaces | None = None
     corruptions: pd.DataFrame | None = None
     reliability: dict[str, Any] | None = None
-    foreign: str = ""
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
@@ -71,9 +69,6 @@ def main(cfg: DictConfig) -> dict[str, Any]:
             _write(RunFolder(path), scores, settings.data)
         log.info("written: %s", path)
     if scores.run is not None and scores.corruptions is not None:
-        if scores.foreign:
-            log.info("not written into %s, whose report would show it: %s", scores.run, scores.foreign)
-            return scores.metrics
         try:
             scores.run.write_corruptions(scores.corruptions, scores.reliability)
         except CannotWrite as error:  # for example in a read-only folder
@@ -127,8 +122,10 @@ def _score(settings: EvaluateSettings) -> Scores:
         raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")
     warn_of_untrained(models, labelled_points(held_out))
     scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out)
-    if scores.run is not None and scores.corruptions is not None:
-        scores = scores._replace(foreign=_why_not_of_run(models[0], settings.refine, scores.run, table))
+    run = None if scores.corruptions is None else scores.run
+    if run is not None and (reason := _why_not_of_run(models[0], settings.refine, run, table)):
+        log.info("not written into %s, whose report would show it: %s", run, reason)
+        scores = scores._replace(run=None)
     _show(scores)
     return scores
 

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -86,16 +87,18 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
     return CannotWrite(f"{path}: cannot be written ({error.strerror or error}); {hint}")
 
 
-def remove_parts(folder: Path) -> None:
+def remove_parts(folder: Path, older: float = 0.0) -> None:
     """Delete the temporary files that a killed process left in a folder.
 
     Args:
-        folder: no other process may be writing to it.
+        folder: no other process may be writing to it, unless ``older`` is longer than any writing takes.
+        older: seconds since a file was last written.
     """
     for path in folder.glob(".*.part*"):
         if PART.fullmatch(path.name):
             with suppress(OSError):
-                path.unlink()
+                if not older or time.time() - path.stat().st_mtime > older:
+                    path.unlink()
 
 
 def part_of(path: Path, ending: str = "") -> Path:

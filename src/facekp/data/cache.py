@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +18,7 @@ import numpy as np
 
 from facekp.core.console import recorded_warnings
 from facekp.core.errors import UserError
-from facekp.core.files import atomic
+from facekp.core.files import atomic, remove_parts
 from facekp.core.keypoints import Keypoints
 from facekp.data.table import FaceTable
 
@@ -63,7 +61,7 @@ def _store(path: Path, table: FaceTable, warnings: Sequence[str]) -> None:
     texts = (*attributes, np.array(warnings, str))
     arrays = (table.points, table.source, table.row, *photos, *labels, *texts, np.asarray(table.images))
     try:
-        _remove_old_parts(path.parent)
+        remove_parts(path.parent, older=ABANDONED)
         with atomic(path) as part, part.open("w+b") as stream:
             stream.write(bytes(DIGEST))
             for array in arrays:
@@ -73,14 +71,6 @@ def _store(path: Path, table: FaceTable, warnings: Sequence[str]) -> None:
             stream.write(digest)
     except UserError as error:
         log.warning("table not cached: %s", error)
-
-
-def _remove_old_parts(folder: Path) -> None:
-    """Delete what killed processes left in the cache: an unfinished file that was last written long ago."""
-    for part in folder.glob(".*.faces.*.part"):
-        with suppress(OSError):  # another process was faster
-            if time.time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
 
 
 def _load(path: Path, keypoints: Keypoints, show_warnings: bool = True) -> FaceTable | None:

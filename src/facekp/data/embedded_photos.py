@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from facekp.data.label_json import shown
 log = logging.getLogger(__name__)
 SAME_TIME = 2.0  # seconds; some file systems keep no shorter ones
 ROUNDING = 3  # grey levels by which two decoders may differ
+WARNED: set[Path] = set()  # files that photos come from; one line for each is enough
 LARGEST = 2**27  # pixels of a photo that is decoded, 134 million; a label file could state any size
 
 
@@ -45,16 +45,15 @@ def write_photo(path: Path, source: Path, read: Callable[[], np.ndarray]) -> Non
     except UserError as error:
         if not exists:
             raise
-        _warn_of_source(source, str(error))
+        if source not in WARNED:
+            WARNED.add(source)
+            log.warning(
+                "%s: may have changed since its photos were written, which are used as they are (%s)", source, error
+            )
         return
     if seconds is not None:
         with suppress(OSError):  # the photo of another user: it is compared again next time
             os.utime(path, (seconds, seconds))
-
-
-@cache
-def _warn_of_source(source: Path, reason: str) -> None:
-    log.warning("%s: may have changed since its photos were written, which are used as they are (%s)", source, reason)
 
 
 def _write(path: Path, read: Callable[[], np.ndarray]) -> None:

@@ -110,11 +110,11 @@ def animation_seconds(file: str, most: int) -> list[float]:
     """
     with open_image(file) as opened:
         seconds = []
-        for number in range(min(_count_pictures(opened), most)):
+        for number in range(most):
             try:
                 opened.seek(number)
                 opened.load()  # WebP states it then
-            except Exception:  # whatever a decoder raises for broken bytes
+            except Exception:  # the end, or whatever a decoder raises for broken bytes
                 break
             seconds.append(opened.info.get("duration", 0) / 1000)
         return seconds

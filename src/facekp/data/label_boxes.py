@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+EDGE = 0.5  # pixels from the photo's edge to the centre of its first pixel
 Box = tuple[float, float, float, float]  # left, top, right, bottom edge
 
 

@@ -21,15 +21,13 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_boxes import Box, extent_of_turned, smallest_around
+from facekp.data.label_boxes import EDGE, Box, extent_of_turned, smallest_around
 from facekp.data.label_checks import ZeroPoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
 from facekp.data.label_xml import number_in, place_of, read_xml
 from facekp.data.point_names import PointLabel, check_count, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
-
-EDGE = 0.5  # pixels from the photo's edge to the centre of its first pixel
 
 
 class CvatSettings(PhotoDataSettings):

@@ -17,7 +17,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_boxes import Box, extent_of_turned
+from facekp.data.label_boxes import EDGE, Box, extent_of_turned
 from facekp.data.label_checks import ZeroPoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of, shown
@@ -25,8 +25,6 @@ from facekp.data.labelstudio.addresses import PhotoAddresses
 from facekp.data.labelstudio.tasks import SIDES, Region, name_of, names_of, read_tasks, regions_of
 from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
-
-EDGE = 0.5  # pixels from the photo's edge to the centre of its first pixel
 
 
 class LabelStudioSettings(PhotoDataSettings):
