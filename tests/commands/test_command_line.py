@@ -28,7 +28,13 @@ MISTAKES = {
     "unknown key": ("train", ["learning_rate=1"], "learning_rate"),
     "unknown choice": ("train", ["optimizer=lion"], "adam"),
     "bad grammar": ("train", ["lr=[1,"], "[1,"),
-    "not key=value": ("train", ["adam"], "adam"),
+    "not key=value": ("train", ["adam"], "adam: must be key=value"),
+    "blank in a key": ("train", ["a b=c"], "a b=c: can't be read; check blanks"),
+    "list without brackets": (
+        "evaluate",
+        ["ckpt=a,b.ckpt"],
+        "write ckpt=[a,b.ckpt] for a list, \"ckpt='a,b.ckpt'\" for",
+    ),
     "rate no number": ("train", [*TINY, "lr=fast"], "lr=fast"),
     "seed negative": ("train", [*TINY, "seed=-1"], "seed=-1"),
     "fold too high": ("train", [*TINY, "data.fold=7"], "data.fold=7"),
@@ -59,6 +65,7 @@ MISTAKES = {
     "key of another trainer": ("train", [*TINY, "+trainer.max_step=5"], "trainer.max_step: unknown key"),
     "no validation batch": ("train", [*TINY, "+trainer.limit_val_batches=0"], "trainer.limit_val_batches=0"),
     "no logger": ("train", [*TINY, "logger=null"], "logger=null"),
+    "no data": ("train", ["data=null"], "wflw\n"),
     "no augmentation": ("train", [*TINY, "augment=null"], "did you mean none?"),
     "group taken out": ("train", [*TINY, "~augment"], "augment"),
     "search without a sweep": ("train", [*TINY, "hparams_search=optuna"], "start it with -m"),
@@ -72,7 +79,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, case):
         pytest.skip("there is one")
     name, arguments, message = MISTAKES[case]
     code, err = call(name, *arguments)
-    lines = [line for line in err.splitlines() if "facekp: error:" in line]
+    lines = [line for line in err.splitlines(keepends=True) if "facekp: error:" in line]
     assert code == 2, err
     assert len(lines) == 1
     assert message in lines[0]

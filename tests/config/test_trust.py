@@ -46,7 +46,7 @@ def with_file(tmp_path, run_here):
 
 
 LOADERS = ("joblib.load", "torch.load", "pandas.read_pickle", "numpy.load", "os.system", "builtins.eval", "facekp.x.Y")
-PLACES = {
+CONFIG_PLACES = {
     "callback": "hydra:\n  callbacks:\n    x: {_target_: %s, filename: trap.pkl}\n",
     "launcher": "hydra:\n  launcher: {_target_: %s}\n",
     "sweeper": "hydra:\n  sweeper: {_target_: %s}\n",
@@ -58,12 +58,12 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", CONFIG_PLACES)
 @pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
 def test_hydra_calls_nothing_that_a_file_names(with_file, place, mode):
     loaders = LOADERS if place == "callback" else LOADERS[:1]
     for loader in loaders:
-        code, err = with_file(f"{GLOBAL}keypoints: {{name: mine, names: [a]}}\n{PLACES[place] % loader}", *mode)
+        code, err = with_file(f"{GLOBAL}keypoints: {{name: mine, names: [a]}}\n{CONFIG_PLACES[place] % loader}", *mode)
         assert code == 2, err
         assert len(err.splitlines()) == 1, err
         assert "hydra." in err, err
@@ -84,7 +84,7 @@ def test_a_launcher_of_a_folder_holds_no_code(with_file, tmp_path, text):
 
 
 def test_the_config_of_a_job_is_checked_too(with_file):
-    text = f"{GLOBAL}keypoints: {{name: mine, names: [a]}}\n{PLACES['handler'] % 'joblib.load'}"
+    text = f"{GLOBAL}keypoints: {{name: mine, names: [a]}}\n{CONFIG_PLACES['handler'] % 'joblib.load'}"
     code, err = with_file(text, "-m", "keypoints=kaggle15,mine", "trainer.max_epochs=1")
     assert code != 0
     assert "is not allowed" in err

@@ -52,6 +52,21 @@ def test_an_error_in_the_block_keeps_the_old_file_and_leaves_no_draft(tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_folders_that_were_made_for_a_file_are_removed_if_it_is_not_written(tmp_path):
+    with pytest.raises(RuntimeError), atomic(tmp_path / "new" / "deep" / "file.txt"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_others_made_or_use_stay_if_a_file_is_not_written(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(RuntimeError), atomic(tmp_path / "old" / "file.txt"):
+        raise RuntimeError
+    with pytest.raises(CannotWrite), atomic(tmp_path / "used" / "file.txt") as draft:
+        draft.with_name("other").mkdir()  # as another process may; then there is no draft to rename
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["old", "used", "other"]
+
+
 def test_a_path_that_cannot_be_written_is_a_mistake_with_a_hint(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/x\.json: cannot be written \(File exists\); choose another path"):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
@@ -168,7 +168,8 @@ def _check_choice(group: Group, choice: str) -> None:
         return
     hint = "none" if choice in ("null", "") and "none" in group.choices else None
     meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
-    meant = meant or f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml"
+    if choice not in ("null", ""):
+        meant = meant or f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml"
     raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
 
 
@@ -318,7 +319,17 @@ def one_line(error: BaseException) -> str:
 
 
 def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
-    """Hydra's "could not override" with the key that was probably meant, or with the choices that have the key."""
+    """Hydra's errors in our words: arguments that it can't read, and unknown keys with the one that was meant."""
+    ambiguous = re.search(r"Ambiguous value for argument '(?P<key>[^=]*)=(?P<value>.*)'", str(error))
+    if ambiguous:
+        key, value = ambiguous["key"], ambiguous["value"]
+        return UserError(
+            f"{key}={value}: write {key}=[{value}] for a list, \"{key}='{value}'\" for one text; a sweep needs -m"
+        )
+    if isinstance(error, OverrideParseException):
+        if "=" not in error.override:
+            return UserError(f"{error.override}: must be key=value")
+        return UserError(f"{error.override}: can't be read; check blanks, brackets and quotes, e.g. \"key='value'\"")
     found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
     found = found or re.search(r"Error merging override (\S+?)=", str(error))
     if found is None or not isinstance(error, HydraException):

@@ -22,7 +22,7 @@ from facekp.core.errors import UserError, first_line
 RESOLVER = "oc.env"
 OWN = "FACEKP_"  # beginning of the names of facekp's own variables
 VALUES = ("keypoints", "model", "loss", "decoder")  # groups whose values are part of every checkpoint
-PLACES = ("dir", "images", "labels", "cache", "out", "ckpt", "init_from", "resume")  # last parts of keys of paths
+PATH_KEYS = ("dir", "images", "labels", "cache", "out", "ckpt", "init_from", "resume")  # last parts of keys of paths
 SHORTEST = 4  # characters of a value that is replaced in messages; shorter ones occur in other words
 PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]*://[^\s:/@]*:)\S+@")  # of scheme://user:password@host
 
@@ -67,7 +67,7 @@ def note_references(cfg: DictConfig) -> None:
 
 
 def _keep_secret(key: str, value: str, reference: str) -> None:
-    if key.rpartition(".")[2] not in PLACES and len(value) >= SHORTEST:
+    if key.rpartition(".")[2] not in PATH_KEYS and len(value) >= SHORTEST:
         _secrets[value] = reference
 
 
@@ -124,7 +124,7 @@ def _at(values: Any, part: str) -> Any:
     return values.get(part) if isinstance(values, Mapping) else None
 
 
-def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PLACES) -> dict[str, Any]:
+def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PATH_KEYS) -> dict[str, Any]:
     """Plain settings of a stored file, which may be untrusted, with their references resolved.
 
     Args:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -46,7 +47,7 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
     """Write to a temporary file that replaces ``path`` when the block ends, or is deleted if the block raises.
 
     Args:
-        path: the file to write. Missing folders are created.
+        path: the file to write. Missing folders are created, and removed again if the block raises.
         within: a folder that must exist; only a folder in it is created. None: all are.
         durable: wait until the file is on the disk. False for many small files that can be made again.
 
@@ -58,22 +59,36 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
     """
     part = part_of(path)
     try:
-        if path.parent != within:
-            path.parent.mkdir(parents=within is None, exist_ok=True)
-        try:
-            yield part
-            if durable:
-                _flush(part)
-            os.replace(part, path)
-            if durable:
-                _flush(path.parent)
-        finally:
-            with suppress(OSError):
-                part.unlink()
+        with _folder(path.parent, within):
+            try:
+                yield part
+                if durable:
+                    _flush(part)
+                os.replace(part, path)
+                if durable:
+                    _flush(path.parent)
+            finally:
+                with suppress(OSError):
+                    part.unlink()
     except OSError as error:
         if within is not None and not within.is_dir():
             raise CannotWrite(f"{path}: cannot be written, as {within} was removed or renamed meanwhile") from error
         raise cannot_write(path, error) from error
+
+
+@contextmanager
+def _folder(folder: Path, within: Path | None) -> Iterator[None]:
+    """Make a folder, and remove what was made of it, as far as it is empty, if the block raises."""
+    missing = list(takewhile(lambda parent: not parent.exists(), (folder, *folder.parents)))
+    if folder != within:
+        folder.mkdir(parents=within is None, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for made in missing:
+            with suppress(OSError):
+                made.rmdir()
+        raise
 
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SHOWN = 4  # names of points in a message
 DRAWN = "drawn faces"
 KINDS = {"synthetic": DRAWN, "kaggle": "the competition's images"}  # by reader; those with photos: photos
-PLACES = ("dir", "images", "labels", "category", "seed")  # settings of the data that say which data they are
+IDENTIFYING = ("dir", "images", "labels", "category", "seed")  # settings of the data that say which data they are
 
 Models = Sequence[LoadedCheckpoint | LoadedOnnx]
 
@@ -162,7 +162,7 @@ def _is_same_data(one: LoadedCheckpoint | LoadedOnnx, other: LoadedCheckpoint | 
         return True
     if kinds[0] != kinds[1]:
         return False
-    known = [(one.data[key], other.data[key]) for key in PLACES if key in one.data and key in other.data]
+    known = [(one.data[key], other.data[key]) for key in IDENTIFYING if key in one.data and key in other.data]
     if all(None in pair or pair[0] == pair[1] for pair in known):
         return True
     if one.trained_on is None or other.trained_on is None:
@@ -181,5 +181,5 @@ def _kind(data: Mapping[str, Any]) -> str | None:
 
 def _place(data: Mapping[str, Any]) -> str:
     """The data in a message: as they are given on a command line."""
-    given = [f"data.{key}={data[key]}" for key in PLACES if data.get(key) is not None]
+    given = [f"data.{key}={data[key]}" for key in IDENTIFYING if data.get(key) is not None]
     return " ".join([f"data={data['name']}", *given])

@@ -20,13 +20,13 @@ from facekp.runs.folder import RunFolder, command_line
 
 RESUME, RERUN = "resume", "rerun"
 AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
-PLACES = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
+DATA_PATHS = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
 OF_MACHINE = "accelerator devices num_nodes strategy precision channels_last compile cuda_graph fast_cpu"
 MACHINE = tuple(f"trainer.{key}" for key in OF_MACHINE.split())
 CLASS = re.compile(r"(callbacks|logger)\.\w+\._target_")  # names code, so no file may give it
 CHANGEABLE = {  # of the run's settings
-    RESUME: ("trainer.max_epochs", *MACHINE, *PLACES),
-    RERUN: ("callbacks.progress", *PLACES),
+    RESUME: ("trainer.max_epochs", *MACHINE, *DATA_PATHS),
+    RERUN: ("callbacks.progress", *DATA_PATHS),
 }
 NOT_SETTINGS = {  # of this command, not of the run
     RESUME: (RESUME, "debug", "plugins"),
@@ -44,7 +44,7 @@ def allow_keys_of_the_run(arguments: Sequence[str]) -> list[str]:
         ['resume=outputs/first', '++data.images=photos']
     """
     of_run = any(key_of(text) in (RESUME, RERUN) and not text.endswith("=null") for text in arguments)
-    return [f"++{text.lstrip('+')}" if of_run and key_of(text) in PLACES else text for text in arguments]
+    return [f"++{text.lstrip('+')}" if of_run and key_of(text) in DATA_PATHS else text for text in arguments]
 
 
 def is_repeated(key: str) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from facekp.config.command import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
 from facekp.runs.folder import RunFolder
-from facekp.runs.resume_arguments import PLACES, is_repeated
+from facekp.runs.resume_arguments import DATA_PATHS, is_repeated
 
 log = logging.getLogger(__name__)
-NOT_SHOWN = ("seed", "out", *PLACES)  # overrides that do not say what is compared
+NOT_SHOWN = ("seed", "out", *DATA_PATHS)  # overrides that do not say what is compared
 
 
 def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolder) -> None:

@@ -33,7 +33,7 @@ from facekp.runs.job import SUCCESSFUL
 from facekp.runs.job_names import constant_keys, register_job_name
 from facekp.runs.search_space import SEARCH
 from facekp.runs.settings import SearchSettings, parse_search
-from facekp.runs.sweep_arguments import MAY_DIFFER, RESUME, SWEEP_DIR, resume_sweep_text
+from facekp.runs.sweep_arguments import MAY_DIFFER, SWEEP_DIR, SWEEP_RESUME, resume_sweep_text
 from facekp.runs.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _claimed(path: str, named: bool, arguments: Sequence[str]) -> Iterator[Sweep
             if folder.jobs() and _fixed(folder.read_overrides()) != _fixed(arguments):
                 raise UserError(
                     f"{SWEEP_DIR}={folder}: holds another sweep; choose another folder, or resume it with "
-                    f"{RESUME}{folder}"
+                    f"{SWEEP_RESUME}{folder}"
                 )
             yield folder
         return

@@ -17,7 +17,7 @@ from facekp.runs.resume_arguments import resume_text
 from facekp.runs.settings import SweepSettings
 from facekp.runs.sweep_folder import SweepFolder
 
-RESUME = "sweep.resume="
+SWEEP_RESUME = "sweep.resume="
 BUDGET = "hparams_search.trials"  # a resumed search may have more trials
 MAY_CHANGE = ("debug", "plugins", BUDGET)  # keys that may be given with sweep.resume=
 MAY_DIFFER = (BUDGET, "plugins", "--config-dir")  # may differ from what the sweep was started with
@@ -56,16 +56,16 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: there is no sweep, a given key can't be changed, or an argument must be given again.
     """
-    folders = [argument.removeprefix(RESUME) for argument in arguments if argument.startswith(RESUME)]
+    folders = [argument.removeprefix(SWEEP_RESUME) for argument in arguments if argument.startswith(SWEEP_RESUME)]
     if not folders or folders[-1] == "null":
         return list(arguments)
     folder = SweepFolder(str(parse(SweepSettings, {"resume": folders[-1]}, "sweep").resume))
-    given = [argument for argument in arguments if not argument.startswith(RESUME)]
+    given = [argument for argument in arguments if not argument.startswith(SWEEP_RESUME)]
     given = [argument for argument in given if argument not in ("-m", "--multirun")]
     try:
         stored = folder.read_overrides()
     except UserError as error:
-        raise UserError(f"{RESUME}{folder}: {error}") from error
+        raise UserError(f"{SWEEP_RESUME}{folder}: {error}") from error
     _check_given(folder, given, stored)
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     _check_again(folder, given)
@@ -79,8 +79,8 @@ def _check_given(folder: SweepFolder, given: Sequence[str], stored: Sequence[str
         is_option = argument.startswith("-") or before in CONFIG_DIR
         if not is_option and key_of(argument) not in MAY_CHANGE and argument not in stored:
             raise UserError(
-                f"{RESUME}{folder}: {argument} can't be changed when a sweep is resumed; leave it out or start a "
-                "new sweep"
+                f"{SWEEP_RESUME}{folder}: {argument} can't be changed when a sweep is resumed; leave it out or start "
+                "a new sweep"
             )
 
 
@@ -93,8 +93,8 @@ def _check_again(folder: SweepFolder, given: Sequence[str]) -> None:
     for text in _needed_again(folder):
         if text not in given and not (key_of(text) in CONFIG_DIR and has_config_dir):
             raise UserError(
-                f"{RESUME}{folder}: the sweep needs {shlex.quote(text)}; such arguments are not taken from a file, so "
-                "add it to the command line if you trust it"
+                f"{SWEEP_RESUME}{folder}: the sweep needs {shlex.quote(text)}; such arguments are not taken from a "
+                "file, so add it to the command line if you trust it"
             )
 
 
@@ -102,6 +102,6 @@ def _check_plugins(folder: SweepFolder, needed: Sequence[str], given: Sequence[s
     """Code that a file names is never imported by itself."""
     if set(needed) - set(given):
         raise UserError(
-            f"{RESUME}{folder}: the sweep needs plugins=[{','.join(needed)}]; plug-ins that a file names are not "
-            "imported, so add this to the command line"
+            f"{SWEEP_RESUME}{folder}: the sweep needs plugins=[{','.join(needed)}]; plug-ins that a file names are "
+            "not imported, so add this to the command line"
         )
