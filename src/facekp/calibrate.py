@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekp.config.command import read_settings, run_command
+from facekp.config.command import read_settings, run_command, warn_of_unused
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,12 +32,14 @@ def main(cfg: DictConfig) -> list[Calibration]:
     from facekp.data.readers.read import read_table
     from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
     from facekp.models.checkpoint import load_checkpoint
-    from facekp.models.command_settings import CalibrateSettings
+    from facekp.models.command_settings import OF_TRAININGS, CalibrateSettings
     from facekp.models.scoring import unseen_rows
     from facekp.runs.folder import RunFolder
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, CalibrateSettings))
+    unused = [key for key in OF_TRAININGS if key != "data.split_seed"]
+    warn_of_unused(unused, "the rows that trained no checkpoint are divided into two halves")
     out = output_file(settings.out, overwrite=settings.overwrite)
     picture = None if settings.reliability is None else Path(settings.reliability)
     if picture is not None and picture.suffix.lower() != ".png":

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from facekp.config.command import read_settings, run_command
+from facekp.config.command import read_settings, run_command, warn_of_unused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,11 +54,12 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.errors import CannotWrite, UserError
     from facekp.core.outputs import output_folder
-    from facekp.models.command_settings import EvaluateSettings
+    from facekp.models.command_settings import OF_TRAININGS, EvaluateSettings
     from facekp.runs.folder import RunFolder
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, EvaluateSettings))
+    warn_of_unused(OF_TRAININGS, "all rows that trained no checkpoint are scored, by the checkpoint's offsets")
     if settings.out is None:
         scores = _score(settings)
     elif RunFolder(settings.out).has_begun():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from facekp.config.command import read_settings, run_command
+from facekp.config.command import read_settings, run_command, warn_of_unused
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,11 +23,12 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     """Write the graph; its differences from the checkpoint."""
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
-    from facekp.models.command_settings import ExportSettings
+    from facekp.models.command_settings import OF_TRAININGS, ExportSettings
     from facekp.models.export import export
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, ExportSettings))
+    warn_of_unused(OF_TRAININGS, "the data are only faces that the graph is checked with")
     out = output_file(settings.out, overwrite=settings.overwrite)
     check = export(settings)
     log.info("written: %s (%.1f MB)", out, out.stat().st_size / 1e6)

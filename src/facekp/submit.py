@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from facekp.config.command import read_settings, run_command
+from facekp.config.command import read_settings, run_command, warn_of_unused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +21,16 @@ def main(cfg: DictConfig) -> Path:
     from facekp.core.outputs import output_file
     from facekp.data.competition import write_submission
     from facekp.data.readers.read import read_test
-    from facekp.models.command_settings import SubmitSettings
+    from facekp.models.command_settings import OF_TRAININGS, SubmitSettings
     from facekp.models.ensemble import load_models, predict_table
     from facekp.models.training_data import points_of_sources, warn_of_other_data, warn_of_untrained
     from facekp.photos.table_refining import predict_refined
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, SubmitSettings))
+    warn_of_unused(
+        (*OF_TRAININGS, "data.rows", "data.rows_from"), "every test image is predicted, by the checkpoint's offsets"
+    )
     out = output_file(settings.out, "submission.csv", settings.overwrite)
     models = load_models(settings.ckpt, settings.decoder, settings.views)
     table, lookup = read_test(settings.data, models[0].model.keypoints)

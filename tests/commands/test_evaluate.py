@@ -29,6 +29,17 @@ def test_the_command_writes_metrics_and_predictions(tiny_run, ckpt, tmp_path, ru
     assert (tmp_path / "scored" / "git.txt").read_text() == (tiny_run / "git.txt").read_text()
 
 
+def test_settings_of_the_split_are_reported_as_without_effect(ckpt, run_here, caplog):
+    code, _ = run_here(
+        "evaluate", main, f"ckpt={ckpt}", "data=synthetic", "data.rows=60", "data.fold=2", "data.folds=4"
+    )
+    assert code == 0
+    assert "data.fold=2 data.folds=4: has no effect here; all rows that trained no checkpoint are scored" in caplog.text
+    caplog.clear()
+    run_here("evaluate", main, f"ckpt={ckpt}", "data=synthetic", "data.rows=60")
+    assert "no effect" not in caplog.text
+
+
 def test_the_metrics_are_printed(ckpt, capfd):
     main(composed(f"ckpt={ckpt}", "data=synthetic", "data.rows=60", name="evaluate"))
     assert "nose_tip" in capfd.readouterr().out

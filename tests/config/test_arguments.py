@@ -24,6 +24,32 @@ def test_what_hydra_reads_is_not_changed(argument):
     assert quoted(["-m", argument]) == ["-m", argument]
 
 
+@pytest.mark.parametrize(
+    ("value", "jobs"),
+    [
+        ("[größe],[klein]", [["größe"], ["klein"]]),
+        ("choice(größe,klein)", ["größe", "klein"]),
+        ("'x,y',größe", ["x,y", "größe"]),
+        ("d'été,x", ["d'été", "x"]),
+        ("[{a: ü, b: [c=1,d]}],2", [[{"a": "ü", "b": ["c=1", "d"]}], 2]),
+    ],
+)
+def test_only_commas_between_the_values_of_a_sweep_divide_it(value, jobs):
+    _, argument = quoted(["-m", f"logger.tags={value}"])
+    override = OverridesParser.create().parse_override(argument)
+    assert override.is_sweep_override()
+    values = [
+        OverridesParser.create().parse_override(f"key={text}").value() for text in override.sweep_string_iterator()
+    ]
+    assert values == jobs
+
+
+def test_texts_in_nested_groups_need_no_quotes():
+    (argument,) = quoted(["rows=[{name: a, train: [lr=1e-3, 'b,c']}]"])
+    (row,) = OverridesParser.create().parse_override(argument).value()
+    assert row == {"name": "a", "train": ["lr=1e-3", "b,c"]}
+
+
 CATALOG = Catalog("train", [CONF_DIR])
 
 

@@ -17,10 +17,11 @@ DATA = {"name": "kaggle", "dir": "/data", "fold": 0, "batch_size": 32, "offsets"
 def write(tmp_path):
     clock = iter(range(100))
 
-    def written(name, split="row,set\n1,val\n", rmse=2.0, finished=True, **data):
+    def written(name, split="row,set\n1,val\n", rmse=2.0, finished=True, trial=False, **data):
         run = RunFolder(tmp_path / name)
         run.path.mkdir(parents=True)
-        run.config.write_text(yaml.safe_dump({"data": {**DATA, **data}, "keypoints": {"name": "k"}, "model": {}}))
+        config = {"data": {**DATA, **data}, "keypoints": {"name": "k"}, "model": {}}
+        run.config.write_text(yaml.safe_dump(config | {"trainer": {"fast_dev_run": trial}}))
         run.split.write_text(split)
         run.metrics.write_text(json.dumps({"rmse": rmse, "finished": finished}))
         os.utime(run.metrics, (at := next(clock), at))
@@ -36,6 +37,7 @@ def test_it_is_the_newest_finished_run_of_the_same_data(write):
     write("other rows", split="row,set\n2,val\n")
     write("other folder", dir="/elsewhere")
     write("unfinished", finished=False)
+    write("trial of one batch", trial=True)
     assert last_comparable_run(write("new")) == same
 
 

@@ -4,11 +4,19 @@ import json
 import os
 
 import pytest
+import yaml
 
 from facekp.core.errors import UserError
 from facekp.core.settings import CheckpointPath, CheckpointPaths, FilePath, Settings
-from facekp.runs.folder import RunFolder
-from facekp.runs.lookup import checkpoint_file, checkpoint_files, newest_run, run_folder, with_checkpoint_files
+from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.lookup import (
+    check_checkpoints_exist,
+    checkpoint_file,
+    checkpoint_files,
+    newest_run,
+    run_folder,
+    with_checkpoint_files,
+)
 from facekp.runs.sweep_folder import SweepFolder
 
 
@@ -53,6 +61,25 @@ def test_last_passes_over_a_damaged_run(outputs, caplog):
         caplog.clear()
 
 
+def test_last_skips_a_trial_of_a_few_batches(outputs):
+    run = RunFolder("outputs/sweeps/s/lr-1")
+    trial = {**yaml.safe_load(run.config.read_text()), "trainer": {"fast_dev_run": 2}}
+    run.config.write_text(yaml.safe_dump(trial))
+    assert newest_run() == RunFolder("outputs/c")
+
+
+def test_checkpoints_that_do_not_exist_are_refused_by_their_setting(outputs):
+    class Start(Settings):
+        init_from: CheckpointPath | None
+        ckpt: CheckpointPaths
+
+    check_checkpoints_exist(Start(init_from=None, ckpt=["fast", "outputs/a/checkpoints/best.ckpt"]))
+    with pytest.raises(UserError, match=r"^init_from=shiped: does not exist; did you mean shipped\?$"):
+        check_checkpoints_exist(Start(init_from="shiped", ckpt="fast"))
+    with pytest.raises(UserError, match=r"^ckpt=outputs/no\.ckpt: does not exist$"):
+        check_checkpoints_exist(Start(init_from="shipped", ckpt=["fast", "outputs/no.ckpt"]))
+
+
 def test_resume_takes_a_checkpoint_of_the_run_too(outputs):
     assert run_folder("outputs/a/checkpoints/best.ckpt") == RunFolder("outputs/a")
     assert run_folder("outputs/a") == RunFolder("outputs/a")
@@ -95,6 +122,9 @@ def test_a_sweep_s_folder_stands_for_all_of_its_finished_runs(outputs, caplog):
     for name, finished in (("lr-1", True), ("lr-2", True), ("lr-3", False)):
         sweep.job(name).checkpoints.mkdir(parents=True, exist_ok=True)
         sweep.job(name).metrics.write_text(json.dumps({"rmse": 1.0, "finished": finished}))
+    sweep.job("lr-4").checkpoints.mkdir(parents=True)
+    sweep.job("lr-4").metrics.write_text(json.dumps({"rmse": 1.0, "finished": True}))
+    sweep.job("lr-4").write_status(JobStatus("pruned"))
     files = [f"outputs/sweeps/s/lr-{number}/checkpoints/best.ckpt" for number in (1, 2)]
     settings = Ensemble(ckpt=["a.ckpt", "outputs/sweeps/s"], twin=None)
     assert with_checkpoint_files(settings).ckpt == ["a.ckpt", *files]

@@ -38,7 +38,8 @@ def test_the_training_is_the_one_of_that_rate(searched, tmp_path):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_the_same_seed_finds_the_same_rate(searched, tmp_path):
+def test_the_same_seed_finds_the_same_rate_and_no_progress_bar_is_written_to_a_file(searched, tmp_path, capfd):
     train(settings_of(*TINY, "lr=find", "trainer.max_epochs=1"), tmp_path / "again")
+    assert "Finding best" not in capfd.readouterr().err
     rates = [yaml.safe_load(run.config.read_text())["lr"] for run in (searched[1], RunFolder(tmp_path / "again"))]
     assert rates[0] == rates[1]

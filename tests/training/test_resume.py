@@ -136,6 +136,19 @@ def test_a_run_whose_last_checkpoint_was_deleted_is_refused_and_kept(copy, run_h
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("epochs", [7, 1])
+def test_a_run_can_t_be_made_shorter(copy, run_here, epochs):
+    from facekp.train import main
+
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    code, err = run_here("train", main, f"resume={copy}", f"trainer.max_epochs={epochs}")
+    assert code == 2, err
+    message = f"resume={copy}: trainer.max_epochs={epochs}: the run has completed 8 epochs; give at least 8"
+    assert message in err
+    assert "init_from" not in err
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
 def test_minutes_and_length_are_those_of_all_parts(copy, run_here):
     from facekp.train import main
 

@@ -33,9 +33,9 @@ def quoted(arguments: Sequence[str]) -> list[str]:
 
     Example:
         >>> quoted(["lr=1e-3", "ckpt=epoch=3.ckpt", "ckpt=[modèle.ckpt,b.ckpt]"])
-        ['lr=1e-3', "ckpt='epoch=3.ckpt'", "ckpt=['modèle.ckpt','b.ckpt']"]
+        ['lr=1e-3', "ckpt='epoch=3.ckpt'", "ckpt=['modèle.ckpt',b.ckpt]"]
         >>> quoted(["-m", "ckpt=ü.ckpt,b.ckpt"])
-        ['-m', "ckpt='ü.ckpt','b.ckpt'"]
+        ['-m', "ckpt='ü.ckpt',b.ckpt"]
     """
     is_sweep = is_multirun(arguments)
     parser = OverridesParser.create()
@@ -56,21 +56,46 @@ def _quoted_argument(argument: str, is_sweep: bool, parser: OverridesParser) -> 
     if setting is None or _parses(argument, parser):
         return argument
     key, value = setting["key"], setting["value"]
-    if value.startswith("[") and value.endswith("]"):
-        new = f"{key}=[{_quoted_parts(value[1:-1])}]"
-    else:
-        new = f"{key}={_quoted_parts(value) if is_sweep else _quoted_text(value)}"
+    if value.startswith("choice(") and value.endswith(")"):  # which drops quotes
+        value = value[len("choice(") : -1]
+    values = _split(value) if is_sweep else [value]
+    new = f"{key}={','.join(_quoted_value(one, parser) for one in values)}"
     return new if _parses(new, parser) else argument
 
 
-def _quoted_parts(values: str) -> str:
-    return ",".join(_quoted_text(value.strip()) for value in values.split(","))
+def _quoted_value(value: str, parser: OverridesParser) -> str:
+    """A value, with quotes around those texts in it that Hydra can't parse."""
+    value = value.strip()
+    if _parses(f"key={value}", parser):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        return f"[{','.join(_quoted_value(item, parser) for item in _split(value[1:-1]))}]"
+    if value.startswith("{") and value.endswith("}"):
+        pairs = [item.partition(":") for item in _split(value[1:-1])]
+        return f"{{{','.join(f'{key}:{_quoted_value(item, parser)}' for key, _, item in pairs)}}}"
+    return "'" + value.replace("'", "\\'") + "'"
 
 
-def _quoted_text(text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text
-    return "'" + text.replace("'", "\\'") + "'"
+def _split(text: str) -> list[str]:
+    """The parts of a text between its commas; those within quotes or brackets do not count.
+
+    Example:
+        >>> _split("a,[b,c],'d,e'")
+        ['a', '[b,c]', "'d,e'"]
+    """
+    parts, depth, quote = [""], 0, ""
+    for character, before in zip(text, " " + text, strict=False):
+        if quote:
+            quote = "" if character == quote and before != "\\" else quote
+        elif character in "'\"" and not parts[-1].strip("[{( "):  # else an apostrophe
+            quote = character
+        elif character == "," and depth == 0:
+            parts.append("")
+            continue
+        else:
+            depth += (character in "[{(") - (character in "]})")
+        parts[-1] += character
+    return parts
 
 
 def _parses(argument: str, parser: OverridesParser) -> bool:

@@ -13,12 +13,13 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,12 +31,14 @@ from facekp.config.catalog import Catalog, Group, config_folders
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
 from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, store_choices
-from facekp.config.references import MaskingFilter, masked, note_references, register
+from facekp.config.references import MaskingFilter, masked, note_references, register, written_overrides
 from facekp.config.trust import install
 from facekp.core.errors import UserError
 from facekp.core.files import HINTS
 from facekp.core.settings import Settings, did_you_mean, parse
 from facekp.core.signals import INTERRUPTED, stop_at_signals, stop_before_errors
+
+log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -368,6 +371,19 @@ def read_settings(cfg: DictConfig, model: type[S]) -> S:
         UserError: a mandatory value is missing, a key is unknown or a value is not valid.
     """
     return parse(model, plain_values(cfg))
+
+
+def warn_of_unused(keys: Collection[str], reason: str) -> None:
+    """Warn of settings on the command line that the command does not use.
+
+    Args:
+        keys: that it does not use.
+        reason: what it does instead.
+    """
+    given = written_overrides(HydraConfig.get()) if HydraConfig.initialized() else []
+    below = tuple(f"{key}." for key in keys)
+    if unused := [text for text in given if key_of(text) in keys or key_of(text).startswith(below)]:
+        log.warning("%s: has no effect here; %s", " ".join(unused), reason)
 
 
 def is_child_process() -> bool:

@@ -15,6 +15,15 @@ from facekp.models.settings import DecoderOverride, ViewsChoice
 
 Data = Annotated[DataSettings, READERS.validator]
 ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}  # of files of `export`, by format
+OF_TRAININGS = (  # settings of the data that other commands do not use
+    "data.fold",
+    "data.folds",
+    "data.split",
+    "data.split_seed",
+    "data.offsets",
+    "data.batch_size",
+    "data.chunk_rows",
+)
 
 
 def _refuse_list(value: Any) -> Any:

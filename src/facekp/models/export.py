@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -125,5 +126,7 @@ def _write_metadata(program: ExportedProgram, draft: Path, entry: dict[str, Any]
         attach(draft, entry)
         return
     content = BytesIO()  # where torch writes to a full disk itself, it hides the reason
-    torch.export.save(program, content, extra_files={EXTRA_FILE: json.dumps(entry)})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No complete tensor found")  # of weights that share memory; on CPUs
+        torch.export.save(program, content, extra_files={EXTRA_FILE: json.dumps(entry)})
     draft.write_bytes(content.getbuffer())

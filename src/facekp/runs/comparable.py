@@ -57,7 +57,8 @@ def _as_given(path: Path, like: Path) -> Path:
 def _is_comparable(other: RunFolder, run: RunFolder, data: dict[str, Any]) -> bool:
     try:
         same_split = other.split.is_file() and filecmp.cmp(other.split, run.split, shallow=False)
-        return same_split and _data_of(other) == data and other.is_finished() and MAIN in other.read_metrics()
+        finished = other.is_finished() and not other.is_trial() and MAIN in other.read_metrics()
+        return same_split and finished and _data_of(other) == data
     except (UserError, OSError):
         return False  # a damaged run must not end this one
 

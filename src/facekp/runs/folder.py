@@ -159,6 +159,14 @@ class RunFolder:
         """Whether a training has written its settings, so that it can be resumed."""
         return self.config.is_file()
 
+    def is_trial(self) -> bool:
+        """Whether the run tried a few batches only (``trainer.fast_dev_run``), so that its results mean nothing.
+
+        Raises:
+            UserError: config.yaml is missing or damaged.
+        """
+        return bool(self.read_config().get("trainer", {}).get("fast_dev_run"))
+
     def completed_epochs(self) -> int:
         """The number of completed epochs, by metrics.csv and metrics.json.
 

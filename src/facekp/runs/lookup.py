@@ -6,11 +6,13 @@ Where several checkpoints may be named, the folder of a sweep stands for all of 
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
 from facekp.core.errors import UserError
-from facekp.core.settings import PathKind, Settings, replace_paths
+from facekp.core.settings import PathKind, Settings, did_you_mean, path_fields, replace_paths
+from facekp.models.packaged import PACKAGED, file_of
 from facekp.runs.folder import RunFolder, find_runs
 from facekp.runs.sweep_folder import SweepFolder
 
@@ -30,6 +32,21 @@ def with_checkpoint_files(settings: S) -> S:
     return replace_paths(settings, checkpoint_file, [PathKind.CHECKPOINT])
 
 
+def check_checkpoints_exist(settings: Settings) -> None:
+    """Refuse checkpoints that do not exist, before anything else is read.
+
+    Raises:
+        UserError: names the setting, and the word of a packaged checkpoint that was probably meant.
+    """
+    for key, kind in path_fields(settings).items():
+        if kind not in (PathKind.CHECKPOINT, PathKind.CHECKPOINTS):
+            continue
+        value = attrgetter(key)(settings)
+        for path in value if isinstance(value, list) else [] if value is None else [value]:
+            if not file_of(path).exists():
+                raise UserError(f"{key}={path}: does not exist{did_you_mean(path, (*PACKAGED, LAST))}")
+
+
 def checkpoint_files(name: str) -> str | list[str]:
     """The best checkpoints of all finished runs of the sweep that ``name`` names; else as `checkpoint_file`.
 
@@ -39,17 +56,17 @@ def checkpoint_files(name: str) -> str | list[str]:
     sweep = SweepFolder(Path(name))
     if not sweep.settings.is_file():
         return checkpoint_file(name)
-    files = [str(run.best_checkpoint) for run in find_runs(sweep.path) if _is_finished(run)]
+    files = [str(run.best_checkpoint) for run in find_runs(sweep.path) if _is_complete(run)]
     if not files:
         raise UserError(f"{name}: the sweep has no finished run; resume it with sweep.resume={name}")
     log.info("%s: takes the best checkpoints of its %d finished runs", name, len(files))
     return files
 
 
-def _is_finished(run: RunFolder) -> bool:
-    """Whether a run has ended; of a damaged one a warning."""
+def _is_complete(run: RunFolder) -> bool:
+    """Whether a run was trained to its end, and not pruned by a search; of a damaged one a warning."""
     try:
-        return run.is_finished()
+        return run.is_finished() and run.known_status().status != "pruned"
     except UserError as error:
         log.warning("skipped: %s", error)
         return False
@@ -90,7 +107,9 @@ def run_folder(name: str) -> RunFolder:
 
 
 def newest_run(root: Path = ROOT) -> RunFolder:
-    """The run in a folder or below it that was written to last, by its checkpoints; damaged ones are passed over.
+    """The run in a folder or below it that was written to last, by its checkpoints.
+
+    Damaged runs and trials (`RunFolder.is_trial`) are skipped.
 
     Raises:
         UserError: there is none.
@@ -98,11 +117,10 @@ def newest_run(root: Path = ROOT) -> RunFolder:
     runs = {folder: time for folder in find_runs(root) if (time := _written(folder)) is not None}
     for folder in sorted(runs, key=runs.__getitem__, reverse=True):
         try:
-            folder.read_config()
+            if not folder.is_trial():
+                return folder
         except UserError as error:
             log.warning("skipped: %s", error)
-        else:
-            return folder
     raise UserError(f"last: there is no run in {root}/; train one, or name its folder")
 
 

@@ -53,7 +53,7 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
         offsets=settings.data.offsets,
         image_channels=table.channels,
     )
-    if start is not None:
+    if start is not None and resume_from is None:
         take_weights(model, start)
         _warn_if_seen(start, table.take(data.val_rows))
         if (start.model.keypoints.names, start.model.size) == (table.keypoints.names, table.size):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.digests import DIGEST_SIZE, table_digests
 from facekp.data.table import FaceTable
@@ -91,6 +92,25 @@ def checkpoint_to_resume(run: RunFolder, split: pd.DataFrame, digests: Mapping[s
         return _without_last(run)
     except UserError as error:
         raise UserError(f"resume={run}: {error}") from error
+
+
+def check_max_epochs(run: RunFolder, checkpoint: Path, max_epochs: int) -> None:
+    """Refuse to make a run shorter than it is; Lightning notices after config.yaml has changed, if at all.
+
+    Args:
+        run: the folder.
+        checkpoint: that the run is resumed from.
+        max_epochs: of the resumed training.
+
+    Raises:
+        UserError: the checkpoint has completed more epochs.
+    """
+    completed = int(read_tensors(checkpoint)["epoch"]) + 1
+    if max_epochs < completed:
+        raise UserError(
+            f"resume={run}: trainer.max_epochs={max_epochs}: the run has completed {count(completed, 'epoch')}; give "
+            f"at least {completed}"
+        )
 
 
 def _check_data(run: RunFolder, split: pd.DataFrame, digests: Mapping[str, str]) -> None:

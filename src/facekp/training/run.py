@@ -25,7 +25,7 @@ from facekp.core.settings import Settings, parse, replace_paths
 from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
-from facekp.runs.lookup import run_folder, with_checkpoint_files
+from facekp.runs.lookup import check_checkpoints_exist, run_folder, with_checkpoint_files
 from facekp.runs.pruning import pruning_callback
 from facekp.runs.resume_arguments import (
     AUTO,
@@ -100,7 +100,9 @@ def read_train_settings(cfg: DictConfig) -> TrainSettings:
     search = parse_search(values.pop("hparams_search"))
     if search is not None and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise UserError(f"hparams_search={search.name}: trains several networks; start it with -m")
-    return with_checkpoint_files(parse(TrainSettings, values))
+    settings = with_checkpoint_files(parse(TrainSettings, values))
+    check_checkpoints_exist(settings)
+    return settings
 
 
 def _overrides() -> list[str]:

@@ -34,7 +34,7 @@ from facekp.training.learning_rate import RateCurve, find_learning_rate
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
 from facekp.training.rerun import compare, warn_of_changed_data
-from facekp.training.resume import checkpoint_to_resume, data_digests
+from facekp.training.resume import check_max_epochs, checkpoint_to_resume, data_digests
 from facekp.training.settings import AUTO, FIND, TrainSettings
 from facekp.training.step_graph import check_cuda_graph, records_steps
 from facekp.training.trainer import build_trainer, trainer_errors
@@ -80,6 +80,9 @@ def train(
     data = dataset.module
     digests = data_digests(table, settings)
     last = checkpoint_to_resume(run, dataset.split, digests) if resume else None
+    if last is not None:
+        check_max_epochs(run, last, settings.trainer.max_epochs)
+        log.info("resume=%s: continues from %s", run, last)
     if repeats is not None:
         warn_of_changed_data(repeats, digests)
     estimator = build_estimator(dataset, settings, last)

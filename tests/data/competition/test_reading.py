@@ -87,11 +87,17 @@ def test_bad_lookup_names_row_column_and_value(tmp_path):
         assert re.search(words, lookup_error(tmp_path, *rows)), words
 
 
+def test_the_column_of_a_lookup_that_is_unknown_is_named(tmp_path):
+    fault = lookup_error(tmp_path, header="RowId,ImageId,FeatureName,Location,Usage")
+    assert "header: column 5 ('Usage') is unknown; remove it" in fault
+
+
 def test_lookup_may_lack_the_locations_or_their_column(tmp_path):
     write_test(tmp_path, faces(2), np.ones((2, 3), bool))
     for text in (
         "RowId,ImageId,FeatureName,Location\r\n3,2,lip_y\r\n1,2,lip_x,5\r\n",
         "ImageId,RowId,FeatureName\n2,3,lip_y\n2,1,lip_x",
+        "Location,ImageId,RowId,FeatureName\n,2,3,lip_y\n5,2,1,lip_x",
     ):
         (tmp_path / "IdLookupTable.csv").write_text(text)
         table, lookup = read_test_csv(tmp_path, PAIR)

@@ -162,7 +162,8 @@ def _read_lookup(file: File, table: FaceTable) -> tuple[pd.DataFrame, np.ndarray
             if feature not in features:
                 fault = f"is not a feature of {table.keypoints.name}"
                 known = f"{table.keypoints.columns[0]} … {table.keypoints.columns[-1]}"
-                raise row.error("FeatureName", row.fields[2], fault, f"use {known}")
+                fix = f"use {known}, or a checkpoint that predicts it"
+                raise row.error("FeatureName", row.fields[2], fault, fix)
             requested[images[image], features[feature]] = True
             requests.append((row_id, image, feature))
     return pd.DataFrame(requests, columns=LOOKUP_COLUMNS), requested

@@ -54,7 +54,7 @@ def read_rows(stream: IO[bytes], file: File, wanted: Sequence[str], ignored: str
         stream: the file's bytes.
         file: for error messages.
         wanted: the columns that must be there; fields come in this order.
-        ignored: a last column that the file may have, even without a field in its rows.
+        ignored: a column that the file may have; as the last one, even without a field in its rows.
 
     Raises:
         UserError: the file is not such a CSV, or a row has too few or too many fields.
@@ -153,7 +153,7 @@ def _read_header(file: File, line: bytes, wanted: Sequence[str], ignored: str) -
             fault = f"occurs {count} times; keep one" if count else "is missing; add it"
             raise UserError(f"{file}: header: column {column!r} {fault}")
     for at, name in enumerate(names, start=1):
-        if name not in wanted and not (name == ignored and at == len(names)):
+        if name not in wanted and name != ignored:
             raise UserError(f"{file}: header: column {at} ({name[:40]!r}) is unknown; remove it")
     return names
 
