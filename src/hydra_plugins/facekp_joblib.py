@@ -24,20 +24,20 @@ else:
         joblib: dict[str, Any]
 
         def __init__(self, **settings: Any) -> None:
-            from facekp.runs.killed_workers import Turns
+            from facekp.runs.killed_workers import LaunchLock
 
             super().__init__(**settings)
-            self._turns, self._stopped = Turns(), False
+            self._lock, self._stopped = LaunchLock(), False
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-            from facekp.runs.killed_workers import run_jobs
+            from facekp.runs.killed_workers import run_joblib_jobs
 
             assert self.hydra_context is not None
             assert self.config is not None
             loader, config = self.hydra_context.config_loader, self.config
             folders = [loader.load_sweep_config(config, list(job)).hydra.sweep for job in job_overrides]
             names = [f"{sweep.dir}/{sweep.subdir}" for sweep in folders]
-            return run_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
+            return run_joblib_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
 
         def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
             from facekp.runs.orphans import SWEEP
@@ -46,7 +46,7 @@ else:
             launcher = copy(self)
             if alone:
                 launcher.joblib = {**self.joblib, "n_jobs": 2}  # with 1, joblib would use this process
-            with self._turns.taken(alone):
+            with self._lock.acquired(alone):
                 if self._stopped:
                     raise KeyboardInterrupt
                 try:

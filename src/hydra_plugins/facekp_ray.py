@@ -39,10 +39,10 @@ class RayLauncher(Launcher):
         self.tasks = RayTasks(hydra_context, task_function, settings["init"], settings["remote"])
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from facekp.runs.ray_tasks import run_jobs
+        from facekp.runs.ray_tasks import run_ray_jobs
 
         configs = [self._config(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
-        return run_jobs(self.tasks, configs, self.config.plugins)
+        return run_ray_jobs(self.tasks, configs, self.config.plugins)
 
     def _config(self, overrides: Sequence[str], number: int) -> DictConfig:
         """The config of a job, with its number."""

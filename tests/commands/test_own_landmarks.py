@@ -89,7 +89,7 @@ def test_a_scheme_without_pairs_lines_or_normaliser_in_two_conventions_at_128_pi
 
 def test_names_of_photos_that_look_like_something_else_do_not_hinder_resuming(tmp_path, faces):
     names = np.array([f"{i:04d}" for i in range(79)] + ["NA"])
-    table = replace(faces, name=names, to_source=np.tile(np.eye(2, 3), (80, 1, 1)))
+    table = replace(faces, name=names, photo_matrix=np.tile(np.eye(2, 3), (80, 1, 1)))
     rows = np.arange(80)
     split = split_frame(table, rows % 5, rows, rows[1:], rows[:1])
     run = RunFolder(tmp_path)
@@ -121,5 +121,5 @@ def test_predictions_are_also_written_in_the_photo_s_pixels(tmp_path):
         assert (one.photo_true_x, one.photo_true_y) == pytest.approx(
             (own[f"{one.keypoint}_x"], own[f"{one.keypoint}_y"]), abs=2e-3
         )
-        expected = table.to_source[one.row - 1] @ [one.x, one.y, 1]
+        expected = table.photo_matrix[one.row - 1] @ [one.x, one.y, 1]
         assert (one.photo_x, one.photo_y) == pytest.approx(tuple(expected), abs=2e-3)

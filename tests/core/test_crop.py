@@ -18,7 +18,7 @@ def test_a_crop_of_the_networks_size_is_the_image_itself(faces):
     points = np.array([[3.25, 90.0]])
     assert np.array_equal(crop.to_photo(points), points)
     other = Crop(-7, 30, 200, 120, (50, 96))
-    np.testing.assert_allclose(other.to_source @ [3.25, 90.0, 1], other.to_photo(points)[0])
+    np.testing.assert_allclose(other.photo_matrix @ [3.25, 90.0, 1], other.to_photo(points)[0])
 
 
 @given(st.floats(45, 175), st.floats(45, 175), st.floats(0.4, 3.5))
@@ -78,7 +78,7 @@ def test_a_mark_is_found_where_a_turned_crop_shows_it(angle, x, y, scale):
     crop = Crop.around(np.array([110.0, 108.0]), scale, SIZE).turned(angle)
     inside = crop.to_crop(np.array([x, y]))
     np.testing.assert_allclose(crop.to_photo(inside), (x, y), atol=1e-9)
-    np.testing.assert_allclose(crop.to_source @ [*inside, 1], (x, y), atol=1e-9)
+    np.testing.assert_allclose(crop.photo_matrix @ [*inside, 1], (x, y), atol=1e-9)
     if inside.min() > 16 and inside.max() < 79:
         assert np.allclose(crop.to_photo(middle_of(crop.cut(blob(x, y)))), (x, y), atol=0.25 * max(scale, 1))
 

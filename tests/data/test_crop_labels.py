@@ -52,7 +52,7 @@ def test_boxes_are_in_pixels_of_the_crops(read):
     assert np.isnan(table.box[1]).all()
     around_points = read(faces, "data.size=64", "data.boxes=points")
     assert (around_points.images[0] == around_points.images[1]).all()
-    corners = around_points.in_source(around_points.box.reshape(2, 2, 2) - 0.5)[0] + 0.5
+    corners = around_points.to_photo(around_points.box.reshape(2, 2, 2) - 0.5)[0] + 0.5
     np.testing.assert_allclose(corners.ravel(), (5, 7, 37, 39), atol=1e-4)
     assert read([face(1)]).box is None
 

@@ -40,12 +40,12 @@ def test_points_map_back_from_any_box_at_any_size(box, size, places):
     if left + side <= 0 or top + side <= 0:
         return
     crop = Crop(left, top, side, side, (size, size))
-    to_source = crop.to_source
+    photo_matrix = crop.photo_matrix
     assert crop.cut(photo).shape == (size, size)
     points = np.array(places) * [width, height] + [x, y]
     inside = crop.to_crop(points).astype(np.float32)
     assert ((inside > -1 - size / side) & (inside < size + size / side)).all()
-    back = inside @ to_source[:, :2].T + to_source[:, 2]
+    back = inside @ photo_matrix[:, :2].T + photo_matrix[:, 2]
     np.testing.assert_allclose(back, points, atol=1e-3)
 
 
@@ -76,7 +76,7 @@ def test_a_box_of_the_crop_s_size_is_not_resampled(folder):
     assert (table.images[0] == photo[7:39, 5:37]).all()
     assert table.points[0, 0].tolist() == [25, 13]
     assert np.isnan(table.points[0, 3:]).all()  # at y=40, a row below the box
-    assert table.in_source(table.points)[0, 0].tolist() == [30, 20]
+    assert table.to_photo(table.points)[0, 0].tolist() == [30, 20]
 
 
 @pytest.mark.parametrize("limit", [10**9, 1], ids=["memory", "file"])
@@ -94,7 +94,7 @@ def test_colour_crops_are_the_photo_s_pixels_and_their_grey_levels_the_grey_crop
 
 def test_margin_is_a_fraction_of_the_points_extent(folder):
     narrow, wide = read_folder(folder, "data.margin=0"), read_folder(folder, "data.margin=0.5")
-    scale = [table.to_source[0, 0, 0] * 96 for table in (narrow, wide)]
+    scale = [table.photo_matrix[0, 0, 0] * 96 for table in (narrow, wide)]
     assert scale[0] == pytest.approx(20, abs=1.01)
     assert scale[1] == pytest.approx(40, abs=1.01)
 
@@ -125,7 +125,7 @@ def test_a_table_is_read_again_when_labels_photos_or_settings_change(tmp_path, m
     assert cut == []
     assert (again.images == first.images).all()
     assert again.name.tolist() == first.name.tolist()
-    assert (again.to_source == first.to_source).all()
+    assert (again.photo_matrix == first.photo_matrix).all()
     read_folder(tmp_path, "data.margin=0.3")
     assert len(cut) == 6
     os.utime(tmp_path / "photos" / first.name[0], (1, 1))

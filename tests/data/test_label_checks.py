@@ -63,7 +63,7 @@ def test_points_at_zero_are_missing_and_counted(tmp_path, points, caplog):
     assert table.mask.sum() == 38
     assert not table.mask[2, 1]
     assert "2 points at exactly (0, 0) are taken as missing" in caplog.text
-    assert (table.to_source[:, 0, 0] < 3).all()  # no crop reaches to the corner
+    assert (table.photo_matrix[:, 0, 0] < 3).all()  # no crop reaches to the corner
 
 
 def test_fractions_of_the_photo_are_refused(tmp_path, points):
@@ -88,7 +88,7 @@ def test_points_that_may_be_per_cent_are_reported(tmp_path, points, caplog):
 def test_boxes_that_are_the_points_extent_are_reported_and_lose_no_point(tmp_path, points, caplog):
     table = read_coco(tmp_path, points, lambda face: (*face.min(0), *np.ptp(face, axis=0)))
     assert table.mask.all()
-    np.testing.assert_allclose(table.in_source(table.points), points, atol=1e-3)
+    np.testing.assert_allclose(table.to_photo(table.points), points, atol=1e-3)
     assert "the boxes of 8 of 8 faces end at their outermost points" in caplog.text
     assert "set data.boxes=points" in caplog.text
     caplog.clear()

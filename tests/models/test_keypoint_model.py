@@ -19,7 +19,7 @@ def override(model, **values):
 
 def test_labels_put_into_channels_and_encoded_are_read_back_by_their_source(model, faces):
     points, source = torch.from_numpy(faces.points), torch.from_numpy(faces.source)
-    spread = model.spread(points, source)
+    spread = model.labels_by_channel(points, source)
     assert spread.shape == (80, 19, 2)
     assert spread[source == 0, 15:].isnan().all()  # a dense row says nothing about sparse channels
     assert (~spread.isnan()).sum() == (~points.isnan()).sum()
@@ -41,8 +41,8 @@ def test_offsets_are_subtracted_from_labels_and_added_to_predictions(model, face
     torch.testing.assert_close(moved[..., 1], plain[..., 1])
     labels = torch.from_numpy(faces.points[:6])
     torch.testing.assert_close(
-        twin.spread(labels + torch.stack((offset, torch.zeros(6, 15)), -1), source),
-        model.spread(labels, source),
+        twin.labels_by_channel(labels + torch.stack((offset, torch.zeros(6, 15)), -1), source),
+        model.labels_by_channel(labels, source),
         equal_nan=True,
     )
     assert twin.to_dict()["offsets"] == {"sparse": 1.5}
@@ -52,7 +52,7 @@ def test_labels_of_every_source_lose_the_offset_of_their_source(model):
     twin = KeypointModel.from_dict(model.to_dict() | {"offsets": {"dense": 0.25, "sparse": 1.5}})
     labels = torch.full((1, 2, 15, 2), 40.0)
     labels[:, 1, ~torch.from_numpy(twin.keypoints.labels_of("sparse"))] = torch.nan
-    spread = twin.spread_all(labels)[0]
+    spread = twin.all_labels_by_channel(labels)[0]
     assert (spread[:15] == torch.tensor([39.75, 40.0])).all()
     assert (spread[15:] == torch.tensor([38.5, 40.0])).all()
 
@@ -61,7 +61,7 @@ def test_an_empty_or_unsure_map_is_replaced_by_the_mean_face_of_its_source(model
     override(model, floor=0.4)
     model.mean_face[0], model.mean_face[1] = 10.0, 20.0
     points = torch.full((2, 15, 2), 50.0)
-    heatmaps, _ = model.target(model.spread(points, torch.tensor([0, 0])))
+    heatmaps, _ = model.target(model.labels_by_channel(points, torch.tensor([0, 0])))
     peak = model.certain_peak
     heatmaps = heatmaps * peak * torch.tensor([1.0, 0.3])[:, None, None, None]  # certain, and unsure
     found, confidence, *_ = model.decode(heatmaps, torch.tensor([0, 0]))

@@ -33,9 +33,9 @@ def test_the_same_architecture_and_scheme_take_every_tensor(shipped):
     model = built_like(shipped)
     report = copy_matching(model, shipped)
     old = shipped.model.state_dict()
-    assert report.taken == list(old)
-    assert not report.partly
-    assert not report.left
+    assert report.copied == list(old)
+    assert not report.partly_copied
+    assert not report.not_copied
     for name, value in model.state_dict().items():
         assert torch.equal(value, old[name]), name
 
@@ -51,7 +51,7 @@ def test_other_points_take_the_channels_of_points_with_the_same_name(shipped):
     expected = [dense[names.index(name)] for name in FIVE[:4]]
     heads = [name for name in state if ".heads." in name]
     assert heads
-    assert set(heads) <= set(report.partly)
+    assert set(heads) <= set(report.partly_copied)
     for head in heads:
         for channel, old_channel in enumerate(expected):
             assert torch.equal(state[head][channel], old[head][old_channel])
@@ -62,8 +62,8 @@ def test_other_points_take_the_channels_of_points_with_the_same_name(shipped):
     assert torch.equal(state["mean_face"][:, 4], fresh["mean_face"][:, 4])
     backbone = [name for name in state if name.startswith(("network.stem", "network.hourglasses"))]
     assert all(torch.equal(state[name], old[name]) for name in backbone)
-    assert set(backbone) <= set(report.taken)
-    assert not report.left
+    assert set(backbone) <= set(report.copied)
+    assert not report.not_copied
 
 
 def test_an_unknown_source_takes_the_first_one_s_channels(shipped):
@@ -82,9 +82,9 @@ def test_separate_and_shared_channels_are_matched_by_point(shipped):
 def test_no_point_in_common_leaves_the_heads_and_takes_the_rest(shipped):
     model = built_like(shipped, scheme_of(["wing", "tail"]))
     report = copy_matching(model, shipped)
-    assert set(report.left) == {"mean_face", *(name for name in model.state_dict() if ".heads." in name)}
-    assert not report.partly
-    assert report.taken
+    assert set(report.not_copied) == {"mean_face", *(name for name in model.state_dict() if ".heads." in name)}
+    assert not report.partly_copied
+    assert report.copied
 
 
 def test_another_width_takes_nothing_of_a_tensor(shipped):
@@ -95,8 +95,8 @@ def test_another_width_takes_nothing_of_a_tensor(shipped):
     for name, value in model.state_dict().items():
         fits = name in old and old[name].shape == value.shape
         assert torch.equal(value, old[name] if fits else fresh[name])
-        assert (name in report.taken) == fits
-    assert set(report.left) == set(fresh) - set(report.taken)
+        assert (name in report.copied) == fits
+    assert set(report.not_copied) == set(fresh) - set(report.copied)
 
 
 @pytest.mark.parametrize("stacks", [1, 3])
@@ -105,9 +105,9 @@ def test_another_number_of_stacks_takes_the_stacks_that_both_have(shipped, stack
     report = copy_matching(model, shipped)
     old = shipped.model.state_dict()
     state = model.state_dict()
-    assert set(report.taken) == {name for name in state if name in old}
-    assert set(report.left) == {name for name in state if name not in old}
-    assert all(torch.equal(state[name], old[name]) for name in report.taken)
+    assert set(report.copied) == {name for name in state if name in old}
+    assert set(report.not_copied) == {name for name in state if name not in old}
+    assert all(torch.equal(state[name], old[name]) for name in report.copied)
 
 
 def test_layers_that_read_heatmaps_are_copied_by_their_input_channels(shipped, tmp_path):
@@ -144,20 +144,20 @@ def test_coordinates_of_a_regression_network_are_copied_in_pairs(shipped, tmp_pa
 
 def test_the_mean_face_of_another_image_size_is_left(shipped):
     model = built_like(shipped, size=(64, 64))
-    assert "mean_face" in copy_matching(model, shipped).left
+    assert "mean_face" in copy_matching(model, shipped).not_copied
     assert (model.mean_face == 31.5).all()
 
 
 def test_the_report_names_what_was_not_taken_and_shortens_long_lists():
-    report = TransferReport(taken=["a"], partly=["head"], left=[f"b{i}" for i in range(6)])
-    assert str(report) == ("1 tensors taken, 1 partly taken (head), 6 left as initialised (b0, b1, b2, b3, and 2 more)")
+    report = TransferReport(copied=["a"], partly_copied=["head"], not_copied=[f"b{i}" for i in range(6)])
+    assert str(report) == ("1 tensors copied, 1 partly copied (head), 6 not copied (b0, b1, b2, b3, and 2 more)")
 
 
 def test_weights_for_grey_images_start_a_network_for_colour_and_the_other_way_round(shipped, faces):
     old, stem = shipped.model, "network.stem.0.weight"
     colour = KeypointModel(old.keypoints, (96, 96), old.settings, old.activation, old.decoder, image_channels=3).eval()
     report = copy_matching(colour, shipped)
-    assert set(report.taken) == set(old.state_dict())
+    assert set(report.copied) == set(old.state_dict())
     weights = colour.state_dict()[stem]
     assert torch.equal(weights, old.state_dict()[stem].expand_as(weights) / 3)
     assert str(report).endswith(f"of grey images, now of colour: weights divided among 3 colours ({stem})")

@@ -36,7 +36,7 @@ def test_only_labelled_points_are_listed_with_their_error_in_pixels(faces):
 def test_of_photos_the_positions_in_the_photo_are_listed_too(faces):
     count = len(faces)
     double = np.tile(np.float32([[2, 0, 10], [0, 2, 20]]), (count, 1, 1))
-    photos = replace(faces, name=np.array([f"{i}.jpg" for i in range(count)]), to_source=double)
+    photos = replace(faces, name=np.array([f"{i}.jpg" for i in range(count)]), photo_matrix=double)
     frame = predictions_frame(photos, "val", faces.points, np.ones(faces.mask.shape))
     assert frame["photo_x"].to_numpy() == pytest.approx(2 * frame["x"] + 10, abs=1e-2)
     assert frame["photo_true_y"].to_numpy() == pytest.approx(2 * frame["true_y"] + 20, abs=1e-2)

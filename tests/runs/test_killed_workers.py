@@ -11,7 +11,7 @@ from hydra.core.utils import JobStatus as Ended
 from facekp.core.signals import Stopped
 from facekp.runs import killed_workers
 from facekp.runs.folder import JobStatus, RunFolder
-from facekp.runs.killed_workers import KILLED, Turns, run_jobs
+from facekp.runs.killed_workers import KILLED, LaunchLock, run_joblib_jobs
 from facekp.runs.sweep_folder import SweepFolder
 
 
@@ -50,7 +50,7 @@ def statuses(root):
 
 def launch(launcher, root, first=0):
     """The results of four jobs."""
-    return run_jobs(launcher, [[name] for name in "abcd"], first, [str(root / name) for name in "abcd"])
+    return run_joblib_jobs(launcher, [[name] for name in "abcd"], first, [str(root / name) for name in "abcd"])
 
 
 def test_without_a_kill_all_jobs_are_launched_at_once(tmp_path):
@@ -79,13 +79,13 @@ def test_workers_that_die_before_a_job_begins_are_no_endless_loop(tmp_path):
     def broken(jobs, first, alone):
         raise BrokenProcessPool
 
-    run_jobs(broken, [["a"], ["b"]], 0, [str(tmp_path / name) for name in "ab"])
+    run_joblib_jobs(broken, [["a"], ["b"]], 0, [str(tmp_path / name) for name in "ab"])
     assert statuses(tmp_path) == {"a": "failed", "b": "failed"}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), Stopped(143)])
 def test_a_stopped_sweep_marks_the_jobs_that_nobody_trains_any_more(tmp_path, stop, monkeypatch, caplog):
-    monkeypatch.setattr(killed_workers, "WAIT", 0.1)
+    monkeypatch.setattr(killed_workers, "LOCK_TIMEOUT", 0.1)
     for name, status in (("a", "ok"), ("b", "running"), ("c", "running")):
         (tmp_path / name).mkdir()
         RunFolder(tmp_path / name).write_status(JobStatus(status))
@@ -101,11 +101,11 @@ def test_a_stopped_sweep_marks_the_jobs_that_nobody_trains_any_more(tmp_path, st
 
 
 def test_a_job_alone_waits_for_others_and_is_not_overtaken():
-    turns, order, inside = Turns(), [], threading.Event()
+    lock, order, inside = LaunchLock(), [], threading.Event()
 
     def launch(name, alone):
-        with turns.taken(alone):
-            order.append((name, turns.launching))
+        with lock.acquired(alone):
+            order.append((name, lock.launching))
             inside.wait(60)
 
     threads = [threading.Thread(target=launch, args=args) for args in (("a", False), ("b", True), ("c", False))]

@@ -19,7 +19,7 @@ from facekp.core.signals import Stopped
 from facekp.runs import ray_tasks
 from facekp.runs.folder import JobStatus, RunFolder
 from facekp.runs.killed_workers import KILLED
-from facekp.runs.ray_tasks import RayTasks, WorkerKilled, run_jobs, train_in_worker
+from facekp.runs.ray_tasks import RayTasks, WorkerKilled, run_ray_jobs, train_in_worker
 from facekp.runs.sweep_folder import SweepFolder
 from hydra_plugins.facekp_ray import RayLauncher
 
@@ -67,7 +67,7 @@ class FakeTasks:
 
 def launch(tasks):
     """The results of four jobs."""
-    return [result.return_value for result in run_jobs(tasks, [config_of_job(tasks.root, name) for name in "abcd"])]
+    return [result.return_value for result in run_ray_jobs(tasks, [config_of_job(tasks.root, name) for name in "abcd"])]
 
 
 def statuses(root):
@@ -181,7 +181,7 @@ def test_what_became_of_a_task(fake_ray):
 
 
 def test_stopping_interrupts_a_job_and_kills_it_if_it_does_not_end(fake_ray, monkeypatch):
-    monkeypatch.setattr(ray_tasks, "WAIT", 0.01)
+    monkeypatch.setattr(ray_tasks, "LOCK_TIMEOUT", 0.01)
     tasks = tasks_of()
     job = tasks.start(None)
     tasks.stop()
@@ -231,7 +231,7 @@ def test_the_launcher_s_config_is_allowed_and_jobs_are_numbered(fake_ray, monkey
     launcher.setup(hydra_context=SimpleNamespace(config_loader=loader), task_function=None, config=cfg)
     assert fake_ray.arguments["address"] == "local"
     given = []
-    monkeypatch.setattr(ray_tasks, "run_jobs", lambda tasks, configs, plugins: given.extend(configs))
+    monkeypatch.setattr(ray_tasks, "run_ray_jobs", lambda tasks, configs, plugins: given.extend(configs))
     launcher.launch([["a"], ["b"]], initial_job_idx=3)
     assert [(config.lr, config.hydra.job.num) for config in given] == [("a", 3), ("b", 4)]
     launcher.stop()

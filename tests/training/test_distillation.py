@@ -129,7 +129,7 @@ def test_every_channel_gets_its_source_s_point(scheme):
     model = KeypointModel(scheme, (96, 96), settings.model, "softmax", settings.decoder)
     points = torch.arange(2 * 15 * 2.0).view(1, 2, 15, 2)
     points[:, 1, ~torch.from_numpy(scheme.labels_of("sparse"))] = torch.nan
-    spread = model.spread_all(points)
+    spread = model.all_labels_by_channel(points)
     assert torch.equal(spread[0, :15], points[0, 0])
     assert torch.equal(spread[0, 15:], points[0, 1][~points[0, 1, :, 0].isnan()])
 

@@ -218,7 +218,9 @@ def test_the_loss_is_computed_in_float32_in_mixed_precision(loss):
     settings = settings_of(*TINY, f"loss={loss}")
     model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
     estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
-    labels = 95 * torch.rand(2, model.spread(torch.zeros(2, 15, 2), torch.zeros(2, dtype=torch.long)).shape[1], 2)
+    labels = 95 * torch.rand(
+        2, model.labels_by_channel(torch.zeros(2, 15, 2), torch.zeros(2, dtype=torch.long)).shape[1], 2
+    )
     raw = [torch.randn(*model.target(labels)[0].shape)]
     expected, _ = estimator._loss(raw, labels)
     with torch.autocast("cpu", torch.bfloat16):

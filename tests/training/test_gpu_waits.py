@@ -69,7 +69,7 @@ def test_a_training_step_copies_through_page_locked_memory_and_reads_nothing_bac
     with CopiesToDevice() as copies:
         batch = data.assemble(torch.empty(4, dtype=torch.int64, device=META), step_generator(0, 0, 0))
         raw = model(batch["image"])[-1]
-        target, cells = model.target(model.spread(batch["points"], batch["source"]))
+        target, cells = model.target(model.labels_by_channel(batch["points"], batch["source"]))
         labelled_mean(loss(raw, target, cells), ~cells[..., 0].isnan()).backward()
     drawn_by_gpus_themselves = ["draw_normal"] if settings.augment.noise or settings.augment.transforms else []
     assert sorted(set(copies.by)) == sorted(["copied_to", *drawn_by_gpus_themselves])

@@ -44,7 +44,7 @@ def test_weights_and_hashes_of_the_training_images_are_taken_over(best, tmp_path
     caplog.set_level(logging.INFO)
     after = start_from(best, tmp_path / "next", "data.fold=1")
     assert "validation images trained it; this run's scores say nothing about new faces" in caplog.text
-    assert "0 partly taken, 0 left as initialised; all 15 points are known to it" in caplog.text
+    assert "0 partly copied, 0 not copied; all 15 points are also in the checkpoint" in caplog.text
     before = torch.load(best, weights_only=True)
     weight = "model.network.heads.0.weight"
     torch.testing.assert_close(after["state_dict"][weight], before["state_dict"][weight])
@@ -59,14 +59,14 @@ def test_a_network_with_other_points_takes_all_but_their_channels(best, tmp_path
     channels = [before.keypoints.names.index(name) for name in ("left_eye_center", "nose_tip")]
     head = before.state_dict()["network.heads.0.weight"]
     torch.testing.assert_close(after["model.network.heads.0.weight"], head[channels])
-    assert "0 left as initialised" in caplog.text
+    assert "0 not copied" in caplog.text
 
 
 def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     after = start_from(best, tmp_path / "wide", "model.network.channels=16")["state_dict"]
     assert after["model.network.heads.0.weight"].shape[1] == 16
-    assert re.search(r"init_from=.* left as initialised \(network\..*, and \d+ more\)", caplog.text)
+    assert re.search(r"init_from=.* not copied \(network\..*, and \d+ more\)", caplog.text)
     expected = (
         "most of the network starts with random weights, as the checkpoint has another network; to use its weights, "
         "give model.network.name=hourglass "
@@ -87,7 +87,7 @@ def test_points_are_known_by_name_and_others_start_fresh(best, caplog):
     torch.testing.assert_close(nose, loaded.model.state_dict()["network.heads.0.weight"][10])
     torch.testing.assert_close(chin, fresh)
     (line,) = caplog.messages
-    assert "1 of 2 points is known to it by name (nose_tip)" in line
+    assert "1 of 2 points is also in the checkpoint (nose_tip)" in line
 
 
 def test_a_network_of_which_nothing_fits_is_refused(best, tmp_path):

@@ -134,7 +134,7 @@ def test_on_a_gpu_a_recorded_step_copies_nothing_from_the_cpu_and_reads_nothing_
 
     def losses(batch):
         raw = model(batch["image"])[-1]
-        target, cells = model.target(model.spread(batch["points"], batch["source"]))
+        target, cells = model.target(model.labels_by_channel(batch["points"], batch["source"]))
         total = labelled_mean(loss(raw, target, cells), ~cells[..., 0].isnan())
         return total, total
 

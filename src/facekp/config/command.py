@@ -90,11 +90,13 @@ def run_command(
             sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
             install()
             register()
-            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(_framed(task))()
+            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(
+                _with_error_handling(task)
+            )()
     except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
         leave(_with_hint(error, catalog or Catalog(config_name, folders)))
     except BrokenPipeError:
-        _leave_if_output_is_unread()
+        _exit_if_output_is_unread()
         raise
     except OSError as error:
         leave(_disk_error(error))
@@ -268,11 +270,11 @@ def add_or_set(arguments: Sequence[str]) -> list[str]:
     return [f"++{text.lstrip('+')}" if ADDED_KEY.match(text) else text for text in arguments]
 
 
-def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """The task with its mistakes in one line, and silent in all processes but the first."""
+def _with_error_handling(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A task that reports user errors in one line, and logs only errors in all processes but the first."""
 
     @wraps(task)
-    def framed(cfg: DictConfig) -> Any:
+    def run_task(cfg: DictConfig) -> Any:
         _set_up_logging()  # a launcher's process never was in `run_command`
         if is_child_process():
             logging.getLogger().setLevel(logging.ERROR)
@@ -285,7 +287,7 @@ def _framed(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except OSError as error:
             leave(_disk_error(error))
 
-    return framed
+    return run_task
 
 
 def _disk_error(error: OSError) -> UserError:
@@ -296,7 +298,7 @@ def _disk_error(error: OSError) -> UserError:
     return UserError(f"{error.filename or 'a file'}: {error.strerror}; {advice}")
 
 
-def _leave_if_output_is_unread() -> None:
+def _exit_if_output_is_unread() -> None:
     """Exit with code 1, as rich does, if the program that read the output, such as ``head``, has ended."""
     try:
         print(flush=True)
@@ -387,6 +389,6 @@ def warn_of_unused(keys: Collection[str], reason: str) -> None:
 
 
 def is_child_process() -> bool:
-    """Whether a distributed launcher started this process beside a first one."""
+    """Whether this is another process than the first one of a distributed training."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"))
     return next((rank for rank in ranks if rank is not None), "0") != "0"

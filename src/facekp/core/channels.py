@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 Channels = Literal[1, 3]
-NAMES = {1: "grey", 3: "colour"}  # for messages
+CHANNEL_NAMES = {1: "grey", 3: "colour"}  # for messages
 
 
 def checked_channels(value: Any) -> int:

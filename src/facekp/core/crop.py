@@ -136,7 +136,7 @@ class Crop:
         # From pixels of the finer crop to those of the crop, of the photo, and of the upright crop around this one.
         finer = np.array([[1 / FINER, 0, (1 / FINER - 1) / 2], [0, 1 / FINER, (1 / FINER - 1) / 2], [0, 0, 1]])
         sampled = around.cut(image)
-        turn = np.linalg.inv(_square(around.to_source)) @ _square(self.to_source) @ finer
+        turn = np.linalg.inv(_square(around.photo_matrix)) @ _square(self.photo_matrix) @ finer
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         fine = cv2.warpAffine(sampled, turn[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return cv2.resize(fine, self.size[::-1], interpolation=cv2.INTER_AREA)
@@ -161,7 +161,7 @@ class Crop:
         return replace(self, left=round(left), top=round(top)).turned(-90 * quarters)
 
     @property
-    def to_source(self) -> np.ndarray:
+    def photo_matrix(self) -> np.ndarray:
         """float64 (2, 3): maps (x, y, 1) in the crop to (x, y) in the photo."""
         upright = np.column_stack((np.diag(self.scale), (self.scale - 1) / 2 + (self.left, self.top)))
         if not self.angle:
@@ -172,12 +172,12 @@ class Crop:
     def to_photo(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) from pixels of the crop to pixels of the photo."""
         if self.angle:
-            return points @ self.to_source[:, :2].T + self.to_source[:, 2]
+            return points @ self.photo_matrix[:, :2].T + self.photo_matrix[:, 2]
         return (points + 0.5) * self.scale - 0.5 + (self.left, self.top)
 
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) from pixels of the photo to pixels of the crop."""
-        return (points - self.to_source[:, 2]) @ np.linalg.inv(self.to_source[:, :2]).T
+        return (points - self.photo_matrix[:, 2]) @ np.linalg.inv(self.photo_matrix[:, :2]).T
 
     def refined(self, points: np.ndarray, mean_face: np.ndarray) -> Crop:
         """The crop in which the predicted points would have the mean face's centre, size and, if need be, angle.

@@ -188,8 +188,8 @@ class Keypoints:
             by_source: pixels by name of the source, 0 where a source is left out; None: 0 for all.
 
         Returns:
-            float32 (S, K, 2); the y part is 0. A point outside `taught_by` a source has the offset of the first source,
-            because it is read from the first source's channel (`channels`).
+            float32 (S, K, 2); the y part is 0. A point that a source neither labels nor mirrors has the offset of the
+            first source, because it is read from the first source's channel (`channels`).
 
         Raises:
             UserError: the scheme has no such source.
@@ -203,7 +203,7 @@ class Keypoints:
         first, *_ = pixels = [given.get(source, 0.0) for source in self.sources]
         table = np.zeros((len(self.sources), len(self.names), 2), dtype=np.float32)
         table[..., 0] = [
-            np.where(self.taught_by(s), right, first) for s, right in zip(self.sources, pixels, strict=True)
+            np.where(self.labelled_or_mirrored(s), right, first) for s, right in zip(self.sources, pixels, strict=True)
         ]
         return table
 
@@ -211,7 +211,7 @@ class Keypoints:
         """bool (K,): the points this source labels."""
         return np.isin(self.names, self.sources[source])
 
-    def taught_by(self, source: str) -> np.ndarray:
+    def labelled_or_mirrored(self, source: str) -> np.ndarray:
         """bool (K,): the points that this source labels, and their other sides, which it labels in mirror images."""
         labelled = self.labels_of(source)
         return labelled | labelled[self.flip_order()]
@@ -223,13 +223,13 @@ class Keypoints:
             by_source: True: every (source, point) pair has a separate channel; False: all sources share K channels.
 
         Returns:
-            int64 (S, K). A point outside `taught_by` a source is read from the first source's channel.
+            int64 (S, K). A point that a source neither labels nor mirrors is read from the first source's channel.
         """
         table = np.tile(np.arange(len(self.names)), (len(self.sources), 1))
         if by_source:
             free = len(self.names)
             for s, source in enumerate(self.source_names[1:], start=1):
-                for k in np.flatnonzero(self.taught_by(source)):
+                for k in np.flatnonzero(self.labelled_or_mirrored(source)):
                     table[s, k] = free
                     free += 1
         return table

@@ -1,7 +1,7 @@
 """Caches tables in files, named by a hash of their inputs; checked and memory-mapped when loaded.
 
 Layout: 32 bytes of SHA-256 over the rest of the file, then as .npy ``points``, ``source``, ``row``, ``name``,
-``to_source``, ``visible``, ``box`` (these four without rows where the table has none), the names of the attributes
+``photo_matrix``, ``visible``, ``box`` (these four without rows where the table has none), the names of the attributes
 (A,), their values (A, N), the warnings logged while the table was read (M,) and ``images``.
 """
 
@@ -55,7 +55,7 @@ def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[
 
 
 def _store(path: Path, table: FaceTable, warnings: Sequence[str]) -> None:
-    photos = [np.empty(0) if array is None else array for array in (table.name, table.to_source)]
+    photos = [np.empty(0) if array is None else array for array in (table.name, table.photo_matrix)]
     labels = [np.empty(0) if array is None else array for array in (table.visible, table.box)]
     attributes = [np.array(list(table.attributes), str), np.array(list(table.attributes.values()), str)]
     texts = (*attributes, np.array(warnings, str))
@@ -82,11 +82,11 @@ def _load(path: Path, keypoints: Keypoints, show_warnings: bool = True) -> FaceT
             stream.seek(DIGEST)
             arrays = (np.load(stream, allow_pickle=False) for _ in range(10))
             points, source, row, *optional, names, values, warnings = arrays
-            name, to_source, visible, box = (array if len(array) else None for array in optional)
+            name, photo_matrix, visible, box = (array if len(array) else None for array in optional)
             attributes = dict(zip(names.tolist(), values, strict=True))
             images = _mapped(stream)
             table = _checked(
-                FaceTable(keypoints, images, points, source, row, name, to_source, attributes, visible, box)
+                FaceTable(keypoints, images, points, source, row, name, photo_matrix, attributes, visible, box)
             )
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -120,11 +120,11 @@ def _checked(table: FaceTable) -> FaceTable:
     n, k = len(table.images), len(table.keypoints.names)
     actual = [(a.shape, a.dtype.name) for a in (table.points, table.source, table.row)]
     expected = [((n, k, 2), "float32"), ((n,), "int8"), ((n,), "int64")]
-    images, name, to_source = np.asarray(table.images), table.name, table.to_source
+    images, name, photo_matrix = np.asarray(table.images), table.name, table.photo_matrix
     if actual != expected or images.ndim not in (3, 4) or images.dtype != np.uint8:
         raise ValueError(f"arrays are {actual}, not {expected}")
-    if name is not None and to_source is not None and (name.shape, to_source.shape) != ((n,), (n, 2, 3)):
-        raise ValueError(f"photos are {name.shape} and {to_source.shape}, not {(n,)} and {(n, 2, 3)}")
+    if name is not None and photo_matrix is not None and (name.shape, photo_matrix.shape) != ((n,), (n, 2, 3)):
+        raise ValueError(f"photos are {name.shape} and {photo_matrix.shape}, not {(n,)} and {(n, 2, 3)}")
     for attribute, values in table.attributes.items():
         if values.shape != (n,) or values.dtype.kind != "U":
             raise ValueError(f"attribute {attribute!r} is {values.dtype} {values.shape}, not {n} texts")

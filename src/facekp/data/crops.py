@@ -155,7 +155,7 @@ def _as_table(kept: Sequence[CroppedFace], images: np.ndarray, keypoints: Keypoi
         source=np.array([face.source for face in faces], np.int8),
         row=np.array([face.row for face in faces], np.int64),
         name=np.array([face.name for face in faces]),
-        to_source=np.array([crop.to_source for crop in crops]),
+        photo_matrix=np.array([crop.photo_matrix for crop in crops]),
         attributes=attributes_of(faces),
         visible=visible_of(faces, ~np.isnan(points[..., 0])),
         box=boxes_of(faces, crops),

@@ -58,7 +58,7 @@ class FaceTable:
         source: int8 (N,), the labelling convention each row follows (index into ``keypoints.source_names``).
         row: int64 (N,), identifies the row in its file: position after the header (training), ImageId (test).
         name: str (N,), the photo that a face was cropped from; None for data that are not cropped from photos.
-        to_source: float64 (N, 2, 3), maps (x, y, 1) in the image to (x, y) in pixels of the photo; None like name.
+        photo_matrix: float64 (N, 2, 3), maps (x, y, 1) in the image to (x, y) in pixels of the photo; None like name.
         attributes: subsets by name, such as pose or blur: str (N,), the value of each row, "" where it is not stated.
         visible: uint8 (N, K), COCO's v: 0 not labelled, 1 labelled but hidden, 2 labelled and in view; None: not
             stated.
@@ -72,7 +72,7 @@ class FaceTable:
     source: np.ndarray
     row: np.ndarray
     name: np.ndarray | None = None
-    to_source: np.ndarray | None = None
+    photo_matrix: np.ndarray | None = None
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
     visible: np.ndarray | None = None
     box: np.ndarray | None = None
@@ -95,13 +95,13 @@ class FaceTable:
         """bool (N, K): the labelled points, which are those that are not NaN."""
         return ~np.isnan(self.points[..., 0])
 
-    def in_source(self, points: np.ndarray) -> np.ndarray:
+    def to_photo(self, points: np.ndarray) -> np.ndarray:
         """Points (N, K, 2), or the same (K, 2) for every row, from pixels of the images to those of the photos.
 
         float64 (N, K, 2); NaN stays NaN.
         """
-        assert self.to_source is not None, "the table's faces were not cropped from photos"
-        return points @ self.to_source[:, :, :2].transpose(0, 2, 1) + self.to_source[:, None, :, 2]
+        assert self.photo_matrix is not None, "the table's faces were not cropped from photos"
+        return points @ self.photo_matrix[:, :, :2].transpose(0, 2, 1) + self.photo_matrix[:, None, :, 2]
 
     def take(self, index: np.ndarray) -> FaceTable:
         """A table of the rows at ``index`` (integers or bool), copied; `HostImages` are not read."""
@@ -113,13 +113,13 @@ class FaceTable:
             row=self.row[index],
             attributes={name: values[index] for name, values in self.attributes.items()},
             name=None if self.name is None else self.name[index],
-            to_source=None if self.to_source is None else self.to_source[index],
+            photo_matrix=None if self.photo_matrix is None else self.photo_matrix[index],
             visible=None if self.visible is None else self.visible[index],
             box=None if self.box is None else self.box[index],
         )
 
     def joined(self, other: FaceTable) -> FaceTable:
-        """A table of these rows and then the other's, copied, without ``name`` and ``to_source``.
+        """A table of these rows and then the other's, copied, without ``name`` and ``photo_matrix``.
 
         Scheme and size must be the same.
         """

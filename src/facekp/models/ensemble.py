@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facekp.core.channels import NAMES
+from facekp.core.channels import CHANNEL_NAMES
 from facekp.core.console import ProgressDisplay
 from facekp.core.device import choose_device
 from facekp.core.errors import UserError
@@ -118,8 +118,8 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
         )
     if loaded.model.image_channels != table.channels:
         raise UserError(
-            f"{loaded.path}: takes {NAMES[loaded.model.image_channels]} images, but those of the data are "
-            f"{NAMES[table.channels]}; for photos set data.channels={loaded.model.image_channels}"
+            f"{loaded.path}: takes {CHANNEL_NAMES[loaded.model.image_channels]} images, but those of the data are "
+            f"{CHANNEL_NAMES[table.channels]}; for photos set data.channels={loaded.model.image_channels}"
         )
     warn_of_other_shape(loaded, table)
 
@@ -132,8 +132,8 @@ def check_same_channels(loaded: LoadedModel, first: LoadedModel) -> None:
     ours, theirs = loaded.model.image_channels, first.model.image_channels
     if ours != theirs:
         raise UserError(
-            f"{loaded.path}: takes {NAMES[ours]} images, but {first.path} takes {NAMES[theirs]} ones; give checkpoints "
-            "for the same kind of images"
+            f"{loaded.path}: takes {CHANNEL_NAMES[ours]} images, but {first.path} takes {CHANNEL_NAMES[theirs]} ones; "
+            "give checkpoints for the same kind of images"
         )
 
 

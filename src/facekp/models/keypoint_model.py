@@ -269,7 +269,7 @@ class KeypointModel(nn.Module):
         np.add.at(total, channels, labels)
         return total[channels]
 
-    def spread(self, points: Tensor, source: Tensor) -> Tensor:
+    def labels_by_channel(self, points: Tensor, source: Tensor) -> Tensor:
         """Labels by channel: each row's points in the channels of its source.
 
         Args:
@@ -283,24 +283,24 @@ class KeypointModel(nn.Module):
         channel = self.channels[source.long()]
         return empty.scatter(1, channel[..., None].expand_as(points), points - self.offset[source.long()])
 
-    def spread_all(self, points: Tensor) -> Tensor:
+    def all_labels_by_channel(self, points: Tensor) -> Tensor:
         """Labels by channel of rows that every source labels: (N, S, K, 2) to (N, C, 2)."""
-        spread = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
+        labels = points.new_full((len(points), len(self.mirrored_channels), 2), torch.nan)
         for s in reversed(range(points.shape[1])):  # the first source last, as it labels every point
-            spread[:, self.channels[s]] = points[:, s] - self.offset[s]
-        return spread
+            labels[:, self.channels[s]] = points[:, s] - self.offset[s]
+        return labels
 
-    def target(self, spread: Tensor) -> tuple[Tensor, Tensor]:
+    def target(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The heatmaps that the network learns.
 
         Args:
-            spread: labels by channel (N, C, 2), of `spread` or `spread_all`.
+            labels: labels by channel (N, C, 2), of `labels_by_channel` or `all_labels_by_channel`.
 
         Returns:
             heatmaps (N, C, h, w), all zero where unlabelled, and the labels in cells (N, C, 2), (x, y), NaN where
             unlabelled.
         """
-        return self.codec.encode(spread), self.codec.to_cells(spread)
+        return self.codec.encode(labels), self.codec.to_cells(labels)
 
 
 def _check_activation(activation: str, needed: str | None, network: str) -> None:

@@ -77,7 +77,7 @@ def points_of_sources(keypoints: Keypoints, sources: Sequence[int] | np.ndarray)
     """bool (S, K): all points that these sources label, in mirror images too."""
     chosen = np.zeros((len(keypoints.sources), len(keypoints.names)), dtype=bool)
     for s in np.unique(np.asarray(sources, dtype=int)):
-        chosen[s] = keypoints.taught_by(keypoints.source_names[s])
+        chosen[s] = keypoints.labelled_or_mirrored(keypoints.source_names[s])
     return chosen
 
 
@@ -105,7 +105,7 @@ def name_points(keypoints: Keypoints, chosen: np.ndarray) -> str:
         names = [name for name, wanted in zip(keypoints.names, of_source, strict=True) if wanted]
         if not names:
             continue
-        every = bool(of_source[keypoints.taught_by(source)].all())
+        every = bool(of_source[keypoints.labelled_or_mirrored(source)].all())
         text = "all points" if every else ", ".join(names[:SHOWN])
         if not every and len(names) > SHOWN:
             text += f" and {len(names) - SHOWN} more points"

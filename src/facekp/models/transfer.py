@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from facekp.core.channels import NAMES
+from facekp.core.channels import CHANNEL_NAMES
 from facekp.core.keypoints import Keypoints
 from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.keypoint_model import KeypointModel
@@ -33,17 +33,17 @@ class TransferReport:
     """Names of a model's tensors, by what was copied from a checkpoint.
 
     Attributes:
-        taken: copied as a whole.
-        partly: copied for the channels, or points, that both have.
-        left: not copied.
+        copied: as a whole.
+        partly_copied: for the channels, or points, that both have.
+        not_copied: initialised as in a new network.
         channels: channels of the checkpoint's images and the model's, where they differ.
         recoloured: names of the tensors that were made of weights for the other number of channels; they are also in
-            ``taken``.
+            ``copied``.
     """
 
-    taken: list[str] = field(default_factory=list)
-    partly: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    partly_copied: list[str] = field(default_factory=list)
+    not_copied: list[str] = field(default_factory=list)
     channels: tuple[int, int] | None = None
     recoloured: list[str] = field(default_factory=list)
 
@@ -51,17 +51,17 @@ class TransferReport:
         """One line for the log.
 
         Example:
-            >>> str(TransferReport(taken=["a", "b"], left=["head"]))
-            '2 tensors taken, 0 partly taken, 1 left as initialised (head)'
+            >>> str(TransferReport(copied=["a", "b"], not_copied=["head"]))
+            '2 tensors copied, 0 partly copied, 1 not copied (head)'
         """
-        partly = f"{len(self.partly)} partly taken{listed(self.partly)}"
-        left = f"{len(self.left)} left as initialised{listed(self.left)}"
-        return f"{len(self.taken)} tensors taken, {partly}, {left}{self._recoloured()}"
+        partly = f"{len(self.partly_copied)} partly copied{listed(self.partly_copied)}"
+        rest = f"{len(self.not_copied)} not copied{listed(self.not_copied)}"
+        return f"{len(self.copied)} tensors copied, {partly}, {rest}{self._recoloured()}"
 
     def _recoloured(self) -> str:
         if self.channels is None or not self.recoloured:
             return ""
-        before, now = (NAMES[channels] for channels in self.channels)
+        before, now = (CHANNEL_NAMES[channels] for channels in self.channels)
         how = "divided among 3 colours" if self.channels[1] == 3 else "added up over 3 colours"
         return f"; of {before} images, now of {now}: weights {how}{listed(self.recoloured)}"
 
@@ -99,10 +99,10 @@ def copy_matching(model: KeypointModel, loaded: LoadedCheckpoint) -> TransferRep
     for name, fresh in new_state.items():
         merged = _merge(fresh, old_state.get(name), axes.get(name, {}))
         if merged is None:
-            report.left.append(name)
+            report.not_copied.append(name)
             continue
         new_state[name], complete = merged
-        (report.taken if complete else report.partly).append(name)
+        (report.copied if complete else report.partly_copied).append(name)
     model.load_state_dict(new_state)
     return report
 

@@ -98,7 +98,7 @@ def _pretrained(library: ModuleType, weights: str) -> nn.Module:
         )
     shown = ", ".join([*fresh[:SHOWN], *([f"and {len(fresh) - SHOWN} more"] if len(fresh) > SHOWN else [])])
     start = f"; {len(fresh)} start at random ({shown})" if fresh else ""
-    log.info("%s=%s: %d tensors taken%s", WEIGHTS, weights, len(names) - len(fresh), start)
+    log.info("%s=%s: %d tensors copied%s", WEIGHTS, weights, len(names) - len(fresh), start)
     return backbone
 
 

@@ -67,6 +67,6 @@ def predictions_frame(table: FaceTable, part: str, points: np.ndarray, confidenc
         frame["visible"] = table.visible[n, k]
     if table.name is None:
         return frame
-    truth, predicted = (table.in_source(positions)[n, k].round(3) for positions in (table.points, points))
+    truth, predicted = (table.to_photo(positions)[n, k].round(3) for positions in (table.points, points))
     columns = ["photo_true_x", "photo_true_y", "photo_x", "photo_y"]
     return frame.assign(name=table.name[n], **dict(zip(columns, [*truth.T, *predicted.T], strict=True)))

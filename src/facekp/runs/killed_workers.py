@@ -1,8 +1,8 @@
-"""Jobs in worker processes of which one may be killed: the other jobs are trained all the same.
+"""Jobs in worker processes of which one may be killed: the other jobs are still trained.
 
 Joblib ends all workers as soon as one is killed, so the job that caused it is unknown. The jobs that were running
 continue alone, one after another. A job whose process is killed again has failed. Then the other jobs follow. A search
-launches its jobs in several threads (`facekp.runs.search`); `Turns` keeps a job alone there, too.
+launches its jobs in several threads (`facekp.runs.search`); `LaunchLock` keeps a job alone there, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_arguments import resume_sweep_text
 
 log = logging.getLogger(__name__)
-WAIT = 10.0  # seconds to wait for a killed worker to release its job's lock
+LOCK_TIMEOUT = 10.0  # seconds to wait for a killed worker to release its job's lock
 KILLED = "its process was killed twice, perhaps because memory ran out"
 
 
@@ -34,38 +34,38 @@ class Launch(Protocol):
     def __call__(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]: ...
 
 
-class Turns:
+class LaunchLock:
     """Lets several threads launch jobs at a time, or one thread alone, which takes precedence.
 
     Example:
-        >>> turns = Turns()
-        >>> with turns.taken(alone=False), turns.taken(alone=False):
-        ...     turns.launching
+        >>> lock = LaunchLock()
+        >>> with lock.acquired(alone=False), lock.acquired(alone=False):
+        ...     lock.launching
         2
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self.launching = 0  # threads
         self._alone = 0  # threads that launch a job alone, or wait for it
 
     @contextmanager
-    def taken(self, alone: bool) -> Iterator[None]:
-        """Wait for a turn, and hold it during the block."""
-        with self._changed:
+    def acquired(self, alone: bool) -> Iterator[None]:
+        """Wait for the lock, and hold it during the block."""
+        with self._condition:
             self._alone += alone
-            self._changed.wait_for(lambda: not self.launching if alone else not self._alone)
+            self._condition.wait_for(lambda: not self.launching if alone else not self._alone)
             self.launching += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._condition:
                 self._alone -= alone
                 self.launching -= 1
-                self._changed.notify_all()
+                self._condition.notify_all()
 
 
-def run_jobs(
+def run_joblib_jobs(
     launch: Launch, jobs: Sequence[Sequence[str]], first: int, folders: Sequence[str], plugins: Sequence[str] = ()
 ) -> list[JobReturn]:
     """Train jobs, also if workers are killed.
@@ -78,22 +78,22 @@ def run_jobs(
         plugins: modules that the sweep needs again when it is resumed.
 
     Returns:
-        a result per job; an empty one where a worker was killed meanwhile. Its status.json says what became of it.
+        a result per job; an empty one where a worker was killed meanwhile. Its status.json holds its result.
     """
-    results = [unknown_result() for _ in jobs]
+    results = [placeholder_result() for _ in jobs]
     runs = [RunFolder(folder) for folder in folders]
-    left = list(range(len(jobs)))
+    remaining = list(range(len(jobs)))
     try:
-        while left:
-            part = _consecutive(left)
-            before = {i: _changed(runs[i]) for i in part}
+        while remaining:
+            batch = _consecutive(remaining)
+            before = {i: _status_time(runs[i]) for i in batch}
             try:
-                results[part[0] : part[-1] + 1] = launch([jobs[i] for i in part], first + part[0], False)
-                left = left[len(part) :]
+                results[batch[0] : batch[-1] + 1] = launch([jobs[i] for i in batch], first + batch[0], False)
+                remaining = remaining[len(batch) :]
             except BrokenProcessPool:
-                begun = [i for i in part if _changed(runs[i]) != before[i]] or part[:1]
+                begun = [i for i in batch if _status_time(runs[i]) != before[i]] or batch[:1]
                 _run_alone(launch, jobs, first, {i: runs[i] for i in begun if _status(runs[i]) in ("", "running")})
-                left = [i for i in left if i not in begun]
+                remaining = [i for i in remaining if i not in begun]
     except (KeyboardInterrupt, SystemExit):
         for run in runs:
             mark_interrupted(run)
@@ -123,7 +123,7 @@ def mark_interrupted(run: RunFolder) -> None:
     """Note that a job was stopped, unless a process still trains it."""
     try:
         if _status(run) == "running":
-            with FileLock(run.lock, timeout=WAIT):
+            with FileLock(run.lock, timeout=LOCK_TIMEOUT):
                 if _status(run) == "running":  # not that of a job which has just ended
                     run.write_status(replace(run.read_status(), status="interrupted"))
     except (Timeout, OSError, UserError) as error:
@@ -137,10 +137,10 @@ def _consecutive(numbers: Sequence[int]) -> list[int]:
         >>> _consecutive([2, 3, 4, 7])
         [2, 3, 4]
     """
-    return [number for place, number in enumerate(numbers) if number == numbers[0] + place]
+    return [number for i, number in enumerate(numbers) if number == numbers[0] + i]
 
 
-def _changed(run: RunFolder) -> int:
+def _status_time(run: RunFolder) -> int:
     """When the job's status was last written; 0: never."""
     return run.status.stat().st_mtime_ns if run.status.is_file() else 0
 
@@ -149,8 +149,8 @@ def _status(run: RunFolder) -> str:
     return run.read_status().status
 
 
-def unknown_result() -> JobReturn:
-    """The result of a job that must be read from its folder."""
+def placeholder_result() -> JobReturn:
+    """Stands for the real result, which is in the folder of the job."""
     result = JobReturn()
     result.status, result.return_value = JobStatus.COMPLETED, None
     return result

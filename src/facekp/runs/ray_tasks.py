@@ -24,7 +24,7 @@ from facekp.config.command import one_line
 from facekp.core.errors import UserError
 from facekp.core.signals import INTERRUPTED, NOTICES, TERMINATED
 from facekp.runs.folder import RunFolder
-from facekp.runs.killed_workers import WAIT, mark_interrupted, mark_killed, unknown_result
+from facekp.runs.killed_workers import LOCK_TIMEOUT, mark_interrupted, mark_killed, placeholder_result
 from facekp.runs.sweep_arguments import resume_sweep_text
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Tasks(Protocol):
     def cancel(self, jobs: Sequence[Future[Any]]) -> None: ...
 
 
-def run_jobs(tasks: Tasks, configs: Sequence[DictConfig], plugins: Sequence[str] = ()) -> list[JobReturn]:
+def run_ray_jobs(tasks: Tasks, configs: Sequence[DictConfig], plugins: Sequence[str] = ()) -> list[JobReturn]:
     """Train jobs, also if workers are killed.
 
     Args:
@@ -66,7 +66,7 @@ def run_jobs(tasks: Tasks, configs: Sequence[DictConfig], plugins: Sequence[str]
         KeyboardInterrupt: Ctrl+C, or another thread has stopped the tasks.
     """
     runs = [RunFolder(f"{config.hydra.sweep.dir}/{config.hydra.sweep.subdir}") for config in configs]
-    results = [unknown_result() for _ in configs]
+    results = [placeholder_result() for _ in configs]
     running: dict[Future[Any], int] = {}
     tried_again: set[int] = set()
     try:
@@ -168,14 +168,14 @@ class RayTasks:
         ) from error
 
     def cancel(self, jobs: Sequence[Future[Any]]) -> None:
-        """End these jobs: each writes that it was interrupted, and is killed if that takes longer than `WAIT`."""
+        """End these jobs: each writes that it was interrupted, or is killed after `LOCK_TIMEOUT`."""
         import ray
 
         references = dict(self._references)  # other threads remove those of jobs that have ended
         for job in jobs:
             if job in references:
                 ray.cancel(references[job])
-        for job in wait(jobs, timeout=WAIT).not_done:
+        for job in wait(jobs, timeout=LOCK_TIMEOUT).not_done:
             if job in references:
                 ray.cancel(references[job], force=True)
 

@@ -99,9 +99,9 @@ class KeypointEstimator(LightningModule):
     def _mean_losses(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """What `_loss` gives for the labels of a batch, and for its teacher's points if it has them."""
         raw = self.model(batch["image"])  # one (N, C, h, w) per stack
-        labels = [self.model.spread(batch["points"], batch["source"])]
+        labels = [self.model.labels_by_channel(batch["points"], batch["source"])]
         if "teacher_points" in batch:
-            labels.append(self.model.spread_all(batch["teacher_points"]))
+            labels.append(self.model.all_labels_by_channel(batch["teacher_points"]))
         return [self._loss(raw, each) for each in labels]
 
     def _loss(self, raw: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,9 +116,9 @@ class KeypointEstimator(LightningModule):
         """Labels by channel (M, C, 2) of all M images of the optimiser step; empty where the step is one batch."""
         if "step_points" not in batch:
             return {}
-        labels = {"points": self.model.spread(batch["step_points"], batch["step_source"])}
+        labels = {"points": self.model.labels_by_channel(batch["step_points"], batch["step_source"])}
         if "step_teacher_points" in batch:
-            labels["teacher_points"] = self.model.spread_all(batch["step_teacher_points"])
+            labels["teacher_points"] = self.model.all_labels_by_channel(batch["step_teacher_points"])
         return labels
 
     def _weight(self, mask: Tensor, step_labels: Tensor | None) -> Tensor | float:
@@ -164,7 +164,7 @@ class KeypointEstimator(LightningModule):
         """Predicted points (N, K, 2) in pixels and their confidence (N, K), for callbacks."""
         raw = self.model(batch["image"])[-1]
         self.infinite_maps += (~raw.isfinite()).any().float()
-        loss, mask = self._loss([raw], self.model.spread(batch["points"], batch["source"]))
+        loss, mask = self._loss([raw], self.model.labels_by_channel(batch["points"], batch["source"]))
         self.val_loss.update(loss * mask.sum())
         self.val_maps.update(mask.sum())
         prediction = self.model.decode(self.model.heatmaps(batch["image"], raw), batch["source"])

@@ -116,16 +116,15 @@ def take_weights(model: KeypointModel, start: LoadedCheckpoint) -> None:
         UserError: no tensor of the network fits.
     """
     report = copy_matching(model, start)
-    taken, left = (
-        [name for name in names if name.startswith("network.")] for names in (report.taken + report.partly, report.left)
-    )
-    if not taken:
+    copied = [name for name in report.copied + report.partly_copied if name.startswith("network.")]
+    not_copied = [name for name in report.not_copied if name.startswith("network.")]
+    if not copied:
         raise UserError(
             f"init_from={start.path}: no weight of its network {start.model.settings.network.name} fits model= here; "
             "choose the same model, or init_from=null"
         )
     log.info("init_from=%s: %s; %s", start.path, report, _known_points(model.keypoints, start.model.keypoints))
-    if len(taken) < len(left):
+    if len(copied) < len(not_copied):
         network = start.model.settings.network.plain().items()
         given = [f"model.network.{key}={value}" for key, value in network if not isinstance(value, (dict, list))]
         log.warning(
@@ -142,15 +141,15 @@ def _known_points(scheme: Keypoints, old: Keypoints) -> str:
     Example:
         >>> eyes = Keypoints.from_dict({"name": "eyes", "names": ["left", "right"]})
         >>> _known_points(eyes, eyes)
-        'all 2 points are known to it'
+        'all 2 points are also in the checkpoint'
         >>> _known_points(Keypoints.from_dict({"name": "x", "names": ["left", "chin", "ear"]}), eyes)
-        '1 of 3 points is known to it by name (left)'
+        '1 of 3 points is also in the checkpoint (left)'
     """
     known = [scheme.names[k] for k, _ in point_pairs(scheme, old)]
     if len(known) == len(scheme.names):
-        return f"all {len(known)} points are known to it"
+        return f"all {len(known)} points are also in the checkpoint"
     verb = "is" if len(known) == 1 else "are"
-    return f"{len(known)} of {len(scheme.names)} points {verb} known to it by name{listed(known)}"
+    return f"{len(known)} of {len(scheme.names)} points {verb} also in the checkpoint{listed(known)}"
 
 
 def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:

@@ -67,8 +67,8 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
         folder = _below_working_directory(Path(HydraConfig.get().runtime.output_dir))
         return run_job(RunFolder(folder), cfg, lambda resume: _train_job(cfg, folder, resume))
     # ".", or in the process of a distributed job (`train_in_new_process`) its folder, which the sweep has locked.
-    job = HydraConfig.get().run.dir
-    locked = job != "." or is_child_process()
+    run_dir = HydraConfig.get().run.dir
+    locked = run_dir != "." or is_child_process()
     if cfg.resume == AUTO:
         if (begun := _begun(cfg)) is not None:
             return _continue(begun, cfg, locked)
@@ -78,8 +78,8 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
         return _resume(run_folder(str(Path(str(cfg.resume)).expanduser())), cfg, _overrides(), locked)
     repeats = None if cfg.rerun is None else run_folder(str(Path(str(cfg.rerun)).expanduser()))
     settings = read_train_settings(cfg) if repeats is None else repeated(repeats, cfg, _overrides())
-    if job != ".":
-        return _train_new(settings, Path(job))
+    if run_dir != ".":
+        return _train_new(settings, Path(run_dir))
     if is_child_process():  # the first process has given out= to this one, unless a cluster started both
         return _train_new(settings, Path(settings.out or time.strftime(DEFAULT_FOLDER)), repeats=repeats)
     return _train_in_new_folder(settings, parse(_Overwrite, {"overwrite": cfg.overwrite}).overwrite, repeats)

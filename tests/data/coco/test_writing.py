@@ -43,9 +43,9 @@ def test_the_points_are_read_back_in_the_same_crops(folder, table, predicted, co
     order = np.argsort(again.row)
     assert again.row[order].tolist() == sorted(table.row.tolist())
     again, expected = again.take(order), np.argsort(table.row)
-    np.testing.assert_allclose(again.in_source(again.points), table.in_source(predicted[0])[expected], atol=2e-3)
+    np.testing.assert_allclose(again.to_photo(again.points), table.to_photo(predicted[0])[expected], atol=2e-3)
     assert again.name.tolist() == table.name[expected].tolist()
-    np.testing.assert_allclose(again.to_source, table.to_source[expected], atol=2e-3)
+    np.testing.assert_allclose(again.photo_matrix, table.photo_matrix[expected], atol=2e-3)
     assert np.abs(again.images.astype(int) - table.images[expected]).max() <= 1  # resampled a thousandth of a pixel off
 
 

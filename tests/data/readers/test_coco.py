@@ -73,7 +73,7 @@ def test_faces_equal_those_of_the_same_labels_in_a_csv(given):
     csv = read_table(data_settings("data=folder", *paths), five())
     assert sorted(table.row) == [100 + i for i in range(12)]
     order = np.argsort(table.row)
-    for name in ("images", "points", "name", "to_source", "source"):
+    for name in ("images", "points", "name", "photo_matrix", "source"):
         np.testing.assert_array_equal(getattr(table, name)[order], getattr(csv, name), name)
     assert table.keypoints.names == tuple(FIVE["names"])
 
@@ -100,7 +100,7 @@ def test_an_empty_bbox_counts_as_none(given):
     for one in coco["annotations"]:
         one["bbox"] = [0, 0, 0, 0]
     write()
-    assert (read(folder).to_source[:, 0, 0] < with_boxes.to_source[:, 0, 0]).mean() > 0.8
+    assert (read(folder).photo_matrix[:, 0, 0] < with_boxes.photo_matrix[:, 0, 0]).mean() > 0.8
 
 
 def test_a_photo_of_another_size_than_stated_is_refused(given):
@@ -319,7 +319,7 @@ def test_a_centre_and_a_scale_stand_for_a_missing_box(given):
     write()
     table = read(folder, "data.size=64")
     face, middle = table.take(table.row == 100), top + height / 2
-    corners = face.in_source(face.box.reshape(1, 2, 2) - 0.5) + 0.5
+    corners = face.to_photo(face.box.reshape(1, 2, 2) - 0.5) + 0.5
     np.testing.assert_allclose(corners.ravel(), [left, middle - width / 2, left + width, middle + width / 2], atol=1e-4)
 
 

@@ -42,8 +42,8 @@ def test_photos_are_written_once_and_points_count_from_1(tmp_path, end):
     assert table.name.tolist() == ["COFW_test/0001.png", "COFW_test/0002.png"]
     for name, pixels in zip(table.name, (GREY, COLOUR), strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "photos" / name)), pixels)
-    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS - 1, atol=1e-4)
-    np.testing.assert_allclose(table.to_source[0, :, 2], (5, 9), atol=0.7)
+    np.testing.assert_allclose(table.to_photo(table.points)[0], POINTS - 1, atol=1e-4)
+    np.testing.assert_allclose(table.photo_matrix[0, :, 2], (5, 9), atol=0.7)
     assert table.visible.tolist() == [[2, 2, 1, 2, 2]] * 2
     assert point_names(tmp_path / "COFW_test.mat") == ["0", "1", "2", "3", "4"]
     kept = (tmp_path / "photos" / "COFW_test" / "0001.png").stat().st_mtime_ns

@@ -62,20 +62,20 @@ def test_a_skeleton_has_named_points_hidden_ones_and_those_outside(folder):
     write(folder, skeleton(inside), box(0, 0, 60, 50), box(5, 10, 45, 48, inside=LARGE.replace("pose", "light")))
     table = read(folder)
     expected = np.where(np.arange(5)[:, None] == 1, np.nan, POINTS)
-    np.testing.assert_allclose(table.in_source(table.points)[0], expected, atol=1e-4)
+    np.testing.assert_allclose(table.to_photo(table.points)[0], expected, atol=1e-4)
     assert table.visible.tolist() == [[2, 0, 1, 2, 2]]
     assert {name: values.tolist() for name, values in table.attributes.items()} == {
         "light": ["large"],
         "pose": ["large"],
     }
-    np.testing.assert_allclose(table.to_source[0, :, 2], (5, 9), atol=0.7)  # the smaller box, 40 x 38 pixels
+    np.testing.assert_allclose(table.photo_matrix[0, :, 2], (5, 9), atol=0.7)  # the smaller box, 40 x 38 pixels
     assert point_names(folder / "labels.xml") == [NAMES[i] for i in [*order, 1]]
 
 
 def test_points_without_names_are_in_the_order_of_the_scheme(folder):
     write(folder, together(occluded="1"), together(POINTS + 2, LARGE), "<polygon/>")
     table = read(folder)
-    np.testing.assert_allclose(table.in_source(table.points), [POINTS, POINTS + 2], atol=1e-4)
+    np.testing.assert_allclose(table.to_photo(table.points), [POINTS, POINTS + 2], atol=1e-4)
     assert table.attributes["occluded"].tolist() == ["1", ""]
     assert (table.visible, table.box) == (None, None)
     assert point_names(folder / "labels.xml") == ["0", "1", "2", "3", "4"]
@@ -85,9 +85,9 @@ def test_named_points_are_a_face_for_each_group(folder):
     write(folder, parts(group_id=1), parts(POINTS[:3] + 4, NAMES[:3], group_id=2), box(0, 0, 60, 50, 2))
     table = read(folder)
     assert table.mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
-    np.testing.assert_allclose(table.to_source[1, :, 2], (0, -5), atol=0.7)
+    np.testing.assert_allclose(table.photo_matrix[1, :, 2], (0, -5), atol=0.7)
     write(folder, parts(names=["1", "2", "3", "4", "5"]))
-    np.testing.assert_allclose(read(folder).in_source(read(folder).points)[0], POINTS, atol=1e-4)
+    np.testing.assert_allclose(read(folder).to_photo(read(folder).points)[0], POINTS, atol=1e-4)
     assert point_names(folder / "labels.xml") == ["1", "2", "3", "4", "5"]
 
 

@@ -60,7 +60,7 @@ def test_body_parts_are_matched_by_name_and_empty_fields_have_no_label(folder, i
     (folder / "labels.csv").write_text(csv(frames, index, names=[NAMES[i] for i in order]))
     table = read(folder)
     assert table.name.tolist() == ["labeled-data/mouse/a.png", "labeled-data/mouse/b.png"]
-    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS, atol=1e-4)
+    np.testing.assert_allclose(table.to_photo(table.points)[0], POINTS, atol=1e-4)
     assert table.mask[1].tolist() == [True, False, True, True, True]
     assert table.attributes["video"].tolist() == ["mouse", "mouse"]
     assert point_names(folder / "labels.csv") == [NAMES[i] for i in order]
@@ -73,7 +73,7 @@ def test_each_animal_of_a_frame_is_a_face(folder):
     table = read(folder)
     assert table.row.tolist() == [1, 3, 4]
     assert table.attributes["individual"].tolist() == ["m1", "m1", "m2"]
-    np.testing.assert_allclose(table.in_source(table.points)[2], POINTS + 5, atol=1e-4)
+    np.testing.assert_allclose(table.to_photo(table.points)[2], POINTS + 5, atol=1e-4)
 
 
 def test_all_files_of_a_folder_are_read_and_photos_may_be_named_from_any_folder_above(folder):

@@ -42,8 +42,8 @@ def test_parts_are_matched_by_name_or_number(folder, names):
     order = [3, 0, 4, 2, 1]
     write(folder, box([names[i] for i in order], [POINTS[i] for i in order]))
     table = read(folder)
-    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS, atol=1e-4)
-    np.testing.assert_allclose(table.to_source[0, :, 2], (5, 9), atol=0.5)  # the square around 40 x 38 pixels
+    np.testing.assert_allclose(table.to_photo(table.points)[0], POINTS, atol=1e-4)
+    np.testing.assert_allclose(table.photo_matrix[0, :, 2], (5, 9), atol=0.5)  # the square around 40 x 38 pixels
     assert point_names(folder / "labels.xml") == (sorted(names) if names[0].isdecimal() else [names[i] for i in order])
 
 

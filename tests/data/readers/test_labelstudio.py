@@ -61,7 +61,7 @@ def test_per_cent_are_of_the_photo_as_it_is_also_where_it_was_turned_for_labelli
     order = [3, 0, 4, 2, 1]
     write(folder, task(face(POINTS[order], [NAMES[i] for i in order], image_rotation=turned)))
     table = read(folder)
-    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS, atol=1e-3)
+    np.testing.assert_allclose(table.to_photo(table.points)[0], POINTS, atol=1e-3)
     assert (table.box, table.visible, table.attributes) == (None, None, {})
     assert point_names(folder / "labels.json") == [NAMES[i] for i in order]
 
@@ -72,7 +72,7 @@ def test_rectangles_are_faces_with_the_keypoints_that_are_their_parts_or_lie_in_
     write(folder, task([rectangle("big", 0, 0, 60, 50), rectangle("small", 2, 5, 25, 25), *parts, *inside]))
     table = read(folder)
     assert table.mask.tolist() == [[True] * 5, [True, True, True, False, False]]
-    np.testing.assert_allclose(table.to_source[:, :, 2], [(0, -5), (2, 3)], atol=0.7)  # squares around the boxes
+    np.testing.assert_allclose(table.photo_matrix[:, :, 2], [(0, -5), (2, 3)], atol=0.7)  # squares around the boxes
     write(folder, task([rectangle("turned", 40, 5, 75, 45, rotation=90), *face()]))
     np.testing.assert_allclose(read(folder).box[0] * 40 / 96, (0, 2.5, 40, 37.5), atol=1.5)  # x 0 to 40, y 5 to 40
 
@@ -93,7 +93,7 @@ def test_the_ground_truth_counts_and_cancelled_or_empty_annotations_do_not(folde
     two["annotations"].insert(0, {"result": face(), "was_cancelled": True})
     write(folder, one, two, task([]))
     table = read(folder)
-    np.testing.assert_allclose(table.in_source(table.points), [POINTS + 5, POINTS + 3], atol=1e-3)
+    np.testing.assert_allclose(table.to_photo(table.points), [POINTS + 5, POINTS + 3], atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_table_holds_every_face_with_its_labels_in_photo_pixels(tmp_path, bo
     assert table.name.tolist() == labels["name"].tolist()
     assert table.row.tolist() == list(range(1, 25))
     truth = labels[POINTS].to_numpy().reshape(24, 5, 2)
-    np.testing.assert_allclose(table.in_source(table.points)[table.mask], truth[table.mask], atol=1e-3)
+    np.testing.assert_allclose(table.to_photo(table.points)[table.mask], truth[table.mask], atol=1e-3)
     assert (table.mask == ~np.isnan(truth[..., 0])).mean() > 0.97  # the others lie beyond their photo
     assert not table.mask[3, 0]
 

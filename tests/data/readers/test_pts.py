@@ -45,7 +45,7 @@ def test_points_count_from_1_and_the_first_folder_is_an_attribute(folder):
     assert table.name.tolist() == ["helen/a.png", "helen/b.png", "ibug/c.png"]
     assert table.row.tolist() == [1, 2, 3]
     assert table.attributes["folder"].tolist() == ["helen", "helen", "ibug"]
-    np.testing.assert_allclose(table.in_source(table.points)[0], np.array(POINTS) - 1, atol=1e-4)
+    np.testing.assert_allclose(table.to_photo(table.points)[0], np.array(POINTS) - 1, atol=1e-4)
     assert point_names(folder) == ["0", "1", "2", "3", "4"]
 
 

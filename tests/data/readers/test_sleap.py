@@ -45,7 +45,7 @@ def folder(tmp_path):
 def test_instances_that_a_person_labelled_are_faces(folder):
     table = read(folder)
     assert table.name.tolist() == ["a.png", "a.png"]
-    np.testing.assert_allclose(table.in_source(table.points)[0], POINTS, atol=1e-4)
+    np.testing.assert_allclose(table.to_photo(table.points)[0], POINTS, atol=1e-4)
     assert table.mask[1].tolist() == [True, False, True, True, True]
     assert table.attributes["track"].tolist() == ["", "m2"]
     assert point_names(folder / "labels.slp") == [NAMES[i] for i in ORDER]

@@ -30,8 +30,8 @@ def folder(tmp_path):
 def test_a_line_is_points_box_flags_and_name(folder):
     table = read(folder)
     assert table.row.tolist() == [1, 3]
-    np.testing.assert_allclose(table.in_source(table.points)[0].ravel(), [float(x) for x in POINTS.split()], atol=1e-4)
-    left, top, side = table.to_source[0, 0, 2], table.to_source[0, 1, 2], table.to_source[0, 0, 0] * 96
+    np.testing.assert_allclose(table.to_photo(table.points)[0].ravel(), [float(x) for x in POINTS.split()], atol=1e-4)
+    left, top, side = table.photo_matrix[0, 0, 2], table.photo_matrix[0, 1, 2], table.photo_matrix[0, 0, 0] * 96
     np.testing.assert_allclose([left, top, side], [5, 9, 40], atol=0.5)  # the square around 40 x 38 pixels
     assert {name: values.tolist() for name, values in table.attributes.items()} == {
         "pose": ["large", "normal"],

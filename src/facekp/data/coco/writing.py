@@ -130,8 +130,8 @@ def _annotations(
     assert table.name is not None
     height, width = table.size
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])  # of the image's first and last pixel
-    edges = table.in_source(corners) + 0.5  # (N, 2, 2)
-    in_photo = table.in_source(points).round(DIGITS)
+    edges = table.to_photo(corners) + 0.5  # (N, 2, 2)
+    in_photo = table.to_photo(points).round(DIGITS)
     for face, name in enumerate(table.name.tolist()):
         known = [tuple(point) if np.isfinite(point).all() else None for point in in_photo[face].tolist()]
         certain = [value for value in confidence[face].tolist() if np.isfinite(value)]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from facekp.core.channels import NAMES
+from facekp.core.channels import CHANNEL_NAMES
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
@@ -74,11 +74,12 @@ def _check_channels(table: FaceTable, settings: DataSettings) -> None:
         UserError: the images are not (N, H, W) or (N, H, W, 3), or have not the number of channels that is set.
     """
     shape = table.images.shape
-    if len(shape) not in (3, 4) or table.channels not in NAMES:
+    if len(shape) not in (3, 4) or table.channels not in CHANNEL_NAMES:
         raise UserError(f"data={settings.name}: the images have the shape {shape}; give (N, H, W) or (N, H, W, 3)")
     if table.channels != settings.channels:
+        colour = CHANNEL_NAMES[table.channels]
         raise UserError(
-            f"data.channels={settings.channels}: the images of data={settings.name} are {NAMES[table.channels]}; use "
+            f"data.channels={settings.channels}: the images of data={settings.name} are {colour}; use "
             f"data.channels={table.channels}"
         )
 

@@ -26,7 +26,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from facekp.core.channels import NAMES
+from facekp.core.channels import CHANNEL_NAMES
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings, Text
@@ -84,7 +84,7 @@ class LibrarySettings(TransformSettings):
             AUGMENTATIONS.partial(self)(images, torch.zeros(1, 0, 2), torch.Generator())
         except Exception as error:  # whatever the library raises for arguments and shapes that it does not accept
             reason = " ".join(str(error).split())
-            return f"{self.name}'s {self.transform} can't be used on {NAMES[channels]} images: {reason}"
+            return f"{self.name}'s {self.transform} can't be used on {CHANNEL_NAMES[channels]} images: {reason}"
         return ""
 
 

@@ -27,8 +27,8 @@ def measure_steps(settings: BenchSettings, scratch: Path) -> Iterator[Measuremen
     rows, generator, random = torch.arange(BATCH), torch.Generator().manual_seed(0), np.random.default_rng(0)
     images, points = table.images[:BATCH].astype(np.float32), table.points[:BATCH]
     labels, source = torch.from_numpy(points), torch.from_numpy(table.source[:BATCH]).long()
-    spread = model.spread(labels, source)
-    maps, cells = model.target(spread)
+    by_channel = model.labels_by_channel(labels, source)
+    maps, cells = model.target(by_channel)
     cells_of_faces, side, sigma = cells.numpy(), maps.shape[-1], settings.model.sigma
     plain_maps = maps.numpy()
 
@@ -39,7 +39,7 @@ def measure_steps(settings: BenchSettings, scratch: Path) -> Iterator[Measuremen
     pairs = {
         "augment": (lambda: data.assemble(rows, generator), augment_plainly, "cv2.warpAffine in a loop"),
         "encode": (
-            lambda: model.target(spread),
+            lambda: model.target(by_channel),
             lambda: [draw_maps(of_face, side, sigma) for of_face in cells_of_faces],
             "numpy in a loop",
         ),

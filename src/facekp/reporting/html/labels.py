@@ -353,9 +353,9 @@ def _suspicious_table(table: FaceTable, labels: pd.DataFrame) -> Block | None:
 
 def _in_photo(table: FaceTable, i: int, k: int) -> Mapping[str, str]:
     """``photo``: the position of a label in its photo; empty where faces were not cropped from photos."""
-    if table.name is None or table.to_source is None:
+    if table.name is None or table.photo_matrix is None:
         return {}
-    x, y = table.to_source[i] @ [*table.points[i, k], 1]
+    x, y = table.photo_matrix[i] @ [*table.points[i, k], 1]
     return {"photo": f"{table.name[i]}: {x:.1f}, {y:.1f}"}
 
 
