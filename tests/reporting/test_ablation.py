@@ -144,8 +144,15 @@ def test_a_row_that_is_not_valid_is_named(mistake):
 def test_an_unknown_row_is_refused_wherever_it_is_named():
     with pytest.raises(UserError, match="only=other: there is no such row before; choose one of base"):
         settings_of(BASE, only=["other"])
-    with pytest.raises(UserError, match=r"picture.rows=other: there is no such row before; choose one of base"):
-        settings_of(BASE, picture={"out": None, "rows": ["other"]})
+    message = r"picture\.rows=other: there is no such row before; choose one of base; or choose picture\.out=null"
+    with pytest.raises(UserError, match=message):
+        settings_of(BASE, picture={"out": "minutes.png", "rows": ["other"]})
+
+
+def test_own_rows_need_no_rows_of_a_picture_that_is_not_drawn():
+    shipped = config_of("picture.out=null", name="ablation")["picture"]
+    assert shipped["rows"]  # of the shipped rows, which an ablation of your own does not have
+    assert settings_of(BASE, picture=shipped).picture.out is None
 
 
 def test_the_shipped_rows_are_valid():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import statistics
 
 import pandas as pd
@@ -167,3 +168,17 @@ def test_what_is_no_document_is_refused(here, out, message):
     finished_run(here / "outputs" / "ablation" / "base" / "0", 1.5)
     with pytest.raises(UserError, match=rf"out={out}: {message}"):
         tabulate(row("base"), out=out)
+
+
+def test_an_evaluation_of_a_checkpoint_that_was_trained_again_is_named(here, caplog):
+    for name in ("base", "scored"):
+        finished_run(here / "r" / name / "0", 1.5)
+    checkpoint = here / "r" / "base" / "0" / "checkpoints" / "best.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    evaluated = (here / "r" / "scored" / "0" / "overrides.yaml").stat().st_mtime
+    for seconds, warnings in ((-10, 0), (10, 1)):
+        os.utime(checkpoint, (evaluated, evaluated + seconds))
+        tabulate(row("base"), evaluation("scored", ["base"]), root="r")
+        assert caplog.text.count("r/scored/0: was evaluated before r/base/0/checkpoints/best.ckpt") == warnings
+    assert "remove the folder to evaluate again" in caplog.text

@@ -1,12 +1,14 @@
 """The ladder: four steps in order, each in its folder, kept when it is started again."""
 
 import json
+import os
 
 import pytest
+import yaml
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.reporting.ladder import LadderSettings, ladder_table, run_ladder, step_overrides
+from facekp.reporting.ladder import LadderSettings, ladder_table, run_ladder, step_folder, step_overrides
 from tests.conftest import TINY, config_of
 
 SMALL = [o for o in TINY if not o.startswith("model.")]
@@ -51,6 +53,27 @@ def test_it_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch
     assert [str(column.header) for column in table.columns][-1] == "leaderboard (other images)"
     assert list(table.columns[-1].cells)[:2] == ["2.92", "1.84"]
     assert "2_adam_complete" in capsys.readouterr().out
+
+
+def test_a_step_that_continues_from_a_step_that_was_trained_again_is_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of("root=steps")
+    for number in (1, 2, 3, 4):
+        folder = step_folder(settings, number)
+        folder.checkpoints.mkdir(parents=True)
+        folder.best_checkpoint.touch()
+        folder.overrides.write_text(yaml.safe_dump(step_overrides(settings, number)))
+        folder.metrics.write_text(json.dumps({"rmse": 2.0, "minutes": 1.0, "mean_face": {"rmse": 3.0}}))
+        for file, time in ((folder.overrides, 100 * number), (folder.best_checkpoint, 100 * number + 50)):
+            os.utime(file, (time, time))
+    run_ladder(settings)
+    assert not caplog.records
+    for number in (1, 2):  # step 2 does not start from step 1
+        os.utime(step_folder(settings, number).best_checkpoint, (900, 900))
+    run_ladder(settings)
+    (record,) = caplog.records
+    assert record.message.startswith("steps/3: was trained before steps/2/checkpoints/best.ckpt was written")
+    assert "remove their folders" in record.message
 
 
 STEP = {"experiment": "seed/x", "fast_epochs": 1, "continues": False, "published": None}

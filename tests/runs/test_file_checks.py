@@ -34,12 +34,12 @@ def test_a_config_has_every_group_that_is_needed():
 @pytest.mark.parametrize(
     ("key", "good", "bad"),
     [
-        ("rmse", (1.5, 0, float("nan"), 10**11), ("1.5", None, True, 10**13)),
-        ("rmse/dense", (1.5,), ("x",)),
+        ("rmse", (1.5, 0, float("nan"), 10**11), ("1.5", None, True, 10**13, -3.0)),
+        ("rmse/dense", (1.5,), ("x", -0.1)),
         ("epochs", (0, MAX_EPOCH), (-1, MAX_EPOCH + 1, 1.5)),
         ("minutes", (0, 2.5), (-0.1, float("inf"), "2")),
         ("finished", (True, False), (1, "yes")),
-        ("mean_face", ({}, {"rmse": 3.7}), ([], {"rmse": "x"})),
+        ("mean_face", ({}, {"rmse": 3.7}), ([], {"rmse": "x"}, {"rmse": -1.0})),
         ("anything", ("x", None), ()),
     ],
 )

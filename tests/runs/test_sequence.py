@@ -1,5 +1,7 @@
 """A sequence of runs: finished ones are kept, stopped ones are resumed, and a failure ends it."""
 
+import os
+
 import pytest
 
 from facekp.runs import sequence
@@ -45,3 +47,16 @@ def test_a_stopped_run_is_resumed_and_a_finished_one_kept(called, tmp_path):
 def test_plugins_are_given_again_to_a_resumed_run():
     overrides = ["plugins=[mine]", "loss=mine", "out=x"]
     assert sequence.resume_arguments(RunFolder("x"), overrides) == ["plugins=[mine]", "resume=x"]
+
+
+def test_a_checkpoint_that_was_written_after_a_run_had_read_it_is_replaced(tmp_path):
+    evaluation, older, newer, removed = (RunFolder(tmp_path / name) for name in ("scored", "older", "newer", "removed"))
+    evaluation.path.mkdir()
+    assert sequence.replaced_checkpoints(evaluation, [older]) == []  # written by another program, without overrides
+    evaluation.overrides.write_text("[]")
+    os.utime(evaluation.overrides, (200, 200))
+    for training, time in ((older, 100), (newer, 300)):
+        training.checkpoints.mkdir(parents=True)
+        training.best_checkpoint.touch()
+        os.utime(training.best_checkpoint, (time, time))
+    assert sequence.replaced_checkpoints(evaluation, [older, newer, removed]) == [newer.best_checkpoint]

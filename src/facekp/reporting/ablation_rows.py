@@ -89,7 +89,7 @@ class PictureSettings(Settings):
 
     Attributes:
         out: file; None: no picture.
-        rows: names of the rows that are drawn, by their seed 0.
+        rows: names of the rows that are drawn, by their seed 0; not read without a picture.
     """
 
     out: NewPath | None
@@ -135,7 +135,9 @@ class AblationSettings(CommandSettings):
             else:
                 trained[row.name] = row
         _check_known("only", self.only or [], names)
-        _check_known("picture.rows", self.picture.rows, list(trained))
+        if self.picture.out is not None:
+            no_picture = "; or choose picture.out=null for no picture"
+            _check_known("picture.rows", self.picture.rows, list(trained), no_picture)
         return self
 
     def row(self, name: str) -> RowSettings:
@@ -168,10 +170,10 @@ def _check_evaluated(row: RowSettings, evaluate: EvaluateSettings, trained: dict
             raise ValueError(f"rows.{row.name}.seeds: {ckpt} does not train seed {untrained[0]}, only {seeds}")
 
 
-def _check_known(key: str, given: Sequence[str], known: Sequence[str]) -> None:
+def _check_known(key: str, given: Sequence[str], known: Sequence[str], way_out: str = "") -> None:
     for name in given:
         if name not in known:
-            raise ValueError(f"{key}={name}: there is no such row before; {one_of(known, name)}")
+            raise ValueError(f"{key}={name}: there is no such row before; {one_of(known, name)}{way_out}")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from facekp.core.errors import UserError
 from facekp.core.files import atomic, write_csv, write_text
 from facekp.reporting.ablation_rows import AblationRun, AblationSettings, PictureSettings, RowSettings, runs_of
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
-from facekp.runs.sequence import shown_overrides, warn_of_changed_overrides
+from facekp.runs.sequence import replaced_checkpoints, shown_overrides, warn_of_changed_overrides
 
 log = logging.getLogger(__name__)
 BEGIN, END = "<!-- ablation -->", "<!-- /ablation -->"
@@ -77,6 +77,12 @@ def _errors(sources: Sequence[str]) -> dict[str, str]:
 def _read_result(run: AblationRun) -> dict[str, Any]:
     overrides = shown_overrides(run.folder.read_overrides())
     warn_of_changed_overrides(run.folder, run.overrides)
+    for checkpoint in replaced_checkpoints(run.folder, run.needs):
+        log.warning(
+            "%s: was evaluated before %s was written. The old result is shown; remove the folder to evaluate again",
+            run.folder,
+            checkpoint,
+        )
     return {
         **run.folder.read_metrics(),
         "row": run.row,

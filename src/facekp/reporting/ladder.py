@@ -6,6 +6,7 @@ ladder can be killed and started again. Its table compares our validation RMSE w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,9 @@ from facekp.core.console import show
 from facekp.core.settings import NewPath, Positive, PositiveCount, Settings, Text
 from facekp.functional.metrics import MAIN, METRICS
 from facekp.runs.folder import RunFolder
-from facekp.runs.sequence import run_unless_finished, warn_of_changed_overrides
+from facekp.runs.sequence import replaced_checkpoints, run_unless_finished, warn_of_changed_overrides
+
+log = logging.getLogger(__name__)
 
 
 class StepSettings(Settings):
@@ -69,10 +72,24 @@ def run_ladder(settings: LadderSettings) -> list[dict[str, Any]]:
         folder, overrides = step_folder(settings, number), step_overrides(settings, number)
         if folder.is_finished():
             warn_of_changed_overrides(folder, overrides)
+            _warn_of_replaced_start(settings, number)
         run_unless_finished("train", overrides, folder)
         metrics.append(folder.read_metrics())
     show(ladder_table(settings.ladder, metrics))
     return metrics
+
+
+def _warn_of_replaced_start(settings: LadderSettings, number: int) -> None:
+    """Warn where a finished step continues from a step that has been trained again since."""
+    folder = step_folder(settings, number)
+    before = [step_folder(settings, number - 1)] if settings.ladder[number - 1].continues else []
+    for checkpoint in replaced_checkpoints(folder, before):
+        log.warning(
+            "%s: was trained before %s was written. The old results of this step and of those that continue from it "
+            "are shown; remove their folders to train them again",
+            folder,
+            checkpoint,
+        )
 
 
 def step_folder(settings: LadderSettings, number: int) -> RunFolder:

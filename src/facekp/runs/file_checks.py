@@ -115,13 +115,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST)
 
 
+def _is_rmse(value: Any) -> bool:
+    """Whether a value is a number that is not negative; NaN where nothing could be scored."""
+    return _is_number(value) and not value < 0
+
+
 METRIC_TYPES = {
-    "rmse": _is_number,  # also of each source and point
+    "rmse": _is_rmse,  # also of each source and point
     "epochs": lambda value: isinstance(value, int) and 0 <= value <= MAX_EPOCH,
     "minutes": lambda value: _is_number(value) and 0 <= value < math.inf,
     "parameters": _is_number,
     "finished": lambda value: isinstance(value, bool),
-    "mean_face": lambda value: isinstance(value, dict) and _is_number(value.get("rmse", 0)),
+    "mean_face": lambda value: isinstance(value, dict) and _is_rmse(value.get("rmse", 0)),
 }
 
 

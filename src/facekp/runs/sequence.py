@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from facekp.config.command import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
@@ -60,6 +61,22 @@ def warn_of_changed_overrides(folder: RunFolder, overrides: Sequence[str]) -> No
             " ".join(before),
             " ".join(now),
         )
+
+
+def replaced_checkpoints(folder: RunFolder, trainings: Sequence[RunFolder]) -> list[Path]:
+    """The best checkpoints that were trained again after a run had read them.
+
+    overrides.yaml has the time: a training writes it when it starts, an evaluation when it has scored.
+
+    Args:
+        folder: of the finished run.
+        trainings: whose best checkpoints it read.
+    """
+    files = [training.best_checkpoint for training in trainings if training.best_checkpoint.is_file()]
+    if not folder.overrides.is_file():
+        return []
+    began = folder.overrides.stat().st_mtime_ns
+    return [file for file in files if file.stat().st_mtime_ns > began]
 
 
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:

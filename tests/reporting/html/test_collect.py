@@ -1,6 +1,7 @@
 """Runs are found, read, named by the settings that differ, and grouped; unreadable folders are skipped and logged."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -165,3 +166,46 @@ def test_equal_data_in_two_folders_are_one_set_of_images_and_one_group(root):
     runs = read_runs([root / "run000", root / "run001"])[0]
     assert {run.split for run in runs} == {"folder, labels abcdef01, fold 0 of 5"}
     assert len(group_runs(runs)) == 1
+
+
+def test_unfinished_and_pruned_runs_come_last_and_are_in_no_group(root):
+    edit_metrics(root / "run003", finished=False, rmse=0.1)
+    (root / "run004" / "status.json").write_text(json.dumps({"status": "pruned"}))
+    edit_metrics(root / "run004", finished=True, rmse=0.2)
+    (root / "run000" / "status.json").write_text(json.dumps({"status": "ok"}))
+    runs, _ = read_runs([root])
+    assert [run.name for run in runs[-2:]] == ["run003", "run004"]
+    assert [run.state for run in runs] == ["finished"] * 4 + ["unfinished", "pruned"]
+    groups = {group.name: group for group in group_runs(runs)}
+    assert [run.name for run in groups["lr=0.002"].runs] == ["run005"]
+    assert groups["lr=0.002"].incomplete == 2
+    assert (len(groups["lr=0.001"].runs), groups["lr=0.001"].incomplete) == (3, 0)
+
+
+def test_of_runs_with_equal_seed_and_split_a_group_has_the_newest(root):
+    shutil.copytree(root / "run000", root / "copy")
+    os.utime(root / "run000" / "metrics.json", (100, 100))
+    os.utime(root / "copy" / "metrics.json", (200, 200))
+    edit_metrics(root / "run001", finished=False)
+    shutil.copytree(root / "run001", root / "trained")
+    edit_metrics(root / "trained", finished=True)
+    group = next(group for group in group_runs(read_runs([root])[0]) if group.name == "lr=0.001")
+    assert {run.name for run in group.runs} == {"copy", "trained", "run002"}
+    assert (group.incomplete, group.repeats) == (1, 1)
+
+
+def test_runs_that_searched_for_their_learning_rate_are_a_group(root):
+    found = {"run000": ["lr=find"], "run001": ["lr=1e-3", "++lr='find'"], "run002": ["lr=find", "lr=1e-3"]}
+    for i, (name, overrides) in enumerate(found.items()):
+        config = yaml.safe_load((root / name / "config.yaml").read_text())
+        (root / name / "config.yaml").write_text(yaml.safe_dump({**config, "lr": 0.003 + i / 1000}))
+        (root / name / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    runs, _ = read_runs([root / name for name in found])
+    assert {group.name: len(group.runs) for group in group_runs(runs)} == {"lr=find": 2, "lr=0.005": 1}
+    assert {run.config["lr"] for run in runs} == {0.003, 0.004, 0.005}
+
+
+def test_a_run_with_a_negative_rmse_is_damaged(root):
+    edit_metrics(root / "run000", rmse=-3.0)
+    _, (skipped,) = read_runs([root])
+    assert (skipped.name, "rmse is '-3.0'; it is damaged" in skipped.reason) == ("run000", True)

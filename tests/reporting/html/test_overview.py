@@ -206,3 +206,40 @@ def test_the_pooled_rmse_of_a_group_is_within_its_interval(runs):
     units[2] = replace(units[2], images=units[2].images.assign(squared=units[2].images["squared"] * 25))
     (group,) = blocks_of(runs_page(units, [], faces=0, resamples=400)[0])["groups"]["rows"]
     assert group["low"] < group["pooled"] < group["high"]
+
+
+def test_pruned_and_unfinished_runs_are_marked_and_not_in_the_means(runs):
+    group = [run for run in runs if run.compared["lr"] == 0.003]
+    given = [*group[:2], runs[-1], replace(group[2], pruned=True), replace(runs[-2], finished=False)]
+    sections = runs_page(given, [], faces=0, resamples=100)[0]
+    blocks = blocks_of(sections)
+    assert [row["state"] for row in blocks["runs"]["rows"]] == ["finished"] * 3 + ["pruned", "unfinished"]
+    (row,) = blocks["groups"]["rows"]
+    assert row["runs"] == 2
+    assert row["mean"] == pytest.approx(np.mean([run.metrics["rmse"] for run in group[:2]]))
+    (note,) = next(part for part in sections if part["title"] == "Seeds and folds")["blocks"][1]["lines"]
+    assert note == "Not counted: 2 unfinished or pruned runs."
+    lines = sections[0]["blocks"][1]["lines"]
+    assert "1 of 5 runs was pruned by a search." in lines
+    assert "Finished runs come first; only they are in the means over seeds and folds." in lines
+
+
+def test_the_summary_compares_finished_runs_where_there_are_two(runs):
+    equal = Difference(images=80, first=1.4, second=1.5, low=-0.4, high=0.2, better=0.7)
+    pairs = {(0, i): equal for i in range(1, 5)}
+    lines = summary([*runs[:3], *(replace(run, pruned=True) for run in runs[3:5])], pairs, [])
+    assert lines[1] == "2 of the other 2 finished runs do not differ significantly from the best run."
+    (second, *_) = summary([runs[0], replace(runs[1], pruned=True)], pairs, [])
+    assert second.startswith(f"Second: {runs[1].name} (pruned), RMSE")
+
+
+def test_runs_with_equal_seed_and_split_count_once(runs):
+    group = [run for run in runs if run.compared["lr"] == 0.003]
+    lone = next(run for run in runs if run.compared["lr"] == 0.002)
+    given = [*group, replace(group[0], name="copy"), lone, replace(lone, name="repeated")]
+    sections = runs_page(given, [], faces=0, resamples=100)[0]
+    (row,) = blocks_of(sections)["groups"]["rows"]
+    assert (row["runs"], row["repeated"]) == (3, "seed 0 1 2")
+    assert row["spread"] == pytest.approx(np.std([run.metrics["rmse"] for run in group], ddof=1))
+    (note,) = next(part for part in sections if part["title"] == "Seeds and folds")["blocks"][1]["lines"]
+    assert note == "Not counted: 2 runs with the seed, fold and split seed of a newer run."

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from facekp.config.command import key_of
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.functional.metrics import MAIN, metric_of
@@ -39,7 +40,9 @@ IGNORED = (
 )
 CONTENT = ("images", "labels")  # keys of data.yaml that identify the data
 FOLDERS = ("data.dir", "data.images", "data.labels")  # settings that say where they were
+FINISHED, UNFINISHED, PRUNED = "finished", "unfinished", "pruned"  # states of runs
 SHOWN_DIGITS = 8  # of the digests of the data; 32 bits tell the data of some thousand runs apart
+FIND = "find"  # lr=find, which searches for the learning rate
 REPEATED = ("seed", "data.fold", "data.split_seed")  # keys in which the runs of a group may differ
 
 
@@ -57,6 +60,8 @@ class Run:
         predictions: columns row, source, keypoint, true_x, true_y, x, y, error; no rows if the file does not exist.
         images: squared errors summed by image (`by_image`).
         finished: whether the training has ended; the metrics of an unfinished run are those of its best epoch.
+        pruned: whether a search ended the training early.
+        written: when metrics.json was written, in seconds.
         reliability: of the run's checkpoint, once ``facekp.calibrate`` has calibrated it.
         corruptions: corruptions.csv; no rows if the file does not exist.
         corrupted_reliability: as ``reliability``, for corrupted images.
@@ -73,10 +78,24 @@ class Run:
     predictions: pd.DataFrame
     images: pd.DataFrame
     finished: bool
+    pruned: bool = False
+    written: float = 0.0
     reliability: dict[str, list[float]] | None = None
     corruptions: pd.DataFrame = field(default_factory=pd.DataFrame)
     corrupted_reliability: dict[str, list[float]] | None = None
     digests: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``unfinished`` or ``pruned``."""
+        if self.pruned:
+            return PRUNED
+        return FINISHED if self.finished else UNFINISHED
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run was trained to its end, so that its figures can be compared with those of others."""
+        return self.state == FINISHED
 
     @property
     def baseline(self) -> float | None:
@@ -120,7 +139,7 @@ class SkippedRun:
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
-    """All runs in some folders and below them, the lowest RMSE first.
+    """All runs in some folders and below them: finished ones first, each part by increasing RMSE.
 
     Raises:
         UserError: a path is not a folder, or none of the folders holds a run with metrics.
@@ -144,7 +163,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
         raise UserError(f"{', '.join(map(str, paths))}: there is no run with metrics in or below this folder{why}")
     if not all(run.digests for run in runs):  # an older run's data can be compared by their folder only
         runs = [replace(run, digests={}) for run in runs]
-    return sorted(runs, key=lambda run: run.metrics[MAIN]), skipped
+    return sorted(runs, key=lambda run: (not run.is_complete, run.metrics[MAIN])), skipped
 
 
 def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
@@ -162,13 +181,15 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         name=name,
         short_name=short_name,
         config=config,
-        compared=_compared(config, digests),
+        compared=_compared(config, digests, _is_rate_found(folder)),
         metrics=metrics,
         curves=curves,
         predictions=predictions,
         images=by_image(predictions),
         digests=digests,
         finished=finished,
+        pruned=folder.known_status().status == PRUNED,
+        written=folder.metrics.stat().st_mtime,
         reliability=_or_empty(folder.read_reliability, lambda: None),
         corruptions=_or_empty(folder.read_corruptions, RunFolder("").read_corruptions),
         corrupted_reliability=_or_empty(folder.read_corrupted_reliability, lambda: None),
@@ -189,15 +210,25 @@ def _read_config(folder: RunFolder) -> dict[str, Any]:
     return config
 
 
-def _compared(config: dict[str, Any], digests: dict[str, Any]) -> dict[str, Any]:
+def _is_rate_found(folder: RunFolder) -> bool:
+    """Whether the run was started with ``lr=find``; its config.yaml has the rate that was found."""
+    overrides: list[str] = _or_empty(folder.read_overrides, list) if folder.overrides.is_file() else []
+    rates = [override.partition("=")[2].strip("'\"") for override in overrides if key_of(override) == "lr"]
+    return rates[-1:] == [FIND]
+
+
+def _compared(config: dict[str, Any], digests: dict[str, Any], rate_found: bool) -> dict[str, Any]:
     """`Run.compared`: the settings, and what identifies the data.
 
     Args:
         config: config.yaml.
         digests: data.yaml; equal ones are of equal data, whatever folder the files were in. Empty for older runs, whose
             data are identified by the folder.
+        rate_found: whether ``lr`` was searched for; runs are the same recipe, whatever rate each of them found.
     """
     settings = {key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)}
+    if rate_found:
+        settings["lr"] = FIND
     if not digests:
         return settings
     for key in FOLDERS:
@@ -357,11 +388,15 @@ class Group:
 
     Attributes:
         name: the settings that differ between the groups.
-        runs: the members.
+        runs: the finished runs, one for each seed and split; may be empty.
+        incomplete: number of unfinished and pruned runs, which are not among ``runs``.
+        repeats: number of finished runs with the seed and split of a newer one, which are not among ``runs`` either.
     """
 
     name: str
     runs: list[Run]
+    incomplete: int = 0
+    repeats: int = 0
 
     @property
     def split(self) -> str:
@@ -394,8 +429,21 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     for first, (key_of_group, group) in zip(firsts, members.items(), strict=True):
         settings = " ".join(f"{titles[key]}={first[key]}" for key in keys if key in first)
         version = key_of_group[1]
-        groups.append(Group((settings or "all runs") + (f", other labels ({version})" if version else ""), group))
+        complete = [run for run in group if run.is_complete]
+        counted = _newest_of_each_seed(complete)
+        name = (settings or "all runs") + (f", other labels ({version})" if version else "")
+        groups.append(Group(name, counted, len(group) - len(complete), len(complete) - len(counted)))
     return groups
+
+
+def _newest_of_each_seed(runs: Sequence[Run]) -> list[Run]:
+    """Of runs with equal seed, fold and split seed the newest: copies and repeats tell nothing about the spread."""
+    newest: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        repeated = tuple(_comparable(run.compared, key) for key in REPEATED)
+        if repeated not in newest or run.written > newest[repeated].written:
+            newest[repeated] = run
+    return list(newest.values())
 
 
 def _position(index: pd.Index, known: list[pd.Index]) -> int:

@@ -14,7 +14,17 @@ from facekp.core.console import count
 from facekp.core.keypoints import Keypoints
 from facekp.functional.metrics import MAIN, METRICS, Metric, keys_of, metrics_shown
 from facekp.reporting.html import figures, page
-from facekp.reporting.html.collect import REPEATED, Group, Run, SkippedRun, differing, group_runs, short_names
+from facekp.reporting.html.collect import (
+    PRUNED,
+    REPEATED,
+    UNFINISHED,
+    Group,
+    Run,
+    SkippedRun,
+    differing,
+    group_runs,
+    short_names,
+)
 from facekp.reporting.html.compare import Difference, Interval, differences, intervals
 from facekp.reporting.html.faces import ImageStore, extremes
 from facekp.reporting.html.landmark_metrics import landmarks_section, meaning, metrics_in, subsets_section
@@ -33,12 +43,13 @@ def runs_page(
     """All sections of the page, and the images they refer to.
 
     Args:
-        runs: best first.
+        runs: of `read_runs`.
         skipped: folders that can't be shown.
         faces: number of worst faces, and of best faces, of each run.
         resamples: of the bootstrap.
     """
-    groups = [group for group in group_runs(runs) if len(group.runs) > 1]
+    all_groups = group_runs(runs)
+    groups = [group for group in all_groups if len(group.runs) > 1]
     units = [*(run.images for run in runs), *(group.images for group in groups)]
     bounds = intervals(units, resamples)
     compared = [*range(len(runs))[:MOST_COMPARED], *range(len(runs), len(units))[:MOST_COMPARED]]
@@ -53,7 +64,7 @@ def runs_page(
             page.text(*summary(runs, pairs, skipped)),
         ),
         _runs_section(runs, bounds, pairs),
-        _groups_section(groups, bounds[len(runs) :]),
+        _groups_section(groups, bounds[len(runs) :], not_counted(all_groups)),
         _comparison_section(runs[:MOST_COMPARED], groups[:MOST_COMPARED], compared, pairs),
         page.section(
             "Learning curves",
@@ -91,7 +102,7 @@ def headline(runs: Sequence[Run], bounds: Sequence[Interval | None]) -> list[str
     """The best run, and whether it is better than the mean face.
 
     Args:
-        runs: best first.
+        runs: of `read_runs`.
         bounds: of `facekp.reporting.html.compare.intervals`, the runs first.
     """
     best = runs[0]
@@ -123,17 +134,21 @@ def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) ->
     """The rest of the page in a few sentences.
 
     Args:
-        runs: best first.
+        runs: of `read_runs`.
         pairs: of `facekp.reporting.html.compare.differences`.
         skipped: folders that can't be shown.
     """
     lines = []
     if len(runs) > 1:
-        lines.append(f"Second: {runs[1].name}, RMSE {runs[1].metrics[MAIN]:.3f} px. {_is_different(runs, pairs)}")
-        similar = [i for i in range(1, len(runs)) if (0, i) in pairs and not pairs[0, i].is_significant]
+        second = f"{runs[1].name}{'' if runs[1].is_complete else f' ({runs[1].state})'}"
+        lines.append(f"Second: {second}, RMSE {runs[1].metrics[MAIN]:.3f} px. {_is_different(runs, pairs)}")
+        complete = sum(run.is_complete for run in runs)
+        others = complete if complete > 1 else len(runs)  # the finished runs come first
+        similar = [i for i in range(1, others) if (0, i) in pairs and not pairs[0, i].is_significant]
         if len(similar) > 1:
+            kind = "finished runs" if others < len(runs) else "runs"
             lines.append(
-                f"{len(similar)} of the other {len(runs) - 1} runs do not differ significantly from the best run."
+                f"{len(similar)} of the other {others - 1} {kind} do not differ significantly from the best run."
             )
         splits = dict.fromkeys(run.split for run in runs)
         if len(splits) > 1:
@@ -147,10 +162,15 @@ def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) ->
             f"The images have {' and '.join(map(str, sides))} pixels a side, so an error of a pixel is not the same in "
             "all runs. Compare their NME, which does not depend on the size."
         )
-    unfinished = sum(not run.finished for run in runs)
+    unfinished, pruned = (sum(run.state == state for run in runs) for state in (UNFINISHED, PRUNED))
     if unfinished:
         are = "is" if unfinished == 1 else "are"
         lines.append(f"{unfinished} of {count(len(runs), 'run')} {are} unfinished; the best epoch so far is shown.")
+    if pruned:
+        were = "was" if pruned == 1 else "were"
+        lines.append(f"{pruned} of {count(len(runs), 'run')} {were} pruned by a search.")
+    if 0 < unfinished + pruned < len(runs):
+        lines.append("Finished runs come first; only they are in the means over seeds and folds.")
     if skipped:
         lines.append(f"{len(skipped)} folder{'s were' if len(skipped) > 1 else ' was'} skipped; the reasons are below.")
     return lines
@@ -194,7 +214,7 @@ def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs:
             hint="by how much the RMSE is lower than the mean face's on the same images; negative: it is higher",
         ),
         page.column("images", "images", 0, hint="validation images, whose predictions are compared"),
-        *([] if all(run.finished for run in runs) else [page.column("state", "state")]),
+        *([] if all(run.is_complete for run in runs) else [page.column("state", "state")]),
         *(_metric_column(key, metric) for key, metric in metrics.items()),
         *(page.column(key, key, digits) for key, digits in OF_TRAINING.items() if any(key in r.metrics for r in runs)),
         *(page.column(f"setting {key}", titles[key], hint=key) for key in settings),
@@ -205,7 +225,7 @@ def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs:
             "rank": i + 1,
             "gain": None if run.gain is None else 100 * run.gain,
             "images": len(run.images) or None,
-            "state": "finished" if run.finished else "unfinished",
+            "state": run.state,
             **dict(zip(("low", "high"), bounds[i] or (None, None), strict=True)),
             **{key: run.metrics.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
             **{f"setting {key}": cell(run.compared.get(key, "")) for key in settings},
@@ -257,7 +277,7 @@ def cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) -> Section:
+def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None], left_out: str) -> Section:
     rows = [_group_row(group, interval) for group, interval in zip(groups, bounds, strict=True)]
     columns = [
         page.column("name", "settings"),
@@ -281,7 +301,21 @@ def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None]) 
         "the seed or the fold. Click a column to sort."
     )
     rows.sort(key=lambda row: row["mean"])
-    return page.section("Seeds and folds", note, page.table("groups", columns, rows))
+    table = page.table("groups", columns, rows)
+    return page.section("Seeds and folds", note, table, page.note(left_out) if left_out else None)
+
+
+def not_counted(groups: Sequence[Group]) -> str:
+    """How many runs are left out of the means of their groups, and why; empty if none is.
+
+    Args:
+        groups: of `facekp.reporting.html.collect.group_runs`; in a group of a single run, no mean is missing.
+    """
+    several = [group for group in groups if len(group.runs) + group.incomplete + group.repeats > 1]
+    incomplete, repeats = sum(group.incomplete for group in several), sum(group.repeats for group in several)
+    reasons = [count(incomplete, "unfinished or pruned run")] if incomplete else []
+    reasons += [f"{count(repeats, 'run')} with the seed, fold and split seed of a newer run"] if repeats else []
+    return f"Not counted: {'; '.join(reasons)}." if reasons else ""
 
 
 def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
