@@ -102,6 +102,25 @@ def test_entry_points_of_installed_packages_are_choices_without_plugins(module_h
     assert losses.parse({"name": name, "power": 3}).power == 3
 
 
+def test_an_installed_package_that_is_broken_stops_no_command(losses, monkeypatch, caplog):
+    found = EntryPoint("gone", "not_there_at_all:loss", "facekp.losses")
+    monkeypatch.setattr(plugins, "installed_entry_points", lambda group: [found] if group == "facekp.losses" else [])
+    monkeypatch.setattr(losses, "_installed", lambda: {"gone": found})
+    assert "gone" not in plugin_choices([]).get("loss", {})
+    assert "left out: loss 'gone'" in caplog.text
+    with pytest.raises(UserError, match="loss 'gone'"):
+        losses.parse({"name": "gone"})
+
+
+def test_a_plug_in_can_t_have_the_name_of_a_config_file_of_facekp(losses):
+    @losses.register("wing")
+    def wing(raw, target, cells):
+        return raw
+
+    with pytest.raises(UserError, match="loss 'wing': facekp has loss=wing already; choose another name"):
+        plugin_choices(["this_module"])
+
+
 def test_without_plug_ins_nothing_is_imported(monkeypatch):
     monkeypatch.setattr(plugins, "installed_entry_points", lambda group: [])
     assert plugin_choices([]) == {}

@@ -97,6 +97,14 @@ REFUSED = {
         "callbacks.x._target_=joblib.load: a file names it",
     ),
     "a logger's class": ("logger: {x: {_target_: a.B}}\n", "logger.x._target_=a.B: a file names it"),
+    "a folder of checkpoints": (
+        "callbacks: {x: {_target_: pytorch_lightning.callbacks.ModelCheckpoint, dirpath: /home/me}}\n",
+        "callbacks.x.dirpath=/home/me: a file names this path",
+    ),
+    "a file name that leads out": (
+        "callbacks: {x: {_target_: pytorch_lightning.callbacks.ModelCheckpoint, filename: ../best}}\n",
+        "callbacks.x.filename=../best: a file names this path",
+    ),
     "a class by reference": ("y: {_target_: a.B}\ncallbacks: {x: '${y}'}\n", "callbacks.x=${y}: must be a plain value"),
     "the environment": ("hydra: {job: {env_set: {PYTHONPATH: /tmp}}}\n", "hydra.job.env_set.PYTHONPATH: a config file"),
     "a copy of the environment": ("hydra: {job: {env_copy: [HOME]}}\n", "hydra.job.env_set.HOME: a config file"),
@@ -185,7 +193,7 @@ def test_arguments_of_a_stored_sweep_that_may_run_code():
         "hydra/sweeper=x", "hydra/job_logging=x", "hydra.launcher.setup=[a]", "hydra.launcher.python=a", "plugins=[a]",
         "++plugins.0=a", "keypoints@hydra.callbacks=a", "callbacks.x._target_=a.B", "callbacks.x={_target_:a.B}",
         "callbacks.x._target_=pytorch_lightning.callbacks.Timer,a.B", "out=${oc.env:HOME}",
-        "hydra.launcher.name='a\nb'",
+        "hydra.launcher.name='a\nb'", "callbacks.x.dirpath=/home/me", "+logger.x.name=../y",
     ]  # fmt: skip
     assert [text for text in code if not names_code(text)] == []
     settings = [

@@ -200,6 +200,9 @@ def test_a_changed_byte_of_a_weight_is_refused(ckpt, tmp_path):
         ("config", [1]),
         ("size", [0, -5]),
         ("size", ["a", "b"]),
+        ("size", [0, 0]),
+        ("size", [96.0, 96.0]),
+        ("size", [1 << 30, 1 << 30]),
         ("keypoints", {"name": {}, "names": 5}),
         (
             "calibrations",
@@ -217,6 +220,13 @@ def test_a_setting_of_another_type_is_reported(ckpt, tmp_path, key, value):
     with pytest.raises(UserError, match=r"x\.ckpt: ") as error:
         load_checkpoint(write(tmp_path / "x.ckpt", raw))
     assert "\n" not in str(error.value)
+
+
+def test_a_tensor_without_a_name_is_damage(ckpt, tmp_path):
+    raw = read_tensors(ckpt)
+    raw["state_dict"][5] = torch.zeros(1)
+    with pytest.raises(UserError, match=r"x\.ckpt: its format or its weights are damaged"):
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
 
 
 @pytest.mark.parametrize("damage", ["size", "model", "keypoints", "trained_on"])

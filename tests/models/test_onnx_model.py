@@ -83,6 +83,13 @@ def test_a_changed_graph_is_noticed_by_its_digest(tmp_path, small):
         load_models(tmp_path / "a.onnx")
 
 
+def test_weights_in_another_file_are_refused(tmp_path, small):
+    model = onnx.load(small[0])
+    onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(UserError, match=r"a\.onnx: has weights in another file"):
+        load_models(tmp_path / "a.onnx")
+
+
 def without_digest(path, target, **changes):
     """A copy as an older version wrote it, with other values in its metadata."""
     model = onnx.load(path)

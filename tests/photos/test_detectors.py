@@ -180,6 +180,17 @@ def test_a_class_that_is_no_detector_is_refused(registered):
         type("NoFind", (FaceDetector,), {})()
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [("margin", 0, "margin is 0; give a number above 0"), ("turns", (45,), r"turns are \(45,\); give multiples of 90")],
+)
+def test_margin_and_turns_of_a_detector_are_checked(registered, attribute, value, message):
+    made = type("Odd", (), {"margin": 1.0, "find": lambda self, image: [], attribute: value})
+    registered("odd")(made)
+    with pytest.raises(UserError, match=f"face detector odd: {message}"):
+        build_face_detector(FACE_DETECTORS.parse({"name": "odd"}))
+
+
 class Returns:
     """Any object with ``find`` and ``margin``."""
 
@@ -201,6 +212,8 @@ def test_boxes_of_any_object_are_checked():
     for box in ([5, 1, 0, 6], [0, 1, 5, np.nan], [0, 1, 0, 6]):
         with pytest.raises(UserError, match="find returned a box without an area"):
             find_boxes(Returns([box]), photo)
+    with pytest.raises(UserError, match=r"a box far outside the photo, \[0\.0, 0\.0, 1000000000\.0, 5\.0\]"):
+        find_boxes(Returns([(0, 1, 5, 6), (0, 0, 1e9, 5)]), photo)
 
 
 def test_a_detector_made_for_grey_photos_is_told_what_has_changed():

@@ -174,6 +174,15 @@ def test_a_run_that_is_being_trained_is_not_resumed(copy, run_here):
     assert "another process is writing" in err
 
 
+@pytest.mark.parametrize("value", [None, 5, "mine", [1]])
+def test_plug_ins_of_another_type_are_damage(runs, tmp_path, value):
+    folder = Path(shutil.copytree(runs[0], tmp_path / "copy"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "plugins": value}))
+    with pytest.raises(UserError, match="plugins=.*must be a list of module names"):
+        settings_resumed(folder)
+
+
 def test_a_run_with_plug_ins_needs_them_again_on_the_command_line(runs, tmp_path):
     folder = Path(shutil.copytree(runs[0], tmp_path / "copy"))
     config = yaml.safe_load((folder / "config.yaml").read_text())

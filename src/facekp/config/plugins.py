@@ -7,6 +7,7 @@ Nothing that a file names is imported: ``plugins=`` counts on the command line a
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,11 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from pydantic_core import PydanticUndefined
 
+from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.registry import REGISTRIES, Registry, installed_entry_points
+
+log = logging.getLogger(__name__)
 
 # The modules that define the registries, by the group of entry points.
 MODULES = {
@@ -82,7 +86,13 @@ def search_working_directory() -> None:
 
 
 def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The choices that plug-ins bring: plain default values by Hydra group and name."""
+    """The choices that plug-ins bring: plain default values by Hydra group and name.
+
+    An installed package that is broken is left out with a warning, as not every command needs it.
+
+    Raises:
+        UserError: a choice of ``plugins`` is not valid.
+    """
     installed = [group for group in MODULES if installed_entry_points(group)]
     if not plugins and not installed:
         return {}
@@ -90,10 +100,29 @@ def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]
         importlib.import_module(MODULES[group])
     choices: dict[str, dict[str, dict[str, Any]]] = {}
     for registry in REGISTRIES.values():
-        if registry.config_group is not None:
-            for name in registry.plugin_names():
-                choices.setdefault(registry.config_group, {})[name] = registry.config(defaults_of(registry, name))
+        if registry.config_group is None:
+            continue
+        for name in registry.plugin_names():
+            try:
+                choice = _choice(registry, registry.config_group, name)
+            except UserError as error:
+                if not registry.is_installed(name):
+                    raise
+                log.warning("left out: %s", error)
+            else:
+                choices.setdefault(registry.config_group, {})[name] = choice
     return choices
+
+
+def _choice(registry: Registry[Any], group: str, name: str) -> dict[str, Any]:
+    """
+    Raises:
+        UserError: a setting can't be read, or facekp has a file of this name, which Hydra would take instead.
+    """
+    values = registry.config(defaults_of(registry, name))
+    if (CONF_DIR / group / f"{name}.yaml").is_file():
+        raise UserError(f"{registry.kind} {name!r}: facekp has {group}={name} already; choose another name")
+    return values
 
 
 def defaults_of(registry: Registry[Any], name: str) -> dict[str, Any]:

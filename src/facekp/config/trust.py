@@ -69,6 +69,8 @@ LAUNCHER_KEYS = {
 FILE_TARGETS = re.compile(
     r"pytorch_lightning\.callbacks\.[A-Za-z]\w*|pytorch_lightning\.loggers\.(CSVLogger|TensorBoardLogger)"
 )
+FOLDER_ARGUMENTS = ("dirpath", "save_dir", "root_dir", "dir")  # of these classes
+NAME_ARGUMENTS = ("filename", "name", "version", "sub_dir", "prefix")  # may hold no path
 ON_COMMAND_LINE = "give it on the command line, if you trust it"
 
 
@@ -236,6 +238,9 @@ def names_code(override: str) -> bool:
     if "hydra" in key:
         launcher = key.removeprefix("hydra.launcher.")
         return key not in ("hydra/launcher", "hydra.sweep.dir") and launcher not in LAUNCHER_KEYS
+    argument = re.fullmatch(r"(callbacks|logger)\.\w+\.(\w+)", key)
+    if argument is not None and _may_lead_elsewhere(argument[2], value):
+        return True
     if TARGET in override:
         named = re.fullmatch(rf"(callbacks|logger)\.\w+\.{TARGET}", key)
         return named is None or not all(map(may_be_named, value.split(",")))
@@ -254,7 +259,7 @@ def _check_added_classes(cfg: DictConfig) -> None:
             if _is_reference(entry) and _stands_for_values(cfg, key):
                 raise UserError(f"{key}={entry}: must be a plain value, as it may name a class")
             if isinstance(entry, Mapping) and TARGET in entry:
-                check_file_target(f"{key}.{TARGET}", entry[TARGET])
+                check_file_target(key, entry)
 
 
 def may_be_named(target: str) -> bool:
@@ -271,13 +276,37 @@ def may_be_named(target: str) -> bool:
     return re.fullmatch(r"[A-Za-z_][\w.]*", target) is not None and target.partition(".")[0] in packages
 
 
-def check_file_target(key: str, target: Any) -> None:
-    """
+def check_file_target(key: str, entry: Mapping[str, Any]) -> None:
+    """Refuse a class that a file may not name, and arguments of a class that could lead to other files.
+
+    Args:
+        key: of the callback or logger.
+        entry: its class and arguments, as the file has them.
+
     Raises:
-        UserError: a file may not name this class.
+        UserError: names the class or the argument.
     """
+    target = entry[TARGET]
     if not isinstance(target, str) or not may_be_named(target):
-        raise UserError(f"{key}={target}: a file names it, so it is not imported; {ON_COMMAND_LINE}")
+        raise UserError(f"{key}.{TARGET}={target}: a file names it, so it is not imported; {ON_COMMAND_LINE}")
+    for name, value in entry.items():
+        if _may_lead_elsewhere(name, value):
+            raise UserError(
+                f"{key}.{name}={value}: a file names this path, so nothing is written there; give "
+                f"{key}.{TARGET}={target} on the command line, if you trust it"
+            )
+
+
+def _may_lead_elsewhere(argument: str, value: Any) -> bool:
+    """Whether an argument of a callback or logger is a path that may be outside the run's folder.
+
+    Example:
+        >>> _may_lead_elsewhere("filename", "../best"), _may_lead_elsewhere("filename", "best")
+        (True, False)
+    """
+    if argument in FOLDER_ARGUMENTS:
+        return value is not None
+    return argument in NAME_ARGUMENTS and re.search(r"[/\\$]|\.\.", str(value)) is not None
 
 
 def check_stored_targets(stored: Mapping[str, Any], composed: DictConfig) -> None:
@@ -296,7 +325,7 @@ def check_stored_targets(stored: Mapping[str, Any], composed: DictConfig) -> Non
         entries = stored.get(group)
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             if isinstance(entry, Mapping) and TARGET in entry and entry[TARGET] not in trusted:
-                check_file_target(f"{group}.{name}.{TARGET}", entry[TARGET])
+                check_file_target(f"{group}.{name}", entry)
 
 
 def _check_plugins(cfg: DictConfig) -> None:

@@ -112,6 +112,10 @@ class Registry(Generic[T]):
         """Names that are not built in."""
         return [name for name in self.names() if name not in self.builtin]
 
+    def is_installed(self, name: str) -> bool:
+        """Whether an installed package brings the name by an entry point."""
+        return name in self._installed()
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 

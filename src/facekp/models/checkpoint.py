@@ -193,7 +193,8 @@ def _read_entry(path: Path, raw: dict[str, Any]) -> tuple[Entry, dict[str, Tenso
         raise UserError(f"{path}: was not written by facekp (no {KEY!r} entry); give a .ckpt of facekp.train")
     if entry["format"] > FORMAT:
         raise UserError(f"{path}: format {entry['format']} is newer than this facekp reads ({FORMAT}); update facekp")
-    if entry["format"] not in PREFIXES or not isinstance(raw.get("state_dict"), dict):
+    state = raw.get("state_dict")
+    if entry["format"] not in PREFIXES or not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise UserError(f"{path}: its format or its weights are damaged; train it anew")
     return entry, model_tensors(raw)
 

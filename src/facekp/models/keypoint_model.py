@@ -26,6 +26,7 @@ from facekp.models.settings import DecoderOverride, DecoderSettings, ModelSettin
 from facekp.models.views import Views, images_at_once, mean_over_views
 from facekp.networks.base import build_network
 
+LARGEST_SIDE = 4096  # pixels of an image
 Activation = Literal["none", "softmax"]
 
 
@@ -119,6 +120,8 @@ class KeypointModel(nn.Module):
             ValueError: a calibration is damaged.
         """
         height, width = values["size"]
+        if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in (height, width)):
+            raise UserError(f"size={values['size']}: must be two numbers of pixels, 1 to {LARGEST_SIDE}")
         model = cls(
             keypoints=Keypoints.from_dict(values["keypoints"]),
             size=(height, width),

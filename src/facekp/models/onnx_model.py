@@ -33,6 +33,7 @@ FORMAT = 3  # up to 2: hashes as a list of numbers, which takes twice the space
 WITH_DIGEST = 2  # the first format with a digest of the file
 DIGEST = "digest"  # key of the entry
 NO_DIGEST = "0" * 64  # in its place while the digest is computed
+EXTERNAL_DATA = re.compile(rb"\n\x08location\x12")  # key of a tensor's external_data, in ONNX's protobuf
 DIGEST_TEXT = re.compile(rb'"%s": "([0-9a-f]{64})"' % DIGEST.encode())  # of the entry as JSON
 INSTALL = "pip install 'facekp[export]'"
 
@@ -295,9 +296,11 @@ def _check_digest(path: Path) -> bool:
         whether it has one.
 
     Raises:
-        UserError: the file differs.
+        UserError: the file differs, or its weights are in another file, which the digest does not cover.
     """
     content = path.read_bytes()
+    if EXTERNAL_DATA.search(content):
+        raise UserError(f"{path}: has weights in another file, which could be exchanged; export it again")
     found = DIGEST_TEXT.search(content)
     if found is None:
         return False

@@ -21,6 +21,7 @@ is (-0.5, -0.5, 0.5, 0.5).
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ COARSE = 320  # pixels; length of the small copy in which YuNet finds large face
 # Factor by which YuNet's photos of 160 pixels and less are enlarged. It finds 53 of 63 held-out images that are pasted
 # into scenes of 96 pixels at half their size (`facekp.photos.detection_benchmark.paste`), and all of them enlarged.
 TINY = 2.0
+
+FARTHEST = 4  # longer sides of the photo; a box of a detector reaches no further from the first pixel
 
 OVERLAP = 0.4  # intersection of two boxes as a fraction of the smaller one; above it they show the same face
 
@@ -110,6 +113,11 @@ def build_face_detector(settings: FaceDetectorSettings) -> FaceDetector:
             f"face detector {settings.name}: {type(detector).__name__} needs a method find and a number margin; derive "
             "it from facekp.photos.detectors.FaceDetector"
         )
+    if not (math.isfinite(detector.margin) and detector.margin > 0):
+        raise UserError(f"face detector {settings.name}: margin is {detector.margin}; give a number above 0")
+    turns = getattr(detector, "turns", ())
+    if not all(isinstance(angle, int) and angle % 90 == 0 for angle in turns):
+        raise UserError(f"face detector {settings.name}: turns are {turns}; give multiples of 90 degrees")
     made: FaceDetector = detector
     return made
 
@@ -151,6 +159,11 @@ def find_boxes(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
         raise UserError(
             f"face detector {type(detector).__name__}: find returned a box without an area; return finite numbers with "
             "left < right and top < bottom"
+        )
+    if np.abs(boxes).max() > FARTHEST * max(image.shape[:2]):
+        raise UserError(
+            f"face detector {type(detector).__name__}: find returned a box far outside the photo, "
+            f"{boxes[np.abs(boxes).max(axis=1).argmax()].tolist()}; return pixels of the photo"
         )
     return boxes
 

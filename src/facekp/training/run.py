@@ -221,11 +221,13 @@ def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], key: s
         raise UserError(f"{key}={folder}: {error}") from error
 
 
-def _check_plugins(needed: Sequence[str]) -> None:
+def _check_plugins(needed: Any) -> None:
     """
     Raises:
         UserError: a module that registered parts of the run is not imported. What a file names is never imported.
     """
+    if not isinstance(needed, list) or not all(isinstance(name, str) for name in needed):
+        raise UserError(f"config.yaml: plugins={needed}: must be a list of module names; put the file back")
     missing = [name for name in needed if name not in sys.modules]
     if missing:
         raise UserError(f"the run needs plugins=[{','.join(needed)}]; add this to the command line")

@@ -1,6 +1,7 @@
 """Settings of readers, and readers that a plug-in brings."""
 
 import json
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -65,6 +66,21 @@ def test_a_plug_in_takes_the_defaults_of_the_common_keys_from_conf(registry):
         assert choice[key] == getattr(built_in, key), key
 
 
+class OwnDefaults(PhotoDataSettings):
+    margin: float = 0.9
+    size: int
+
+
+def read_own_defaults(settings: OwnDefaults, keypoints) -> list[LabelledFace]:
+    return []
+
+
+def test_a_plug_in_s_own_default_of_a_common_key_wins(registry):
+    registry.register("own")(read_own_defaults)
+    choice = plugin_choices(["this_module"])["data"]["own"]
+    assert (choice["margin"], choice["size"], choice["batch_size"]) == (0.9, 96, 32)
+
+
 def read_nothing(settings: DataSettings, keypoints) -> FaceTable:
     return None
 
@@ -87,6 +103,31 @@ def test_a_reader_must_return_what_its_settings_promise(registry, scheme):
     photos = data_settings("data=folder", "data.images=a", "data.labels=b").plain()
     with pytest.raises(UserError, match="data=no_faces: the reader returned NoneType, not a list of LabelledFace"):
         read_table(registry.parse({**photos, "name": "no_faces"}), scheme)
+
+
+def face_with(**changes):
+    face = LabelledFace("a.png", np.zeros((5, 2)), None, 0, 1, "faces.txt: line 3")
+    return replace(face, **changes)
+
+
+@pytest.mark.parametrize(
+    ("face", "message"),
+    [
+        (face_with(source=-1), "data=wrong: faces.txt: line 3: source is -1; give an index into "),
+        (face_with(source="dense"), "data=wrong: faces.txt: line 3: source is 'dense'"),
+        (face_with(points=np.zeros((4, 2))), r"line 3: points have the shape \(4, 2\); give an array \(5, 2\)"),
+        (face_with(points=[[0, 0]] * 5), "line 3: points have the shape None"),
+        ({"name": "a.png"}, "data=wrong: the reader returned a list with dict, not LabelledFace"),
+    ],
+)
+def test_faces_of_a_reader_are_checked(registry, face, message):
+    def read_wrong(settings: PhotoDataSettings, keypoints) -> list[LabelledFace]:
+        return [face]
+
+    registry.register("wrong")(read_wrong)
+    photos = data_settings("data=folder", "data.images=a", "data.labels=b").plain()
+    with pytest.raises(UserError, match=message):
+        read_table(registry.parse({**photos, "name": "wrong"}), five())
 
 
 def test_a_reader_must_annotate_its_settings(registry):

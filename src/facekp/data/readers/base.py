@@ -61,11 +61,14 @@ class ReaderRegistry(Registry[Reader]):
 
 
 def _with_common_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """A plug-in's settings with the defaults of conf/common for the common keys."""
-    of_photos = issubclass(READERS.settings_class(values["name"]), PhotoDataSettings)
+    """A plug-in's settings with the defaults of conf/common for the common keys, as far as it has none of its own."""
+    settings = READERS.settings_class(values["name"])
+    of_photos = issubclass(settings, PhotoDataSettings)
+    classes = [one for one in settings.__mro__ if one.__module__ != DataSettings.__module__]
+    own = {key for one in classes for key in inspect.get_annotations(one) if values.get(key) != "???"}
     for file in ("data", "photos") if of_photos else ("data",):
         common = yaml.safe_load((CONF_DIR / "common" / f"{file}.yaml").read_text(encoding="utf-8"))
-        values = {**values, **{key: value for key, value in common.items() if key in values}}
+        values = {**values, **{key: value for key, value in common.items() if key in values.keys() - own}}
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.crops import read_crops
+from facekp.data.labelled_face import LabelledFace
 from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings, read_test_files
 from facekp.data.sampling import spread_rows
@@ -87,10 +89,32 @@ def _check_channels(table: FaceTable, settings: DataSettings) -> None:
 def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> FaceTable:
     if not isinstance(faces, list):
         raise UserError(f"data={settings.name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
+    _check_faces(faces, settings.name, keypoints)
     if settings.rows is not None:
         chosen = _chosen_rows(settings, np.array([face.source for face in faces], np.int64))
         faces = [faces[i] for i in chosen]
     return read_crops(faces, settings, keypoints)
+
+
+def _check_faces(faces: list[Any], name: str, keypoints: Keypoints) -> None:
+    """Check what a plug-in's reader can get wrong.
+
+    Raises:
+        UserError: names the face and the attribute.
+    """
+    for face in faces:
+        if not isinstance(face, LabelledFace):
+            raise UserError(f"data={name}: the reader returned a list with {type(face).__name__}, not LabelledFace")
+        if not (isinstance(face.source, (int, np.integer)) and 0 <= face.source < len(keypoints.sources)):
+            raise UserError(
+                f"data={name}: {face.where}: source is {face.source!r}; give an index into "
+                f"{', '.join(keypoints.source_names)}"
+            )
+        shape = getattr(face.points, "shape", None)
+        if shape != (len(keypoints.names), 2):
+            raise UserError(
+                f"data={name}: {face.where}: points have the shape {shape}; give an array ({len(keypoints.names)}, 2)"
+            )
 
 
 def _chosen_rows(settings: DataSettings, source: np.ndarray) -> np.ndarray:
