@@ -62,7 +62,7 @@ def searching(tmp_path):
             config = compose("train", [*given, where, EXCLUDED], return_hydra_config=True)
             config.hydra.overrides.hydra = [where, EXCLUDED]
             config.hydra.job.config_name = "train"
-            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
             loader = GlobalHydra.instance().config_loader()
             search.search([*given, *overrides], config, loader, Launcher())
         return open_study(SweepFolder(tmp_path / folder), search._read_settings(config))
@@ -216,6 +216,26 @@ def test_a_database_may_hold_several_searches_of_different_names(searching, tmp_
         folder.rename(tmp_path / "b" / f"old-{folder.name}")
     with pytest.raises(UserError, match="study 'a' is another sweep's"):
         searching(*given, folder="a")
+
+
+def test_a_search_does_not_take_over_a_trial_that_another_one_runs(searching, tmp_path):
+    given = ["lr=range(1,99)", "hparams_search.trials=2", f"hparams_search.storage=sqlite:///{tmp_path}/all.db"]
+    with pytest.raises(KeyboardInterrupt):  # its trial is running in the study
+        searching(*given, folder="x/search", outcome=lambda lr: KeyboardInterrupt())
+    with pytest.raises(UserError, match=r"study 'search' is another sweep's; choose another hydra\.sweep\.dir"):
+        searching(*given, folder="y/search")
+    assert searching.jobs == []
+    study = searching(*given, folder="x/search")
+    assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_search_in_a_renamed_folder_is_continued(searching, tmp_path):
+    first = results(searching("lr=range(1,99)", "hparams_search.trials=2", folder="a"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    study = searching("lr=range(1,99)", "hparams_search.trials=3", folder="b")
+    assert study.study_name == "a"
+    assert results(study)[:2] == first
+    assert len(searching.jobs) == 1
 
 
 CNN = [  # learns at once with a good rate

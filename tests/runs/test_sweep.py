@@ -32,6 +32,30 @@ def test_keys_that_no_job_changes_are_left_out_of_the_names(multirun, tmp_path):
     assert cfg.hydra.overrides.hydra[-1] == f"{SHARED_KEYS}=[out,callbacks.progress,subset,trainer.x,seed]"
 
 
+@pytest.mark.parametrize(
+    ("given", "listed"),
+    [
+        ("lr=interval(1e-4,1e-2)", "lr=1e-4,0.01"),
+        ("lr=tag(log, interval(1e-4, 1e-2))", "lr=1e-4,0.01"),
+        ("+model.width=int(interval(8,64))", "+model.width=8,64"),
+    ],
+)
+def test_a_range_without_a_search_is_refused_before_anything_is_written(multirun, tmp_path, given, listed):
+    with pytest.raises(UserError) as error:
+        begin_sweep(multirun(tmp_path, "optimizer=sgd,adam", given))
+    needs = "a range needs a search, e.g. hparams_search=optuna; or list values"
+    assert str(error.value) == f"{given}: {needs}, {listed}"
+    assert not (tmp_path / "sweep.yaml").exists()
+
+
+def test_a_search_may_draw_from_a_range(multirun, tmp_path):
+    cfg = multirun(tmp_path, "lr=interval(1e-4,1e-2)")
+    cfg.hparams_search = search_settings().plain()
+    cfg.hydra.sweeper._target_ = "hydra_plugins.facekp_search.OptunaSweeper"
+    begin_sweep(cfg).close()
+    assert SweepFolder(tmp_path).read_overrides() == ["lr=interval(1e-4,1e-2)"]
+
+
 def test_values_that_would_name_one_folder_are_refused_before_anything_is_written(multirun, tmp_path):
     with pytest.raises(UserError, match=r"only=.*one folder"):
         begin_sweep(multirun(tmp_path, "+only=[A],A"))
@@ -283,11 +307,12 @@ def test_distributed_jobs_are_a_process_group_each_and_find_a_user_s_choices_and
     choices = ["--config-dir=own", "keypoints=mine", "plugins=[mine]", "loss=mine"]
     (tmp_path / "own" / "keypoints").mkdir(parents=True)
     shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", tmp_path / "own" / "keypoints" / "mine.yaml")
-    done = facekp("train", "-m", *choices, *TINY, *given, "init_from=null,nowhere.ckpt", cwd=tmp_path)
+    (tmp_path / "junk.ckpt").write_bytes(b"junk")
+    done = facekp("train", "-m", *choices, *TINY, *given, "init_from=null,junk.ckpt", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     listed = pd.read_csv(tmp_path / "s" / "sweep.csv").set_index("folder")
-    assert listed["status"].to_dict() == {"init_from-null": "ok", "init_from-nowhere.ckpt": "failed"}
-    assert "nowhere.ckpt" in listed.loc["init_from-nowhere.ckpt", "message"]
-    traceback = (tmp_path / "s" / "init_from-nowhere.ckpt" / "traceback.txt").read_text()
+    assert listed["status"].to_dict() == {"init_from-null": "ok", "init_from-junk.ckpt": "failed"}
+    assert "junk.ckpt" in listed.loc["init_from-junk.ckpt", "message"]
+    traceback = (tmp_path / "s" / "init_from-junk.ckpt" / "traceback.txt").read_text()
     assert "facekp: error: " in traceback  # what the process printed
     assert "(exit code 2)" in traceback

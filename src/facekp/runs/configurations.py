@@ -1,25 +1,37 @@
 """The jobs of a sweep by configuration: the mean and standard deviation over folds and seeds.
 
 A fold or a seed is not a setting to choose: the easiest fold has the lowest RMSE. Jobs that differ in nothing else are
-repetitions of one configuration.
+repetitions of one configuration. A search prunes jobs whose RMSE is too high. Without them the mean would be too low,
+so a pruned job counts with its best RMSE up to then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
 from facekp.config.command import key_of
+from facekp.core.errors import UserError
 from facekp.functional.metrics import MAIN, metric_of
+from facekp.runs.folder import RunFolder
 from facekp.runs.job_names import REPETITIONS
+from facekp.runs.resume_arguments import DATA_PATHS, MACHINE
+from facekp.runs.sweep_folder import SweepFolder
 
 # Keys of which the values are repetitions, by the names that they have in a sweep's table. `facekp.runs.job_names`
 # shortens no other key to these names.
 REPEATED = REPETITIONS | {key: key for key in REPETITIONS.values()}
 DEVIATION = "_sd"  # at the end of a column's name: the standard deviation of the column
+PRUNED = "pruned"  # a job's status, and the column with the number of such jobs
+SIZE, CHANNELS = "data.size", "data.channels"
+# Keys that may differ between repetitions of a configuration
+OF_JOB = (*REPETITIONS.values(), "out", "resume", "debug", "plugins", "callbacks.progress", *MACHINE, *DATA_PATHS)
+NAMED = 3  # keys that a warning names
 
 
 def repeated_keys(jobs: pd.DataFrame) -> list[str]:
@@ -38,14 +50,17 @@ def by_configuration(jobs: pd.DataFrame) -> pd.DataFrame:
         jobs: of `facekp.runs.sweep_table.read_jobs`.
 
     Returns:
-        the settings that differ apart from repetitions; ``jobs``, how many of them are finished; ``missing``, how many
-        are not; for the RMSE of all and of each source its mean and, as ``rmse_sd``, its standard deviation (NaN of one
-        job); ``minutes``, the mean; ``folder`` of the job with the lowest RMSE.
+        the settings that differ apart from repetitions; ``jobs``, how many of them are finished; ``pruned``, how many
+        were pruned, where a job was; ``missing``, how many are neither; for the RMSE of all and of each source its mean
+        over finished and pruned jobs and, as ``rmse_sd``, its standard deviation (NaN of one job), both NaN where none
+        is finished; ``minutes``, the mean of finished jobs; ``folder`` of the finished job with the lowest RMSE.
     """
     settings = [name for name in _settings(jobs) if name not in REPEATED]
     groups: Any = jobs.groupby(settings, dropna=False, sort=False) if settings else [((), jobs)]
     rows = [{**dict(zip(settings, key, strict=True)), **_summary(group)} for key, group in groups]
     ranked = pd.DataFrame(rows).astype({MAIN: float})
+    if not ranked[PRUNED].any():
+        ranked = ranked.drop(columns=PRUNED)
     return ranked.sort_values(["missing", MAIN], kind="stable", ignore_index=True)
 
 
@@ -56,9 +71,12 @@ def _settings(jobs: pd.DataFrame) -> list[str]:
 
 def _summary(jobs: pd.DataFrame) -> dict[str, Any]:
     finished = jobs[jobs["status"] == "ok"]
-    summary: dict[str, Any] = {"jobs": len(finished), "missing": len(jobs) - len(finished)}
+    pruned = jobs[(jobs["status"] == PRUNED) & jobs[MAIN].notna()]
+    missing = len(jobs) - len(finished) - len(pruned)
+    summary: dict[str, Any] = {"jobs": len(finished), PRUNED: len(pruned), "missing": missing}
+    counted = pd.concat([finished, pruned]) if len(finished) else finished
     for name in (name for name in jobs if name == MAIN or str(name).startswith(f"{MAIN}/")):
-        values = finished[name].astype(float)
+        values = counted[name].astype(float)
         summary |= {str(name): values.mean(), f"{name}{DEVIATION}": values.std()}
     return {**summary, "minutes": finished["minutes"].mean(), "folder": next(iter(finished["folder"]), None)}
 
@@ -83,7 +101,7 @@ def configurations_table(configurations: pd.DataFrame, repeated: Sequence[str]) 
     hidden = ("folder", *(name for name in configurations if str(name).endswith(DEVIATION)))
     shown = [str(name) for name in configurations if name not in hidden]
     for name in shown:
-        is_number = name in ("jobs", "missing", "minutes") or metric_of(name) is not None
+        is_number = name in ("jobs", PRUNED, "missing", "minutes") or metric_of(name) is not None
         table.add_column(name.removeprefix(f"{MAIN}/"), justify="right" if is_number else "left")
     for _, row in configurations.iterrows():
         table.add_row(*(_cell(name, row) for name in shown))
@@ -103,3 +121,117 @@ def mean_and_deviation(row: pd.Series, name: str = MAIN) -> str:
     metric: Any = metric_of(name)
     parts = [row[name], row[f"{name}{DEVIATION}"]]
     return " ± ".join(metric.text(value) for value in parts if not pd.isna(value))
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What the result of a job comes from.
+
+    Attributes:
+        name: of the job's folder.
+        settings: values as JSON by dotted key, without those that may differ between repetitions.
+        digests: of the data and the initial weights.
+        rows: validation rows.
+    """
+
+    name: str
+    settings: dict[str, str]
+    digests: dict[str, Any]
+    rows: list[int]
+
+
+def comparison_warnings(folder: SweepFolder, jobs: pd.DataFrame) -> list[str]:
+    """Why the RMSE of finished jobs can't be compared: at most one line for repetitions, and one for configurations.
+
+    Each line names two jobs. Jobs whose files are missing or damaged are left out.
+
+    Args:
+        folder: of the sweep.
+        jobs: of `facekp.runs.sweep_table.read_jobs`.
+    """
+    finished = jobs[(jobs["status"] == "ok") & jobs[MAIN].notna()]
+    names = _settings(jobs)
+    repeated = [name for name in names if name in REPEATED]
+    others = [name for name in names if name not in REPEATED]
+    origins = {str(name): origin for name in finished["folder"] if (origin := _origin(folder.job(name))) is not None}
+    repetitions = (_repetition_warning(*pair) for pair in _pairs(finished, others, origins))
+    configurations = (_configuration_warning(*pair) for pair in _pairs(finished, repeated, origins))
+    first = [next(filter(None, texts), "") for texts in (repetitions, configurations)]
+    return [text for text in first if text]
+
+
+def _pairs(
+    jobs: pd.DataFrame, same: Sequence[str], origins: Mapping[str, _Origin]
+) -> Iterator[tuple[_Origin, _Origin]]:
+    """The first job and each other one, of all jobs with the same values of some settings."""
+    groups: Any = jobs.groupby(list(same), dropna=False, sort=False) if same else [((), jobs)]
+    for _, group in groups:
+        known = [origins[name] for name in group["folder"] if name in origins]
+        yield from ((known[0], other) for other in known[1:])
+
+
+def _origin(job: RunFolder) -> _Origin | None:
+    """None where a file is missing or damaged, as the sweep ends without it."""
+    try:
+        overrides = job.read_overrides()
+        split = job.read_split()
+        settings, digests = _flat(job.read_config()), job.read_data()
+        rows = split.loc[split["set"] == "val", "row"].tolist()
+    except (UserError, KeyError):
+        return None
+    derived = [key_of(text) for text in overrides if "${" in text]  # such as init_from=fold${data.fold}.ckpt
+    if (job.pictures / "lr_find.png").is_file():
+        settings["lr"] = "find"  # config.yaml has the rate that was found
+    ignored = {*OF_JOB, *derived}
+    texts = {key: json.dumps(value, default=str).replace(str(job), "") for key, value in settings.items()}
+    kept = {key: text for key, text in texts.items() if key not in ignored and not key.startswith("logger.")}
+    files = {key: digest for key, digest in digests.items() if not {key, f"{key}.ckpt"} & ignored}
+    return _Origin(job.path.name, kept, files, rows)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key; lists are values."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Keys of both whose values differ."""
+    return [key for key in one if key in other and one[key] != other[key]]
+
+
+def _repetition_warning(one: _Origin, other: _Origin) -> str:
+    """What two repetitions of one configuration differ in, apart from what is repeated; empty: in nothing."""
+    keys = [key for key in {**one.settings, **other.settings} if one.settings.get(key) != other.settings.get(key)]
+    parts = [f"{key} ({_value(one, key)}, {_value(other, key)})" for key in keys[:NAMED]]
+    parts += [f"{len(keys) - NAMED} more settings"] if len(keys) > NAMED else []
+    files = _different(one.digests, other.digests)
+    parts += [f"the content of {' and '.join(files)}"] if files else []
+    if not parts:
+        return ""
+    return (
+        f"{one.name} and {other.name} count as repetitions of one configuration, but differ in {', '.join(parts)}; "
+        "train them again in a new sweep"
+    )
+
+
+def _value(job: _Origin, key: str) -> str:
+    return job.settings.get(key, "not given").strip('"')
+
+
+def _configuration_warning(one: _Origin, other: _Origin) -> str:
+    """Why the RMSE of two configurations can't be compared; empty: they can."""
+    two = f"{one.name} and {other.name}"
+    keys = _different(one.settings, other.settings)
+    if one.rows != other.rows:
+        rows = f"{len(one.rows)} and {len(other.rows)}"
+        return f"{two} have different validation rows ({rows}), so their RMSE can't be compared"
+    if SIZE in keys:
+        sizes = f"{SIZE} ({_value(one, SIZE)}, {_value(other, SIZE)})"
+        return f"{two} differ in {sizes}, so their RMSE in pixels can't be compared; compare NME"
+    read = ["labels"] if CHANNELS in keys else ["images", "labels"]  # grey and coloured images show the same faces
+    if changed := [key for key in _different(one.digests, other.digests) if key in read]:
+        return f"{two} have different {' and '.join(changed)}, so their RMSE can't be compared"
+    return ""

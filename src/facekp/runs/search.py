@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from facekp.core.errors import UserError
 from facekp.runs.search_space import SEARCH, SearchSpace
 from facekp.runs.settings import SearchSettings, parse_search
-from facekp.runs.study import FOLDER, REPEATED, open_study
+from facekp.runs.study import FOLDER, REPEATED, claim_study, open_study, study_of_another
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.worker_threads import WorkerThreads
 
@@ -59,7 +59,7 @@ def search(arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, l
 
     for overrides in space.corners():
         name_of(overrides)  # refuses a choice that does not exist, before the first job
-    _prepare(study, folder)
+    _prepare(study, folder, settings)
     at_a_time = _jobs_at_a_time(settings, config, launcher)
     trials = _Trials(study, space, settings, at_a_time, folder, name_of)
     if at_a_time == 1:  # in this thread, which Hydra's own launcher needs
@@ -100,7 +100,7 @@ def _read_settings(config: DictConfig) -> SearchSettings:
     return settings
 
 
-def _prepare(study: Study, folder: SweepFolder) -> None:
+def _prepare(study: Study, folder: SweepFolder, settings: SearchSettings) -> None:
     """Make a study that was stopped ready to continue: trials that failed are queued again.
 
     Raises:
@@ -108,17 +108,16 @@ def _prepare(study: Study, folder: SweepFolder) -> None:
     """
     from optuna.trial import TrialState
 
-    last: dict[str, FrozenTrial] = {}
-    for trial in study.get_trials():
-        if FOLDER in trial.user_attrs:
-            last[trial.user_attrs[FOLDER]] = trial
-        elif trial.state == TrialState.RUNNING:  # the search was killed while it was drawn
+    trials = study.get_trials()
+    last = {trial.user_attrs[FOLDER]: trial for trial in trials if FOLDER in trial.user_attrs}
+    if any(trial.state.is_finished() and not folder.job(name).path.is_dir() for name, trial in last.items()):
+        raise study_of_another(study)
+    if settings.storage is not None:
+        claim_study(study, folder)
+    for trial in trials:
+        if FOLDER not in trial.user_attrs and trial.state == TrialState.RUNNING:  # killed while it was drawn
             study.tell(trial.number, state=TrialState.FAIL)
     for name, trial in last.items():
-        if trial.state.is_finished() and not folder.job(name).path.is_dir():
-            raise UserError(
-                f"{SEARCH}.storage: its study {folder.path.name!r} is another sweep's; choose another hydra.sweep.dir"
-            )
         if trial.state == TrialState.FAIL:
             study.enqueue_trial(trial.params, user_attrs={FOLDER: name, REPEATED: True})
 

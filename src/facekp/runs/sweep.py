@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -30,7 +31,7 @@ from facekp.core.settings import NewPath, Settings, parse
 from facekp.core.signals import stop_before_errors
 from facekp.runs.folder import config_dir_options
 from facekp.runs.job import SUCCESSFUL
-from facekp.runs.job_names import constant_keys, register_job_name
+from facekp.runs.job_names import constant_keys, register_job_name, short_value
 from facekp.runs.search_space import SEARCH
 from facekp.runs.settings import SearchSettings, parse_search
 from facekp.runs.sweep_arguments import MAY_DIFFER, SWEEP_DIR, SWEEP_RESUME, resume_sweep_text
@@ -118,6 +119,8 @@ def begin_sweep(config: DictConfig) -> ExitStack:
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
     search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
     _check_storage(search)
+    if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+        _check_ranges(parsed)
 
     named = any(key_of(text) == SWEEP_DIR for text in typed["hydra"])
     with ExitStack() as stack:
@@ -155,6 +158,21 @@ def _check_storage(search: SearchSettings | None) -> None:
             f"{SEARCH}.storage={masked(storage)}: holds a password, which sweep.yaml would keep; put the URL into a "
             f"variable of the environment, and give {SEARCH}.storage='${{oc.env:NAME}}'"
         )
+
+
+def _check_ranges(overrides: Sequence[Override]) -> None:
+    """
+    Raises:
+        UserError: a key has a range to draw from, which a sweep of all combinations can't do.
+    """
+    for override in overrides:
+        values = override.value()
+        if isinstance(values, IntervalSweep):
+            key = override.get_key_element()
+            ends = ",".join(short_value(str(end or 0)) for end in (values.start, values.end))
+            raise UserError(
+                f"{override.input_line}: a range needs a search, e.g. {SEARCH}=optuna; or list values, {key}={ends}"
+            )
 
 
 def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
@@ -204,6 +222,8 @@ def _fixed(overrides: Sequence[str]) -> list[str]:
 def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[str] = ()) -> bool:
     """Show all jobs in a table, write sweep.csv, and log the best configuration and its command.
 
+    Jobs whose results can't be compared are logged, too.
+
     Args:
         folder: of the sweep.
         sources: names of the labelling conventions.
@@ -213,7 +233,7 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
         whether no job failed.
     """
     from facekp.core.console import show  # imported here: these take seconds, and only the end of a sweep needs them
-    from facekp.runs.configurations import repeated_keys
+    from facekp.runs.configurations import comparison_warnings, repeated_keys
     from facekp.runs.sweep_table import read_jobs, sweep_table
 
     jobs = read_jobs(folder, sources)
@@ -224,6 +244,8 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
     else:
         for name in jobs.loc[(jobs["status"] == "ok") & jobs["rmse"].notna(), "folder"].head(1):
             _log_best(folder.job(name).read_overrides())
+    for warning in comparison_warnings(folder, jobs):
+        log.warning("%s", warning)
     failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
     if len(failed):
         runs = [folder.job(name) for name in failed]
@@ -242,12 +264,11 @@ def _log_best_configuration(folder: SweepFolder, jobs: pd.DataFrame, repeated: S
     write_csv(folder.configurations, configurations)
     show(configurations_table(configurations, repeated))
     for _, best in configurations[configurations["rmse"].notna()].head(1).iterrows():
-        log.info(
-            "best: RMSE %s px, mean and standard deviation of %d jobs that differ in %s",
-            mean_and_deviation(best),
-            best["jobs"],
-            " and ".join(repeated),
-        )
+        pruned = int(best.get("pruned", 0))
+        total = best["jobs"] + pruned
+        of_several = f", mean and standard deviation of {total} jobs that differ in {' and '.join(repeated)}"
+        of_pruned = f" ({pruned} of them pruned)" if pruned else ""
+        log.info("best: RMSE %s px%s", mean_and_deviation(best), f"{of_several}{of_pruned}" if total > 1 else "")
         _log_best(command_of(folder.job(best["folder"]).read_overrides(), repeated))
 
 

@@ -4,6 +4,7 @@ sweep.yaml           the arguments of the command line, which ``sweep.resume=`` 
 sweep.csv            a row per job, sorted by RMSE
 configurations.csv   where jobs differ in fold or seed: a row per configuration, with means and standard deviations
 study.log            Optuna's journal of a search without ``hparams_search.storage``
+study.yaml           of a search with it: the study's name, and the mark that the study has of this sweep
 NAME/                the run of a job (`facekp.runs.folder.RunFolder`), named by the settings that differ
 """
 
