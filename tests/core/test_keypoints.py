@@ -1,5 +1,7 @@
 """Schemes: channels, sources, mirror order, and errors of invalid schemes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -8,6 +10,8 @@ from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints, KeypointsField, flip_channels
 from facekp.core.settings import Settings, parse
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 def test_up_to_eight_values_make_a_row_sparse(scheme):
@@ -109,6 +113,23 @@ def test_ibug68_mirrors_as_others_do_and_names_its_points_by_their_number():
         ({"sources": {"all": None}}, "'all' is the name of another metric"),
         ({"sources": {"subset": None}}, "'subset' is the name of another metric"),
         ({"pairs": [["a", "z"]]}, "'z' is not among names"),
+        ({"pair": [["a", "b"]]}, r"^keypoints\.pair: unknown key; did you mean pairs\?$"),
+        ({"zebra": 1}, r"^keypoints\.zebra: unknown key; the keys here are name, names, pairs"),
+        ({"names": [True, "b"]}, "^keypoints: names: true is not a text; quote it$"),
+        ({"names": ["a", None]}, "names: null is not a text; quote it"),
+        ({"names": ["a", 1.1]}, r"names: 1\.1 is not a text; quote it"),
+        ({"names": ["a", ["b"]]}, r"names: \['b'\] is not a text; give the name of a point"),
+        ({"names": True}, "names: true is not a list of names"),
+        ({"name": None}, "name: null is not a text"),
+        ({"pairs": [["a", False]]}, "pairs: false is not a text"),
+        ({"lines": [["a", None]]}, "lines: null is not a text"),
+        ({"sources": {True: None}}, "sources: true is not a text"),
+        ({"sources": {"s": True}}, r"sources\.s: true is not a list of names"),
+        ({"normaliser": ["a", True]}, "normaliser: true is not a text"),
+        ({"names": ["a", "b", "c\nd"]}, "has a line break or a control character"),
+        ({"names": ["a", "b", "c\u2028d"]}, "has a line break or a control character"),
+        ({"names": ["a", "b", "c\x00"]}, "has a line break or a control character"),
+        ({"names": ["a", "b", "\u00e9", "e\u0301"]}, "'\u00e9' is written in two ways in Unicode"),
         ({"sources": {"some": ["a"]}}, "sources.some: the first source must label every point"),
     ],
 )
@@ -123,6 +144,24 @@ def test_an_invalid_scheme_is_refused_with_its_fault(change, message):
     }
     with pytest.raises(UserError, match=message):
         Keypoints.from_dict({**good, **change})
+
+
+def test_a_setting_names_an_unknown_key_of_a_scheme_once():
+    class OfScheme(Settings):
+        keypoints: KeypointsField
+
+    with pytest.raises(UserError, match=r"^keypoints\.pair: unknown key; did you mean pairs\?$"):
+        parse(OfScheme, {"keypoints": {"name": "x", "names": ["a", "b"], "pair": [["a", "b"]]}})
+    with pytest.raises(UserError, match=r"^keypoints: names: true is not a text; quote it$"):
+        parse(OfScheme, {"keypoints": {"name": "x", "names": [True, False]}})
+
+
+def test_schemes_of_older_versions_load():
+    for run in sorted((FIXTURES / "v0_1").glob("*/config.yaml")):
+        scheme = Keypoints.from_dict(yaml.safe_load(run.read_text())["keypoints"])
+        assert len(scheme.names) == 15
+    quoted = Keypoints.from_dict({"name": "x", "names": ["True", "null", "1.1"], "sources": {"all_": []}})
+    assert quoted.sources == {"all_": ("True", "null", "1.1")}  # as older versions read an empty list
 
 
 def test_normalisers_are_pairs_of_points_or_of_groups_alone_or_by_name():

@@ -161,3 +161,41 @@ def test_weights_decide_how_much_a_map_counts():
 def test_a_wrong_setting_is_told_the_choices(settings, told):
     with pytest.raises(UserError, match=told):
         LOSSES.parse({"activation": "softmax", **settings})
+
+
+@pytest.fixture
+def plug_in(monkeypatch):
+    """Builds the loss that a plug-in would register; it is forgotten after the test."""
+    monkeypatch.setattr(LOSSES, "entries", dict(LOSSES.entries))
+    monkeypatch.setattr(LOSSES, "own_settings", dict(LOSSES.own_settings))
+
+    def build(function):
+        LOSSES.register("mine")(function)
+        return build_loss(LOSSES.parse({"name": "mine"}))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("reduce", "given"),
+    [
+        (lambda error: error.mean(), r"a tensor of shape \(\)"),
+        (lambda error: error.mean(dim=(1, 2, 3))[:, None], r"a tensor of shape \(5, 1\)"),
+        (lambda error: error.mean(dim=(0, 2, 3)), r"a tensor of shape \(4,\)"),
+        (lambda error: error, r"a tensor of shape \(5, 4, 24, 24\)"),
+        (lambda error: (error.mean(dim=(2, 3)), error), "tuple"),
+        (lambda error: error.mean().item(), "float"),
+        (lambda error: None, "NoneType"),
+    ],
+)
+def test_a_loss_that_would_be_broadcast_over_unlabelled_maps_is_refused(batch, plug_in, reduce, given):
+    loss = plug_in(lambda raw, target, cells: reduce((raw - target).square()))
+    with pytest.raises(UserError, match=rf"^loss=mine: returned {given}; a loss returns one error per map.*\(5, 4\)"):
+        loss(*batch)
+
+
+def test_the_shape_of_a_loss_is_checked_without_a_break_in_a_compiled_step(batch, plug_in):
+    loss = plug_in(lambda raw, target, cells: (raw - target).square().mean(dim=(-2, -1)))
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(*batch), loss(*batch))

@@ -12,6 +12,7 @@ from facekp.core.errors import UserError
 from facekp.functional.metrics import (
     METRICS,
     Curve,
+    Metric,
     MetricInput,
     all_metrics,
     compute_figures,
@@ -256,3 +257,41 @@ def test_names_that_metrics_json_can_not_hold_are_refused(name):
 def test_a_name_can_not_be_taken_twice():
     with pytest.raises(UserError, match=r"'rmse'.*has it already"):
         metric("rmse", label="mine")(lambda _: 0.0)
+
+
+def test_a_metric_can_not_replace_a_figure_of_another_one(scored):
+    with (
+        declared("rmse/nose_tip", lambda _: 0.0),
+        pytest.raises(UserError, match=r"^metric 'rmse/nose_tip' .*: its key rmse/nose_tip is taken by .*'rmse'"),
+    ):
+        compute_figures(scored)
+
+
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        ({"better": "smaller"}, "metric 'wrong': better='smaller': choose one of lower, higher, None"),
+        ({"shown": ("nowhere",)}, r"metric 'wrong': shown=\('nowhere',\): choose one of epoch, console"),
+        ({"shown": "report"}, "metric 'wrong': shown='report': must be a tuple, of epoch, console"),
+        ({"sections": ("run",)}, r"sections=\('run',\): choose one of runs, landmarks, subsets; did you mean runs"),
+        ({"digits": "a"}, "metric 'wrong': digits='a': must be a whole number from 0 to 15"),
+        ({"digits": -1}, "metric 'wrong': digits=-1: must be a whole number"),
+        ({"digits": True}, "metric 'wrong': digits=True: must be a whole number"),
+        ({"unit": 3}, "metric 'wrong': unit=3: must be a text"),
+    ],
+)
+def test_a_wrong_detail_of_a_metric_is_refused_when_it_is_declared(details, message):
+    with pytest.raises(UserError, match=message):
+        metric("wrong", label="a", **details)(lambda _: 0.0)
+    assert "wrong" not in METRICS
+
+
+def test_only_metrics_are_registered_and_under_their_name():
+    def plain(scored):
+        return 0.0
+
+    with pytest.raises(UserError, match=r"metric 'plain': .*plain is not a metric; declare it by @metric\('plain', l"):
+        METRICS.register("plain")(plain)
+    with pytest.raises(UserError, match=r"metric 'plain': .*plain declares 'other'; use the same name"):
+        METRICS.register("plain")(Metric("other", plain, "a"))
+    assert "plain" not in METRICS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
-from facekp.networks.base import NETWORKS, HeatmapNetwork, build_network
+from facekp.networks.base import NETWORKS, HeatmapNetwork, build_network, check_output
 from tests.conftest import config_of
 
 HOURGLASS = {"name": "hourglass", "stride": 4, "channels": 16, "levels": 2, "stacks": 1}
@@ -130,3 +132,85 @@ def test_a_network_without_a_stride_is_refused(monkeypatch: pytest.MonkeyPatch) 
     NETWORKS.register("strideless")(Strideless)
     with pytest.raises(UserError, match="no stride"):
         build_network(NETWORKS.parse({"name": "strideless"}), heatmaps=5)
+
+
+class Trial(HeatmapNetwork):
+    """A network with all that a trial could change, which returns what a test asks for."""
+
+    calls: torch.Tensor
+
+    def __init__(self, output: Callable[[torch.Tensor], Any] = lambda maps: [maps], stride: Any = 4) -> None:
+        super().__init__()
+        self.stride, self.output = stride, output
+        self.body, self.norm = nn.Conv2d(1, 5, 4, 4), nn.BatchNorm2d(5)
+        self.register_buffer("calls", torch.zeros(1))
+        self.frozen = nn.BatchNorm2d(5).eval()
+
+    def forward(self, images: torch.Tensor) -> Any:
+        self.calls = self.calls + 1
+        assert self.norm.running_mean is not None
+        self.norm.running_mean.add_(1)
+        return self.output(self.norm(self.body(images)) + torch.rand(1))
+
+
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        (lambda maps: maps, "returned Tensor, not a list"),
+        (lambda maps: None, "returned NoneType, not a list"),
+        (lambda maps: {"maps": maps}, "returned dict, not a list"),
+        (lambda maps: [], "returned an empty list"),
+        (lambda maps: [maps, None], "entry 1 of the list is NoneType, not a tensor"),
+        (lambda maps: [maps[:, :4]], r"entry 0 of the list has shape \(2, 4, 8, 6\)"),
+        (lambda maps: [maps[..., :4]], r"entry 0 of the list has shape \(2, 5, 8, 4\)"),
+        (lambda maps: [maps[0]], r"entry 0 of the list has shape \(5, 8, 6\)"),
+        (lambda maps: [maps.round().int()], r"entry 0 of the list is torch.int32, not floating point"),
+    ],
+)
+def test_a_wrong_output_of_a_plug_in_network_is_refused(output: Callable[[torch.Tensor], Any], fault: str) -> None:
+    with pytest.raises(UserError, match=rf"^network trial: {fault}; for 2 images of 32 x 24 pixels and stride 4"):
+        check_output(Trial(output), "trial", 5, 1, (32, 24))
+
+
+def test_the_trial_of_a_network_changes_neither_the_network_nor_the_random_state() -> None:
+    network = Trial()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    modes, state = [module.training for module in network.modules()], torch.get_rng_state()
+    check_output(network, "trial", 5, 1, (32, 24))
+    assert before.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_an_error_of_a_network_on_trial_has_a_note_with_its_name() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        check_output(Trial(lambda maps: 1 // 0), "trial", 5, 1, (32, 24))
+    assert caught.value.__notes__ == ["raised by the network trial for 2 images of 32 x 24 pixels"]
+
+
+def test_networks_of_facekp_and_lazy_ones_are_not_tried() -> None:
+    network = build_network(NETWORKS.parse(HOURGLASS), heatmaps=5)
+    check_output(network, "hourglass", 6, 1, (32, 24))  # a trial would refuse the number of maps
+    lazy = Trial()
+    lazy.body = nn.LazyConv2d(5, 4, 4)
+    lazy.add_module("norm", nn.LazyBatchNorm2d())
+    check_output(lazy, "lazy", 6, 1, (32, 24))
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda heatmaps: Trial(stride=0), r"network trial: self\.stride=0: must be at least 1"),
+        (lambda heatmaps: Trial(stride=True), "network trial: has no stride"),
+        (lambda heatmaps: SimpleNamespace(stride=4), "SimpleNamespace is not a torch.nn.Module"),
+    ],
+)
+def test_what_is_no_heatmap_network_is_refused(
+    made: Callable[[int], Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS.entries, "trial", made)
+    monkeypatch.setattr(NETWORKS, "own_settings", dict(NETWORKS.own_settings))
+    with pytest.raises(UserError, match=message):
+        build_network(NETWORKS.parse({"name": "trial"}), heatmaps=5)

@@ -9,7 +9,9 @@ from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
+from facekp.functional.losses import LOSSES
 from facekp.models.keypoint_model import KeypointModel
+from facekp.networks.base import NETWORKS, HeatmapNetwork
 from facekp.runs.folder import RunFolder
 from facekp.training.estimator import KeypointEstimator
 from facekp.training.setup import train
@@ -226,3 +228,37 @@ def test_the_loss_is_computed_in_float32_in_mixed_precision(loss):
     with torch.autocast("cpu", torch.bfloat16):
         found, _ = estimator._loss(raw, labels)
     assert found.item() == expected.item()
+
+
+class ReturnsTensor(HeatmapNetwork):
+    stride = 4
+
+    def __init__(self, heatmaps: int) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, heatmaps, 4, 4)
+
+    def forward(self, images):
+        return self.body(images)
+
+
+def test_a_plug_in_network_with_a_wrong_output_is_refused_before_the_training(monkeypatch):
+    monkeypatch.setattr(NETWORKS, "own_settings", dict(NETWORKS.own_settings))
+    monkeypatch.setitem(NETWORKS.entries, "tensor", ReturnsTensor)
+    settings = settings_of(*TINY)
+    network = settings.model.replaced(network={"name": "tensor"})
+    model = KeypointModel(settings.keypoints, (96, 96), network, settings.loss.activation, settings.decoder)
+    with pytest.raises(
+        UserError, match=r"^network tensor: returned Tensor, not a list; for 2 images of 96 x 96 pixels"
+    ):
+        KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
+
+
+def test_a_training_refuses_a_loss_that_would_be_broadcast(monkeypatch):
+    monkeypatch.setattr(LOSSES, "own_settings", dict(LOSSES.own_settings))
+    monkeypatch.setitem(LOSSES.entries, "scalar", lambda raw, target, cells: (raw - target).square().mean())
+    settings, loss = settings_of(*TINY), LOSSES.parse({"name": "scalar"})
+    model = KeypointModel(settings.keypoints, (96, 96), settings.model, loss.activation, settings.decoder)
+    estimator = KeypointEstimator(model, loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
+    batch = {"image": torch.rand(2, 1, 96, 96), "points": 95 * torch.rand(2, 15, 2), "source": torch.tensor([0, 1])}
+    with pytest.raises(UserError, match=r"^loss=scalar: returned a tensor of shape \(\)"):
+        estimator.mean_losses(batch)

@@ -150,6 +150,47 @@ def test_what_a_plug_in_s_optimiser_refuses_is_one_line():
         build_optimizer([parameter()], 1.0, OPTIMIZERS.parse({"name": "picky"}))
 
 
+@pytest.mark.usefixtures("plug_ins")
+@pytest.mark.parametrize("returned", [None, [], "sgd"])
+def test_what_is_no_optimiser_is_refused(returned):
+    OPTIMIZERS.register("broken")(lambda params, lr: returned)
+    with pytest.raises(UserError, match=rf"optimizer=broken: the plug-in returned {type(returned).__name__}; it must"):
+        build_optimizer([parameter()], 1.0, OPTIMIZERS.parse({"name": "broken"}))
+
+
+@pytest.mark.usefixtures("plug_ins")
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (lambda fraction: None, "0 of the training: returned NoneType; a schedule returns the factor on lr"),
+        (lambda fraction: "1", "0 of the training: returned str"),
+        (lambda fraction: True, "0 of the training: returned bool"),
+        (lambda fraction: math.nan, "0 of the training: returned nan; the factor on lr must be a finite number"),
+        (lambda fraction: math.inf if fraction == 0.25 else 1, "0.25 of the training: returned inf"),
+        (lambda fraction: 0.6 - fraction, "0.75 of the training: returned -0.15"),
+        (lambda fraction: 1 / (fraction - 0.5), "0 of the training: returned -2.0"),
+        (lambda fraction: 1 / (1 - fraction), "1 of the training: ZeroDivisionError"),
+        (lambda fraction: {0.0: 1.0}[fraction], "0.25 of the training: KeyError"),
+    ],
+)
+def test_a_schedule_is_tried_over_the_whole_training(factor, message):
+    SCHEDULES.register("broken")(factor)
+    optimizer = torch.optim.SGD([parameter()], lr=0.1)
+    with pytest.raises(UserError, match=f"scheduler=broken: at the fraction {message}"):
+        build_scheduler(optimizer, 10, SCHEDULES.parse({"name": "broken"}))
+
+
+@pytest.mark.usefixtures("plug_ins")
+def test_a_factor_between_those_that_were_tried_is_checked_in_its_step():
+    SCHEDULES.register("broken")(lambda fraction: math.nan if fraction == 0.1 else torch.tensor(0.5))
+    optimizer = torch.optim.SGD([parameter()], lr=0.1)
+    schedule = build_scheduler(optimizer, 10, SCHEDULES.parse({"name": "broken"}))
+    assert optimizer.param_groups[0]["lr"] == 0.05
+    optimizer.step()
+    with pytest.raises(UserError, match=r"scheduler=broken: at the fraction 0\.1 of the training: returned nan"):
+        schedule.step()
+
+
 def quadratic(shape):
     torch.manual_seed(0)
     return nn.Parameter(torch.randn(shape)), torch.randn(shape)

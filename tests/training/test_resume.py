@@ -179,7 +179,7 @@ def test_plug_ins_of_another_type_are_damage(runs, tmp_path, value):
     folder = Path(shutil.copytree(runs[0], tmp_path / "copy"))
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump({**config, "plugins": value}))
-    with pytest.raises(UserError, match="plugins=.*must be a list of module names"):
+    with pytest.raises(UserError, match=r"plugins=.*must be a list of module names"):
         settings_resumed(folder)
 
 

@@ -6,8 +6,9 @@ and checkpoint. Axes: K points, S sources (labelling conventions), C heatmap cha
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from facekp.core.errors import UserError
+from facekp.core.settings import unknown_key
 
 RESERVED = ("all", "rmse", "trimmed", "corrupted", "subset")  # metric names such as rmse/<source> use these words
 RESERVED_NORMALISERS = ("box", "diagonal", "curve", "subset")  # metric names such as nme/<normaliser> use these words
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, surrogates, separators of lines
 
 Group = str | tuple[str, ...]  # a point, or points whose mean counts
 Ends = tuple[Group, Group]  # their distance divides the errors
@@ -64,20 +67,27 @@ class Keypoints:
         """Build a scheme from plain lists, as YAML and checkpoints hold it; only ``name`` and ``names`` are required.
 
         Raises:
-            UserError: a name is duplicated or unknown, a pair or line is not valid, or the first source does not label
-                every point.
+            UserError: a key is unknown, a name is no text, duplicated or unknown, a pair or line is not valid, or the
+                first source does not label every point.
         """
+        if key := _unknown_key(raw):
+            raise UserError(f"keypoints.{key[0]}: {key[1]}")
         try:
-            names = _texts(raw["names"])
+            names = _texts(raw["names"], "names")
             sources = raw.get("sources") or {"default": None}
             scheme = cls(
-                name=str(raw["name"]),
+                name=_text(raw["name"], "name"),
                 names=names,
-                pairs=tuple((left, right) for left, right in map(_texts, raw.get("pairs") or ())),
-                lines=tuple(map(_texts, raw.get("lines") or ())),
-                sources={str(source): _texts(labelled or names) for source, labelled in sources.items()},
+                pairs=tuple((left, right) for left, right in _lists(raw.get("pairs"), "pairs")),
+                lines=_lists(raw.get("lines"), "lines"),
+                sources={
+                    _text(source, "sources"): _texts(names if labelled in (None, []) else labelled, f"sources.{source}")
+                    for source, labelled in sources.items()
+                },
                 normaliser=_normaliser(raw.get("normaliser")),
             )
+        except UserError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"keypoints: {type(error).__name__}: {error}; a scheme needs name and names, and may have pairs, "
@@ -98,8 +108,12 @@ class Keypoints:
             refuse("names: is empty; name at least one point")
         if unclear := [name for name in (*self.names, *self.sources) if not name or name != name.strip()]:
             refuse(f"{unclear[0]!r} is empty or has blanks around it; no column of a CSV has such a name")
+        if unclear := [name for name in (self.name, *self.names, *self.sources) if _is_unprintable(name)]:
+            refuse(f"{unclear[0]!r} has a line break or a control character; remove it")
         if duplicate := _duplicate(self.names):
             refuse(f"names: {duplicate!r} is duplicated; give every point a different name")
+        if same := _duplicate([unicodedata.normalize("NFC", name) for name in self.names]):
+            refuse(f"names: {same!r} is written in two ways in Unicode; give every point a different name")
         used = [name for group in (*self.pairs, *self.lines, *self.sources.values()) for name in group]
         ends = [name for groups in self.normalisers.values() for group in groups for name in group]
         unknown = sorted({*used, *ends} - set(self.names))
@@ -252,22 +266,60 @@ def flip_channels(channels: np.ndarray, flip_order: Sequence[int] | np.ndarray) 
     return order
 
 
-def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+def _unknown_key(raw: Any) -> tuple[str, str] | None:
+    """The first key that a scheme does not have, and what to say of it; None: there is none."""
+    known = [field.name for field in fields(Keypoints)]
+    unknown = [str(key) for key in raw if key not in known] if isinstance(raw, Mapping) else []
+    return (unknown[0], unknown_key(unknown[0], known)) if unknown else None
+
+
+def _texts(values: Sequence[Any], key: str) -> tuple[str, ...]:
     if isinstance(values, str):
         raise TypeError(f"{values!r} is a text; a list of names is needed")
-    return tuple(str(value) for value in values)
+    if not isinstance(values, Sequence):
+        raise UserError(f"keypoints: {key}: {_as_yaml(values)} is not a list of names")
+    return tuple(_text(value, key) for value in values)
+
+
+def _lists(values: Sequence[Any] | None, key: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(_texts(value, key) for value in values or ())
+
+
+def _text(value: Any, key: str) -> str:
+    """A name. YAML reads ``yes`` as true and ``1.10`` as 1.1; a whole number stays as it is.
+
+    Raises:
+        UserError: the value is neither a text nor a whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        hint = "give the name of a point" if isinstance(value, (list, tuple, Mapping)) else "quote it"
+        raise UserError(f"keypoints: {key}: {_as_yaml(value)} is not a text; {hint}")
+    return str(value)
+
+
+def _as_yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _is_unprintable(name: str) -> bool:
+    return any(unicodedata.category(character) in UNPRINTABLE for character in name)
 
 
 def _normaliser(value: Any) -> Ends | dict[str, Ends] | None:
     if value is None:
         return None
-    return {str(name): _ends(ends) for name, ends in value.items()} if isinstance(value, Mapping) else _ends(value)
+    if isinstance(value, Mapping):
+        return {_text(name, "normaliser"): _ends(ends) for name, ends in value.items()}
+    return _ends(value)
 
 
 def _ends(values: Sequence[Any]) -> Ends:
     if isinstance(values, str):
         raise TypeError(f"{values!r} is a text; a list of two points, or of two lists of points, is needed")
-    left, right = (_texts(value) if isinstance(value, (list, tuple)) else str(value) for value in values)
+    key = "normaliser"
+    left, right = (_texts(value, key) if isinstance(value, (list, tuple)) else _text(value, key) for value in values)
     return left, right
 
 
@@ -294,6 +346,8 @@ def _plain(value: Any) -> Any:
 def _validated(values: Any) -> Keypoints:
     if isinstance(values, Keypoints):
         return values
+    if key := _unknown_key(values):
+        raise PydanticCustomError("unknown_key", "{hint}", {"key": key[0], "hint": key[1]})
     try:
         return Keypoints.from_dict(values)
     except UserError as error:

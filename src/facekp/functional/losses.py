@@ -12,14 +12,16 @@ Axes: N images, C channels (maps), h x w cells. The keyword arguments are the se
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facekp.core.errors import UserError
 from facekp.core.registry import Registry
 from facekp.core.settings import NonNegative, Settings
 
@@ -45,8 +47,23 @@ LOSSES: Registry[Callable[..., Tensor]] = Registry(
 
 
 def build_loss(settings: LossSettings) -> Loss:
-    """The loss that the settings name, with its settings filled in."""
-    return LOSSES.partial(settings)
+    """The loss that the settings name, with its settings filled in.
+
+    Calling it raises a `UserError` unless the loss returns one error per map: another shape would be broadcast, and
+    unlabelled maps would train too.
+    """
+    return functools.partial(_checked_error, LOSSES.partial(settings), settings.name)
+
+
+def _checked_error(compare: Callable[..., Any], name: str, raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
+    error = compare(raw, target, cells)
+    if not isinstance(error, Tensor) or error.shape != raw.shape[:2]:  # known without waiting for a GPU
+        given = f"a tensor of shape {tuple(error.shape)}" if isinstance(error, Tensor) else type(error).__name__
+        raise UserError(
+            f"loss={name}: returned {given}; a loss returns one error per map, a tensor (N, C), here "
+            f"{tuple(raw.shape[:2])}; facekp takes the mean over the labelled maps"
+        )
+    return error
 
 
 def labelled_mean(error: Tensor, weight: Tensor) -> Tensor:

@@ -16,11 +16,14 @@ their annotations are checked when the command starts. A network without ``image
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
@@ -112,9 +115,80 @@ def build_network(settings: NetworkSettings, heatmaps: int, image_channels: int 
     made = NETWORKS[settings.name]
     colours = {COLOURS: image_channels} if _takes_colour(settings.name) else {}
     network: Any = made(heatmaps=heatmaps, **colours, **NETWORKS.arguments(settings))
-    if not isinstance(getattr(network, "stride", None), int):
+    stride = getattr(network, "stride", None)
+    if isinstance(stride, bool) or not isinstance(stride, int):
         raise UserError(f"network {settings.name}: has no stride; set self.stride to the image pixels per heatmap cell")
+    if stride < 1:
+        raise UserError(f"network {settings.name}: self.stride={stride}: must be at least 1")
+    if not isinstance(network, nn.Module):
+        raise UserError(f"network {settings.name}: {type(network).__name__} is not a torch.nn.Module")
     return network
+
+
+TRIED_IMAGES = 2  # more than one, as a network that forgets the axis of images may pass with one
+
+
+def check_output(network: HeatmapNetwork, name: str, heatmaps: int, image_channels: int, size: tuple[int, int]) -> None:
+    """Try a plug-in's network on two images, before a training.
+
+    Networks of facekp are not tried, as tests cover them, nor are those with lazy layers, whose shapes are unknown. The
+    trial runs in evaluation mode. It leaves the network, its buffers and the random state as they were.
+
+    Args:
+        network: of `build_network`.
+        name: of the network in `NETWORKS`.
+        heatmaps: C, maps in the output.
+        image_channels: of the images.
+        size: (H, W) of the images in pixels.
+
+    Raises:
+        UserError: the output is not a list of tensors (N, C, H // stride, W // stride).
+    """
+    lazy = any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers()))  # made by the first batch
+    if lazy or type(network).__module__.split(".")[0] == "facekp":
+        return
+    height, width = size
+    try:
+        outputs = _trial(network, (TRIED_IMAGES, image_channels, height, width))
+    except Exception as error:
+        error.add_note(f"raised by the network {name} for {TRIED_IMAGES} images of {height} x {width} pixels")
+        raise
+    expected = (TRIED_IMAGES, heatmaps, height // network.stride, width // network.stride)
+    if fault := _output_fault(outputs, expected):
+        raise UserError(
+            f"network {name}: {fault}; for {TRIED_IMAGES} images of {height} x {width} pixels and stride "
+            f"{network.stride}, forward must return a list with one tensor {expected} per stack"
+        )
+
+
+def _trial(network: nn.Module, shape: tuple[int, ...]) -> Any:
+    """What the network returns for images of a shape; the network and the random state stay as they are."""
+    first = next(network.parameters(), torch.zeros(()))
+    images = torch.linspace(-1, 1, math.prod(shape), device=first.device).view(shape)
+    modes = [(module, module.training) for module in network.modules()]
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng([first.device] if first.is_cuda else []):
+            return torch.func.functional_call(network.eval(), buffers, (images,))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _output_fault(outputs: Any, expected: tuple[int, ...]) -> str:
+    """What is wrong with the output of a network; empty if nothing is."""
+    if not isinstance(outputs, (list, tuple)):
+        return f"returned {type(outputs).__name__}, not a list"
+    if not outputs:
+        return "returned an empty list"
+    for number, maps in enumerate(outputs):
+        if not isinstance(maps, Tensor):
+            return f"entry {number} of the list is {type(maps).__name__}, not a tensor"
+        if tuple(maps.shape) != expected:
+            return f"entry {number} of the list has shape {tuple(maps.shape)}"
+        if not maps.is_floating_point():
+            return f"entry {number} of the list is {maps.dtype}, not floating point"
+    return ""
 
 
 def _takes_colour(name: str) -> bool:

@@ -18,6 +18,7 @@ from facekp.functional.losses import LossSettings, build_loss, labelled_mean
 from facekp.functional.pooled_errors import KeypointErrors
 from facekp.models.checkpoint import KEY, RESTORED, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
+from facekp.networks.base import check_output
 from facekp.training.optim import OptimizerSettings, Parameters, ScheduleSettings, build_optimizer, build_scheduler
 from facekp.training.step_graph import StepGraph, make_capturable
 
@@ -47,7 +48,7 @@ class KeypointEstimator(LightningModule):
         infinite_maps: number of batches of the validation whose heatmaps are not finite.
 
     Raises:
-        UserError: the optimiser or the schedule refuses a setting.
+        UserError: the optimiser or the schedule refuses a setting, or the network of a plug-in has a wrong output.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class KeypointEstimator(LightningModule):
         config: dict[str, Any],
     ) -> None:
         super().__init__()
+        network = model.settings.network.name
+        check_output(model.network, network, len(model.mirrored_channels), model.image_channels, model.size)
         self.model = model
         self.loss = build_loss(loss)
         self.lr, self.optimizer_settings, self.scheduler_settings = lr, optimizer, scheduler

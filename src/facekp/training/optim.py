@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Annotated, Any
 
 import torch
@@ -44,6 +45,8 @@ Betas = Annotated[list[FractionBelowOne], Field(min_length=2, max_length=2)]
 # Coefficients and number of steps as published with Muon.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
+
+TRIED_FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the training, at which a schedule is tried before it starts
 
 
 class OptimizerSettings(Settings):
@@ -256,12 +259,18 @@ def build_optimizer(parameters: Parameters, lr: float, settings: OptimizerSettin
         settings: of `OPTIMIZERS.parse`.
 
     Raises:
-        UserError: the optimiser refuses a setting.
+        UserError: the optimiser refuses a setting, or the plug-in returns something else than an optimiser.
     """
     try:
-        return OPTIMIZERS[settings.name](parameters, lr=lr, **OPTIMIZERS.arguments(settings))
+        optimizer: Any = OPTIMIZERS[settings.name](parameters, lr=lr, **OPTIMIZERS.arguments(settings))
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer={settings.name}: {error}") from error
+    if not isinstance(optimizer, Optimizer):
+        raise UserError(
+            f"optimizer={settings.name}: the plug-in returned {type(optimizer).__name__}; it must return a "
+            "torch.optim.Optimizer"
+        )
+    return optimizer
 
 
 @SCHEDULES.register("constant")
@@ -301,11 +310,27 @@ def build_scheduler(optimizer: Optimizer, steps: int, settings: ScheduleSettings
         settings: of `SCHEDULES.parse`.
 
     Raises:
-        UserError: the schedule refuses a setting.
+        UserError: the schedule fails, or a factor is not a finite number of at least 0. It is tried at
+            `TRIED_FRACTIONS` here, and checked in every step.
     """
-    factor = SCHEDULES.partial(settings)
+    schedule = SCHEDULES.partial(settings)
+    for fraction in TRIED_FRACTIONS:
+        _factor(schedule, settings.name, fraction)
+    return LambdaLR(optimizer, lambda step: _factor(schedule, settings.name, step / max(steps, 1)))
+
+
+def _factor(schedule: Callable[[float], Any], name: str, fraction: float) -> float:
+    """The factor of the learning rate at a fraction of the training."""
+    where = f"scheduler={name}: at the fraction {fraction:g} of the training"
     try:
-        factor(0.0)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise UserError(f"scheduler={settings.name}: {error}") from error
-    return LambdaLR(optimizer, lambda step: factor(step / max(steps, 1)))
+        factor = schedule(fraction)
+    except Exception as error:  # perhaps another package's code
+        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+    if isinstance(factor, Tensor) and factor.numel() == 1:
+        factor = factor.item()
+    if isinstance(factor, bool) or not isinstance(factor, Real):
+        raise UserError(f"{where}: returned {type(factor).__name__}; a schedule returns the factor on lr, a number")
+    number = float(factor)
+    if not (math.isfinite(number) and number >= 0):
+        raise UserError(f"{where}: returned {number}; the factor on lr must be a finite number of at least 0")
+    return number

@@ -69,3 +69,28 @@ def test_a_transform_must_keep_the_shapes(registry):
     registry.register("crop")(crop)
     with pytest.raises(UserError, match=r"crop returned images and points of shapes \(8, 1, 96, 95\)"):
         augment([{"name": "crop"}])
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda images, points: None, "NoneType"),
+        (lambda images, points: images, "Tensor"),
+        (lambda images, points: (images,), r"a tuple of \(Tensor\)"),
+        (lambda images, points: (images, points, None), r"a tuple of \(Tensor, Tensor, NoneType\)"),
+        (lambda images, points: (images, None), r"a tuple of \(Tensor, NoneType\)"),
+    ],
+)
+def test_a_transform_must_return_images_and_points(registry, returned, words):
+    registry.register("broken")(lambda images, points, generator: returned(images, points))
+    with pytest.raises(
+        UserError, match=rf"^augment\.transforms: broken returned {words}; it must return images, points"
+    ):
+        augment([{"name": "broken"}])
+
+
+def test_an_error_of_a_transform_has_a_note_with_its_name(registry):
+    registry.register("broken")(lambda images, points, generator: 1 // 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        augment([{"name": "broken"}])
+    assert caught.value.__notes__ == ["raised by the transform broken of augment.transforms"]

@@ -101,19 +101,36 @@ AUGMENTATIONS: Registry[Transform] = Registry(
 def apply_transform(
     settings: TransformSettings, images: Tensor, points: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Apply the transform that the settings name.
+    """Apply the transform that the settings name. What it raises gets a note with its name.
 
     Raises:
-        UserError: it returned tensors of other shapes.
+        UserError: it returned something else than two tensors, or tensors of other shapes.
     """
     before = (images.shape, points.shape)
-    images, points = AUGMENTATIONS.partial(settings)(images, points, generator)
+    transform = AUGMENTATIONS.partial(settings)
+    try:
+        returned: Any = transform(images, points, generator)
+    except Exception as error:  # perhaps another package's code
+        error.add_note(f"raised by the transform {settings.name} of augment.transforms")
+        raise
+    if fault := _fault(returned):
+        raise UserError(f"augment.transforms: {settings.name} returned {fault}; it must return images, points")
+    images, points = returned
     if (images.shape, points.shape) != before:
         raise UserError(
             f"augment.transforms: {settings.name} returned images and points of shapes {tuple(images.shape)} and "
             f"{tuple(points.shape)}, not {tuple(before[0])} and {tuple(before[1])}"
         )
     return images, points
+
+
+def _fault(returned: Any) -> str:
+    """What a transform returned if it is not two tensors; empty if it is."""
+    if not isinstance(returned, (tuple, list)):
+        return type(returned).__name__
+    types = ", ".join(type(part).__name__ for part in returned)
+    are_two = len(returned) == 2 and all(isinstance(part, Tensor) for part in returned)
+    return "" if are_two else f"a {type(returned).__name__} of ({types})"
 
 
 def draw_seed(generator: torch.Generator) -> int:

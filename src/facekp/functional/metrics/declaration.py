@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,14 +20,17 @@ from torch import Tensor
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
-from facekp.core.settings import Settings
+from facekp.core.settings import Settings, one_of
 from facekp.functional.metrics.settings import ScoreSettings
 from facekp.functional.normalisers import normalising_lengths
 
 Place = Literal["epoch", "console", "report", "sweep", "dashboard"]
 PLACES: tuple[Place, ...] = get_args(Place)
+Better = Literal["lower", "higher"]
+Section = Literal["runs", "landmarks", "subsets"]
 MAIN = "rmse"  # the metric that ranks runs; its parts are the RMSE of each source and each keypoint
 POOLED = ("rmse", "nme")  # `KeypointErrors` computes these batch by batch at every validation
+MOST_DIGITS = 15  # decimals of a table
 # Other keys of metrics.json
 RESERVED = (
     "mean_face",
@@ -176,20 +179,49 @@ class Metric:
             ``dashboard``: panels of the W&B dashboard.
         sections: where report pages show it: ``runs``, the table of runs; ``landmarks``, the table of metrics of
             landmark papers; ``subsets``, the table with a row for each subset.
+
+    Raises:
+        UserError: an attribute is not valid.
     """
+
+    CHOICES: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "better": (*get_args(Better), None),
+        "shown": PLACES,
+        "sections": get_args(Section),
+    }
 
     name: str
     compute: Callable[[MetricInput], Value]
     label: str
     unit: str = ""
     digits: int = 3
-    better: Literal["lower", "higher"] | None = None
+    better: Better | None = None
     needs_confidence: bool = False
     shown: tuple[Place, ...] = PLACES
-    sections: tuple[Literal["runs", "landmarks", "subsets"], ...] = ("runs",)
+    sections: tuple[Section, ...] = ("runs",)
 
     def __post_init__(self) -> None:
+        self._check()
         functools.update_wrapper(self, self.compute)  # module and name say in messages where it comes from
+
+    def _check(self) -> None:
+        def refuse(key: str, allowed: str) -> None:
+            raise UserError(f"metric {self.name!r}: {key}={getattr(self, key)!r}: {allowed}")
+
+        if not callable(self.compute):
+            refuse("compute", "must be a function of a MetricInput")
+        for key in ("label", "unit"):
+            if not isinstance(getattr(self, key), str):
+                refuse(key, "must be a text")
+        if isinstance(self.digits, bool) or not isinstance(self.digits, int) or not 0 <= self.digits <= MOST_DIGITS:
+            refuse("digits", f"must be a whole number from 0 to {MOST_DIGITS}")
+        for key, choices in self.CHOICES.items():
+            value = getattr(self, key)
+            if key != "better" and not isinstance(value, (tuple, list)):
+                refuse(key, f"must be a tuple, of {', '.join(choices)}")
+            for choice in [value] if key == "better" else value:
+                if choice not in choices:
+                    refuse(key, one_of(choices, choice))
 
     def __call__(self, scored: MetricInput) -> dict[str, Any]:
         """Its figures by their key in metrics.json, without those that are NaN or infinite, which JSON does not have.
@@ -212,10 +244,14 @@ class Metric:
             parts = {self.key(part): number for part, number in _parts(value).items()}
             numbers = {key: _number(number) for key, number in parts.items()}
         except Exception as error:  # perhaps another package's code
-            where = f"{self.compute.__module__}.{self.compute.__qualname__}"
-            raise UserError(f"metric {self.name!r} ({where}): {type(error).__name__}: {error}") from error
+            raise UserError(f"metric {self.name!r} ({self.where}): {type(error).__name__}: {error}") from error
         figures = {key: number for key, number in numbers.items() if math.isfinite(number)}
         return figures, {key: part for key, part in parts.items() if key in figures and isinstance(part, Ratio)}
+
+    @property
+    def where(self) -> str:
+        """Module and name of its function."""
+        return f"{self.compute.__module__}.{getattr(self.compute, '__qualname__', type(self.compute).__qualname__)}"
 
     def key(self, part: str = "") -> str:
         """Key of a part in metrics.json."""
@@ -256,7 +292,32 @@ class MetricSettings(Settings):
     name: str
 
 
-METRICS: Registry[Metric] = Registry(
+class MetricRegistry(Registry[Metric]):
+    """The registry of metrics; `metric` adds to it."""
+
+    def register(self, name: str, settings: type[Settings] | None = None) -> Callable[[Any], Any]:
+        """As `Registry.register`.
+
+        Raises:
+            UserError: what is registered is no `Metric`, or one of another name.
+        """
+        enter = super().register(name, settings)
+
+        def enter_metric(thing: Any) -> Any:
+            if not isinstance(thing, Metric):
+                where = f"{thing.__module__}.{thing.__qualname__}" if hasattr(thing, "__qualname__") else repr(thing)
+                raise UserError(
+                    f"metric {name!r}: {where} is not a metric; declare it by @metric({name!r}, label=...) of "
+                    "facekp.functional.metrics"
+                )
+            if thing.name != name:
+                raise UserError(f"metric {name!r}: {thing.where} declares {thing.name!r}; use the same name for both")
+            return enter(thing)
+
+        return enter_metric
+
+
+METRICS: Registry[Metric] = MetricRegistry(
     "metric", key="metrics", base=MetricSettings, entry_points="facekp.metrics", inputs=1
 )
 
@@ -270,7 +331,7 @@ def metric(name: str, *, label: str, **details: Any) -> Callable[[Callable[[Metr
         details: further attributes of `Metric`: ``unit``, ``digits``, ``better``, ``needs_confidence``, ``shown``.
 
     Raises:
-        UserError: the name is not valid or already taken.
+        UserError: the name or a detail is not valid, or the name is already taken.
     """
     if not re.fullmatch(r"[A-Za-z]\w*(/\w+)*", name) or name.split("/")[0] in RESERVED:
         raise UserError(
@@ -331,13 +392,21 @@ def figures_and_ratios(scored: MetricInput) -> tuple[dict[str, Any], dict[str, R
     """As `compute_figures`, and those of the figures that are a `Ratio`, which can be resampled.
 
     Raises:
-        UserError: a metric can't be computed.
+        UserError: a metric can't be computed, or returns a key of an earlier metric.
     """
     figures: dict[str, Any] = {}
     ratios: dict[str, Ratio] = {}
+    owners: dict[str, Metric] = {}  # by key
     for declared in all_metrics():
         if scored.confidence is not None or not declared.needs_confidence:
             more_figures, more_ratios = declared.figures_and_ratios(scored)
+            if taken := next((key for key in more_figures if key in owners), None):
+                owner = owners[taken]
+                raise UserError(
+                    f"metric {declared.name!r} ({declared.where}): its key {taken} is taken by the metric "
+                    f"{owner.name!r} ({owner.where}); rename the metric or its part"
+                )
+            owners |= dict.fromkeys(more_figures, declared)
             figures |= more_figures
             ratios |= more_ratios
     return figures, ratios
