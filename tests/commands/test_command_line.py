@@ -30,6 +30,7 @@ MISTAKES = {
     "bad grammar": ("train", ["lr=[1,"], "[1,"),
     "not key=value": ("train", ["adam"], "adam: must be key=value"),
     "blank in a key": ("train", ["a b=c"], "a b=c: can't be read; check blanks"),
+    "range without an end": ("train", ["lr=interval(1)"], "lr=interval(1): missing a required argument: 'end'"),
     "list without brackets": (
         "evaluate",
         ["ckpt=a,b.ckpt"],

@@ -31,6 +31,7 @@ def test_what_hydra_reads_is_not_changed(argument):
         ("choice(größe,klein)", ["größe", "klein"]),
         ("'x,y',größe", ["x,y", "größe"]),
         ("d'été,x", ["d'été", "x"]),
+        ("x=) y,b=1", ["x=) y", "b=1"]),
         ("[{a: ü, b: [c=1,d]}],2", [[{"a": "ü", "b": ["c=1", "d"]}], 2]),
     ],
 )

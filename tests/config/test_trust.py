@@ -199,6 +199,7 @@ def test_arguments_of_a_stored_sweep_that_may_run_code():
     settings = [
         "lr=1e-3,1e-4", "data=synthetic", "~teacher", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
         "hydra.sweep.dir=a", "callbacks.x._target_=pytorch_lightning.callbacks.Timer", "callbacks.patience=3",
+        "callbacks.x.filename={epoch}-{val/rmse:.2f}", "callbacks.x.dirpath=null", "logger.x.prefix=val/",
     ]  # fmt: skip
     assert [text for text in settings if names_code(text)] == []
 

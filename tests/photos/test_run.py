@@ -120,7 +120,7 @@ def test_a_full_disk_keeps_the_predictions_so_far(tmp_path, faces, small_checkpo
     if writes == 3:  # nothing is kept of the first photo, so it is a mistake like any other
         with pytest.raises(CannotWrite, match="No space left on device"):
             run.predict(given, names)
-        assert list((tmp_path / "out").iterdir()) == []
+        assert not (tmp_path / "out").exists()
         return
     outcome = run.predict(given, names)
     assert outcome.photos == writes // 2 - 1

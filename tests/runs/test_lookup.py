@@ -66,6 +66,9 @@ def test_last_skips_a_trial_of_a_few_batches(outputs):
     trial = {**yaml.safe_load(run.config.read_text()), "trainer": {"fast_dev_run": 2}}
     run.config.write_text(yaml.safe_dump(trial))
     assert newest_run() == RunFolder("outputs/c")
+    for damage in (None, "fast_dev_run", [1]):
+        run.config.write_text(yaml.safe_dump({**trial, "trainer": damage}))
+        assert newest_run() == run
 
 
 def test_checkpoints_that_do_not_exist_are_refused_by_their_setting(outputs):

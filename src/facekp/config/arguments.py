@@ -25,6 +25,7 @@ LAUNCHERS = {  # by name: the extra of facekp, and the module that Hydra imports
     "ray": ("ray", "ray"),
 }
 LAUNCHER = "hydra/launcher="
+RANGE = re.compile(r"(interval|range)\(.*\)", re.DOTALL)  # no text: Hydra says what is wrong with it
 SETTING = re.compile(r"(?P<key>[+~]*[\w./@-]+)=(?P<value>.+)", re.DOTALL)
 
 
@@ -53,7 +54,7 @@ def is_multirun(arguments: Sequence[str]) -> bool:
 
 def _quoted_argument(argument: str, is_sweep: bool, parser: OverridesParser) -> str:
     setting = SETTING.fullmatch(argument)
-    if setting is None or _parses(argument, parser):
+    if setting is None or RANGE.fullmatch(setting["value"]) or _parses(argument, parser):
         return argument
     key, value = setting["key"], setting["value"]
     if value.startswith("choice(") and value.endswith(")"):  # which drops quotes
@@ -79,6 +80,8 @@ def _quoted_value(value: str, parser: OverridesParser) -> str:
 def _split(text: str) -> list[str]:
     """The parts of a text between its commas; those within quotes or brackets do not count.
 
+    In a text whose brackets do not match, all commas count.
+
     Example:
         >>> _split("a,[b,c],'d,e'")
         ['a', '[b,c]', "'d,e'"]
@@ -95,7 +98,7 @@ def _split(text: str) -> list[str]:
         else:
             depth += (character in "[{(") - (character in "]})")
         parts[-1] += character
-    return parts
+    return parts if depth == 0 else text.split(",")
 
 
 def _parses(argument: str, parser: OverridesParser) -> bool:

@@ -334,6 +334,9 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
     if isinstance(error, OverrideParseException):
         if "=" not in error.override:
             return UserError(f"{error.override}: must be key=value")
+        if "while evaluating" in str(error):  # a function's arguments
+            reason = str(error).partition("while evaluating")[2].splitlines()[0].partition(":")[2]
+            return UserError(f"{error.override}: {reason.strip()}")
         return UserError(f"{error.override}: can't be read; check blanks, brackets and quotes, e.g. \"key='value'\"")
     found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
     found = found or re.search(r"Error merging override (\S+?)=", str(error))

@@ -70,7 +70,8 @@ FILE_TARGETS = re.compile(
     r"pytorch_lightning\.callbacks\.[A-Za-z]\w*|pytorch_lightning\.loggers\.(CSVLogger|TensorBoardLogger)"
 )
 FOLDER_ARGUMENTS = ("dirpath", "save_dir", "root_dir", "dir")  # of these classes
-NAME_ARGUMENTS = ("filename", "name", "version", "sub_dir", "prefix")  # may hold no path
+NAME_ARGUMENTS = ("filename", "name", "version", "sub_dir")  # may hold no path
+FIGURE = re.compile(r"\{\w+(/\w+)*(:[^{}/]*)?\}")  # {val/rmse:.2f} in a filename
 ON_COMMAND_LINE = "give it on the command line, if you trust it"
 
 
@@ -301,12 +302,12 @@ def _may_lead_elsewhere(argument: str, value: Any) -> bool:
     """Whether an argument of a callback or logger is a path that may be outside the run's folder.
 
     Example:
-        >>> _may_lead_elsewhere("filename", "../best"), _may_lead_elsewhere("filename", "best")
+        >>> _may_lead_elsewhere("filename", "../best"), _may_lead_elsewhere("filename", "{epoch}-{val/rmse:.2f}")
         (True, False)
     """
     if argument in FOLDER_ARGUMENTS:
-        return value is not None
-    return argument in NAME_ARGUMENTS and re.search(r"[/\\$]|\.\.", str(value)) is not None
+        return value not in (None, "null", "")
+    return argument in NAME_ARGUMENTS and re.search(r"[/\\$]|\.\.", FIGURE.sub("", str(value))) is not None
 
 
 def check_stored_targets(stored: Mapping[str, Any], composed: DictConfig) -> None:

@@ -79,10 +79,10 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
 @contextmanager
 def _folder(folder: Path, within: Path | None) -> Iterator[None]:
     """Make a folder, and remove what was made of it, as far as it is empty, if the block raises."""
-    missing = list(takewhile(lambda parent: not parent.exists(), (folder, *folder.parents)))
-    if folder != within:
-        folder.mkdir(parents=within is None, exist_ok=True)
+    missing = list(takewhile(lambda parent: not parent.exists(), (folder, *folder.parents))) if folder != within else []
     try:
+        if folder != within:
+            folder.mkdir(parents=within is None, exist_ok=True)
         yield
     except BaseException:
         for made in missing:

@@ -15,6 +15,7 @@ their annotations are checked when the command starts. A network without ``image
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -120,7 +121,7 @@ def build_network(settings: NetworkSettings, heatmaps: int, image_channels: int 
         raise UserError(f"network {settings.name}: has no stride; set self.stride to the image pixels per heatmap cell")
     if stride < 1:
         raise UserError(f"network {settings.name}: self.stride={stride}: must be at least 1")
-    if not isinstance(network, nn.Module):
+    if not issubclass(type(network), nn.Module):
         raise UserError(f"network {settings.name}: {type(network).__name__} is not a torch.nn.Module")
     return network
 
@@ -131,8 +132,8 @@ TRIED_IMAGES = 2  # more than one, as a network that forgets the axis of images 
 def check_output(network: HeatmapNetwork, name: str, heatmaps: int, image_channels: int, size: tuple[int, int]) -> None:
     """Try a plug-in's network on two images, before a training.
 
-    Networks of facekp are not tried, as tests cover them, nor are those with lazy layers, whose shapes are unknown. The
-    trial runs in evaluation mode. It leaves the network, its buffers and the random state as they were.
+    Networks of facekp are not tried, as tests cover them, nor are those with lazy layers, whose shapes are unknown. A
+    copy of the network is tried, in evaluation mode.
 
     Args:
         network: of `build_network`.
@@ -162,17 +163,11 @@ def check_output(network: HeatmapNetwork, name: str, heatmaps: int, image_channe
 
 
 def _trial(network: nn.Module, shape: tuple[int, ...]) -> Any:
-    """What the network returns for images of a shape; the network and the random state stay as they are."""
+    """What a copy of the network returns for images of a shape; the random state stays as it is."""
     first = next(network.parameters(), torch.zeros(()))
     images = torch.linspace(-1, 1, math.prod(shape), device=first.device).view(shape)
-    modes = [(module, module.training) for module in network.modules()]
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    try:
-        with torch.no_grad(), torch.random.fork_rng([first.device] if first.is_cuda else []):
-            return torch.func.functional_call(network.eval(), buffers, (images,))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with torch.no_grad(), torch.random.fork_rng([first.device] if first.is_cuda else []):
+        return copy.deepcopy(network).eval()(images)
 
 
 def _output_fault(outputs: Any, expected: tuple[int, ...]) -> str:

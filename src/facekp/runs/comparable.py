@@ -57,8 +57,9 @@ def _as_given(path: Path, like: Path) -> Path:
 def _is_comparable(other: RunFolder, run: RunFolder, data: dict[str, Any]) -> bool:
     try:
         same_split = other.split.is_file() and filecmp.cmp(other.split, run.split, shallow=False)
-        finished = other.is_finished() and not other.is_trial() and MAIN in other.read_metrics()
-        return same_split and finished and _data_of(other) == data
+        if not same_split or _data_of(other) != data:
+            return False
+        return other.is_finished() and not other.is_trial() and MAIN in other.read_metrics()
     except (UserError, OSError):
         return False  # a damaged run must not end this one
 

@@ -165,7 +165,8 @@ class RunFolder:
         Raises:
             UserError: config.yaml is missing or damaged.
         """
-        return bool(self.read_config().get("trainer", {}).get("fast_dev_run"))
+        trainer = self.read_config().get("trainer")
+        return isinstance(trainer, dict) and bool(trainer.get("fast_dev_run"))
 
     def completed_epochs(self) -> int:
         """The number of completed epochs, by metrics.csv and metrics.json.

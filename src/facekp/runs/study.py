@@ -95,7 +95,8 @@ def claim_study(study: Study, folder: SweepFolder) -> None:
 def study_of_another(study: Study) -> UserError:
     """The error of a study in a database that belongs to another sweep."""
     return UserError(
-        f"hparams_search.storage: its study {study.study_name!r} is another sweep's; choose another hydra.sweep.dir"
+        f"hparams_search.storage: its study {study.study_name!r} is another sweep's; choose another hydra.sweep.dir, "
+        "or delete the study if that sweep is gone"
     )
 
 

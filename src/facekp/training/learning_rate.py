@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.tuner.lr_finder import _LRCallback
 from pytorch_lightning.tuner.tuning import Tuner
 
 from facekp.core.errors import UserError
@@ -70,7 +69,7 @@ def find_learning_rate(estimator: KeypointEstimator, data: FaceData, settings: T
     """
     trial = copy.deepcopy(estimator)
     trial.on_train_epoch_end = lambda: None  # type: ignore[method-assign]  # a diverging loss only ends the search
-    trial.on_train_start = lambda: _hide_progress_bar(trial.trainer)  # type: ignore[method-assign]
+    trial.on_train_start = lambda: _hide_progress_bar(trial.trainer)  # type: ignore[method-assign]  # that of estimators is for CUDA graphs only
     log.info("lr=find: tries %d rates from %g to %g", STEPS, LOWEST, HIGHEST)
     with torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder, trainer_errors():
         search = Tuner(_build_trainer(settings, data, folder)).lr_find(
@@ -87,7 +86,7 @@ def find_learning_rate(estimator: KeypointEstimator, data: FaceData, settings: T
 def _hide_progress_bar(trainer: pl.Trainer) -> None:
     """Lightning's search writes a bar to stderr whatever it is, also to a file."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, _LRCallback):
+        if hasattr(callback, "progress_bar_refresh_rate"):
             callback.progress_bar_refresh_rate = 0
 
 

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -326,7 +327,7 @@ def _factor(schedule: Callable[[float], Any], name: str, fraction: float) -> flo
         factor = schedule(fraction)
     except Exception as error:  # perhaps another package's code
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error
-    if isinstance(factor, Tensor) and factor.numel() == 1:
+    if isinstance(factor, (Tensor, np.ndarray)) and math.prod(factor.shape) == 1:
         factor = factor.item()
     if isinstance(factor, bool) or not isinstance(factor, Real):
         raise UserError(f"{where}: returned {type(factor).__name__}; a schedule returns the factor on lr, a number")

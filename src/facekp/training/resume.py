@@ -25,7 +25,8 @@ from facekp.runs.folder import RunFolder
 from facekp.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
-NEEDED = ("optimizer_states", "pytorch-lightning_version", "callbacks")  # keys of a checkpoint that can be resumed
+# Keys of a checkpoint that can be resumed
+NEEDED = ("epoch", "optimizer_states", "pytorch-lightning_version", "callbacks")
 CHANGED = {  # what a digest is of
     "images": "the images of the data",
     "labels": "the labels of the data",
