@@ -267,7 +267,7 @@ def flip_channels(channels: np.ndarray, flip_order: Sequence[int] | np.ndarray) 
 
 
 def _unknown_key(raw: Any) -> tuple[str, str] | None:
-    """The first key that a scheme does not have, and what to say of it; None: there is none."""
+    """The first unknown key and the message about it; None if all keys are known."""
     known = [field.name for field in fields(Keypoints)]
     unknown = [str(key) for key in raw if key not in known] if isinstance(raw, Mapping) else []
     return (unknown[0], unknown_key(unknown[0], known)) if unknown else None
