@@ -23,7 +23,7 @@ SMALL = [
     "callbacks.pictures=0",
 ]
 SWEEP = "hydra.sweep.dir=s"
-PATIENCE = 300.0  # seconds
+TIMEOUT = 300.0  # seconds
 
 
 def chosen_names(description: str | None, known: Iterable[str]) -> list[str]:
@@ -67,7 +67,8 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def check(holds: bool, problem: str) -> None:
-    """
+    """Raise an error with a message unless a condition holds.
+
     Raises:
         AssertionError: it does not hold.
     """
@@ -96,11 +97,11 @@ def facekp(environment: Mapping[str, str], folder: Path, *arguments: str, code: 
     """Run `facekp.train` in a folder.
 
     Args:
-        environment: its variables.
-        folder: its working directory.
-        arguments: of the command.
+        environment: environment variables of the process.
+        folder: working directory.
+        arguments: name of the command, and its arguments.
         code: the exit code that it must have.
-        seconds: that it may take.
+        seconds: time limit.
 
     Returns:
         what it printed.
@@ -119,7 +120,7 @@ def started(environment: Mapping[str, str], folder: Path, *arguments: str) -> su
     """Start `facekp.train` in a folder, and wait until a job has trained an epoch. The output is kept in output.txt."""
     with (folder / "output.txt").open("wb") as file:
         process = subprocess.Popen(command(*arguments), cwd=folder, env=environment, stdout=file, stderr=file)
-    wait_until(lambda: any((folder / "s").glob("*/metrics.csv")), PATIENCE, "no job begins")
+    wait_until(lambda: any((folder / "s").glob("*/metrics.csv")), TIMEOUT, "no job begins")
     return process
 
 

@@ -117,7 +117,7 @@ def killed_by(mutant: Mutant, copy: Path) -> str:
 
     Args:
         mutant: to test.
-        copy: of the repository.
+        copy: folder with a copy of the repository.
     """
     target = copy / mutant.module
     original = target.read_text()

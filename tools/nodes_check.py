@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tools.checks import PATIENCE, check, chosen_names, facekp, run_checks, scratch_folder, wait_until
+from tools.checks import TIMEOUT, check, chosen_names, facekp, run_checks, scratch_folder, wait_until
 from tools.nodes.hosts import TwoHosts
 
-from facekp.config.command import leave
+from facekp.config.command import exit_with_error
 from facekp.core.errors import UserError
 from facekp.core.plain_files import read_json
 from facekp.core.signals import stop_at_signals
@@ -75,7 +75,7 @@ def killed(hosts: TwoHosts, folder: Path) -> str:
     arguments = [*GROUP_NORM, f"trainer.max_epochs={EPOCHS}", "out=run", "resume=auto"]
     run = RunFolder(folder / "run")
     processes = hosts.start(folder, *arguments)
-    wait_until(lambda: _epochs(run) >= 3, PATIENCE, "no epoch ends")
+    wait_until(lambda: _epochs(run) >= 3, TIMEOUT, "no epoch ends")
     (victim,) = hosts.trainings(2)
     os.kill(victim, signal.SIGKILL)
     codes, seconds = _ended(processes, ENDING)
@@ -97,7 +97,7 @@ def refused(hosts: TwoHosts, folder: Path) -> str:
     """The first host refuses the command, as its folder holds a run: the second one does not wait for it."""
     arguments = [*GROUP_NORM, "trainer.max_epochs=1", "out=run"]
     together(hosts, folder, *arguments)
-    codes, seconds = _ended(hosts.start(folder, *arguments), PATIENCE)
+    codes, seconds = _ended(hosts.start(folder, *arguments), TIMEOUT)
     check(all(codes), f"exit codes {codes}")
     _check_no_process(hosts)
     return f"both ended, {seconds:.0f} s after the start"
@@ -114,7 +114,7 @@ def together(hosts: TwoHosts, folder: Path, *arguments: str) -> None:
     Raises:
         AssertionError: one of them ends with an error.
     """
-    codes, _ = _ended(hosts.start(folder, *arguments), PATIENCE)
+    codes, _ = _ended(hosts.start(folder, *arguments), TIMEOUT)
     check(not any(codes), f"exit codes {codes}: {(folder / 'host1.txt').read_text()[-2000:]}")
 
 
@@ -130,7 +130,7 @@ def evaluate(environment: Mapping[str, str], folder: Path, *arguments: str) -> N
 
 
 def _ended(processes: list[subprocess.Popen[bytes]], seconds: float) -> tuple[list[int], float]:
-    """Wait for both hosts; their exit codes, and how long it took."""
+    """Wait for both hosts, and return their exit codes and the seconds that it took."""
     started = time.monotonic()
     wait_until(lambda: all(each.poll() is not None for each in processes), seconds, "a host does not end")
     return [each.wait() for each in processes], time.monotonic() - started
@@ -180,7 +180,7 @@ def main() -> None:
         with stop_at_signals(), scratch_folder("nodes") as scratch, TwoHosts(environment) as hosts:
             failed = run_checks({name: partial(CHECKS[name], hosts) for name in names}, Path(scratch))
     except UserError as error:
-        leave(error)
+        exit_with_error(error)
     sys.exit(1 if failed else 0)
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 from tools.checks import (
-    PATIENCE,
     SMALL,
     SWEEP,
+    TIMEOUT,
     check,
     chosen_names,
     facekp,
@@ -137,7 +137,8 @@ def search(ray: LocalRay, folder: Path) -> str:
 
 
 def _check_trials(folder: Path, text: str) -> None:
-    """
+    """Check that every trial of a search was trained once.
+
     Raises:
         AssertionError: a trial is missing, duplicated, or was trained twice.
     """
@@ -160,7 +161,7 @@ def _check_trials(folder: Path, text: str) -> None:
 def killed(ray: LocalRay, folder: Path) -> str:
     """The process that started a sweep is killed: Ray ends, and a resumed sweep keeps what is finished."""
     process = started(ray.environment, folder, "-m", *LONG)
-    wait_until(lambda: _finished(folder), PATIENCE, "no job ends")
+    wait_until(lambda: _finished(folder), TIMEOUT, "no job ends")
     process.kill()
     process.wait()
     ray.wait_for_workers()
@@ -171,7 +172,7 @@ def stopped(ray: LocalRay, folder: Path) -> str:
     """SIGTERM to the process that started a sweep: its jobs are interrupted, and continue in a resumed sweep."""
     process = started(ray.environment, folder, "-m", *LONG)
     process.terminate()
-    code = process.wait(PATIENCE)
+    code = process.wait(TIMEOUT)
     check(code == 143, f"exit code {code}")
     status = [job.read_status().status for job in SweepFolder(folder / "s").jobs()]
     check("running" not in status and "interrupted" in status, f"status {status}")
@@ -218,7 +219,7 @@ def main() -> None:
 
 
 def _end(ray: LocalRay, folder: Path) -> str:
-    """No process is left."""
+    """Check that no process is left."""
     wait_until(lambda: not ray.processes(), 180, "processes of Ray are left")  # its agents take 60 s after a kill
     return "all processes have ended"
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 from tools.checks import (
-    PATIENCE,
     SMALL,
     SWEEP,
+    TIMEOUT,
     check,
     chosen_names,
     command,
@@ -61,7 +61,7 @@ def killed(cluster: Cluster, folder: Path) -> str:
     process = started(cluster.environment, folder, *arguments)
     process.kill()
     process.wait()
-    cluster.wait_for_all(PATIENCE)
+    cluster.wait_for_all(TIMEOUT)
     return resume(cluster.environment, folder, 4)
 
 
@@ -70,10 +70,10 @@ def requeue(cluster: Cluster, folder: Path) -> str:
     script = _script(folder, *SMALL, "trainer.max_epochs=40", "out=run", "resume=auto")
     job = cluster.submit(script, "--requeue", f"--output={folder}/log.txt", "--open-mode=append")
     curves = folder / "run" / "metrics.csv"
-    wait_until(lambda: _epochs(curves) >= 3, PATIENCE, "no epoch ends")
+    wait_until(lambda: _epochs(curves) >= 3, TIMEOUT, "no epoch ends")
     cluster.run("scontrol", "requeue", job)
     until = _epochs(curves)
-    cluster.wait_for_all(PATIENCE)
+    cluster.wait_for_all(TIMEOUT)
     check(RunFolder(folder / "run").is_finished(), (folder / "log.txt").read_text()[-500:])
     numbers = pd.read_csv(curves)["epoch"].tolist()
     check(numbers == sorted(set(numbers)) and len(numbers) == 40, f"epochs {numbers}")
@@ -87,7 +87,7 @@ def notice(cluster: Cluster, folder: Path) -> str:
         file.write(f"echo $? > {folder}/code.txt\n")
     begun = time.monotonic()
     cluster.submit(script, "--time=2", "--signal=TERM@30", f"--output={folder}/log.txt")
-    wait_until((folder / "code.txt").is_file, PATIENCE, "the training does not end")
+    wait_until((folder / "code.txt").is_file, TIMEOUT, "the training does not end")
     seconds, code = time.monotonic() - begun, (folder / "code.txt").read_text().strip()
     check(code == "143", f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     epochs = _epochs(folder / "run" / "metrics.csv")

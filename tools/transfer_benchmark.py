@@ -33,8 +33,9 @@ import torch
 from facekp.config.location import CONF_DIR
 from facekp.core.files import write_csv
 from facekp.core.keypoints import Keypoints
+from facekp.data.near_duplicates import image_hashes
 from facekp.data.readers.read import read_table
-from facekp.data.split import image_hashes, inseparable_groups
+from facekp.data.split import inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.scoring import score_models

@@ -5,6 +5,7 @@ The two sides of a ratio are measured in turn, as machines differ and are noisy.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,16 +32,16 @@ def main(cfg: DictConfig) -> Results:
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(settings)
-    out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
     earlier = None if settings.compare is None else read_results(Path(settings.compare))
-    results = bench(settings)
-    show(measurements_table(results.measurements, f"medians, {settings.threads} threads"))
-    if results.growth:
-        show(growth_table(results.growth))
-    if earlier is not None:
-        show(changes_table(changes(results.measurements, earlier), earlier, results.machine))
-    if out is not None:
-        write_json(out, results.to_dict())
+    with nullcontext() if settings.out is None else output_file(settings.out, overwrite=settings.overwrite) as out:
+        results = bench(settings)
+        show(measurements_table(results.measurements, f"medians, {settings.threads} threads"))
+        if results.growth:
+            show(growth_table(results.growth))
+        if earlier is not None:
+            show(changes_table(changes(results.measurements, earlier), earlier, results.machine))
+        if out is not None:
+            write_json(out, results.to_dict())
     return results
 
 

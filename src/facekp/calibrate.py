@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from facekp.models.calibration import Calibration
+    from facekp.models.command_settings import CalibrateSettings
+    from facekp.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -27,33 +30,54 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> list[Calibration]:
     """Fit, check, and write the checkpoint and the comparison of expected and measured errors; the calibrations."""
     # imported here: --help and mistakes in a key must answer within a second
-    from facekp.core.errors import CannotWrite, UserError
     from facekp.core.outputs import output_file
-    from facekp.data.readers.read import read_table
-    from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
-    from facekp.models.checkpoint import load_checkpoint
     from facekp.models.command_settings import OF_TRAININGS, CalibrateSettings
-    from facekp.models.scoring import unseen_rows
-    from facekp.runs.folder import RunFolder
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, CalibrateSettings))
     unused = [key for key in OF_TRAININGS if key != "data.split_seed"]
     warn_of_unused(unused, "the rows that trained no checkpoint are divided into two halves")
-    out = output_file(settings.out, overwrite=settings.overwrite)
-    picture = None if settings.reliability is None else Path(settings.reliability)
-    if picture is not None and picture.suffix.lower() != ".png":
+    pictures = _pictures(settings)
+    with ExitStack() as claims:
+        out = claims.enter_context(output_file(settings.out, overwrite=settings.overwrite))
+        for path in pictures:
+            claims.enter_context(output_file(str(path), overwrite=settings.overwrite, key="reliability"))
+        return _calibrate(settings, out, pictures[0] if pictures else None)
+
+
+def _pictures(settings: CalibrateSettings) -> list[Path]:
+    """The picture that is asked for, and the file of its values.
+
+    Raises:
+        UserError: the name is not that of a PNG, or of a file that the command reads or writes.
+    """
+    from facekp.core.errors import UserError
+
+    if settings.reliability is None:
+        return []
+    picture = Path(settings.reliability)
+    if picture.suffix.lower() != ".png":
         raise UserError(f"reliability={picture}: the picture is a PNG; choose a name that ends with .png")
-    pictures = () if picture is None else (picture, picture.with_suffix(".json"))
-    if {path.resolve() for path in pictures} & {out.resolve(), Path(settings.ckpt).resolve()}:
+    files = [picture, picture.with_suffix(".json")]
+    if {path.resolve() for path in files} & {Path(settings.out).resolve(), Path(settings.ckpt).resolve()}:
         raise UserError(f"reliability={picture}: it or its .json is out= or ckpt=; choose another name")
-    for path in pictures:
-        output_file(str(path), overwrite=settings.overwrite, key="reliability")
+    return files
+
+
+def _calibrate(settings: CalibrateSettings, out: Path, picture: Path | None) -> list[Calibration]:
+    """Measure, fit and check; write the checkpoint, the picture, and the figures for the run's report."""
+    from facekp.data.digests import is_data_of
+    from facekp.data.readers.read import read_table
+    from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
+    from facekp.models.checkpoint import load_checkpoint
+    from facekp.models.scoring import unseen_rows
+    from facekp.runs.folder import RunFolder
+
     loaded = load_checkpoint(settings.ckpt)
     read_calibratable(loaded.path)  # refused before anything is measured
     measured = loaded if settings.twin is None else load_twin(loaded, settings.twin)
     table = read_table(settings.data, loaded.model.keypoints)
-    rows = unseen_rows([measured], table, settings.data.cache_folder)
+    rows = unseen_rows([measured], table, settings.data)
     fitted = calibrate_decoders(measured, table.take(rows), settings.data.split_seed, settings.corruptions)
 
     write_calibrations(loaded.path, out, fitted)
@@ -62,12 +86,22 @@ def main(cfg: DictConfig) -> list[Calibration]:
     one_view = fitted[0].reliability  # as predict decodes
     if picture is not None:
         _write_picture(picture, one_view)
-    if (folder := RunFolder.of_best_checkpoint(loaded.path)) is not None:
-        try:
-            folder.write_reliability(one_view)  # facekp.report shows it
-        except CannotWrite as error:
-            log.warning("the run's report will not show this: %s", error)
+    if (run := RunFolder.of_best_checkpoint(loaded.path)) is not None:
+        if is_data_of(run.read_data(), table):
+            _write_into(run, one_view)
+        else:
+            log.info("not written into %s, whose report would show it: the data are not those of the run", run)
     return fitted
+
+
+def _write_into(run: RunFolder, reliability: dict[str, Any]) -> None:
+    """Let `facekp.report` show the expected and measured errors of a run; its folder may be read-only."""
+    from facekp.core.errors import CannotWrite
+
+    try:
+        run.write_reliability(reliability)
+    except CannotWrite as error:
+        log.warning("the run's report will not show this: %s", error)
 
 
 def _write_picture(path: Path, reliability: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -24,18 +25,18 @@ def main(cfg: DictConfig) -> list[BenchmarkRow] | list[PhotoResult]:
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, DetectionBenchmarkSettings))
-    out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
     rows: list[BenchmarkRow] | list[PhotoResult]
-    if settings.photos is None:
-        rows = run_detection_benchmark(settings)
-        frame, table = results_frame(rows), results_table(rows)
-    else:
-        rows = run_photo_benchmark(settings, settings.photos)
-        frame = photos_frame(rows)
-        table = as_table(frame, PHOTOS_TITLE)
-    show(table)
-    if out is not None:
-        write_csv(out, frame)
+    with nullcontext() if settings.out is None else output_file(settings.out, overwrite=settings.overwrite) as out:
+        if settings.photos is None:
+            rows = run_detection_benchmark(settings)
+            frame, table = results_frame(rows), results_table(rows)
+        else:
+            rows = run_photo_benchmark(settings, settings.photos)
+            frame = photos_frame(rows)
+            table = as_table(frame, PHOTOS_TITLE)
+        show(table)
+        if out is not None:
+            write_csv(out, frame)
     return rows
 
 

@@ -106,6 +106,7 @@ def _score(settings: EvaluateSettings) -> Scores:
 
     from facekp.core.errors import UserError
     from facekp.data.readers.read import read_table
+    from facekp.data.split import inseparable_groups
     from facekp.functional.metrics import check_normaliser
     from facekp.models.ensemble import load_models
     from facekp.models.scoring import unseen_rows
@@ -115,14 +116,18 @@ def _score(settings: EvaluateSettings) -> Scores:
     check_normaliser(settings.metrics, models[0].model.keypoints)
     table = read_table(settings.data, models[0].model.keypoints)
     if np.isnan(table.points).all():
-        raise UserError("data: no point is labelled, so nothing can be scored")
+        raise UserError("data: no point is labelled, so nothing can be scored; give data with labels")
     warn_of_other_data(models, settings.data)
-    rows = unseen_rows(models, table, settings.data.cache_folder)
+    groups = inseparable_groups(table, settings.data.cache_folder)
+    rows = unseen_rows(models, table, settings.data, groups)
     held_out, others = table.take(rows), table.without(rows)
     if not held_out.mask.any():
-        raise UserError(f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point")
+        raise UserError(
+            f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point; give data that "
+            "trained none of them"
+        )
     warn_of_untrained(models, labelled_points(held_out))
-    scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out)
+    scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out, groups[rows])
     run = None if scores.corruptions is None else scores.run
     if run is not None and (reason := _why_not_of_run(models[0], settings.refine, run, table)):
         log.info("not written into %s, whose report would show it: %s", run, reason)
@@ -142,7 +147,11 @@ def _why_not_of_run(loaded: LoadedModel, refined: bool, run: RunFolder, table: F
 
 
 def _score_rows(
-    settings: EvaluateSettings, models: Sequence[LoadedModel], held_out: FaceTable, others: FaceTable
+    settings: EvaluateSettings,
+    models: Sequence[LoadedModel],
+    held_out: FaceTable,
+    others: FaceTable,
+    group: np.ndarray,
 ) -> Scores:
     """Score the rows as they are, and corrupted.
 
@@ -151,6 +160,7 @@ def _score_rows(
         models: loaded checkpoints.
         held_out: the rows that are scored.
         others: the rows whose mean face is the baseline.
+        group: int (N,), the groups of the scored rows, of which intervals draw whole ones.
     """
     from facekp.models.ensemble import predict_table
     from facekp.models.robustness import corrupted_reliability, corruptions_frame, predict_corrupted
@@ -161,7 +171,7 @@ def _score_rows(
     predict = predict_refined if settings.refine else predict_table
     corrupted = predict_corrupted(models, held_out, settings.corruptions, predict)
     metrics, prediction = score_models(
-        models, held_out, others, corrupted and corrupted.scored(), predict, settings.metrics
+        models, held_out, others, corrupted and corrupted.scored(), predict, settings.metrics, group
     )
     run = RunFolder.of_best_checkpoint(models[0].path) if len(models) == 1 else None
     if corrupted is None:

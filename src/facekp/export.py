@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Write the graph; its differences from the checkpoint."""
+    """Write the graph, and return its differences from the checkpoint."""
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
     from facekp.models.command_settings import OF_TRAININGS, ExportSettings
@@ -29,8 +29,8 @@ def main(cfg: DictConfig) -> dict[str, Any]:
 
     settings = with_checkpoint_files(read_settings(cfg, ExportSettings))
     warn_of_unused(OF_TRAININGS, "the data are only faces that the graph is checked with")
-    out = output_file(settings.out, overwrite=settings.overwrite)
-    check = export(settings)
+    with output_file(settings.out, overwrite=settings.overwrite) as out:
+        check = export(settings)
     log.info("written: %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return check
 

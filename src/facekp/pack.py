@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Path:
-    """Write the packed checkpoint; its path."""
+    """Write the packed checkpoint, and return its path."""
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
     from facekp.models.command_settings import PackSettings
@@ -27,8 +27,8 @@ def main(cfg: DictConfig) -> Path:
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, PackSettings))
-    out = output_file(settings.out, overwrite=settings.overwrite)
-    pack(settings.ckpt, out, settings.half, settings.decoder, settings.offsets)
+    with output_file(settings.out, overwrite=settings.overwrite) as out:
+        pack(settings.ckpt, out, settings.half, settings.decoder, settings.offsets)
     log.info("ckpt: %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return out
 

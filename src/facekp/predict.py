@@ -48,5 +48,5 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Outcome:
 
 
 if __name__ == "__main__":
-    NAMES, sys.argv[1:] = split_arguments(sys.argv[1:])
+    NAMES, sys.argv[1:] = split_arguments("predict", sys.argv[1:])
     run_command("predict", partial(main, names=NAMES))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(cfg: DictConfig, paths: Sequence[Path]) -> Path:
-    """Write the page; its path."""
+    """Write the page, and return its path."""
     from facekp.reporting.settings import ReportSettings  # imported here: --help must answer within a second
 
     settings = read_settings(cfg, ReportSettings)
@@ -28,5 +28,5 @@ def main(cfg: DictConfig, paths: Sequence[Path]) -> Path:
 
 
 if __name__ == "__main__":
-    NAMES, sys.argv[1:] = split_arguments(sys.argv[1:])
+    NAMES, sys.argv[1:] = split_arguments("report", sys.argv[1:])
     run_command("report", partial(main, paths=[Path(name) for name in NAMES]))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> Path:
-    """Read the test images, predict, and write the file; its path."""
+    """Read the test images, predict, write the submission, and return its path."""
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
     from facekp.data.competition import write_submission
@@ -31,13 +31,13 @@ def main(cfg: DictConfig) -> Path:
     warn_of_unused(
         (*OF_TRAININGS, "data.rows", "data.rows_from"), "every test image is predicted, by the checkpoint's offsets"
     )
-    out = output_file(settings.out, "submission.csv", settings.overwrite)
-    models = load_models(settings.ckpt, settings.decoder, settings.views)
-    table, lookup = read_test(settings.data, models[0].model.keypoints)
-    warn_of_other_data(models, settings.data)
-    warn_of_untrained(models, points_of_sources(table.keypoints, table.source))
-    predict = predict_refined if settings.refine else predict_table
-    write_submission(out, table, predict(models, table).points, lookup)
+    with output_file(settings.out, "submission.csv", settings.overwrite) as out:
+        models = load_models(settings.ckpt, settings.decoder, settings.views)
+        table, lookup = read_test(settings.data, models[0].model.keypoints)
+        warn_of_other_data(models, settings.data)
+        warn_of_untrained(models, points_of_sources(table.keypoints, table.source))
+        predict = predict_refined if settings.refine else predict_table
+        write_submission(out, table, predict(models, table).points, lookup)
     log.info("written: %s (%d values of %d images)", out, len(lookup), len(table))
     return out
 

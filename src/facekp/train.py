@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from facekp.config.command import run_command
-from facekp.runs.resume_arguments import allow_keys_of_the_run
+from facekp.runs.resume_arguments import allow_keys_of_the_run, check_run_dir
 from facekp.runs.sweep_arguments import rewrite_arguments
 
 
@@ -23,7 +23,12 @@ def main(cfg: DictConfig) -> dict[str, Any] | None:
 
 
 def rewrite(arguments: list[str]) -> list[str]:
-    """The arguments that Hydra reads, where a sweep or a run is resumed."""
+    """The arguments that Hydra reads, where a sweep or a run is resumed.
+
+    Raises:
+        UserError: the folder of a run is named by ``hydra.run.dir=``, or a sweep can't be resumed.
+    """
+    check_run_dir(arguments)
     return allow_keys_of_the_run(rewrite_arguments(arguments))
 
 

@@ -11,15 +11,22 @@ from facekp import KeypointPredictor
 from facekp.calibrate import main
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
+from facekp.data.digests import table_digests
+from facekp.data.near_duplicates import image_hashes
 from facekp.data.readers.read import read_table
-from facekp.data.split import image_hashes
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.command_settings import CalibrateSettings
 from facekp.models.packing import pack
 from facekp.models.settings import DecoderOverride
+from facekp.runs.folder import RunFolder
 from tests.conftest import composed, config_of
 
 DRAWN = ["data=synthetic", "data.rows=240", "data.seed=5"]
+
+
+def drawn_table(scheme):
+    data = parse(CalibrateSettings, config_of("ckpt=a", "out=b", *DRAWN, name="calibrate")).data
+    return read_table(data, scheme)
 
 
 def calibrate(*given):
@@ -27,9 +34,11 @@ def calibrate(*given):
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run, tmp_path_factory):
-    """A copy of the tiny run, as the command adds a file to a run's folder."""
-    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("copied") / "run")
+def run(tiny_run, tmp_path_factory, scheme):
+    """A copy of the tiny run, as the command adds a file to a run's folder; its data are said to be `DRAWN`."""
+    run = RunFolder(shutil.copytree(tiny_run, tmp_path_factory.mktemp("copied") / "run"))
+    run.write_data(table_digests(drawn_table(scheme)))
+    return run.path
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +66,25 @@ def test_the_checkpoint_predicts_expected_errors_and_the_report_gets_the_values(
     assert np.nanmean(after.expected_error) == pytest.approx(np.nanmean(error), rel=0.3)
 
 
+def test_figures_for_other_data_are_not_written_into_the_run(run, tmp_path, caplog):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "reliability.json").unlink(missing_ok=True)
+    with caplog.at_level("INFO"):
+        main(
+            composed(
+                f"ckpt={copy / 'checkpoints' / 'best.ckpt'}",
+                "data=synthetic",
+                "data.rows=200",
+                "data.seed=6",
+                f"out={tmp_path / 'c.ckpt'}",
+                "corruptions=none",
+                name="calibrate",
+            )
+        )
+    assert not (copy / "reliability.json").exists()
+    assert "the data are not those of the run" in caplog.text
+
+
 def test_it_is_valid_with_and_without_mirror_image_and_survives_packing(calibrated, tmp_path, faces):
     images, source = torch.from_numpy(faces.images[:2, None]), torch.zeros(2, dtype=torch.long)
     pack(calibrated, tmp_path / "packed.ckpt")
@@ -70,8 +98,7 @@ def test_it_is_valid_with_and_without_mirror_image_and_survives_packing(calibrat
 
 def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, ckpt, scheme, tmp_path):
     raw = torch.load(ckpt, weights_only=True)
-    data = parse(CalibrateSettings, config_of("ckpt=a", "out=b", *DRAWN, name="calibrate")).data
-    raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(read_table(data, scheme).images))
+    raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(drawn_table(scheme).images))
     torch.save(raw, tmp_path / "all.ckpt")
     given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}", "overwrite=true"]
     with pytest.raises(UserError, match="all 240 rows trained"):

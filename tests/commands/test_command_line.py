@@ -7,12 +7,12 @@ import pytest
 import torch
 from omegaconf.errors import OmegaConfBaseException
 
-from facekp import evaluate, submit
+from facekp import __version__, evaluate, submit
 from facekp import train as train_module
 from facekp.config import command as cli
 from facekp.core.signals import Stopped
 from facekp.data.synthetic import __main__ as synthetic
-from tests.conftest import TINY, facekp
+from tests.conftest import TINY, composed, facekp
 
 TASKS = {"train": train_module.main, "evaluate": evaluate.main, "submit": submit.main, "synthetic": synthetic.main}
 
@@ -68,7 +68,54 @@ MISTAKES = {
     "no logger": ("train", [*TINY, "logger=null"], "logger=null"),
     "no data": ("train", ["data=null"], "wflw\n"),
     "no augmentation": ("train", [*TINY, "augment=null"], "did you mean none?"),
-    "group taken out": ("train", [*TINY, "~augment"], "augment"),
+    "group taken out": ("train", [*TINY, "~augment"], "~augment: a group can't be removed; write augment=none"),
+    "list of groups taken out": (
+        "train",
+        ["~logger=[csv]"],
+        "~logger=[csv]: a group can't be removed; write logger=none",
+    ),
+    "group taken out, its key set": (
+        "train",
+        ["~callbacks", "callbacks.pictures=0"],
+        "~callbacks: a group can't be removed; leave it out, or choose one: callbacks=default",
+    ),
+    "setting taken out": ("submit", ["~out"], "~out: can't be removed; give it a value: out=VALUE"),
+    "teacher null with a plus": ("train", ["+teacher=null"], "did you mean none?"),
+    "null in a list": ("train", ["+experiment=[minute,null]"], "takes one choice, not a list"),
+    "null in a sweep": ("train", ["-m", "experiment=minute,null"], "experiment=null: there is no such choice"),
+    "empty choice": ("train", ["experiment="], "experiment=: there is no such choice"),
+    "unknown choice in quotes": ("train", ["experiment='minutee'"], "did you mean minute?"),
+    "group of another command": ("evaluate", ["+model=null"], "+model=null: a group of config files needs the name"),
+    "empty key": ("train", ["=5"], "=5: must be key=value; the key is empty"),
+    "empty argument": ("train", [""], "'': must be key=value"),
+    "composing fails": (
+        "train",
+        ["hydra.job.env_copy=[FACEKP_NOWHERE]"],
+        "the config can't be composed: KeyError: 'FACEKP_NOWHERE'; check the last argument",
+    ),
+    "unknown mode": ("train", ["hydra.mode=FOO"], "hydra.mode=FOO: Invalid value 'FOO'"),
+    "two choices without a sweep": (
+        "train",
+        ["model=simcc,hourglass"],
+        "takes one choice; give one of them, or -m for",
+    ),
+    "comma for a point": ("train", ["lr=1,5e-3"], "lr=1,5e-3: write lr=1.5e-3 for one number, lr=[1,5e-3] for a list"),
+    "sweep that shows its config": ("train", ["-m", "--cfg", "job"], "--multirun --cfg: can't be combined"),
+    "completion without a shell": ("train", ["--shell-completion"], "--shell-completion: needs one shell"),
+    "config of another command": ("train", ["--config-name=evaluate"], "--config-name: a command has one config"),
+    "sweep of a command without one": ("evaluate", ["-m"], "--multirun: evaluate has no sweep"),
+    "mode of a command without a sweep": ("submit", ["hydra.mode=MULTIRUN"], "submit has no sweep"),
+    "setting as an option": ("train", ["--lr=1e-3"], "--lr=1e-3: is no option; write lr=1e-3"),
+    "setting with one hyphen": ("train", ["-lr=1"], "-lr=1: is no option; write lr=1"),
+    "setting and value apart": (
+        "train",
+        ["--batch-size", "8"],
+        "--batch-size: is no option; write data.batch_size=VALUE",
+    ),
+    "option with one hyphen": ("train", ["-help"], "-help: is no option; did you mean --help?"),
+    "unknown option": ("train", ["-v"], "-v: is no option; --help lists the options"),
+    "option without its value": ("train", ["--cfg"], "--cfg: needs a value; write --cfg job"),
+    "option with another value": ("train", ["--info=x"], "--info x: choose one of all, config,"),
     "search without a sweep": ("train", [*TINY, "hparams_search=optuna"], "start it with -m"),
     "plug-in that is not there": ("train", [*TINY, "plugins=[nowhere]"], "plugins=[nowhere]: no such module"),
 }
@@ -85,6 +132,55 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, case):
     assert len(lines) == 1
     assert message in lines[0]
     assert "Traceback" not in err
+
+
+EXPERIMENTS = {
+    "logger null": ("# @package _global_\nlogger: null\n", [], "logger=null: a config file sets it; remove this line"),
+    "augment null": ("# @package _global_\naugment: null\n", [], "augment=null: a config file sets it"),
+    "trainer null, its key set": (
+        "# @package _global_\ntrainer: null\n",
+        ["trainer.max_epochs=1"],
+        "trainer.max_epochs: trainer=cpu has this key, but a config file chooses another one or sets trainer to null",
+    ),
+    "hydra null": ("# @package _global_\nhydra: null\n", [], "the config can't be composed: AttributeError"),
+    "empty": ("", [], "experiment=mine: the file is empty or its first line is missing"),
+    "without a package": ("lr: 1\n", [], "begin it with '# @package _global_'"),
+}
+
+
+@pytest.mark.parametrize("case", EXPERIMENTS)
+def test_a_mistake_in_the_file_of_an_experiment_is_one_line(call, tmp_path, case):
+    text, arguments, message = EXPERIMENTS[case]
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(text)
+    code, err = call("train", "--config-dir=conf", "experiment=mine", *arguments)
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert message in err
+
+
+@pytest.mark.parametrize("argument", ["experiment=null", "+experiment=null"])
+def test_no_experiment_may_be_written_as_null(run_here, argument):
+    configs = []
+    code, err = run_here("train", configs.append, "experiment=minute", argument, "lr=2")
+    assert (code, configs[0].lr, configs[0].trainer.max_epochs) == (0, 2, composed().trainer.max_epochs), err
+
+
+def test_the_version_is_that_of_facekp(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--version"])
+    cli.run_command("train", lambda cfg: pytest.fail("was run"))
+    assert capsys.readouterr().out == f"facekp {__version__}\n"
+
+
+def test_one_plug_in_needs_no_brackets(run_here, tmp_path):
+    (tmp_path / "one_plugin.py").write_text("")
+    configs = []
+    code, err = run_here("train", configs.append, "plugins=one_plugin")
+    assert (code, configs[0].plugins) == (0, ["one_plugin"]), err
+
+
+def test_a_group_or_key_that_is_taken_out_is_no_file():
+    assert cli.split_arguments("inspect", ["a.csv", "~data", "~photo.jpg"]) == (["a.csv", "~photo.jpg"], ["~data"])
+    assert cli.split_arguments("predict", ["~smooth"]) == ([], ["~smooth"])
 
 
 def test_debug_shows_the_traceback(call):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -41,7 +42,8 @@ def test_a_file_is_described_with_what_is_odd_and_a_command(tmp_path, inspected)
         "hidden points: 1 of 11",
         "boxes: 2 of 4 faces",
         "attribute pose: large (2), not stated (2)",
-        "- 2 faces have the points of another face of their photo, such as labels.json: annotations, id 12",
+        "- 1 face with the points of another face of the same photo, the first: labels.json: annotations, id 13; "
+        "remove the repeated labels",
         "- 1 face with points outside the photo, which count as missing, such as labels.json: annotations, id 7",
         "- 1 point outside the box of the face, which would count as missing; set data.boxes=points",
         "- 1 face whose box reaches beyond the photo, such as labels.json: annotations, id 7",
@@ -55,6 +57,18 @@ def test_a_file_is_described_with_what_is_odd_and_a_command(tmp_path, inspected)
     )
     (shown,) = [line for line in lines if line.startswith("# name")]
     assert Keypoints.from_dict(yaml.safe_load(shown)) == guess_scheme("labels", NAMES)
+
+
+def test_the_folder_that_a_file_of_predict_names_is_a_hint(tmp_path, inspected):
+    write_coco(tmp_path)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    folder = str((tmp_path / "images").rename(tmp_path.parent / f"{tmp_path.name} photos"))
+    (tmp_path / "labels.json").write_text(json.dumps({"info": {"folder": folder}} | content))
+    code, lines, _ = inspected()
+    assert code == 0
+    hint = f"photos: not found beside the file; name their folder with images=FOLDER; the file names {folder!r}"
+    assert hint in lines
+    assert "data.images=FOLDER" in lines[-1]  # nothing was read there
 
 
 def test_the_proposed_command_reads_the_file_with_the_written_scheme(tmp_path, inspected):

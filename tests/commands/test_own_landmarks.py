@@ -94,9 +94,9 @@ def test_names_of_photos_that_look_like_something_else_do_not_hinder_resuming(tm
     split = split_frame(table, rows % 5, rows, rows[1:], rows[:1])
     run = RunFolder(tmp_path)
     split.to_csv(run.split, index=False)
-    assert checkpoint_to_resume(run, split, {}) is None
+    assert checkpoint_to_resume(run, split, {}, 9) is None
     with pytest.raises(UserError, match="differ from those"):
-        checkpoint_to_resume(run, split.assign(name=names[::-1]), {})
+        checkpoint_to_resume(run, split.assign(name=names[::-1]), {}, 9)
 
 
 def test_a_network_that_needs_the_size_takes_that_of_the_data():

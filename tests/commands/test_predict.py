@@ -51,7 +51,7 @@ def test_files_that_cannot_be_read_are_skipped_with_a_line_and_exit_code_1(tmp_p
     (tmp_path / "broken.jpg").write_bytes(b"abc")
     done = facekp("predict", CKPT, "out=out", "plain.png", "broken.jpg", "--", odd, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "skipped: broken.jpg: is neither a photo nor a video" in done.stderr
+    assert "skipped: broken.jpg: is damaged, or in a format that is not read" in done.stderr
     assert "0 faces in 2 photos, 2 without a face" in done.stderr
     entries = entries_in(tmp_path / "out")
     assert [entry["file"] for entry in entries] == ["plain.png", odd]

@@ -32,10 +32,10 @@ def browser(page):
 
 
 def test_paths_are_plain_and_settings_have_an_equals_sign():
-    paths, rest = split_arguments(["outputs/a", "faces=2", "b c", "--cfg=job", "--", "lr=1", "-x"])
+    paths, rest = split_arguments("report", ["outputs/a", "faces=2", "b c", "--cfg=job", "--", "lr=1", "-x"])
     assert paths == ["outputs/a", "b c", "lr=1", "-x"]
     assert rest == ["--cfg=job", "faces=2"]
-    assert split_arguments([]) == ([], [])
+    assert split_arguments("report", []) == ([], [])
 
 
 def test_the_command_writes_the_page_and_reports_mistakes_in_one_line(example_runs, tmp_path):

@@ -24,7 +24,7 @@ SMALL = {  # what makes a command quick
     "export": ["check=8", "decoder=argmax"],  # other rules take twice as long to trace
 }
 SERVERS = ("app",)  # run until they are stopped
-PATIENCE = 180.0  # seconds a server has to say where it is
+TIMEOUT = 180.0  # seconds a server has to say where it is
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def serve(name, arguments, cwd):
         started = time.monotonic()
         while "http://" not in (said := "".join(file.read_text() for file in printed if file.exists())):
             assert process.is_alive(), said
-            assert time.monotonic() - started < PATIENCE, said
+            assert time.monotonic() - started < TIMEOUT, said
             time.sleep(0.1)
         process.terminate()
         process.join(60)

@@ -23,6 +23,11 @@ def test_the_chosen_choice_is_marked_and_its_keys_are_shown():
     assert "lr=1e-3" in text
 
 
+def test_only_a_command_with_a_sweep_lists_its_option():
+    texts = [render_help(Catalog(name, [CONF_DIR]), name) for name in ("train", "submit")]
+    assert ["--multirun" in text for text in texts] == [True, False]
+
+
 def test_no_line_is_wider_than_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = render_help(Catalog("train", [CONF_DIR]), "facekp train")

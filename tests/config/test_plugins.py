@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from facekp.config import plugins
-from facekp.config.plugins import import_plugins, named_plugins, plugin_choices
+from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, without_files
 from facekp.core.errors import UserError
 from facekp.functional.losses import LOSSES
 
@@ -119,6 +119,25 @@ def test_a_plug_in_can_t_have_the_name_of_a_config_file_of_facekp(losses):
 
     with pytest.raises(UserError, match="loss 'wing': facekp has loss=wing already; choose another name"):
         plugin_choices(["this_module"])
+
+
+def test_a_default_that_no_config_file_can_hold_is_named(losses):
+    @losses.register("with_default")
+    def with_default(raw, target, cells, weights=frozenset({1})):
+        return raw
+
+    with pytest.raises(UserError, match=r"loss 'with_default': the default of weights, a frozenset, can't be part of"):
+        plugin_choices(["this_module"])
+
+
+def test_a_file_of_the_user_replaces_the_choice_of_a_plug_in(tmp_path):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("name: mine")
+    choices = {"loss": {"mine": {"name": "mine"}, "other": {"name": "other"}}, "optimizer": {"mine": {"name": "mine"}}}
+    assert without_files(choices, [tmp_path]) == {
+        "loss": {"other": {"name": "other"}},
+        "optimizer": choices["optimizer"],
+    }
 
 
 def test_without_plug_ins_nothing_is_imported(monkeypatch):

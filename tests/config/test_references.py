@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 from facekp.config.command import one_line, plain_values
 from facekp.config.references import (
     MaskingFilter,
-    as_written,
-    follow_stored,
+    command_line_overrides,
     masked,
-    note_references,
-    register,
-    resolve_stored,
-    written_overrides,
+    register_env_resolver,
+    remember_references,
+    resolve_stored_references,
+    restore_references,
+    with_references,
 )
 from facekp.core.errors import UserError
 
@@ -24,7 +24,7 @@ def secret(monkeypatch):
     monkeypatch.setenv("MY_SECRET", "hunter22")
     monkeypatch.setenv("MY_NUMBER", "3")
     monkeypatch.setenv("FACEKP_DATA", "/faces")
-    register()
+    register_env_resolver()
 
 
 def config(**values):
@@ -40,20 +40,20 @@ def test_texts_are_written_as_references_and_numbers_as_values():
     )
     values = plain_values(cfg)
     assert values["logger"] == {"project": "hunter22", "tags": ["a", "hunter22"]}
-    assert as_written(values) == {
+    assert with_references(values) == {
         "logger": {"project": "${oc.env:MY_SECRET}", "tags": ["a", "${oc.env:MY_SECRET}"]},
         "seed": 3,
         "data": {"dir": "/faces", "labels": "${logger.project}/faces.csv"},
         "lr": 1e-3,
     }
     assert values["logger"]["project"] == "hunter22"  # a copy was changed
-    assert as_written({"project": "hunter22"}, "logger") == {"project": "${oc.env:MY_SECRET}"}
+    assert with_references({"project": "hunter22"}, "logger") == {"project": "${oc.env:MY_SECRET}"}
 
 
 def test_another_config_forgets_the_references_of_the_last_one():
     plain_values(config(name="${oc.env:MY_SECRET}"))
     values = plain_values(config(name="plain"))
-    assert as_written(values) == {"name": "plain"}
+    assert with_references(values) == {"name": "plain"}
 
 
 @pytest.mark.parametrize("group", ["keypoints", "model", "loss", "decoder"])
@@ -61,11 +61,11 @@ def test_another_config_forgets_the_references_of_the_last_one():
 def test_what_checkpoints_hold_can_t_refer_to_the_environment(group, reference):
     cfg = config(**{group: {"name": reference}, "other": "${oc.env:MY_SECRET}"})
     with pytest.raises(UserError, match=rf"^{group}\.name=.*part of every checkpoint"):
-        note_references(cfg)
+        remember_references(cfg)
 
 
 def test_a_message_shows_the_reference_and_no_password():
-    note_references(config(storage="${oc.env:MY_SECRET}", data={"dir": "${oc.env:MY_SECRET}"}))
+    remember_references(config(storage="${oc.env:MY_SECRET}", data={"dir": "${oc.env:MY_SECRET}"}))
     assert masked("can't open hunter22 now") == "can't open ${oc.env:MY_SECRET} now"
     assert one_line(UserError("hunter22:\n  refused")) == "${oc.env:MY_SECRET}: refused"
     for url, shown in (
@@ -80,12 +80,12 @@ def test_a_message_shows_the_reference_and_no_password():
 
 def test_a_value_that_holds_another_one_is_masked_as_a_whole(monkeypatch):
     monkeypatch.setenv("MY_URL", "postgresql://me:hunter22@host/runs")
-    note_references(config(password="${oc.env:MY_SECRET}", storage="${oc.env:MY_URL}"))
+    remember_references(config(password="${oc.env:MY_SECRET}", storage="${oc.env:MY_URL}"))
     assert masked("no postgresql://me:hunter22@host/runs, hunter22") == "no ${oc.env:MY_URL}, ${oc.env:MY_SECRET}"
 
 
 def test_logs_are_masked():
-    note_references(config(storage="${oc.env:MY_SECRET}"))
+    remember_references(config(storage="${oc.env:MY_SECRET}"))
     record = logging.LogRecord("a", logging.INFO, "", 0, "%s at %s", ("hunter22", "http://a:b@c"), None)
     assert MaskingFilter().filter(record)
     assert record.getMessage() == "${oc.env:MY_SECRET} at http://a:***@c"
@@ -96,23 +96,23 @@ def test_logs_are_masked():
 
 def test_a_stored_file_may_refer_to_the_environment_in_its_paths_only():
     stored = {"data": {"dir": "${oc.env:MY_SECRET}/x"}, "lr": 1}
-    assert resolve_stored(stored) == {"data": {"dir": "hunter22/x"}, "lr": 1}
+    assert resolve_stored_references(stored) == {"data": {"dir": "hunter22/x"}, "lr": 1}
     with pytest.raises(
         UserError, match=r"^logger\.project=\$\{oc.env:MY_SECRET\}: .* may not read; give logger.project="
     ):
-        resolve_stored({"logger": {"project": "${oc.env:MY_SECRET}"}})
+        resolve_stored_references({"logger": {"project": "${oc.env:MY_SECRET}"}})
     with pytest.raises(UserError, match=r"^data\.dir=\$\{oc.env:NOT_SET\}: .*NOT_SET"):
-        resolve_stored({"data": {"dir": "${oc.env:NOT_SET}"}})
-    assert resolve_stored({"storage": "${oc.env:MY_SECRET}"}, ("storage",)) == {"storage": "hunter22"}
+        resolve_stored_references({"data": {"dir": "${oc.env:NOT_SET}"}})
+    assert resolve_stored_references({"storage": "${oc.env:MY_SECRET}"}, ("storage",)) == {"storage": "hunter22"}
 
 
 def test_a_resumed_run_keeps_the_references_of_its_config():
-    note_references(config(data={"dir": "${oc.env:MY_SECRET}"}, logger={"project": "${oc.env:MY_SECRET}"}))
-    follow_stored({"data": {"dir": "${oc.env:OTHER}"}}, ["logger"])
-    written = as_written({"data": {"dir": "/abs"}, "logger": {"project": "hunter22"}})
+    remember_references(config(data={"dir": "${oc.env:MY_SECRET}"}, logger={"project": "${oc.env:MY_SECRET}"}))
+    restore_references({"data": {"dir": "${oc.env:OTHER}"}}, ["logger"])
+    written = with_references({"data": {"dir": "/abs"}, "logger": {"project": "hunter22"}})
     assert written == {"data": {"dir": "${oc.env:OTHER}"}, "logger": {"project": "${oc.env:MY_SECRET}"}}
 
 
 def test_overrides_are_read_without_resolving_them():
     hydra = OmegaConf.create({"overrides": {"task": ["a=${oc.env:MY_SECRET}", "b=1"]}})
-    assert written_overrides(hydra) == ["a=${oc.env:MY_SECRET}", "b=1"]
+    assert command_line_overrides(hydra) == ["a=${oc.env:MY_SECRET}", "b=1"]

@@ -132,7 +132,7 @@ def test_what_a_file_may_not_set(with_file, case):
 
 
 def test_a_primary_config_of_a_folder_adds_no_search_path(with_file):
-    code, err = with_file("hydra: {searchpath: ['pkg://antigravity']}\n", "--config-name=evil", name="evil.yaml")
+    code, err = with_file("hydra: {searchpath: ['pkg://antigravity']}\n", name="train.yaml")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "hydra.searchpath: a config file can't set it; give it on the command line" in err
 

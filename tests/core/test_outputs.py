@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from facekp.core import outputs
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive, output_file, output_folder
 
@@ -61,14 +62,46 @@ def test_two_processes_never_hold_one_folder(tmp_path):
 
 def test_a_file_is_not_replaced_unless_it_may_be(tmp_path):
     taken = tmp_path / "a.csv"
-    assert output_file(str(taken)) == taken
-    taken.write_text("")
+    with output_file(str(taken)) as path:
+        path.write_text("")
+    assert path == taken
     with pytest.raises(UserError, match=r"^twin=.*a\.csv: exists already; .*overwrite=true"):
-        output_file(str(taken), key="twin")
-    assert output_file(str(taken), overwrite=True) == taken
-    assert output_file(None, default=str(taken)).name == "a-2.csv"
+        claim(taken, key="twin")
+    claim(taken, overwrite=True)
+    with output_file(None, default=str(taken)) as path:
+        assert path.name == "a-2.csv"
     with pytest.raises(UserError, match="is a folder; name a file"):
-        output_file(str(tmp_path), overwrite=True)
+        claim(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def claim(path, **given):
+    with output_file(str(path), **given):
+        pass
+
+
+def test_two_processes_never_write_one_file(tmp_path):
+    with output_file(str(tmp_path / "new" / "a.csv")) as path:
+        with pytest.raises(UserError, match=r"a\.csv: another process is writing to it; wait, or choose another name"):
+            claim(path, overwrite=True)
+        with output_file(None, default=str(path)) as other:
+            assert other.name == "a-2.csv"
+    assert list(tmp_path.iterdir()) == []  # nothing was written
+
+
+def test_a_file_that_another_process_has_just_written_is_kept(tmp_path, monkeypatch):
+    """It appears after the first look, and before the lock is held."""
+    path = tmp_path / "a.csv"
+    acquire = outputs._acquire
+
+    def late(*given):
+        path.write_text("theirs")
+        return acquire(*given)
+
+    monkeypatch.setattr(outputs, "_acquire", late)
+    with pytest.raises(UserError, match="exists already"):
+        claim(path)
+    assert path.read_text() == "theirs"
 
 
 def test_what_can_t_be_a_folder_is_reported(tmp_path):
@@ -107,6 +140,6 @@ def test_the_message_has_the_key_of_the_folder(tmp_path):
 @pytest.mark.parametrize("name", ["x" * 256, "x" * 256 + "/a"])
 def test_a_name_that_is_too_long_is_reported(tmp_path, name):
     with pytest.raises(UserError, match=r"\(File name too long\); choose a shorter name"):
-        output_file(str(tmp_path / name))
+        claim(tmp_path / name)
     with pytest.raises(UserError, match=r"\(File name too long\)"), output_folder(str(tmp_path / name)):
         pass

@@ -1,6 +1,10 @@
 """Registries: names from facekp, plug-in modules and installed packages; their settings and their mistakes."""
 
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
@@ -12,6 +16,10 @@ from facekp.core import registry as registry_module
 from facekp.core.errors import UserError
 from facekp.core.registry import REGISTRIES, Registry
 from facekp.core.settings import Settings, parse
+
+
+class Flavour(Enum):
+    SWEET = 1
 
 
 class ShapeSettings(Settings):
@@ -219,9 +227,40 @@ def test_what_facekp_defines_is_built_in():
     assert NETWORKS.origin("hourglass") is None
 
 
+def test_every_thread_sees_the_built_in_entries(shapes, monkeypatch):
+    def import_slowly(name):
+        sleep(0.05)
+        shapes.entries["slow"] = scaled
+
+    monkeypatch.setattr(registry_module.importlib, "import_module", import_slowly)
+    shapes.package = "facekp.shapes"
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: shapes.names(), range(4))) == [["scaled", "slow"]] * 4
+
+
+def test_a_failed_import_is_tried_again(shapes, monkeypatch):
+    def fail(name):
+        raise ImportError(name)
+
+    shapes.package = "facekp.core.errors"
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_module.importlib, "import_module", fail)
+        with pytest.raises(ImportError):
+            shapes.names()
+    assert shapes.package == "facekp.core.errors"
+    assert shapes.names() == ["scaled"]
+    assert shapes.package is None
+
+
 def test_arguments_that_can_t_be_settings_are_named(shapes):
     @shapes.register("tensor")
     def tensor(points, other: Tensor): ...
+
+    @shapes.register("file")
+    def file(points, path: Path | None = None): ...
+
+    @shapes.register("kind")
+    def kind(points, of: list[Flavour] = []): ...  # noqa: B006
 
     @shapes.register("private")
     def private(points, _side: int = 1): ...
@@ -234,6 +273,8 @@ def test_arguments_that_can_t_be_settings_are_named(shapes):
 
     for name, why in {
         "tensor": r"can't be settings: Unable to generate .* annotate them with plain types",
+        "file": r"path of .*file can't be a setting: .* annotate it with plain types",
+        "kind": r"of of .*kind can't be a setting: .* annotate it with plain types",
         "private": r"can't be named _side; rename it",
         "taken": r"can't be named colour; rename it",
         "unknown": r"can't be read: name 'Missing' is not defined",

@@ -47,6 +47,7 @@ class Outer(Settings):
     betas: tuple[FractionBelowOne, FractionBelowOne] = (0.9, 0.999)
     scales: list[Positive] = Field([1.0])
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=4)] = 96
+    seed: Annotated[int, Field(le=2**32 - 1)] = 0
 
     @model_validator(mode="after")
     def _check_epochs(self):
@@ -86,6 +87,7 @@ def refused(values: Any, prefix: str = "") -> str:
         ("device", 3, "device=3: must be a text (quote it if it looks like a number)"),
         ("size", 28, "size=28: must be at least 32"),
         ("size", 97, "size=97: must be a multiple of 4"),
+        ("seed", 2**32, "seed=4294967296: must be at most 4294967295"),
         ("out", 3, "out=3: must be a text (quote it if it looks like a number)"),
     ],
 )

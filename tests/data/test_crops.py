@@ -112,7 +112,7 @@ def test_faces_of_unknown_position_are_left_out_and_counted(folder, caplog):
 def test_points_beyond_the_photo_are_missing_and_counted(folder, caplog):
     (folder / "labels.csv").write_text(f"{HEADER}\na.png,30,20,-9,20,20,30,28,400,12,40\n")
     assert read_folder(folder).mask.tolist() == [[True, False, True, False, True]]
-    assert "2 points are outside" in caplog.text
+    assert "2 points outside the photo or box taken as missing, the first: " in caplog.text
 
 
 def test_a_table_is_read_again_when_labels_photos_or_settings_change(tmp_path, monkeypatch):

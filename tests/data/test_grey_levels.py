@@ -60,3 +60,10 @@ def test_a_photo_that_uses_little_of_the_scale_is_dark():
     assert not is_dark(Extent(0, 60000, whole=True), scales)
     assert is_dark(Extent(0, 1.2, whole=False), Scales())
     assert not is_dark(Extent(0, 1.0, whole=False), Scales())
+    assert is_dark(Extent(60000, 65535, whole=True, is_negative=True), Scales())
+    assert not is_dark(Extent(0, 255, whole=True, is_negative=True), scales)
+
+
+def test_in_a_negative_the_lowest_level_is_white_and_nan_is_black():
+    levels = np.array([0, 0.5, 1, np.nan], np.float32)
+    assert to_8_bits(levels, is_negative=True).tolist() == [255, 127, 0, 0]

@@ -3,6 +3,7 @@
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -252,3 +253,133 @@ def test_deep_tiffs_in_which_the_lowest_level_is_white_are_inverted(tmp_path):
         Image.fromarray(stored).save(tmp_path / name, tiffinfo={262: white})
     usual, negative = (read_image(str(tmp_path / name)) for name in ("usual.tiff", "negative.tiff"))
     assert np.abs(usual.astype(int) - negative).max() <= 1
+
+
+@pytest.mark.parametrize(("white", "bits", "kind"), [(4095, 16, 1), (1.0, 32, 3)])
+def test_a_negative_tiff_is_inverted_at_the_depth_that_it_uses(tmp_path, caplog, white, bits, kind):
+    levels = np.linspace(0.7, 1, 20).reshape(4, 5) * white  # a bright photo: low levels in its negative
+    levels[0, 0] = 0
+    stored = (white - levels).astype(np.float32 if kind == 3 else np.uint16)
+    path = str(tmp_path / "negative.tif")
+    write_tiff(path, ({**size_tags(stored), 258: bits, 262: 0, 339: kind}, stored.tobytes()))
+    assert np.abs(read_image(path)[..., 0] - levels / white * 255).max() <= 1
+    survey_photos([path])
+    assert not caplog.messages
+
+
+def write_tiff(path, *pages, order="<"):
+    """A TIFF file of pages: the values of their tags, and the bytes of their only strip."""
+    content, link = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 0)), 4
+    for tags, pixels in pages:
+        tags = {**tags, 273: len(content), 279: len(pixels)}
+        content += pixels + bytes(len(pixels) % 2)
+        struct.pack_into(order + "I", content, link, len(content))
+        content += struct.pack(order + "H", len(tags))
+        for tag, value in sorted(tags.items()):
+            is_long = tag in (273, 279)
+            content += struct.pack(order + ("HHII" if is_long else "HHIHH"), tag, 3 + is_long, 1, value, *[0][is_long:])
+        link = len(content)
+        content += bytes(4)
+    Path(path).write_bytes(content)
+
+
+def size_tags(levels):
+    """Width, height and channels of an array (H, W) or (H, W, C), uncompressed."""
+    return {256: levels.shape[1], 257: levels.shape[0], 277: levels.shape[2] if levels.ndim == 3 else 1, 259: 1}
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16"])
+def test_an_uncompressed_tiff_is_turned_whatever_its_mode(tmp_path, mode):
+    grey = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    for orientation, expected in {5: grey.T, 6: np.rot90(grey, -1), 7: grey[::-1, ::-1].T, 8: np.rot90(grey)}.items():
+        image.save(tmp_path / "turned.tif", tiffinfo={0x0112: orientation})
+        found = read_image(str(tmp_path / "turned.tif"))[..., 0].astype(int)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 1, orientation
+        assert upright_size(str(tmp_path / "turned.tif")) == expected.shape[::-1]
+
+
+@pytest.mark.parametrize(
+    ("tags", "dtype", "message"),
+    [
+        ({258: 16, 262: 2, 284: 2}, "<u2", "16 bits per channel in separate planes"),
+        ({258: 16, 262: 5, 284: 2, 277: 4}, "<u2", "16 bits per channel in separate planes"),
+        ({258: 8, 262: 1, 277: 1, 339: 2}, "u1", "signed levels of 8 bits"),
+        ({258: 16, 262: 1, 277: 1, 339: 2}, "<i2", "signed levels of 16 bits up to 30000"),
+        ({258: 8, 262: 6}, "u1", "uncompressed levels of YCbCr"),
+    ],
+)
+def test_tiffs_that_would_be_misread_are_refused(tmp_path, tags, dtype, message):
+    levels = np.full((5, 8, 4), 30000 if "2" in dtype else 200).astype(dtype)
+    path = str(tmp_path / "odd.tif")
+    write_tiff(path, ({**size_tags(levels[..., :3]), **tags}, levels.tobytes()))
+    with pytest.raises(UnreadableImage, match=f"^has {message}; convert it to PNG, or to a TIFF"):
+        read_image(path)
+
+
+def test_compressed_floating_point_in_big_endian_order_is_refused(tmp_path):
+    levels = np.full((5, 8), 0.5, ">f4")
+    path = str(tmp_path / "swapped.tif")
+    tags = {**size_tags(levels), 258: 32, 262: 1, 339: 3}
+    write_tiff(path, (tags, levels.tobytes()), order=">")
+    assert set(read_image(path).flat) == {128}
+    write_tiff(path, ({**tags, 259: 8}, zlib.compress(levels.tobytes())), order=">")
+    with pytest.raises(UnreadableImage, match="has compressed levels of 32 bits in big-endian order; convert it"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("extra", "expected"), [(0, 200), (1, 154), (2, 154)])  # unknown, multiplied by alpha, alpha
+def test_a_fourth_channel_of_16_bits_is_only_alpha_where_the_tiff_says_so(tmp_path, extra, expected):
+    levels = np.full((5, 8, 4), 200 * 257, np.uint16)
+    levels[0, 0] = 65535  # white, opaque
+    levels[1:, :, 3] = 65535 * 3 // 8  # 3/8 of 200 and 5/8 of 127 are 154
+    if extra == 1:
+        levels[1:, :, :3] = 200 * 257 * 3 // 8
+    path = str(tmp_path / "four.tif")
+    write_tiff(path, ({**size_tags(levels), 258: 16, 262: 2, 338: extra}, levels.tobytes()))
+    assert set(read_image(path)[1:].flat) == {expected}
+
+
+def test_cmyk_of_16_bits_and_damaged_deep_photos_print_no_lines_of_opencv(tmp_path, capfd):
+    levels = np.full((5, 8, 4), 100 * 257, np.uint16)
+    levels[..., 3] = 0
+    write_tiff(tmp_path / "cmyk.tif", ({**size_tags(levels), 258: 16, 262: 5}, levels.tobytes()))
+    assert set(read_image(str(tmp_path / "cmyk.tif")).flat) == {155}
+    stored = cv2.imencode(".png", np.random.default_rng(0).integers(0, 65536, (40, 50, 3), np.uint16))[1].tobytes()
+    (tmp_path / "half.png").write_bytes(stored[: len(stored) // 2])
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_image(str(tmp_path / "half.png"))
+    assert capfd.readouterr().err == ""
+
+
+def test_the_photo_of_a_tiff_is_read_and_not_its_thumbnail(tmp_path, caplog):
+    grey, colours = np.full((6, 9), 90, np.uint8), np.full((6, 9, 3), 65535, np.uint16)
+    for name, levels, tags in (("grey.tif", grey, {258: 8, 262: 1}), ("deep.tif", colours, {258: 16, 262: 2})):
+        small, path = levels[::3, ::3] * 0, str(tmp_path / name)
+        pages = [({**size_tags(page), **tags, 254: page is small}, page.tobytes()) for page in (small, levels)]
+        write_tiff(path, *pages)
+        assert read_image(path).shape == (6, 9, 3)
+        assert set(read_image(path).flat) == {90 if levels is grey else 255}
+        assert upright_size(path) == (9, 6)
+        survey_photos([path])
+    assert not caplog.messages  # no further pages to save
+    write_tiff(path, pages[0], ({**size_tags(colours), 258: 32, 262: 2, 339: 3}, bytes(648)))
+    with pytest.raises(UnreadableImage, match=r"^page 2 of the TIFF, after thumbnails, can't be read; convert it"):
+        read_image(path)
+
+
+def test_colours_of_12_bits_in_jpeg_2000_are_scaled_by_the_depth_that_they_use(tmp_path, caplog):
+    colours = np.asarray(kinds()[0])
+    cv2.imwrite(str(tmp_path / "deep.jp2"), deep(colours, 12)[..., ::-1])
+    assert np.abs(read_image(str(tmp_path / "deep.jp2")).astype(int) - colours).mean() < 6
+    with caplog.at_level("INFO"):
+        survey_photos([str(tmp_path / "deep.jp2")])
+    assert caplog.messages == ["1 photo with more than 8 bits per channel: levels 0 to 4095 become 0 to 255"]
+
+
+def test_a_transparent_level_of_16_bits_becomes_grey(tmp_path):
+    levels = np.full((4, 4), 50000, np.uint16)
+    levels[:2] = 7
+    Image.fromarray(levels).save(tmp_path / "clear.png", transparency=7)
+    assert set(read_image(str(tmp_path / "clear.png"))[:2].flat) == {127}

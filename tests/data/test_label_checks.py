@@ -111,6 +111,84 @@ def test_boxes_that_leave_out_most_points_are_refused(tmp_path, points):
         read_coco(tmp_path, points, lambda face: (*(face[0] - 10), 20, 20))
 
 
+def with_margin(face, margin=0.35):
+    """Left, top, right, bottom edge, wider than the points by a fraction of their extent."""
+    low, high = face.min(0), face.max(0)
+    return *(low - margin * (high - low)), *(high + margin * (high - low))
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (
+            lambda x0, y0, x1, y1: ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0),
+            "it looks like the centre, width and",
+        ),
+        (
+            lambda x0, y0, x1, y1: (y0, x0, y1 - y0, x1 - x0),
+            "it looks like y before x: write x before y, or set data.b",
+        ),
+        (lambda x0, y0, x1, y1: (x0 + 75, y0, x1 - x0, y1 - y0), "correct the boxes, or set data.boxes=points to crop"),
+        (lambda x0, y0, x1, y1: (x0 + 20, y0 + 20, x1 - x0, 70), "correct the boxes, or set data.boxes=points to crop"),
+    ],
+    ids=["centre", "y_before_x", "shifted", "eyes"],
+)
+def test_boxes_that_leave_out_many_points_are_refused_with_a_likely_cause(tmp_path, points, box, message):
+    tall = points @ np.diag([0.6, 1.0]) + (75, 0)
+    with pytest.raises(UserError, match=rf"id \d: its box leaves out \d of its 5 points, as .* of 40; {message}"):
+        read_coco(tmp_path, tall, lambda face: box(*with_margin(face)))
+    assert read_coco(tmp_path, tall, lambda face: box(*with_margin(face)), "data.boxes=points").mask.all()
+
+
+def test_few_points_outside_their_boxes_are_counted_with_the_first_face(tmp_path, points, caplog):
+    read_coco(tmp_path, points, lambda face: (*np.add(face.min(0), (10, -10)), *(1.3 * np.ptp(face, axis=0))))
+    assert "8 points outside the photo or box taken as missing, the first: " in caplog.text
+    assert "annotations, id 0; data.boxes=points crops around the points" in caplog.text
+
+
+def test_two_corners_in_a_part_of_the_file_are_reported(tmp_path, points, caplog):
+    some = points[::3].min(axis=1).tolist()
+    edges = lambda face: (*(face.min(0) - 10), *(face.max(0) + 10))  # noqa: E731
+    sizes = lambda face: (*(face.min(0) - 10), *(np.ptp(face, axis=0) + 20))  # noqa: E731
+    read_coco(tmp_path, points, lambda face: (edges if face.min(0).tolist() in some else sizes)(face))
+    assert "id 0: its bbox (" in caplog.text
+    assert "like those of 3 of 8 faces, looks like two corners x0, y0, x1, y1; write x, y, width, height" in caplog.text
+
+
+def test_a_corner_and_a_size_instead_of_two_corners_are_named(tmp_path, points):
+    points = 0.4 * points + 80
+    edges = np.array([with_margin(face) for face in points])
+    write_csv(tmp_path, points, np.concatenate([edges[:, :2], edges[:, 2:] - edges[:, :2]], axis=1))
+    message = r"line 2: .* it looks like x, y, width, height: write two corners x0, y0, x1, y1"
+    with pytest.raises(UserError, match=message):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("more", [[], ["data.skip_broken=true"]])
+def test_labels_of_larger_photos_are_refused(tmp_path, points, more):
+    write_csv(tmp_path, 2 * points)
+    with pytest.raises(
+        UserError, match=r"line \d: .* if the photos were resized after labelling, scale the points ali"
+    ):
+        read_folder(tmp_path, *more)
+
+
+@pytest.mark.parametrize(("margin", "is_tight"), [(0, True), (0.02, True), (0.05, True), (0.1, False), (0.3, False)])
+def test_boxes_hardly_wider_than_the_points_are_reported(tmp_path, points, margin, is_tight, caplog):
+    edges = lambda face: np.array(with_margin(face, margin))  # noqa: E731
+    read_coco(tmp_path, points, lambda face: (*edges(face)[:2], *(edges(face)[2:] - edges(face)[:2])))
+    assert ("the boxes of 8 of 8 faces end at their outermost points" in caplog.text) == is_tight
+
+
+def test_a_face_that_is_labelled_twice_is_counted_also_with_nearly_the_same_points(tmp_path, points, caplog):
+    write_csv(tmp_path, [*points, points[0] + 1])
+    text = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "labels.csv").write_text(text.replace("p8.png", "./p0.png") + text.splitlines()[3].join("\n\n"))
+    assert len(read_folder(tmp_path)) == 10
+    assert "2 faces with the points of another face of the same photo, the first: " in caplog.text
+    assert "labels.csv: line 10; remove the repeated labels" in caplog.text
+
+
 def test_two_corners_instead_of_corner_and_size_are_refused(tmp_path, points):
     with pytest.raises(UserError, match=r"looks like two corners x0, y0, x1, y1; write x, y, width, height, or set"):
         read_coco(tmp_path, points, lambda face: (*(face.min(0) - 10), *(face.max(0) + 10)))

@@ -18,7 +18,8 @@ from facekp.data.label_quality import (
     suspicious_by_predictions,
     suspicious_by_shape,
 )
-from facekp.data.split import assign_folds, near_duplicate_groups
+from facekp.data.near_duplicates import near_duplicate_groups
+from facekp.data.split import assign_folds
 from facekp.runs.frames import predictions_frame
 
 
@@ -60,6 +61,17 @@ def test_a_grossly_wrong_label_is_counted_and_is_no_noise(doubled, faces):
     assert noise["gross"].sum() == 1
     assert noise["rmse"].max() > 3
     assert np.allclose(noise["noise"].astype(float), np.sqrt(0.5), atol=1e-5)
+
+
+def test_the_noise_floor_pools_the_values_of_both_kinds_of_pairs(faces):
+    few, many = (np.full((20, 15, 2), np.nan, np.float32) for _ in range(2))
+    few[:4, 0], many[:4] = 40, 40
+    points = np.concatenate((few[:2], few[:2] + np.float32([6, 0]), many[:2], many[:2] + np.float32([1, 0])))
+    table = replace(faces.take(np.arange(8)), points=points, source=np.zeros(8, np.int8))
+    first, second = [0, 1, 4, 5], [2, 3, 6, 7]
+    pairs = pd.DataFrame({"first": first, "second": second, "kind": [KINDS[0]] * 2 + [KINDS[1]] * 2})
+    squared = np.square(points[second] - points[first])
+    assert noise_floor(label_noise(table, pairs), table)["dense"] == pytest.approx(np.sqrt(np.nanmean(squared) / 2))
 
 
 def test_baselines_predict_a_fold_from_the_other_folds_only(faces):
@@ -122,7 +134,7 @@ def test_pairs_of_a_large_group_grow_with_its_rows(faces, monkeypatch):
 def test_the_most_similar_of_very_many_rows_is_one_of_those_that_are_searched(doubled, monkeypatch):
     fold_of = (np.arange(len(doubled)) >= 80).astype(int)  # the copies are held out
     whole = neighbour_points(doubled, fold_of)
-    monkeypatch.setattr("facekp.data.label_quality.NEIGHBOURS", 5)
+    monkeypatch.setattr("facekp.data.label_quality.MAX_SEARCHED_ROWS", 5)
     few = neighbour_points(doubled, fold_of)
     assert few.shape == whole.shape
     assert (np.nan_to_num(few) != np.nan_to_num(whole)).any()

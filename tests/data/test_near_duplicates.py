@@ -34,7 +34,7 @@ def frames(scheme):
 
 @pytest.mark.parametrize(("leaf", "block"), [(512, 128), (16, 4), (7, 1)])
 def test_groups_are_those_of_every_pair(frames, leaf, block, monkeypatch):
-    monkeypatch.setattr(near_duplicates, "LEAF", leaf)
+    monkeypatch.setattr(near_duplicates, "MAX_LEAF", leaf)
     monkeypatch.setattr(near_duplicates, "BLOCK", block)
     groups = near_duplicate_groups(frames)
     expected = by_every_pair(frames)
@@ -43,7 +43,7 @@ def test_groups_are_those_of_every_pair(frames, leaf, block, monkeypatch):
 
 
 def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
-    monkeypatch.setattr(near_duplicates, "LEAF", 8)
+    monkeypatch.setattr(near_duplicates, "MAX_LEAF", 8)
     small = signatures(frames)
     points = near_duplicates.coarse_forms(small)
     leaves = near_duplicates.tree_leaves(points)
@@ -53,7 +53,7 @@ def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
     assert len(close) < len(leaves) * (len(leaves) - 1) // 2
     leaf_of = {row: number for number, leaf in enumerate(leaves) for row in leaf}
     compared = {frozenset((leaf_of[a[0]], leaf_of[b[0]])) for a, b in close}
-    for i, j in np.argwhere(small @ small.T > near_duplicates.CANDIDATE):
+    for i, j in np.argwhere(small @ small.T > near_duplicates.MIN_SIGNATURE):
         assert leaf_of[i] == leaf_of[j] or frozenset((leaf_of[i], leaf_of[j])) in compared
 
 
@@ -73,7 +73,7 @@ def test_signatures_bound_the_correlation_from_above(frames, size):
 def test_of_sizes_that_thumbnails_do_not_divide_the_bound_is_nearly_one(frames):
     images = np.stack([cv2.resize(frame, (90, 64)) for frame in frames])
     vectors, full = signatures(images), standardise(images)
-    assert (vectors @ vectors.T >= full @ full.T - (CORRELATION - near_duplicates.CANDIDATE)).all()
+    assert (vectors @ vectors.T >= full @ full.T - (CORRELATION - near_duplicates.MIN_SIGNATURE)).all()
 
 
 def test_coarse_forms_are_not_farther_apart_than_signatures(frames):

@@ -5,16 +5,8 @@ import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.data.split import (
-    assign_folds,
-    content_folds,
-    image_hashes,
-    inseparable_groups,
-    near_duplicate_groups,
-    split_folds,
-    thumbnails,
-    with_photos,
-)
+from facekp.data.near_duplicates import image_hashes, near_duplicate_groups
+from facekp.data.split import assign_folds, content_folds, inseparable_groups, split_folds, thumbnails, with_photos
 from facekp.data.synthetic.faces import draw_faces
 from tests.data.photo_folder import read_folder
 from tests.data.samples import data_settings

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.data.near_duplicates import image_hashes, near_duplicate_groups
 from facekp.data.readers.read import read_table
-from facekp.data.split import image_hashes, near_duplicate_groups
 from facekp.data.table import HostImages
 from facekp.models.checkpoint import load_checkpoint
 from facekp.training.setup import train

@@ -114,7 +114,7 @@ def test_a_machine_without_the_plug_in_names_the_package(installed):
     assert "pip install facekp-example" in done.stderr
     resumed = run("train", "resume=run", "trainer.max_epochs=3", cwd=installed)
     assert resumed.returncode == 2
-    assert "facekp_example" in resumed.stderr
+    assert "pip install facekp-example" in resumed.stderr
 
 
 def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):

@@ -80,7 +80,7 @@ class Child:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
         os.chdir(cwd)
         GlobalHydra.instance().clear()
-        names, sys.argv[1:] = cli.split_arguments(arguments)
+        names, sys.argv[1:] = cli.split_arguments(self.command, arguments)
         module = import_module(f"facekp.{self.command}")
         main = partial(module.main, names=names) if names else module.main
         prepare()

@@ -29,7 +29,7 @@ from facekp.training.resume import checkpoint_to_resume
 from tests.small_onnx import write_small_onnx
 
 CASES = int(os.environ.get("FACEKP_FAULTS", "0"))
-SLOWEST = 10.0  # CPU seconds of one case
+MAX_SECONDS = 10.0  # CPU seconds of one case
 
 
 def seeds(default):
@@ -122,7 +122,7 @@ def test_a_run_is_not_resumed_from_a_checkpoint_with_a_flipped_bit_that_matters(
     whole = read_tensors(run.last_checkpoint)
     flipped(run.last_checkpoint, run.last_checkpoint, seed)
     try:
-        checkpoint_to_resume(run, run.read_split(), {})
+        checkpoint_to_resume(run, run.read_split(), {}, max_epochs=100)
     except UserError as error:
         refusal = error
     else:  # a bit of padding or of a date
@@ -267,7 +267,7 @@ def test_every_file_of_a_run_is_read_or_refused_in_one_line(seed, whole_run, tmp
     started = time.process_time()
     for read in readers:
         check_read(read, name)
-    assert time.process_time() - started < SLOWEST
+    assert time.process_time() - started < MAX_SECONDS
 
 
 @pytest.mark.parametrize("seed", seeds(30))
@@ -283,7 +283,7 @@ def test_a_damaged_run_ends_no_report_of_others(seed, whole_run, tmp_path):
     sections, _ = runs_page(runs, skipped, faces=2, resamples=10)
     assert json.dumps(sections, default=str)
     assert newest_run(tmp_path) is not None
-    assert time.process_time() - started < SLOWEST
+    assert time.process_time() - started < MAX_SECONDS
     assert good.is_finished()
 
 

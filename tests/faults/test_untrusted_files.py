@@ -103,7 +103,7 @@ def test_a_damaged_label_file(tmp_path, kind):
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zipped], ids=["gz", "xz", "zip"])
 def test_a_small_file_that_stands_for_a_large_text(tmp_path, monkeypatch, compress):
-    monkeypatch.setattr("facekp.data.label_text.LARGEST_TEXT", MEGABYTE)
+    monkeypatch.setattr("facekp.data.label_text.MAX_TEXT_BYTES", MEGABYTE)
     path = tmp_path / "labels"
     path.write_bytes(compress(b"\0" * 50 * MEGABYTE))
     assert path.stat().st_size < 100_000

@@ -270,5 +270,7 @@ def test_mistakes_say_what_to_do() -> None:
         codec(5)
     with pytest.raises(UserError, match=r"sigma: 0\.0 is not above 0"):
         codec(sigma=0.0)
+    with pytest.raises(UserError, match=r"sigma: 1000000\.0 is wider than the image"):
+        codec(sigma=1e6)
     with pytest.raises(ValueError, match=r"heatmaps of \(24, 24\) cells, but the codec's are \(96, 96\)"):
         codec().decode(torch.zeros(1, 24, 24))

@@ -9,7 +9,7 @@ import torch
 
 from facekp import KeypointPredictor
 from facekp.core.errors import UserError
-from facekp.data.split import image_hashes
+from facekp.data.near_duplicates import image_hashes
 from facekp.data.synthetic.faces import draw_faces
 from facekp.functional.decoders import DECODERS
 from facekp.models.checkpoint import KEY, describe, load_checkpoint, migrate_entry, read_tensors, upgrade_names
@@ -240,7 +240,7 @@ def test_a_missing_setting_is_reported_as_damage(ckpt, tmp_path, damage):
 def test_an_invalid_setting_is_named_with_the_file(ckpt, tmp_path):
     raw = read_tensors(ckpt)
     raw[KEY]["model"]["sigma"] = -1.0
-    with pytest.raises(UserError, match=r"x\.ckpt: model\.sigma=-1\.0: must be greater than 0"):
+    with pytest.raises(UserError, match=r"x\.ckpt: model\.sigma=-1\.0: must be at least 0\.05"):
         load_checkpoint(write(tmp_path / "x.ckpt", raw))
 
 
@@ -293,6 +293,21 @@ def test_an_offset_that_is_not_finite_is_refused(ckpt, tmp_path):
     raw = read_tensors(ckpt)
     raw[KEY]["offsets"] = {"dense": float("nan")}
     with pytest.raises(UserError, match="its weights offsets are not finite"):
+        load_checkpoint(write(tmp_path / "x.ckpt", raw))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("offsets", "dense", 1e30, r"offsets\.dense=1e\+30: must be pixels"),
+        ("decoder", "shift", 1e9, r"decoder\.shift=1000000000\.0: must be below"),
+        ("model", "sigma", 1e6, "sigma: 1000000.0 is wider than the image"),
+    ],
+)
+def test_a_distance_larger_than_the_image_is_refused(ckpt, tmp_path, part, key, value, message):
+    raw = read_tensors(ckpt)
+    raw[KEY][part] = {**raw[KEY][part], key: value}
+    with pytest.raises(UserError, match=message):
         load_checkpoint(write(tmp_path / "x.ckpt", raw))
 
 

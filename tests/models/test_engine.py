@@ -1,6 +1,8 @@
 """Engines: onnxruntime predicts what torch predicts, and ``auto`` changes to it when it pays."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -66,6 +68,10 @@ def test_onnxruntime_predicts_what_torch_predicts(in_cache, calibrated, faces):
     assert by_onnx.predict(faces.images[:0]).points.shape == (0, 15, 2)
 
 
+def test_an_export_restores_the_levels_of_loggers(cache):
+    assert [logging.getLogger(name).level for name in ("onnx_ir", "onnxscript", "torch.onnx")] == [logging.NOTSET] * 3
+
+
 def test_auto_changes_to_a_graph_in_the_cache_when_it_pays(in_cache, calibrated, faces, monkeypatch):
     monkeypatch.setattr(engine, "LOAD_AFTER", 8)
     predictor = KeypointPredictor.from_checkpoint(calibrated, decoder=DECODER)
@@ -77,28 +83,41 @@ def test_auto_changes_to_a_graph_in_the_cache_when_it_pays(in_cache, calibrated,
     assert_agree(again, first)
 
 
-def test_auto_exports_only_after_many_images(tmp_path, ckpt, faces, monkeypatch):
+def test_auto_never_exports(tmp_path, ckpt, faces, monkeypatch):
     monkeypatch.setenv("FACEKP_CACHE", str(tmp_path))
     monkeypatch.setattr(engine, "LOAD_AFTER", 1)
-    exported = []
-    monkeypatch.setattr(engine, "load_graph", lambda loaded: exported.append(loaded) or loaded.model)
+    monkeypatch.setattr(engine, "EXPORT_AFTER", 1, raising=False)  # the limit of an earlier version
+    monkeypatch.setattr(graph_cache, "_export", None)
     predictor = KeypointPredictor.from_checkpoint(ckpt, decoder=DECODER)
     for _ in range(2):
-        predictor.predict(faces.images)
-    assert not exported
-    monkeypatch.setattr(engine, "EXPORT_AFTER", 400)
-    predictor.predict(faces.images)
-    predictor.predict(faces.images)
-    assert exported == predictor.models
+        predictor.predict(faces.images[:2])
+    assert predictor._runners[0].model is predictor.models[0].model
 
 
-@pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
-def test_auto_is_torch_without_the_packages(tmp_path, ckpt, faces, monkeypatch, missing):
-    monkeypatch.setenv("FACEKP_CACHE", str(tmp_path))
-    monkeypatch.setattr(engine, "find_spec", lambda name: None if name == missing else name)
+def test_other_threads_predict_while_one_loads_the_graph(in_cache, calibrated, faces, monkeypatch):
+    is_loading, has_predicted = Event(), Event()
+
+    def load_slowly(loaded, file):
+        is_loading.set()
+        assert has_predicted.wait(20)
+        return OnnxModel(file)
+
     monkeypatch.setattr(engine, "LOAD_AFTER", 1)
-    monkeypatch.setattr(engine, "EXPORT_AFTER", 1)
-    predictor = KeypointPredictor.from_checkpoint(ckpt)
+    monkeypatch.setattr(engine, "load_kept", load_slowly)
+    predictor = KeypointPredictor.from_checkpoint(calibrated, decoder=DECODER)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(predictor.predict, faces.images[:2])
+        assert is_loading.wait(20)
+        other = predictor.predict(faces.images[:2])
+        has_predicted.set()
+        assert_agree(first.result(), other)
+    assert isinstance(predictor._runners[0].model, OnnxModel)
+
+
+def test_auto_is_torch_without_onnxruntime(in_cache, calibrated, faces, monkeypatch):
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine, "LOAD_AFTER", 1)
+    predictor = KeypointPredictor.from_checkpoint(calibrated, decoder=DECODER)
     predictor.predict(faces.images[:2])
     assert predictor._runners[0].model is predictor.models[0].model
 
@@ -176,7 +195,7 @@ def test_without_a_home_folder_torch_predicts_and_no_graph_is_kept(calibrated, m
     assert not isinstance(predictor._runners[0].model, OnnxModel)
 
 
-def test_a_kept_graph_that_this_user_can_t_read_changes_nothing(in_cache, calibrated, monkeypatch, faces):
+def test_a_kept_graph_that_this_user_can_t_read_changes_nothing(in_cache, calibrated, monkeypatch, faces, caplog):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -185,3 +204,4 @@ def test_a_kept_graph_that_this_user_can_t_read_changes_nothing(in_cache, calibr
     monkeypatch.setattr(graph_cache, "_export", refuse)
     predictor = KeypointPredictor.from_checkpoint(calibrated, decoder=DECODER, device="cpu")
     assert predictor.predict(faces.images[:2]).points.shape == (2, 15, 2)
+    assert caplog.text.count("torch predicts; engine=onnx exports the checkpoint again: [Errno 13]") == 1

@@ -28,6 +28,19 @@ def test_one_colour_image_has_three_axes_and_one_grey_image_two():
     assert is_single(COLOUR[0, ..., 0], 1)
 
 
+def test_the_last_axis_of_one_image_may_be_its_channels():
+    assert is_single(COLOUR[0, ..., :1], 1)
+    np.testing.assert_array_equal(as_batch(COLOUR[0, ..., :1], (5, 7), 1)[0, 0], COLOUR[0, ..., 0])
+    np.testing.assert_array_equal(as_batch(COLOUR[0].transpose(2, 0, 1), (5, 7), 3)[0], COLOUR[0].transpose(2, 0, 1))
+    for channels in (3, 4):  # the rows were read as grey crops
+        with pytest.raises(UserError, match=r"\(96, 96, .\), which is one colour image; convert it to grey \(H, W\)"):
+            as_batch(torch.ones(96, 96, channels), (96, 96), 1)
+
+
+def test_a_black_image_of_fractions_is_taken():
+    assert as_batch(np.zeros((1, 5, 7)), (5, 7), 1).shape == (1, 1, 5, 7)
+
+
 @pytest.mark.parametrize("shape", [(2, 96, 96), (96, 96), (2, 1, 96, 96), (2, 96, 96, 4), (0, 96, 3)])
 def test_a_network_for_colour_says_which_shapes_it_takes(shape):
     with pytest.raises(UserError, match=r"images: of shape \(.*; give colour crops \(N, 96, 96, 3\), \(N, 3, 96, 96\)"):

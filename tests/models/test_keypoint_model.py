@@ -9,7 +9,7 @@ from facekp.functional.warp import warp_images
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.settings import DecoderOverride
-from facekp.models.views import BATCH, View, mean_over_views, other_views, to_image, to_view
+from facekp.models.views import CPU_BATCH_SIZE, View, mean_over_views, other_views, to_image, to_view
 from tests.conftest import settings_of
 
 
@@ -241,6 +241,6 @@ def test_few_images_go_through_the_network_together(model, values):
     sizes = []
     model.network.register_forward_pre_hook(lambda network, given: sizes.append(len(given[0])))
     model.predict(torch.zeros(40, 1, 96, 96), torch.zeros(40, dtype=torch.long))
-    assert max(sizes) <= BATCH
+    assert max(sizes) <= CPU_BATCH_SIZE
     assert sum(sizes) == 40 * len(model.views) * (2 if model.decoder.flip else 1)
-    assert len(sizes) == -(-sum(sizes) // BATCH)
+    assert len(sizes) == -(-sum(sizes) // CPU_BATCH_SIZE)

@@ -10,8 +10,9 @@ from facekp.core.errors import UserError
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.packaged import PACKAGED, file_of
+from tests.exports import export
 
-LARGEST = {"shipped": 2.1e6, "fast": 0.6e6}  # bytes
+MAX_BYTES = {"shipped": 2.1e6, "fast": 0.6e6}  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def table(scheme):
 @pytest.mark.parametrize("name", PACKAGED)
 def test_every_name_is_a_file_of_the_package(name):
     assert file_of(name) == file_of(str(PACKAGED[name]))
-    assert file_of(name).stat().st_size < LARGEST[name]
+    assert file_of(name).stat().st_size < MAX_BYTES[name]
 
 
 def test_everything_else_is_a_path():
@@ -50,3 +51,8 @@ def test_an_exported_file_is_no_checkpoint(name, use, tmp_path, monkeypatch):
     Path("network.pt2").write_bytes(b"PK")
     with pytest.raises(UserError, match=f"an exported file, which {use}; give the checkpoint"):
         load_checkpoint(name)
+
+
+def test_exporting_the_onnx_file_again_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"^ckpt=fast: is an ONNX file already, .*; copy .*fast\.onnx$"):
+        export("fast", tmp_path / "a.onnx")

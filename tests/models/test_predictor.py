@@ -1,7 +1,11 @@
 """`KeypointPredictor`: arrays or tensors in, the same out; what is not a crop of grey levels is refused."""
 
+import copy
+import pickle
+import runpy
 import subprocess
 import sys
+from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -166,7 +170,8 @@ def test_the_shipped_checkpoint_finds_drawn_faces_and_knows_how_well(faces):
 
 def test_importing_the_package_is_cheap():
     code = (
-        "import sys, facekp; assert 'torch' not in sys.modules; assert 'cv2' not in sys.modules\n"
+        "import sys, facekp; assert set(facekp.__all__) < set(dir(facekp))\n"
+        "facekp.UserError; assert 'torch' not in sys.modules; assert 'cv2' not in sys.modules\n"
         "facekp.KeypointPredictor, facekp.find_points; assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -174,7 +179,82 @@ def test_importing_the_package_is_cheap():
         facekp.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize(("batch_size", "path", "message"), [(0, "shipped", "batch_size=0"), (None, None, "path=None")])
+def test_type_checkers_see_the_package_s_names_and_no_others(monkeypatch):
+    monkeypatch.setattr("typing.TYPE_CHECKING", True)
+    seen = runpy.run_path(facekp.__file__)
+    assert "__getattr__" not in seen
+    assert {name: seen[name] for name in facekp.__all__} == {name: getattr(facekp, name) for name in facekp.__all__}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "path", "message"),
+    [
+        (0, "shipped", "batch_size=0: must be a whole number from 1"),
+        (2.5, "shipped", "batch_size=2.5: must be a whole number"),
+        (None, None, "path=None"),
+        (None, "shiped", "shiped: does not exist; .* did you mean shipped?"),
+    ],
+)
 def test_arguments_that_can_t_be_meant_are_refused(batch_size, path, message):
     with pytest.raises(UserError, match=message):
         KeypointPredictor.from_checkpoint(path, batch_size=batch_size)
+
+
+def test_a_copied_or_pickled_predictor_is_loaded_again(ckpt, faces, monkeypatch, tmp_path):
+    monkeypatch.chdir(ckpt.parent)
+    predictor = KeypointPredictor.from_checkpoint(ckpt.name, "sparse", batch_size=3, decoder={"flip": False})
+    monkeypatch.chdir(tmp_path)
+    expected, _ = predictor(faces.images[:4])
+    for copied in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):
+        assert copied.batch_size == 3
+        np.testing.assert_array_equal(copied(faces.images[:4])[0], expected)
+    made_directly = KeypointPredictor(predictor.models, None, "cpu", None)
+    with pytest.raises(UserError, match="from_checkpoint"):
+        pickle.dumps(made_directly)
+
+
+def test_a_forked_process_predicts_with_one_thread(predictor, faces):
+    def predict():
+        predictor(faces.images)
+        assert torch.get_num_threads() == 1
+
+    torch.set_num_threads(2)
+    try:
+        predictor(faces.images)
+        process = get_context("fork").Process(target=predict)
+        process.start()
+        process.join(60)
+        assert process.exitcode == 0  # None: it waits for threads of this process
+    finally:
+        torch.set_num_threads(1)
+        process.kill()
+
+
+def test_torch_s_default_type_and_random_state_have_no_effect_and_stay(predictor, ckpt, faces):
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        prediction = KeypointPredictor.from_checkpoint(ckpt).predict(faces.images[:2])
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert prediction.points.dtype == np.float32
+    np.testing.assert_allclose(prediction.points, predictor(faces.images[:2])[0], atol=1e-4)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_predicted_tensors_can_be_changed_and_used_with_autograd(predictor, faces):
+    images = torch.from_numpy(faces.images[:2])
+    points = predictor.predict(images).points.requires_grad_()
+    points.square().sum().backward()
+    assert torch.equal(points.grad, 2 * points)
+    predictor.heatmaps(images).add_(1)
+
+
+def test_an_exported_file_with_more_views_than_asked_for_is_reported(of_all, small, caplog):
+    for path, views in ((of_all[0], "all"), (small[0], "one")):
+        KeypointPredictor.from_checkpoint(path, views=views)
+    assert "views" not in caplog.text
+    KeypointPredictor.from_checkpoint(of_all[0])
+    assert f"{of_all[0]}: predicts on 3 views, with which it was exported" in caplog.text

@@ -9,11 +9,12 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.synthetic.faces import draw_faces
+from facekp.evaluate import main as evaluate
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_table
 from facekp.models.scoring import compute_metrics, metric_input, score_models, score_predictions, unseen_rows
 from facekp.training.setup import train
-from tests.conftest import TINY, settings_of
+from tests.conftest import TINY, composed, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,24 @@ def test_only_the_held_out_fold_is_scored_and_gives_the_run_s_metrics(tiny_run, 
     assert evaluation.metrics["rmse"] == pytest.approx(recorded["rmse"], rel=1e-6)
     assert evaluation.metrics["mean_face"]["rmse"] == pytest.approx(recorded["mean_face"]["rmse"], rel=1e-6)
     np.testing.assert_array_equal(evaluation.prediction.points, predict_table([loaded], table.take(rows)).points)
+
+
+def test_intervals_of_a_training_and_of_an_evaluation_draw_groups_that_a_split_keeps_together(
+    tmp_path, table, monkeypatch
+):
+    def six_frames_each(table, cache=None):
+        return np.arange(len(table)) // 6 * 6
+
+    monkeypatch.setattr("facekp.training.dataset.inseparable_groups", six_frames_each)
+    monkeypatch.setattr("facekp.data.split.inseparable_groups", six_frames_each)
+    recorded = train(settings_of(*TINY, "trainer.max_epochs=1"), tmp_path / "run")
+    given = [f"ckpt={tmp_path / 'run'}", "data=synthetic", "data.rows=60", "decoder.floor=0"]
+    evaluated = evaluate(composed(*given, name="evaluate"))
+    rows = np.flatnonzero(pd.read_csv(tmp_path / "run" / "split.csv")["set"] == "val")
+    models, held_out = [load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")], table.take(rows)
+    scored = score_models(models, held_out, table.without(rows), group=rows // 6).metrics["intervals"]["rmse"]
+    assert recorded["intervals"]["rmse"] == evaluated["intervals"]["rmse"] == scored
+    assert scored != score_models(models, held_out, table.without(rows)).metrics["intervals"]["rmse"]
 
 
 def test_a_row_that_trained_one_of_two_checkpoints_is_not_scored(ckpt, other_fold, table):

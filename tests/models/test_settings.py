@@ -36,7 +36,7 @@ def test_an_override_changes_what_is_not_none():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sigma": 0}, "model.sigma=0: must be greater than 0"),
+        ({"sigma": 1e-300}, "model.sigma=1e-300: must be at least 0.05"),
         ({"normalise": {"mean": 0.0, "std": 0}}, "model.normalise.std=0: must be greater than 0"),
         ({"network": {"name": "hourglas"}}, "model.network.*did you mean hourglass"),
         ({"by_sources": True}, "model.by_sources: unknown key; did you mean by_source"),

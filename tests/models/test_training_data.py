@@ -1,5 +1,7 @@
 """Warnings of predictions that a checkpoint's training data do not support."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,14 @@ from facekp.models.checkpoint import KEY, LoadedCheckpoint, load_checkpoint, rea
 from facekp.models.ensemble import load_models
 from facekp.models.packing import pack
 from facekp.models.predictor import KeypointPredictor
-from facekp.models.training_data import name_points, warn_of_drawn_faces, warn_of_mixed_data, warn_of_other_data
+from facekp.models.scoring import unseen_rows
+from facekp.models.training_data import (
+    name_points,
+    warn_of_drawn_faces,
+    warn_of_mixed_data,
+    warn_of_other_crops,
+    warn_of_other_data,
+)
 from tests.conftest import composed
 from tests.data.samples import data_settings
 
@@ -116,3 +125,51 @@ def test_loading_an_ensemble_compares_the_data_of_its_checkpoints(ckpt, caplog):
     assert not caplog.text
     load_models(["shipped", ckpt])
     assert "was trained on data=kaggle, but" in caplog.text
+
+
+SAME_PHOTOS = {  # settings of the data now, hashes of their faces, and what the warning says; empty: none
+    "same settings": ([], range(10), ""),
+    "margin": (
+        ["data.margin=0.3"],
+        range(9, 29),
+        "only 1 of the 10 faces .* among these 20, as .* had data.margin=0.2;",
+    ),
+    "size and labels": (["data.size=48", "data.labels=b.txt"], range(20, 40), "data.labels=.*a.txt data.size=96; "),
+    "copies of the photos": (["data.images=copies"], range(20, 40), "the training had data.images=.*photos; "),
+    "corrected labels": ([], range(20, 40), "as the labels or the photos have changed since"),
+    "half recognised": (["data.margin=0.3"], range(5, 15), ""),
+    "other rows": (["data.rows=5"], range(20, 25), ""),
+    "another list of one folder": (["data.labels=test.txt"], range(20, 40), ""),
+    "corrected copy of the list": (["data.labels=b.txt"], range(9, 29), "only 1 of the 10 .* data.labels=.*a.txt; "),
+    "other photos": (["data.images=other", "data.labels=b.txt", "data.size=48"], range(20, 40), ""),
+    "no photos": (["data=synthetic"], range(20, 40), ""),
+}
+
+
+@pytest.mark.parametrize("case", SAME_PHOTOS)
+def test_photos_of_the_training_that_are_cropped_in_another_way_give_one_warning(case, tmp_path, monkeypatch, caplog):
+    given, hashes, message = SAME_PHOTOS[case]
+    monkeypatch.chdir(tmp_path)
+    files = [f"data.images={tmp_path}/photos", f"data.labels={tmp_path}/a.txt", "data.margin=0.2"]
+    before = trained_on("a.ckpt", range(10), **data_settings("data=folder", *files).plain())
+    here = ["data.images=photos", "data.labels=./a.txt", "data.margin=0.2"]
+    now = data_settings(*(given if "data=synthetic" in given else ["data=folder", *here, *given]))
+    warn_of_other_crops([before, before], np.array(hashes, dtype=np.int64), now)
+    assert len(caplog.messages) == bool(message)
+    if message:
+        assert re.search(f"a.ckpt: .*{message}", caplog.text)
+
+
+def test_a_packed_checkpoint_whose_paths_are_unknown_gives_no_warning_of_other_crops(tmp_path, caplog):
+    files = [f"data.images={tmp_path}/photos", f"data.labels={tmp_path}/a.txt"]
+    before = data_settings("data=folder", *files).plain() | {"images": None, "labels": None}
+    now = data_settings("data=folder", *files, "data.margin=0.3")
+    warn_of_other_crops([trained_on("a.ckpt", range(10), **before)], np.arange(50), now)
+    assert caplog.messages == []
+
+
+def test_rows_are_scored_with_a_warning_where_other_crops_hide_that_they_trained(faces, caplog):
+    files = ["data=folder", "data.images=photos", "data.labels=a.csv"]
+    before = trained_on("a.ckpt", range(40), **data_settings(*files).plain())
+    assert len(unseen_rows([before], faces, data_settings(*files, "data.boxes=points"))) == len(faces)
+    assert "only 0 of the 40 faces that trained it were recognised among these 80" in caplog.text

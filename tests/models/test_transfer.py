@@ -150,7 +150,7 @@ def test_the_mean_face_of_another_image_size_is_left(shipped):
 
 def test_the_report_names_what_was_not_taken_and_shortens_long_lists():
     report = TransferReport(copied=["a"], partly_copied=["head"], not_copied=[f"b{i}" for i in range(6)])
-    assert str(report) == ("1 tensors copied, 1 partly copied (head), 6 not copied (b0, b1, b2, b3, and 2 more)")
+    assert str(report) == ("1 tensors copied, 1 partly copied (head), 6 not copied (b0, b1, b2, b3 and 2 more)")
 
 
 def test_weights_for_grey_images_start_a_network_for_colour_and_the_other_way_round(shipped, faces):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from facekp.core.errors import UserError
 from facekp.models.settings import DecoderSettings
 from facekp.models.views import View, Views, is_inside, mean_over_views, other_views, to_image, to_view
 
@@ -16,6 +17,11 @@ def test_shift_adds_four_views_and_scale_two(shift, scale, views):
     found = other_views(decoder(shift, scale), (96, 80))
     assert len(set(found)) == len(found) == views
     assert View(1.0, 0.0, 0.0) not in found
+
+
+def test_a_shift_that_leaves_nothing_of_the_image_is_refused():
+    with pytest.raises(UserError, match=r"^decoder\.shift=80\.0: must be below the image's side of 80 pixels"):
+        Views(decoder(80.0, 0.0), (96, 80))
 
 
 def test_scaled_views_keep_the_centre_of_the_image():

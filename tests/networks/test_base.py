@@ -87,7 +87,7 @@ def test_checkpoints_from_before_the_setting_block_get_bottlenecks() -> None:
         ({**REGRESSION, "dropout": 1.0}, "model.network.dropout=1.0: must be less than 1"),
         ({**REGRESSION, "dropout": "x"}, "model.network.dropout=x: must be a number"),
         ({**REGRESSION, "levels": 3}, "model.network.levels: unknown key"),
-        ({**REGRESSION, "sigma": 0}, "model.network.sigma=0: must be greater than 0"),
+        ({**REGRESSION, "sigma": 0}, "model.network.sigma=0: must be at least 0.05"),
         ({**SIMCC, "size": 100}, "model.network.size=100: must be a multiple of 8"),
         ({**SIMCC, "channels": 0}, "model.network.channels=0: must be at least 1"),
         ({"name": "simcc", "stride": 2, "channels": 8}, "model.network.size: is missing"),

@@ -111,6 +111,30 @@ def test_a_detector_that_returns_no_boxes_is_named():
         list(predict_photos(levels(200), FakePredictor(), Wrong()))
 
 
+@pytest.mark.parametrize(
+    ("image", "changed", "message"),
+    [
+        (np.zeros((9, 9, 3)), {}, r"a\.png: the image is an array float64 \(9, 9, 3\); give uint8"),
+        (np.zeros((9, 9), np.uint8), {}, r"a\.png: the image is an array uint8 \(9, 9\); give uint8"),
+        ("a.png", {}, r"a\.png: the image is a str; give an array"),
+        (np.zeros((9, 9, 3), np.uint8), {"min_confidence": -3}, "min_confidence=-3: must be at least 0"),
+        (np.zeros((9, 9, 3), np.uint8), {"detector": object()}, "detector: object needs a method find"),
+    ],
+)
+def test_mistakes_in_the_arguments_are_named(image, changed, message):
+    given = {"detector": Blind(), **changed}
+    with pytest.raises(UserError, match=f"^{message}"):
+        list(predict_photos([Photo("a.png", image)], FakePredictor(), **given))
+
+
+def test_faces_can_be_compared_and_kept_in_sets():
+    ((_, (face,)),) = predict_photos(levels(200), FakePredictor(), WholePhotoDetector())
+    ((_, (other,)),) = predict_photos(levels(200), FakePredictor(), WholePhotoDetector())
+    assert face in [other, face]
+    assert face != other
+    assert len({face, other, face}) == 2
+
+
 def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
     """Counts the frames that exist at once: a batch never takes more bytes than allowed."""
     write_video(tmp_path / "long.mp4", np.full((480, 640), 90, np.uint8), 300)

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.core.opencv_log import FFMPEG_LEVEL, quiet_opencv
 from facekp.data.images import UnreadableImage, read_image
-from facekp.photos.reading import FFMPEG_LEVEL, DamagedVideo, quiet_opencv, read_photos
+from facekp.photos.reading import DamagedVideo, read_photos
 from tests.photos.conftest import colour, write_numbered_video, write_video
 
 
@@ -56,7 +57,7 @@ def test_a_file_that_is_no_photo_says_why(tmp_path, faces):
         with pytest.raises(UnreadableImage):
             list(read_photos(str(tmp_path / name)))
     with pytest.raises(UnreadableImage, match=r"96 x 96 pixels; at most 0\.001 million"):
-        read_image(str(tmp_path / "whole.jpg"), most_pixels=1000)
+        read_image(str(tmp_path / "whole.jpg"), max_pixels=1000)
 
 
 def test_frames_of_a_video_are_counted_and_limited(tmp_path, faces):
@@ -184,6 +185,19 @@ def test_reading_leaves_the_process_as_it_was(tmp_path, monkeypatch, given):
     assert cv2.utils.logging.getLogLevel() == level
 
 
+def test_blocks_that_overlap_restore_the_process_after_the_last_one(monkeypatch):
+    monkeypatch.delenv(FFMPEG_LEVEL, raising=False)
+    level, silent = cv2.utils.logging.getLogLevel(), cv2.utils.logging.LOG_LEVEL_SILENT
+    first, second = quiet_opencv(), quiet_opencv()  # as two threads enter and leave them
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert (cv2.utils.logging.getLogLevel(), os.environ[FFMPEG_LEVEL]) == (silent, "-8")
+    del os.environ[FFMPEG_LEVEL]  # by the program
+    second.__exit__(None, None, None)
+    assert (cv2.utils.logging.getLogLevel(), os.environ.get(FFMPEG_LEVEL)) == (level, None)
+
+
 def test_a_broken_video_prints_no_lines_of_ffmpeg(tmp_path, faces):
     write_video(tmp_path / "whole.mp4", faces.images[0], 20)
     content = bytearray((tmp_path / "whole.mp4").read_bytes())
@@ -218,10 +232,37 @@ def test_a_first_picture_that_is_shown_long_does_not_slow_an_animation(tmp_path)
     assert {photo.rate for photo in read_photos(str(tmp_path / "hold.gif"))} == {20}
 
 
-def test_a_photo_that_ffmpeg_takes_for_a_video_is_refused(tmp_path, faces):
-    cv2.imwrite(str(tmp_path / "a.hdr"), colour(faces.images[0]).astype(np.float32))
-    with pytest.raises(UnreadableImage, match="is a photo in a format that is not read; convert it to PNG or TIFF"):
-        list(read_photos(str(tmp_path / "a.hdr")))
+def stills(image):
+    """Still photos that Pillow does not read and that FFmpeg takes for videos of one frame, by their names."""
+    radiance = cv2.imencode(".hdr", colour(image).astype(np.float32))[1].tobytes()
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    floats = cv2.imencode(".tiff", colour(image).astype(np.float32))[1].tobytes()
+    return {
+        "a.hdr": radiance,
+        "hdr.png": radiance,
+        "hdr.dat": radiance,
+        "damaged.jpg": jpeg[:2] + bytes(18) + jpeg[20:],
+        "late.jpg": b"\n\n" + jpeg,
+        "deep.tif": floats,
+        "deep.mp4": floats,
+        "exr.dat": b"\x76\x2f\x31\x01" + bytes(100),
+        "a.jls": b"hello",
+        "cut.avif": b"\0\0\0\x14ftypavif\0\0\0\0mif1" + bytes(10),
+    }
+
+
+def test_a_still_photo_is_never_opened_as_a_video(tmp_path, monkeypatch, faces):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("opened as a video"))
+    for name, content in stills(faces.images[0]).items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UnreadableImage, match=r"^is damaged, or in a format that is not read; convert it"):
+            list(read_photos(str(tmp_path / name)))
+
+
+def test_a_video_with_the_name_of_an_animation_is_read(tmp_path, faces):
+    write_video(tmp_path / "clip.mp4", faces.images[0], 3)
+    (tmp_path / "clip.mp4").rename(tmp_path / "clip.gif")
+    assert [photo.frame for photo in read_photos(str(tmp_path / "clip.gif"))] == [0, 1, 2]
 
 
 def test_a_video_may_be_larger_than_a_photo(tmp_path, faces):

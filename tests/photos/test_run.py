@@ -75,7 +75,7 @@ def test_files_that_cannot_be_read_are_skipped_and_listed(tmp_path, faces, small
     names = [str(tmp_path / "broken [red].jpg"), str(tmp_path / "good.png")]
     outcome = run.predict(settings(tmp_path / "out", small_checkpoint), names)
     assert (outcome.photos, outcome.unreadable) == (1, names[:1])
-    assert f"facekp: skipped: {names[0]}: is neither a photo nor a video" in capsys.readouterr().err
+    assert f"facekp: skipped: {names[0]}: is damaged, or in a format that is not read" in capsys.readouterr().err
 
 
 def three_photos(folder, faces):

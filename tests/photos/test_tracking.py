@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facekp.core.crop import Crop
+from facekp.core.errors import UserError
 from facekp.photos.smoothing import SmoothingSettings
 from facekp.photos.tracking import CUT, FaceTracker, difference, overlap
 from tests.photos.moving_squares import SIDE, SquareDetector, SquarePredictor, frame, scene
@@ -120,10 +121,28 @@ def test_smoothing_counts_lost_frames_and_leaves_confidence(detector):
         assert face.confidence.tolist() == [1.0] * 4
 
 
-def test_a_photo_without_a_number_is_refused(detector):
-    photo = frame(None, scene())
-    with pytest.raises(ValueError, match="is a photo"):
-        tracker_of(detector).update(photo)
+@pytest.mark.parametrize("number", [None, -1])
+def test_a_photo_without_a_number_is_refused(detector, number):
+    with pytest.raises(UserError, match=rf"^clip.mp4: frame={number}; give the number of the frame"):
+        tracker_of(detector).update(frame(number, scene()))
+
+
+def test_frames_without_a_rate_are_those_of_a_usual_video(detector):
+    tracker = tracker_of(detector, smooth=SmoothingSettings(min_cutoff=1.0, beta=0.0, d_cutoff=1.0))
+    bare = [replace(frame(t, scene((100, 100))), rate=0.0) for t in (0, 1, 2, 25, 52)]  # the last gap is too long
+    assert numbers(tracker, bare) == [[0]] * 4 + [[1]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"min_confidence": 50}, "min_confidence=50: must be at most 1"),
+        ({"detector": SquareDetector}, r"detector: SquareDetector is a class; give an object of it"),
+    ],
+)
+def test_mistakes_in_the_arguments_are_named(detector, changed, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        tracker_of(**{"detector": detector, **changed})
 
 
 def test_overlap_is_a_fraction_of_the_smaller_crop():

@@ -23,7 +23,7 @@ from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import WholePhotoDetector
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.settings import AppSettings
-from facekp.photos.web_app import Kept, PhotoHandler, heatmap_pictures, points_table, serve
+from facekp.photos.web_app import PhotoHandler, VisitorState, heatmap_pictures, points_table, serve
 from tests.browser import FAKE_WEBCAM, chromium
 from tests.conftest import REPOSITORY, config_of
 from tests.photos.conftest import as_photos, colour
@@ -218,7 +218,7 @@ def test_a_photo_that_can_t_be_read_says_why_in_the_status_line(tmp_path, handle
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
     assert "9000 x 9000 pixels; at most 1 million" in handler.read(str(tmp_path / "bomb.png"))
     (tmp_path / "text.png").write_bytes(b"hello")
-    reason = "This photo can't be read: the image format is not known."
+    reason = "This photo can't be read: it is damaged, or in an unknown format. Upload it as PNG or JPEG."
     assert handler.read(str(tmp_path / "text.png")) == reason
     for photo, status in ((reason, reason), (None, "Upload a photo.")):
         content = handler(photo, "a")
@@ -264,7 +264,7 @@ def test_a_face_has_the_number_of_the_table_and_its_heatmaps_can_be_chosen(handl
     assert content.status.startswith("2 faces in")
     assert content.table["face"].unique().tolist() == [0, 1]
     assert content.largest == 1
-    kept, menu, shown, *_ = handler.again(Kept(photo), "a")
+    kept, menu, shown, *_ = handler.again(VisitorState(photo), "a")
     assert menu["choices"] == [("Face 0", 0), ("Face 1 (the largest)", 1)]
     assert (menu["value"], menu["interactive"]) == (1, True)
     assert "Heatmaps of face 1" in shown == handler.heatmaps(kept, "a", 1)
@@ -360,7 +360,7 @@ def test_a_request_can_t_name_a_file_of_the_machine_or_an_address_as_its_upload(
 def test_a_checkpoint_without_heatmaps_shows_points(faces):
     pytest.importorskip("onnxruntime")
     handler = PhotoHandler({"fast": KeypointPredictor.from_checkpoint("fast")}, WholePhotoDetector(), True, 10**6)
-    kept, _, heatmaps, *_, status = handler.again(Kept(colour(faces.images[0])), "fast")
+    kept, _, heatmaps, *_, status = handler.again(VisitorState(colour(faces.images[0])), "fast")
     assert len(kept.faces) == 1
     assert "Heatmaps: exported files have none" in heatmaps
     assert status.startswith("1 face")

@@ -45,7 +45,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(web_server, "UPLOAD_SECONDS", 1.5)
     monkeypatch.setattr(web_server, "OVERHEAD", 0)
     port = free_port()
-    running = PageServer(echo, port, most_bytes=1000, uploads=tmp_path)
+    running = PageServer(echo, port, max_bytes=1000, uploads=tmp_path)
     yield port
     running.close()
 
@@ -164,9 +164,9 @@ def test_uploads_that_nobody_reads_are_deleted(tmp_path):
         file.parent.mkdir()
         file.touch()
         os.utime(file, (time.time() - 10 * age,) * 2)
-    delete_old(tmp_path, seconds=35, most=3)
+    delete_old(tmp_path, seconds=35, max_files=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hash0", "hash1", "hash2"]
-    delete_old(tmp_path, seconds=5, most=3)
+    delete_old(tmp_path, seconds=5, max_files=3)
     assert [path.name for path in tmp_path.iterdir()] == ["hash0"]
     delete_old(tmp_path / "none")
 

@@ -8,7 +8,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.photos import yunet
-from facekp.photos.yunet import LARGEST_MODEL, WEIGHTS, load_yunet
+from facekp.photos.yunet import MAX_MODEL_BYTES, WEIGHTS, load_yunet
 from tests.conftest import REPOSITORY
 
 
@@ -74,6 +74,6 @@ def test_a_missing_and_a_huge_file_are_named(tmp_path):
     with pytest.raises(UserError, match=r"detector\.model=.*nowhere\.onnx: no such file"):
         load_yunet(tmp_path / "nowhere.onnx", 0.6, 0.3)
     with (tmp_path / "huge.onnx").open("wb") as file:
-        file.truncate(LARGEST_MODEL + 1)
+        file.truncate(MAX_MODEL_BYTES + 1)
     with pytest.raises(UserError, match="is larger than 64 MiB"):
         load_yunet(tmp_path / "huge.onnx", 0.6, 0.3)

@@ -144,6 +144,8 @@ def test_a_row_that_is_not_valid_is_named(mistake):
 def test_an_unknown_row_is_refused_wherever_it_is_named():
     with pytest.raises(UserError, match="only=other: there is no such row before; choose one of base"):
         settings_of(BASE, only=["other"])
+    with pytest.raises(UserError, match=r"only=\[\]: must have at least one entry"):
+        settings_of(BASE, only=[])
     message = r"picture\.rows=other: there is no such row before; choose one of base; or choose picture\.out=null"
     with pytest.raises(UserError, match=message):
         settings_of(BASE, picture={"out": "minutes.png", "rows": ["other"]})

@@ -64,4 +64,10 @@ def test_each_strength_of_a_corruption_has_a_row_and_no_figure_without_points():
 def test_expected_errors_stand_beside_measured_ones():
     table = reliability_table({"points": 9, "expected": [1.0, 2.0], "measured": [1.1, 1.5], "largest_deviation": 0.25})
     assert rows_of(table) == [["1", "1.00", "1.10", "+10%"], ["2", "2.00", "1.50", "-25%"]]
-    assert table.title == "9 points of corrupted images: at most 25% off"
+    fitted = "also of faces that calibrate may have fitted on"
+    assert table.title == f"9 points of corrupted images, {fitted}: at most 25 % off"
+
+
+def test_the_largest_deviation_of_expected_errors_is_rounded_up():
+    reliability = {"points": 9, "expected": [1.0], "measured": [1.0545], "largest_deviation": 0.0545}
+    assert reliability_table(reliability).title.endswith("at most 6 % off")

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from facekp.reporting.outcome import log_outcome
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -55,5 +55,5 @@ def test_a_job_of_a_sweep_is_compared_with_the_mean_face_only(tiny_run, tmp_path
         "better than the mean face by 50 %: RMSE 2.000 px, mean face 4.000 px",
         f"as good as the last run with the same data: {tmp_path / 'a'} has 2.000 px",
     ]
-    job.write_status(JobStatus("running"))
+    job.write_status(RunStatus("running"))
     assert len(outcome(caplog, lambda: log_outcome(job, metrics))[1]) == 1

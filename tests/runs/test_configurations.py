@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from facekp.runs.configurations import by_configuration, comparison_warnings
-from facekp.runs.folder import JobStatus
+from facekp.runs.folder import RunStatus
 from facekp.runs.sweep import finish_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweep_table import read_jobs
@@ -21,7 +21,7 @@ def job(tmp_path):
     def write(differs, rmse=2.0, *, overrides=(), data=None, digests=DIGESTS, rows=(1, 2), status="ok", **config):
         folder = SweepFolder(tmp_path).job("_".join(f"{key}-{value}" for key, value in differs.items()))
         folder.path.mkdir()
-        folder.write_status(JobStatus(status, "", differs))
+        folder.write_status(RunStatus(status, "", differs))
         folder.overrides.write_text(yaml.safe_dump(list(overrides)))
         given = {"seed": int(differs.get("seed", 0)), "lr": 1e-3, "out": str(folder), "model": {}, "keypoints": {}}
         folder.write_config({**given, "data": {**DATA, **(data or {})}, **config})
@@ -107,9 +107,9 @@ def test_what_belongs_to_a_repetition_may_differ(job, warnings, tmp_path):
         data = {"fold": fold, "dir": f"/{fold}"}
         written = job({"fold": str(fold)}, rows=[fold], data=data, overrides=overrides, digests=digests, **config)
         written.pictures.mkdir()
-        (written.pictures / "lr_find.png").touch()
+        written.rate_curve.touch()
     assert warnings() == []
-    (written.pictures / "lr_find.png").unlink()  # one of them was trained with a given rate
+    written.rate_curve.unlink()  # one of them was trained with a given rate
     assert "differ in lr (find, 0.002)" in warnings()[0]
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from facekp.runs import file_checks
-from facekp.runs.file_checks import LARGEST, MAX_EPOCH, DamagedRunFile, reading
+from facekp.runs.file_checks import MAX_EPOCH, MAX_NUMBER, DamagedRunFile, reading
 
 
 def test_texts_are_a_list_and_all_of_its_values_are_text():
@@ -73,7 +73,7 @@ def test_predictions_are_complete_finite_rows():
     cut = pd.DataFrame([ROW, [*ROW[:-1], None]], columns=COLUMNS)  # the last row was being written
     assert len(file_checks.predictions(cut, COLUMNS)) == 1
     assert len(file_checks.predictions(frame.head(0), COLUMNS)) == 0
-    for number in (np.inf, LARGEST):
+    for number in (np.inf, MAX_NUMBER):
         with pytest.raises(ValueError, match="not finite or too large"):
             file_checks.predictions(frame.assign(y=[1.0, number]), COLUMNS)
     with pytest.raises(ValueError, match="the column error is missing"):

@@ -2,11 +2,10 @@
 
 import pytest
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
-from hydra.core.utils import JobStatus as HydraStatus
+from hydra.core.utils import JobReturn, JobStatus
 
 from facekp.runs.finished_jobs import launch_unfinished
-from facekp.runs.folder import JobStatus
+from facekp.runs.folder import RunStatus
 from facekp.runs.sweep import RESUMING, RESUMING_SWEEPER, begin_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from tests.runs.conftest import begin_job
@@ -21,7 +20,7 @@ def sweep(tmp_path):
     for name, status in (("lr-1", "ok"), ("lr-2", "failed"), ("lr-3", "ok"), ("lr-4", "ok")):
         job = folder.job(name)
         job.path.mkdir()
-        job.write_status(JobStatus(status, "", {}))
+        job.write_status(RunStatus(status, "", {}))
         job.write_metrics({"rmse": float(name[-1])})
     folder.job("lr-4").metrics.write_text("{")
     return folder
@@ -33,7 +32,7 @@ def test_only_unfinished_jobs_are_launched_and_results_keep_their_order(sweep, c
 
     def launch(jobs, first):
         launched.append((list(jobs), first))
-        return [JobReturn(status=HydraStatus.COMPLETED, _return_value={"rmse": 9.0}) for _ in jobs]
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value={"rmse": 9.0}) for _ in jobs]
 
     results = launch_unfinished(launch, JOBS, 5, str(sweep), ["seed"], [])
     assert launched == [([JOBS[1], JOBS[3]], 5)]

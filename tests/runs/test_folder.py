@@ -13,7 +13,7 @@ import yaml
 
 from facekp.config.migration import migrate
 from facekp.core.errors import CannotWrite, UserError
-from facekp.runs.folder import JobStatus, RunFolder, find_runs
+from facekp.runs.folder import RunFolder, RunStatus, find_runs
 from facekp.runs.frames import predictions_frame, split_frame
 from tests.conftest import REPOSITORY
 
@@ -56,6 +56,7 @@ def test_what_is_written_is_read_back(tmp_path, faces):
     assert run.read_config() == migrate(config)
     assert run.read_overrides() == []
     pd.testing.assert_frame_equal(run.read_split(), split(faces).astype({"set": str}))
+    assert run.read_groups().to_dict() == dict(zip(faces.row, faces.row, strict=True))
     curves = pd.DataFrame({"epoch": [1, 2], "minutes": [1.5, 2.5]})
     run.write_curves(curves)
     pd.testing.assert_frame_equal(run.read_curves(), curves)
@@ -65,7 +66,7 @@ def test_what_is_written_is_read_back(tmp_path, faces):
     assert run.read_reliability() == {"expected": [1.0, 2.0], "measured": [1.5, 2.5]}
     run.write_wandb_identity({"id": "a", "group": None})
     assert run.read_wandb_identity() == {"id": "a", "group": None}
-    status = JobStatus("failed", "loss is NaN", {"lr": "1"})
+    status = RunStatus("failed", "loss is NaN", {"lr": "1"})
     run.write_status(status)
     assert run.read_status() == status
     assert json.loads(run.status.read_text()) == {"status": "failed", "message": "loss is NaN", "differs": {"lr": "1"}}
@@ -92,7 +93,7 @@ def test_files_that_are_not_there_yet(tmp_path):
     run = RunFolder(tmp_path / "new")
     assert not run.has_begun()
     assert not run.is_finished()
-    assert run.read_status() == JobStatus("", "", {})
+    assert run.read_status() == RunStatus("", "", {})
     assert run.read_reliability() is None
     assert run.read_wandb_identity() is None
     assert (run.read_environment(), run.read_data()) == ({}, {})
@@ -227,10 +228,10 @@ def test_figures_for_corrupted_images_are_read_as_they_were_written(tmp_path):
 
 def test_a_job_with_a_damaged_status_counts_as_one_that_has_not_begun(tmp_path):
     run = RunFolder(tmp_path)
-    run.write_status(JobStatus("ok"))
-    assert run.known_status() == JobStatus("ok")
+    run.write_status(RunStatus("ok"))
+    assert run.known_status() == RunStatus("ok")
     run.status.write_text("{")
-    assert run.known_status() == JobStatus()
+    assert run.known_status() == RunStatus()
 
 
 def test_an_earlier_run_is_cleared_and_other_files_stay(old_run):

@@ -9,7 +9,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.job import Pruned, run_job, train_in_new_process
 
 
@@ -82,7 +82,7 @@ def test_the_run_of_another_job_is_neither_kept_nor_resumed(job, tmp_path, statu
     folder.write_origin()
     folder.config.write_text("")
     folder.metrics.write_text('{"rmse": 3.0}')
-    folder.write_status(JobStatus(status))
+    folder.write_status(RunStatus(status))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match=r"holds the run of another job \(optimizer: sgd; here: adam\); choose another"):
         run_job(folder, job("optimizer=adam", "seed=1"), lambda resume: 1 / 0)

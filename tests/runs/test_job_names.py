@@ -5,7 +5,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from facekp.core.errors import UserError
 from facekp.core.settings import NewPath, Settings, parse
-from facekp.runs.job_names import LONGEST_NAME, constant_keys, differing, job_name
+from facekp.runs.job_names import MAX_NAME_LENGTH, constant_keys, differing, job_name
 
 
 class Named(Settings):
@@ -42,7 +42,7 @@ def test_a_job_is_named_by_the_settings_that_differ(case, tmp_path):
 def test_long_names_fit_a_file_system_and_stay_different():
     long = [job_name({"ckpt": "a" * 300 + end}) for end in "xy"]
     assert len(set(long)) == 2
-    assert all(len(name) <= LONGEST_NAME for name in long)
+    assert all(len(name) <= MAX_NAME_LENGTH for name in long)
 
 
 def test_hydra_gives_a_job_the_folder_of_that_name(job):

@@ -5,12 +5,11 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
-from hydra.core.utils import JobReturn
-from hydra.core.utils import JobStatus as Ended
+from hydra.core.utils import JobReturn, JobStatus
 
 from facekp.core.signals import Stopped
 from facekp.runs import killed_workers
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.killed_workers import KILLED, LaunchLock, run_joblib_jobs
 from facekp.runs.sweep_folder import SweepFolder
 
@@ -33,13 +32,13 @@ class Launcher:
             run.path.mkdir(exist_ok=True)
             if run.read_status().status == "ok":
                 continue
-            run.write_status(JobStatus("running", "", {"lr": name}))
+            run.write_status(RunStatus("running", "", {"lr": name}))
             if self.deadly.get(name, 0):
                 self.deadly[name] -= 1
                 raise BrokenProcessPool
-            run.write_status(JobStatus("ok", "", {"lr": name}))
+            run.write_status(RunStatus("ok", "", {"lr": name}))
             result = JobReturn()
-            result.status, result.return_value = Ended.COMPLETED, name
+            result.status, result.return_value = JobStatus.COMPLETED, name
             results.append(result)
         return results
 
@@ -88,7 +87,7 @@ def test_a_stopped_sweep_marks_the_jobs_that_nobody_trains_any_more(tmp_path, st
     monkeypatch.setattr(killed_workers, "LOCK_TIMEOUT", 0.1)
     for name, status in (("a", "ok"), ("b", "running"), ("c", "running")):
         (tmp_path / name).mkdir()
-        RunFolder(tmp_path / name).write_status(JobStatus(status))
+        RunFolder(tmp_path / name).write_status(RunStatus(status))
 
     def stopped(jobs, first, alone):
         raise stop

@@ -8,7 +8,7 @@ import yaml
 
 from facekp.core.errors import UserError
 from facekp.core.settings import CheckpointPath, CheckpointPaths, FilePath, Settings
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.lookup import (
     check_checkpoints_exist,
     checkpoint_file,
@@ -127,7 +127,7 @@ def test_a_sweep_s_folder_stands_for_all_of_its_finished_runs(outputs, caplog):
         sweep.job(name).metrics.write_text(json.dumps({"rmse": 1.0, "finished": finished}))
     sweep.job("lr-4").checkpoints.mkdir(parents=True)
     sweep.job("lr-4").metrics.write_text(json.dumps({"rmse": 1.0, "finished": True}))
-    sweep.job("lr-4").write_status(JobStatus("pruned"))
+    sweep.job("lr-4").write_status(RunStatus("pruned"))
     files = [f"outputs/sweeps/s/lr-{number}/checkpoints/best.ckpt" for number in (1, 2)]
     settings = Ensemble(ckpt=["a.ckpt", "outputs/sweeps/s"], twin=None)
     assert with_checkpoint_files(settings).ckpt == ["a.ckpt", *files]

@@ -8,8 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.utils import JobReturn
-from hydra.core.utils import JobStatus as Ended
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from facekp.config.location import CONF_DIR
@@ -17,7 +16,7 @@ from facekp.config.trust import check_config
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
 from facekp.runs import ray_tasks
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.killed_workers import KILLED
 from facekp.runs.ray_tasks import RayTasks, WorkerKilled, run_ray_jobs, train_in_worker
 from facekp.runs.sweep_folder import SweepFolder
@@ -30,7 +29,7 @@ def config_of_job(root, name):
 
 def ended(value):
     result = JobReturn()
-    result.status, result.return_value = Ended.COMPLETED, value
+    result.status, result.return_value = JobStatus.COMPLETED, value
     return result
 
 
@@ -47,7 +46,7 @@ class FakeTasks:
         run.path.mkdir(exist_ok=True)
         attempts = self.outcomes.get(name, [])
         outcome = attempts.pop(0) if attempts else "ok"
-        run.write_status(JobStatus("ok" if outcome in ("ok", "killed afterwards") else "running", "", {"lr": name}))
+        run.write_status(RunStatus("ok" if outcome in ("ok", "killed afterwards") else "running", "", {"lr": name}))
         job = Future()
         job.name, job.outcome = name, outcome
         if outcome != "endless":

@@ -47,6 +47,8 @@ def test_a_stopped_run_is_resumed_and_a_finished_one_kept(called, tmp_path):
 def test_plugins_are_given_again_to_a_resumed_run():
     overrides = ["plugins=[mine]", "loss=mine", "out=x"]
     assert sequence.resume_arguments(RunFolder("x"), overrides) == ["plugins=[mine]", "resume=x"]
+    moved = ["lr=1", "data.dir=d", "teacher.ckpt=t"]
+    assert sequence.resume_arguments(RunFolder("x"), moved) == ["data.dir=d", "teacher.ckpt=t", "resume=x"]
 
 
 def test_a_checkpoint_that_was_written_after_a_run_had_read_it_is_replaced(tmp_path):

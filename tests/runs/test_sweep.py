@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.runs import sweep
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.sweep import JOBLIB, SHARED_KEYS, begin_sweep, finish_sweep
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import TINY, facekp
@@ -198,7 +198,7 @@ def folds(tmp_path):
     for (lr, fold), value in rmse.items():
         job = RunFolder(tmp_path / f"lr-{lr}_fold-{fold}")
         job.path.mkdir()
-        job.write_status(JobStatus("ok", "", {"lr": lr, "fold": str(fold)}))
+        job.write_status(RunStatus("ok", "", {"lr": lr, "fold": str(fold)}))
         job.overrides.write_text(f"['--config-dir=/own', lr={lr}, data.fold={fold}, seed=7]")
         job.write_metrics({"rmse": value, "rmse/dense": value, "rmse/sparse": value, "minutes": 1.0})
     return SweepFolder(tmp_path)

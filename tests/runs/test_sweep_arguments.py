@@ -50,6 +50,25 @@ def test_the_budget_of_a_search_may_grow(multirun, tmp_path):
     assert yaml.safe_load((tmp_path / "sweep.yaml").read_text())["overrides"] == again[1:3]
 
 
+def test_an_argument_that_the_sweep_has_keeps_its_place(multirun, tmp_path):
+    begin_sweep(multirun(tmp_path, "lr=1,2", "data.dir=d", "seed=1,2"))
+    again = rewrite_arguments([f"sweep.resume={tmp_path}", "seed=1,2", "data.dir=d"])
+    assert again == ["-m", "lr=1,2", "data.dir=d", "seed=1,2", f"hydra.sweep.dir={tmp_path}"]
+
+
+@pytest.mark.parametrize("moved", ["data.dir=there", "teacher.ckpt=there", "trainer.devices=2"])
+def test_paths_and_settings_of_the_machine_may_change(multirun, tmp_path, moved):
+    stored = [moved.partition("=")[0] + "=1", "lr=1,2"]
+    begin_sweep(multirun(tmp_path, *stored))
+    begin_job(tmp_path / "lr-1")
+    again = rewrite_arguments([f"sweep.resume={tmp_path}", moved])
+    assert again == ["-m", moved, "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    begin_sweep(multirun(tmp_path, *again[1:3]))
+    SweepFolder(tmp_path).write_settings([stored[0] + ",2"], None)
+    with pytest.raises(UserError, match=rf"{moved} can't be changed, as the jobs have several"):
+        rewrite_arguments([f"sweep.resume={tmp_path}", moved])
+
+
 def test_plugins_must_be_given_again_as_no_file_names_code_to_import(multirun, tmp_path):
     begin_sweep(multirun(tmp_path, "plugins=[mine,yours]", "lr=1,2"))
     for given in ([], ["plugins=[mine]"]):

@@ -60,6 +60,15 @@ def test_a_damaged_job_is_listed_and_the_others_stay(tmp_path, name, caplog):
     assert f"damaged: {tmp_path}/a/{name} can't be read" in caplog.text
 
 
+def test_a_finished_job_without_its_metrics_is_damaged(tmp_path):
+    for job in ("a", "b"):
+        leave(tmp_path, job, "ok", {"rmse": 1.5})
+    (tmp_path / "a" / "metrics.json").unlink()
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"]).set_index("folder")
+    assert jobs["status"].to_dict() == {"b": "ok", "a": "damaged"}
+    assert "a/metrics.json does not exist; put it back" in jobs.loc["a", "message"]
+
+
 def test_without_a_job_there_is_an_empty_table(tmp_path):
     jobs = read_jobs(SweepFolder(tmp_path), ["dense"])
     assert list(jobs)[:2] == ["rmse", "rmse/dense"]

@@ -10,8 +10,9 @@ import torch
 from facekp.core.errors import UserError
 from facekp.data.competition import write_test
 from facekp.data.datamodule import FaceData, step_generator
+from facekp.data.near_duplicates import image_hashes, near_duplicate_groups
 from facekp.data.readers.read import read_table
-from facekp.data.split import assign_folds, image_hashes, near_duplicate_groups
+from facekp.data.split import assign_folds
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_table

@@ -66,7 +66,7 @@ def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, capl
     caplog.set_level(logging.INFO)
     after = start_from(best, tmp_path / "wide", "model.network.channels=16")["state_dict"]
     assert after["model.network.heads.0.weight"].shape[1] == 16
-    assert re.search(r"init_from=.* not copied \(network\..*, and \d+ more\)", caplog.text)
+    assert re.search(r"init_from=.* not copied \(network\..* and \d+ more\)", caplog.text)
     expected = (
         "most of the network starts with random weights, as the checkpoint has another network; to use its weights, "
         "give model.network.name=hourglass "

@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from facekp.runs.folder import RunFolder
-from facekp.training.learning_rate import HIGHEST, LOWEST
+from facekp.training.learning_rate import MAX_RATE, MIN_RATE
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -19,7 +19,7 @@ def searched(tmp_path_factory):
 def test_the_config_holds_the_number_that_was_found(searched):
     metrics, folder = searched
     rate = yaml.safe_load(folder.config.read_text())["lr"]
-    assert LOWEST < rate < HIGHEST
+    assert MIN_RATE < rate < MAX_RATE
     assert folder.read_curves()["lr"][0] == pytest.approx(rate)
     assert metrics["finished"]
 

@@ -83,6 +83,13 @@ def test_a_callback_of_another_package_runs_in_a_training_and_after_its_resume(t
     assert len(path.read_text().splitlines()) == 3
 
 
+def test_a_metric_that_early_stopping_does_not_find_is_one_line_with_those_there_are(tmp_path):
+    stopping = "++callbacks.stop._target_=pytorch_lightning.callbacks.EarlyStopping"
+    with pytest.raises(UserError, match=r"^trainer: Early stopping .*val/rsme.*val/rmse") as caught:
+        train(settings_of(*TINY, stopping, "++callbacks.stop.monitor=val/rsme"), tmp_path / "run")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 PLUGIN = """
 from pathlib import Path
 from pytorch_lightning import Callback

@@ -191,6 +191,27 @@ def test_a_run_with_plug_ins_needs_them_again_on_the_command_line(runs, tmp_path
         settings_resumed(folder)
 
 
+def test_the_teacher_of_a_moved_run_may_be_given(runs, tmp_path, ckpt):
+    folder = Path(shutil.copytree(runs[0], tmp_path / "copy"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["teacher"] |= {"ckpt": "/gone/t.ckpt"}
+    config["init_from"] = "/gone/i.ckpt"  # a resumed run does not need it
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"^resume=.*: teacher\.ckpt=/gone/t\.ckpt: does not exist"):
+        settings_resumed(folder)
+    assert settings_resumed(folder, f"teacher.ckpt={ckpt}").teacher.ckpt == str(ckpt)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("loss", "loss"), ("optimizer", "optimizer"), ("data", "reader")])
+def test_a_run_whose_plug_in_is_gone_says_what_to_install(runs, tmp_path, key, kind):
+    folder = Path(shutil.copytree(runs[0], tmp_path / "copy"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config[key]["name"] = "uninstalled"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=rf"{key}: the {kind} 'uninstalled' of the run .*install the package"):
+        settings_resumed(folder)
+
+
 def test_more_epochs_may_be_given(runs, tmp_path):
     done = facekp("train", f"resume={runs[1]}", "trainer.max_epochs=9", "logger=none", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -264,7 +285,7 @@ def stopped(tiny_run, tmp_path):
 
 
 def checkpoint_of(run):
-    return checkpoint_to_resume(run, run.read_split(), run.read_data())
+    return checkpoint_to_resume(run, run.read_split(), run.read_data(), max_epochs=100)
 
 
 def test_the_last_checkpoint_is_resumed_from(stopped):
@@ -275,6 +296,38 @@ def changed_checkpoint(path, **changes):
     raw = torch.load(path, weights_only=True)
     torch.save({**raw, **changes}, path)
     return raw
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize(("key", "value"), [("lr", 0.5), ("seed", 17), ("model.network.channels", 5)])
+def test_a_checkpoint_of_another_run_is_refused(stopped, name, key, value):
+    path = stopped.path / "checkpoints" / name
+    raw = torch.load(path, weights_only=True)
+    group = raw["facekp"]["config"]
+    for part in key.split(".")[:-1]:
+        group = group[part]
+    group[key.split(".")[-1]] = value
+    torch.save(raw, path)
+    with pytest.raises(UserError, match=rf"{name} was written with {key}={value}, but .*config\.yaml has {key}="):
+        checkpoint_of(stopped)
+
+
+def test_paths_and_what_may_change_may_differ_between_config_and_checkpoint(stopped):
+    config = stopped.read_config()
+    config["trainer"] |= {"max_epochs": 99, "devices": 3}
+    config["data"]["cache"] = "/elsewhere"
+    config["callbacks"]["progress"] = False
+    stopped.write_config(config)
+    assert checkpoint_of(stopped) == stopped.last_checkpoint
+
+
+def test_a_missing_best_checkpoint_is_refused_before_anything_is_trained(stopped):
+    stopped.best_checkpoint.unlink()
+    with pytest.raises(UserError, match=r"best\.ckpt is missing; put it back, or .* init_from=.*last\.ckpt$"):
+        checkpoint_of(stopped)
+    stopped.best_checkpoint.write_bytes(b"")
+    with pytest.raises(UserError, match=r"best\.ckpt"):
+        checkpoint_of(stopped)
 
 
 @pytest.mark.parametrize("left", ["metrics.csv", "metrics.json", "neither"])

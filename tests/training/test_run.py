@@ -5,8 +5,9 @@ import json
 import pytest
 import yaml
 
+from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder
-from facekp.train import main
+from facekp.train import main, rewrite
 from tests.conftest import TINY
 
 QUICK = [*TINY, "trainer.max_epochs=1"]
@@ -33,6 +34,8 @@ MISTAKES = {
     "a run that does not exist": ["resume=outputs/none"],
     "no run at all": ["resume=last"],
     "no folder to begin or continue": ["resume=auto"],
+    "an average of no new weights": ["callbacks.ema=1"],
+    "less than one batch": ["trainer.limit_val_batches=0.01"],
 }
 
 
@@ -42,6 +45,21 @@ def test_a_mistake_leaves_no_folder(case, run_here, tmp_path):
     assert code == 2, err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_can_t_be_named_by_a_setting_of_hydra(monkeypatch):
+    with pytest.raises(UserError, match=r"^hydra\.run\.dir=keep: name the folder of a run by out=keep$"):
+        rewrite(["lr=1", "hydra.run.dir=keep"])
+    monkeypatch.setenv("FACEKP_JOB_FOLDER", "keep")  # a job's own process
+    assert rewrite(["lr=1", "hydra.run.dir=keep"]) == ["lr=1", "hydra.run.dir=keep"]
+
+
+def test_a_run_that_does_not_exist_is_said_before_what_can_t_be_changed(run_here):
+    code, err = run_here("train", main, "resume=nope", "lr=1")
+    assert (code, err) == (
+        2,
+        "facekp: error: resume=nope: nope/config.yaml does not exist; name the folder of a training\n",
+    )
 
 
 def test_a_run_is_replaced_only_if_asked_to(run_here, tmp_path):

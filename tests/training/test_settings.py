@@ -126,6 +126,14 @@ CONTRADICTIONS = {
         ["augment.transforms=[{name:kornia,transform:RandomPlanckianJitter}]"],
         "augment.transforms: kornia's RandomPlanckianJitter can't be used on grey images",
     ),
+    "part of a step": (
+        ["trainer.limit_train_batches=5", "trainer.accumulate_grad_batches=4"],
+        r"limit_train_batches=5: .*1 of its trainer\.accumulate_grad_batches=4 batches.*choose 4 or 8",
+    ),
+    "less than a step": (
+        ["trainer.limit_train_batches=3", "trainer.accumulate_grad_batches=4"],
+        r"limit_train_batches=3: .*3 of its trainer\.accumulate_grad_batches=4 batches.*choose 4$",
+    ),
     "search of one batch": (["lr=find", "trainer.fast_dev_run=true"], "lr=find: .*fast_dev_run"),
 }
 

@@ -57,6 +57,13 @@ def test_limits_shorten_an_epoch(tmp_path):
     assert folder.read_curves()["val/rmse"].notna().all()
 
 
+def test_a_fraction_that_ends_within_a_step_is_refused_before_anything_is_written(tmp_path):
+    given = ["data.batch_size=8", "trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=0.5"]
+    with pytest.raises(UserError, match=r"limit_train_batches=0\.5: .*1 of its .*choose 2 or 4$"):
+        run(tmp_path / "run", *given)  # 3 of the 6 batches
+    assert not (tmp_path / "run").exists()
+
+
 def test_accumulated_batches_are_one_step(tmp_path):
     metrics, _ = run(tmp_path / "run", "data.batch_size=8", "+trainer.accumulate_grad_batches=4")
     assert metrics["steps"] == 2 * 1  # 48 rows: a step of 4 batches per epoch, and too few rows for a second one

@@ -23,8 +23,8 @@ def plain_speed(
     Args:
         settings: network, loss, size of a batch, and whether faces are moved.
         table: faces.
-        device: that trains.
-        workers: of the DataLoader.
+        device: where the training runs.
+        workers: number of processes of the DataLoader.
         skip: steps that warm up.
         seconds: for which steps are timed.
     """

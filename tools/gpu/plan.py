@@ -22,8 +22,8 @@ class Plan:
     """One call of the check.
 
     Attributes:
-        record: of its figures.
-        device: that is measured.
+        record: where figures are kept.
+        device: GPU that is measured.
         data: folder of the competition's files; None: drawn faces.
         toy: tiny sizes, to try the check on a CPU.
         scratch: folder of the runs.

@@ -18,7 +18,7 @@ class Record:
     """Figures of one call.
 
     Attributes:
-        path: of the JSON file.
+        path: JSON file.
         minutes: that all sections together may take.
         about: the device, versions and so on.
         figures: ``section``, ``name``, ``value``, ``unit`` and ``note`` of each.

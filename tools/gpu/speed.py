@@ -32,7 +32,7 @@ class Variant:
 
     Attributes:
         name: in the table.
-        overrides: of the training.
+        overrides: arguments of ``facekp.train``.
         needs: seconds that must be left to try it.
         batches: factor of the batch; with another batch the weights become others.
         networks: that are trained so.
@@ -136,7 +136,7 @@ def _keep(plan: Plan, network: str, variant: Variant, speed: Speed, plain: float
 
 
 def _costs(settings: TrainSettings) -> list[LayerCost]:
-    """Of a training step, in the type that it is computed in."""
+    """Operations and bytes of each convolution in a training step, in the number type of its arithmetic."""
     dtype = torch.bfloat16 if settings.trainer.precision == "bf16-mixed" else torch.float32
     channels = settings.keypoints.channels(settings.model.by_source)
     network = build_network(settings.model.network, heatmaps=int(channels.max()) + 1)

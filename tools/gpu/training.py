@@ -61,7 +61,7 @@ class StepTimer(pl.Callback):
     """Times the steps of a training, then ends it.
 
     Args:
-        device: that trains.
+        device: where the training runs.
         skip: steps that warm up.
         seconds: for which steps are timed.
         inspect: afterwards count the waits of some steps, and time the kernels of some more.
@@ -110,7 +110,7 @@ class StepTimer(pl.Callback):
         torch.cuda.set_sync_debug_mode("warn")
 
     def speed(self) -> Speed:
-        """What was measured."""
+        """The measured speed."""
         elapsed = self.ended - self.started
         step, waits, busy = elapsed / self.timed, None, None
         if self.profile is not None:

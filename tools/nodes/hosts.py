@@ -138,7 +138,8 @@ def _command_line(pid: int) -> str:
 
 
 def _ip(*arguments: str) -> None:
-    """
+    """Run a command of iproute2.
+
     Raises:
         UserError: the command fails, e.g. because a container may not make namespaces.
     """

@@ -105,7 +105,7 @@ class Cluster:
         return done.stdout.strip()
 
     def submit(self, script: Path, *options: str) -> str:
-        """Hand in a batch script; the number of its job."""
+        """Submit a batch script, and return the number of its job."""
         return self.run("sbatch", "--parsable", *options, str(script))
 
     def jobs(self) -> list[str]:

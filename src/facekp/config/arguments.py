@@ -144,7 +144,8 @@ def _added(argument: str, swept: dict[str, list[str]], catalog: Catalog) -> str:
 
 
 def check_launcher(arguments: Sequence[str]) -> None:
-    """
+    """Refuse a launcher whose package is not installed.
+
     Raises:
         UserError: the launcher's package is not installed.
     """

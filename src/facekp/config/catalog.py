@@ -18,6 +18,7 @@ import yaml
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.plain_files import DamagedFile, parse_yaml, read_text
+from facekp.core.settings import flatten
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 ITEM = re.compile(r"^(?P<indent> *)- (?=[\w.]+:)")  # the first line of a mapping in a list
@@ -87,6 +88,11 @@ class Catalog:
         return " ".join(lines).partition(": ")[2] or " ".join(lines)
 
     @property
+    def has_sweep(self) -> bool:
+        """Whether ``-m`` starts a sweep."""
+        return "sweep.resume" in _read_entries(self.text)
+
+    @property
     def plain_arguments(self) -> str:
         """What is given besides key=value, e.g. ``photo.jpg ...``; empty for most commands."""
         call = re.match(r"# python -m facekp\.[\w.]+ ?(.*?): ", self.text)
@@ -109,7 +115,7 @@ class Catalog:
     def choice(self, group: str, name: str) -> dict[str, Entry]:
         """The keys of one choice of a group, below the group."""
         if name in self.extra.get(group, {}):
-            return {key: Entry(_text(value), "") for key, value in _flat(self.extra[group][name])}
+            return {key: Entry(_text(value), "") for key, value in flatten(self.extra[group][name]).items()}
         path = self._find(f"{group}/{name}")
         return {} if path is None else self._with_inherited(path, group)
 
@@ -200,16 +206,8 @@ def _read_entries(text: str) -> dict[str, Entry]:
     items: dict[str, int] = {}  # of lists, by their key
     last = ""
     for line in text.splitlines():
-        # The next mapping of a list: close the previous one, and open this one under its position.
         if (item := ITEM.match(line)) and path and path[0][1] != "defaults":
-            while path[-1][0] > len(item["indent"]) or path[-1] == (
-                len(item["indent"]),
-                str(items.get(_key(path[:-1]))),
-            ):
-                path.pop()
-            key = _key(path)
-            items[key] = items.get(key, -1) + 1
-            path.append((len(item["indent"]), str(items[key])))
+            _open_item(path, items, len(item["indent"]))
             line = line.replace("- ", "  ", 1)
         # A comment far to the right continues the meaning of the key above it.
         if last and (more := re.match(r"^ {8,}# ?(.*)$", line)):
@@ -237,17 +235,24 @@ def _read_entries(text: str) -> dict[str, Entry]:
     return {key: entry for key, entry in found.items() if key in shown}
 
 
+def _open_item(path: list[tuple[int, str]], items: dict[str, int], indent: int) -> None:
+    """Close the previous mapping of a list, and open the next one under its position.
+
+    Args:
+        path: (indent, key) of the mappings that are open; changed in place.
+        items: position of the last mapping of each list; changed in place.
+        indent: columns before the hyphen.
+    """
+    while path[-1][0] > indent or path[-1] == (indent, str(items.get(_key(path[:-1])))):
+        path.pop()
+    key = _key(path)
+    items[key] = items.get(key, -1) + 1
+    path.append((indent, str(items[key])))
+
+
 def _key(path: Sequence[tuple[int, str]]) -> str:
     """The dotted key of open mappings."""
     return ".".join(name for _, name in path)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _text(value: Any) -> str:

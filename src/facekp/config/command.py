@@ -15,6 +15,8 @@ import traceback
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
+from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -25,15 +27,29 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from facekp.config.arguments import add_keys_of_swept_groups, check_launcher, quoted
-from facekp.config.arguments import key_of as key_of  # part of what commands need
-from facekp.config.catalog import Catalog, Group, config_folders
+from facekp.config.arguments import add_keys_of_swept_groups, check_launcher, key_of, quoted
+from facekp.config.catalog import Catalog, config_folders
+from facekp.config.choices import check_choices, without_null_choices
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
-from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, store_choices
-from facekp.config.references import MaskingFilter, masked, note_references, register, written_overrides
-from facekp.config.trust import install
-from facekp.core.errors import UserError
+from facekp.config.options import VALUE_OPTIONS, check_options, has_option
+from facekp.config.plugins import (
+    import_plugins,
+    named_plugins,
+    plugin_choices,
+    store_choices,
+    with_plugin_lists,
+    without_files,
+)
+from facekp.config.references import (
+    MaskingFilter,
+    command_line_overrides,
+    masked,
+    register_env_resolver,
+    remember_references,
+)
+from facekp.config.trust import use_checked_loader
+from facekp.core.errors import UserError, first_line
 from facekp.core.files import HINTS
 from facekp.core.settings import Settings, did_you_mean, parse
 from facekp.core.signals import INTERRUPTED, stop_at_signals, stop_before_errors
@@ -42,9 +58,7 @@ log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-MISTAKES = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
-HELP = ("--help", "-h")
-RERUN = "--experimental-rerun"  # of Hydra, which unpickles a file
+USER_ERRORS = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
 DATA_COMMANDS = ("synthetic", "inspect", "convert")  # python -m facekp.data.NAME
 ADDED_KEY = re.compile(r"\+?(callbacks|logger)\.\w+\.|\+\w+\.")  # callbacks.NAME._target_=CLASS, +trainer.KEY=VALUE
 
@@ -77,29 +91,33 @@ def run_command(
     folders, catalog = config_folders(sys.argv[1:]), None
     try:
         with stop_before_errors():
-            if any(argument in HELP for argument in _options(sys.argv[1:])):
+            if has_option(_before_dashes(sys.argv[1:]), "--help"):
                 print(help_text(config_name, sys.argv[1:]), flush=True)
+                return
+            if has_option(_before_dashes(sys.argv[1:]), "--version"):
+                print(f"facekp {version('facekp')}")
                 return
             arguments = options_first(rewrite(sys.argv[1:]))
             folders = config_folders(arguments)  # a resumed sweep knows its --config-dir
             _check_folders(folders)
-            _check_options(arguments)
             catalog = _load_plugins(config_name, arguments, folders)
-            _check_choices(catalog, arguments)
+            check_options(_before_dashes(arguments), catalog)
+            arguments = with_plugin_lists(without_null_choices(catalog, arguments))
+            check_choices(catalog, _before_dashes(arguments))
             check_launcher(arguments)
             sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
-            install()
-            register()
+            use_checked_loader()
+            register_env_resolver()
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(
                 _with_error_handling(task)
             )()
-    except MISTAKES as error:  # of composing; those of the task never reach Hydra, which would print more lines
-        leave(_with_hint(error, catalog or Catalog(config_name, folders)))
+    except USER_ERRORS as error:  # of composing; those of the task never reach Hydra, which would print more lines
+        exit_with_error(_with_hint(error, catalog or Catalog(config_name, folders)))
     except BrokenPipeError:
         _exit_if_output_is_unread()
         raise
     except OSError as error:
-        leave(_disk_error(error))
+        exit_with_error(_disk_error(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -120,7 +138,7 @@ def _module(config_name: str) -> str:
     return f"data.{config_name}" if config_name in DATA_COMMANDS else config_name
 
 
-def _options(arguments: Sequence[str]) -> list[str]:
+def _before_dashes(arguments: Sequence[str]) -> list[str]:
     """The arguments before ``--``."""
     return list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
 
@@ -129,68 +147,15 @@ def _load_plugins(config_name: str, arguments: Sequence[str], folders: Sequence[
     """Import plug-ins, make them choices of Hydra's groups, and list what can be chosen."""
     plugins = named_plugins(arguments)
     import_plugins(plugins)
-    choices = plugin_choices(plugins)
+    choices = without_files(plugin_choices(plugins), folders)
     store_choices(choices)
     return Catalog(config_name, folders, choices)
-
-
-def _check_choices(catalog: Catalog, arguments: Sequence[str]) -> None:
-    """Refuse choices that do not exist; Hydra lets an unknown experiment and a null pass, or raises a traceback.
-
-    Raises:
-        UserError: a group has no such choice.
-    """
-    for argument in _options(arguments):
-        name, equals, value = argument.partition("=")
-        group = catalog.groups.get(name)
-        if group is None or not equals or re.search(r"[(){}$'\"]", value):
-            continue
-        for job in re.findall(r"\[[^\[\]]*\]|[^,\[\]]+", value):  # A,B of a sweep; each a name or a list of names
-            if job.startswith("[") and not group.several:
-                raise UserError(f"{name}={job}: takes one choice, not a list; choose one of {', '.join(group.choices)}")
-            for choice in job.strip("[]").split(","):
-                _check_choice(group, choice.strip().removesuffix(".yaml"))
-                _check_hidden(catalog.folders, group.name, choice.strip().removesuffix(".yaml"))
 
 
 def _check_folders(folders: Sequence[Path]) -> None:
     missing = next((folder for folder in folders if not folder.is_dir()), None)
     if missing is not None:
-        raise UserError(f"--config-dir={missing}: there is no such folder")
-
-
-def _check_options(arguments: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: an option would run code of a file.
-    """
-    if any(argument.startswith(RERUN) for argument in _options(arguments)):
-        raise UserError(f"{RERUN}: runs the code that the file holds; use resume=DIR")
-
-
-def _check_choice(group: Group, choice: str) -> None:
-    if choice in group.choices or (choice == "null" and group.default is None):
-        return
-    hint = "none" if choice in ("null", "") and "none" in group.choices else None
-    meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
-    if choice not in ("null", ""):
-        meant = meant or f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml"
-    raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
-
-
-def _check_hidden(folders: Sequence[Path], group: str, choice: str) -> None:
-    """Refuse a choice that a user's file and facekp both have: Hydra takes facekp's.
-
-    Raises:
-        UserError: there are two such files.
-    """
-    name = Path(group, f"{choice}.yaml")
-    *users, shipped = [folder / name for folder in folders]
-    own = next((path for path in users if path.is_file() and shipped.is_file() and not path.samefile(shipped)), None)
-    if own is not None and own.read_bytes() != shipped.read_bytes():
-        raise UserError(
-            f"{group}={choice}: facekp has a choice of this name, which would be taken instead of {own}; rename it"
-        )
+        raise UserError(f"--config-dir={missing}: there is no such folder; name one that exists")
 
 
 def _set_up_logging() -> None:
@@ -209,33 +174,33 @@ class _QuietLightning(logging.Filter):
         return record.levelno >= logging.WARNING or not record.name.startswith(("pytorch_lightning", "lightning"))
 
 
-VALUE_OPTIONS = (
-    "--config-dir",
-    "-cd",
-    "--config-name",
-    "-cn",
-    "--config-path",
-    "-cp",
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-)
-
-
-def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_arguments(config_name: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate plain arguments, such as names of photos, from what Hydra reads.
 
-    Hydra reads key=value and options, with the folder after ``--config-dir``. After ``--`` everything is plain.
+    Hydra reads options with their values, key=value, and ``~KEY`` of a group or key of the command. After ``--``
+    everything is plain.
 
     Example:
-        >>> split_arguments(["a.jpg", "draw=false", "--config-dir", "mine", "--", "b=c.jpg"])
-        (['a.jpg', 'b=c.jpg'], ['--config-dir', 'mine', 'draw=false'])
+        >>> split_arguments("predict", ["a.jpg", "draw=false", "--config-dir", "mine", "~out", "--", "b=c.jpg"])
+        (['a.jpg', 'b=c.jpg'], ['--config-dir', 'mine', 'draw=false', '~out'])
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, others = _split_options(arguments[:end])
-    plain = [argument for argument in others if "=" not in argument]
-    return [*plain, *arguments[end + 1 :]], [*options, *(argument for argument in others if "=" in argument)]
+    removed = [argument for argument in others if argument.startswith("~")]
+    catalog = Catalog(config_name, [CONF_DIR]) if removed else None
+    keys = {part for key in (*catalog.groups, *catalog.all_keys()) for part in _parents(key)} if catalog else set()
+    overrides = [argument for argument in others if "=" in argument or (argument in removed and argument[1:] in keys)]
+    return [*(text for text in others if text not in overrides), *arguments[end + 1 :]], [*options, *overrides]
+
+
+def _parents(key: str) -> list[str]:
+    """A dotted key and the mappings that hold it.
+
+    Example:
+        >>> _parents("smooth.beta")
+        ['smooth', 'smooth.beta']
+    """
+    return list(accumulate(key.split("."), "{}.{}".format))
 
 
 def options_first(arguments: Sequence[str]) -> list[str]:
@@ -282,10 +247,10 @@ def _with_error_handling(task: Callable[[DictConfig], Any]) -> Callable[[DictCon
             with stop_at_signals():  # also in a launcher's process
                 import_plugins(cfg.get("plugins") or ())
                 return task(cfg)
-        except MISTAKES as error:
-            leave(error)
+        except USER_ERRORS as error:
+            exit_with_error(error)
         except OSError as error:
-            leave(_disk_error(error))
+            exit_with_error(_disk_error(error))
 
     return run_task
 
@@ -307,7 +272,7 @@ def _exit_if_output_is_unread() -> None:
         sys.exit(1)
 
 
-def leave(error: BaseException) -> NoReturn:
+def exit_with_error(error: BaseException) -> NoReturn:
     """Print one line, and the traceback before it if it was asked for, and exit with code 2."""
     if any(argument.lower() in ("debug=true", "+debug=true") for argument in sys.argv):
         sys.stderr.write(masked("".join(traceback.format_exception(error))))
@@ -328,26 +293,72 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
     ambiguous = re.search(r"Ambiguous value for argument '(?P<key>[^=]*)=(?P<value>.*)'", str(error))
     if ambiguous:
         key, value = ambiguous["key"], ambiguous["value"]
-        return UserError(
-            f"{key}={value}: write {key}=[{value}] for a list, \"{key}='{value}'\" for one text; a sweep needs -m"
-        )
+        return UserError(f"{key}={value}: {_several(key, value, catalog)}")
     if isinstance(error, OverrideParseException):
         if "=" not in error.override:
-            return UserError(f"{error.override}: must be key=value")
+            return UserError(f"{error.override or repr('')}: must be key=value")
         if "while evaluating" in str(error):  # a function's arguments
             reason = str(error).partition("while evaluating")[2].splitlines()[0].partition(":")[2]
             return UserError(f"{error.override}: {reason.strip()}")
         return UserError(f"{error.override}: can't be read; check blanks, brackets and quotes, e.g. \"key='value'\"")
+    keys = catalog.all_keys()
+    removed = re.search(r"(?:merging override ~|delete from config\. (?:The value of )?')([\w.]+)", str(error))
+    if removed and removed[1] in keys:
+        return UserError(f"~{removed[1]}: can't be removed; give it a value: {removed[1]}=VALUE")
+    if removed := re.search(r"Could not delete '([^'=]+)", str(error)):
+        return UserError(f"~{removed[1]}: nothing of this name is chosen; leave it out")
+    if of_hydra := re.search(r"Error merging override (hydra\.\S+)", str(error)):
+        return UserError(f"{of_hydra[1]}: {first_line(error.__cause__ or error)}")
     found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
     found = found or re.search(r"Error merging override (\S+?)=", str(error))
     if found is None or not isinstance(error, HydraException):
         return error
     key = found[1].split("=")[0].lstrip("+~")
-    keys = catalog.all_keys()
     if key in keys and "Could not override" in str(error):
-        return UserError(f"{key}: only {', '.join(keys[key])} has this key; ++{key}=VALUE sets it all the same")
+        return UserError(f"{key}: {_why_missing(key, keys[key], catalog)}")
     hint = did_you_mean(key, [*catalog.groups, *keys]) or "; --help lists all keys"
     return error if key in keys else UserError(f"{key}: unknown key{hint}")
+
+
+def _why_missing(key: str, choices: Sequence[str], catalog: Catalog) -> str:
+    """Why a known key can't be set.
+
+    Args:
+        key: such as ``scheduler.end``.
+        choices: those that have it, e.g. ``scheduler=cosine``; none for a key of the command itself.
+        catalog: groups and keys of the command.
+    """
+    name = key.partition(".")[0]
+    if not choices:
+        return f"another argument or a config file removes {name}; leave one of them out"
+    given = {key_of(text): text.partition("=")[2] for text in sys.argv[1:]}
+    chosen = f"{name}={given.get(name, catalog.groups[name].default)}"
+    if chosen in choices:
+        return f"{chosen} has this key, but a config file chooses another one or sets {name} to null; change that file"
+    return f"only {', '.join(choices)} has this key; ++{key}=VALUE sets it all the same"
+
+
+def _several(key: str, value: str, catalog: Catalog) -> str:
+    """What to write instead of values with commas.
+
+    Example:
+        >>> train = Catalog("train", [CONF_DIR])
+        >>> _several("model", "simcc,hourglass", train)
+        'takes one choice; give one of them, or -m for a sweep'
+        >>> _several("lr", "1,5e-3", train)
+        'write lr=1.5e-3 for one number, lr=[1,5e-3] for a list; a sweep needs -m'
+        >>> _several("ckpt", "a,b.ckpt", Catalog("evaluate", [CONF_DIR]))
+        'write ckpt=[a,b.ckpt] for a list, "ckpt=\'a,b.ckpt\'" for one text'
+    """
+    group = catalog.groups.get(key)
+    if group is not None and not group.several:
+        return f"takes one choice; give one of them{', or -m for a sweep' if catalog.has_sweep else ''}"
+    sweep = "; a sweep needs -m" if catalog.has_sweep else ""
+    if group is not None:
+        return f"write {key}=[{value}] for several{sweep}"
+    if re.fullmatch(r"[+-]?\d+,\d+(e[+-]?\d+)?", value, re.IGNORECASE):
+        return f"write {key}={value.replace(',', '.')} for one number, {key}=[{value}] for a list{sweep}"
+    return f"write {key}=[{value}] for a list, \"{key}='{value}'\" for one text{sweep}"
 
 
 def plain_values(cfg: DictConfig) -> dict[str, Any]:
@@ -359,7 +370,7 @@ def plain_values(cfg: DictConfig) -> dict[str, Any]:
     missing = OmegaConf.missing_keys(cfg)
     if missing:
         raise UserError(f"{sorted(missing)[0]} is needed; give it as {sorted(missing)[0]}=VALUE")
-    note_references(cfg)
+    remember_references(cfg)
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items() if key != "hydra"}
@@ -385,7 +396,7 @@ def warn_of_unused(keys: Collection[str], reason: str) -> None:
         keys: that it does not use.
         reason: what it does instead.
     """
-    given = written_overrides(HydraConfig.get()) if HydraConfig.initialized() else []
+    given = command_line_overrides(HydraConfig.get()) if HydraConfig.initialized() else []
     below = tuple(f"{key}." for key in keys)
     if unused := [text for text in given if key_of(text) in keys or key_of(text).startswith(below)]:
         log.warning("%s: has no effect here; %s", " ".join(unused), reason)

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 
 from facekp.config.catalog import Catalog
 
-WIDEST = 120
+MAX_WIDTH = 120
 
 
 def render_help(catalog: Catalog, program: str, choices: Mapping[str, str | None] | None = None) -> str:
     """The help text.
 
     Args:
-        catalog: of the command.
+        catalog: groups and keys of the command.
         program: what was called, e.g. ``facekp train``.
         choices: of groups, as the command line gives them; the keys of these are shown.
     """
-    width = min(shutil.get_terminal_size((100, 24)).columns, WIDEST)
+    width = min(shutil.get_terminal_size((100, 24)).columns, MAX_WIDTH)
     chosen = {name: (choices or {}).get(name, group.default) for name, group in catalog.groups.items()}
     summary = catalog.summary
     usage = " ".join(filter(None, ["usage:", program, catalog.plain_arguments, "[key=value ...] [options]"]))
@@ -39,7 +39,7 @@ def render_help(catalog: Catalog, program: str, choices: Mapping[str, str | None
             lines.append("")
             last = head
         lines += _columns(f"{key}={entry.default}", entry.meaning, width, indent=42)
-    lines += ["", *OPTIONS]
+    lines += ["", *(line for line in OPTIONS if catalog.has_sweep or "--multirun" not in line)]
     return "\n".join(lines)
 
 

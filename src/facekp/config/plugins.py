@@ -9,12 +9,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic_core import PydanticUndefined
 
 from facekp.config.location import CONF_DIR
@@ -56,6 +60,16 @@ def named_plugins(arguments: Sequence[str]) -> list[str]:
     return names
 
 
+def with_plugin_lists(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``plugins=[mymodule]`` for ``plugins=mymodule``.
+
+    Example:
+        >>> with_plugin_lists(["plugins=mymodule", "plugins=[a,b]", "lr=1"])
+        ['plugins=[mymodule]', 'plugins=[a,b]', 'lr=1']
+    """
+    return [re.sub(r"^(\+*plugins)=([\w.]+)$", r"\1=[\2]", argument) for argument in arguments]
+
+
 def import_plugins(names: Iterable[str]) -> None:
     """Import modules, which register what they bring; a module of the working directory is found too.
 
@@ -68,7 +82,9 @@ def import_plugins(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name.split(".")[0] and error.name != name:
-                raise UserError(f"plugins=[{name}]: it needs {error.name}, which is not installed") from error
+                raise UserError(
+                    f"plugins=[{name}]: it needs {error.name}, which is not installed; install it"
+                ) from error
             hint = "name one that is installed or lies in the working directory"
             if name.endswith(".py"):
                 hint = f"leave out .py: plugins=[{name[:-3]}]"
@@ -115,11 +131,20 @@ def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]
 
 
 def _choice(registry: Registry[Any], group: str, name: str) -> dict[str, Any]:
-    """
+    """Make a choice of a Hydra group from the defaults of a plug-in's settings.
+
     Raises:
         UserError: a setting can't be read, or facekp has a file of this name, which Hydra would take instead.
     """
     values = registry.config(defaults_of(registry, name))
+    for key, value in values.items():
+        try:
+            OmegaConf.create({key: value})
+        except OmegaConfBaseException as error:
+            raise UserError(
+                f"{registry.kind} {name!r}: the default of {key}, a {type(value).__name__}, can't be part of a config "
+                "file; use a number, a text, true, false, null, or lists of these"
+            ) from error
     if (CONF_DIR / group / f"{name}.yaml").is_file():
         raise UserError(f"{registry.kind} {name!r}: facekp has {group}={name} already; choose another name")
     return values
@@ -132,6 +157,20 @@ def defaults_of(registry: Registry[Any], name: str) -> dict[str, Any]:
         default = field.get_default(call_default_factory=True)
         values[key] = "???" if default is PydanticUndefined else default
     return {**values, "name": name}
+
+
+def without_files(
+    choices: Mapping[str, Mapping[str, Mapping[str, Any]]], folders: Sequence[Path]
+) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The choices without those that have a file of their own in the user's ``--config-dir``, which Hydra reads."""
+
+    def is_hidden(group: str, name: str) -> bool:
+        return any((folder / group / f"{name}.yaml").is_file() for folder in folders)
+
+    return {
+        group: {name: node for name, node in nodes.items() if not is_hidden(group, name)}
+        for group, nodes in choices.items()
+    }
 
 
 def store_choices(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:

@@ -20,10 +20,10 @@ from omegaconf.resolvers import oc
 from facekp.core.errors import UserError, first_line
 
 RESOLVER = "oc.env"
-OWN = "FACEKP_"  # beginning of the names of facekp's own variables
-VALUES = ("keypoints", "model", "loss", "decoder")  # groups whose values are part of every checkpoint
+FACEKP_PREFIX = "FACEKP_"  # beginning of the names of facekp's own variables
+CHECKPOINT_GROUPS = ("keypoints", "model", "loss", "decoder")  # groups whose values are part of every checkpoint
 PATH_KEYS = ("dir", "images", "labels", "cache", "out", "ckpt", "init_from", "resume")  # last parts of keys of paths
-SHORTEST = 4  # characters of a value that is replaced in messages; shorter ones occur in other words
+MIN_MASKED_LENGTH = 4  # characters of a value that is replaced in messages; shorter ones occur in other words
 PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]*://[^\s:/@]*:)\S+@")  # of scheme://user:password@host
 
 _MISSING = object()
@@ -33,31 +33,34 @@ _secrets: dict[str, str] = {}  # values that no message may show, with their ref
 
 
 def _read_variable(key: str, default: Any = _MISSING) -> Any:
-    """`omegaconf.resolvers.oc.env`, which also notes the name."""
+    """The value of a variable, as `omegaconf.resolvers.oc.env` returns it; the name is added to ``_read``."""
     _read.append(key)
     return oc.env(key) if default is _MISSING else oc.env(key, default)
 
 
-def register() -> None:
-    """Let references be noticed; called before a config is composed."""
+def register_env_resolver() -> None:
+    """Replace OmegaConf's resolver of ``${oc.env:NAME}`` by one that records which variables are read.
+
+    Call it before a config is composed.
+    """
     OmegaConf.register_new_resolver(RESOLVER, _read_variable, replace=True)
 
 
-def note_references(cfg: DictConfig) -> None:
-    """Remember the references of a composed config, for `as_written` and `masked`.
+def remember_references(cfg: DictConfig) -> None:
+    """Remember the references of a composed config, for `with_references` and `masked`.
 
     Raises:
         UserError: a part of checkpoints refers to the environment.
     """
-    register()
+    register_env_resolver()
     _given.clear()
     for key, text in _interpolations(OmegaConf.to_container(cfg, resolve=False)):
         if key.split(".")[0] == "hydra":
             continue
         value, names = _resolved(cfg, key)
-        if not [name for name in names if not name.startswith(OWN)]:
+        if not [name for name in names if not name.startswith(FACEKP_PREFIX)]:
             continue
-        if key.split(".")[0] in VALUES:
+        if key.split(".")[0] in CHECKPOINT_GROUPS:
             raise UserError(
                 f"{key}={text}: is part of every checkpoint, so it can't refer to the environment; write the value"
             )
@@ -67,7 +70,7 @@ def note_references(cfg: DictConfig) -> None:
 
 
 def _keep_secret(key: str, value: str, reference: str) -> None:
-    if key.rpartition(".")[2] not in PATH_KEYS and len(value) >= SHORTEST:
+    if key.rpartition(".")[2] not in PATH_KEYS and len(value) >= MIN_MASKED_LENGTH:
         _secrets[value] = reference
 
 
@@ -95,12 +98,12 @@ def _interpolations(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, values
 
 
-def as_written(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A copy of plain settings with the references of the current config in place of what they stand for.
+def with_references(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A copy of plain settings, with each resolved value replaced by its reference, such as ``${oc.env:NAME}``.
 
     Args:
-        values: nested, as `facekp.core.settings.Settings.plain` returns them.
-        prefix: key under which the values stand in the config; empty for a whole config.
+        values: nested settings, as `facekp.core.settings.Settings.plain` returns them.
+        prefix: key of the values in the config, such as ``logger``; empty for a whole config.
     """
     new: dict[str, Any] = deepcopy(dict(values))
     for key, text in _given.items():
@@ -124,12 +127,13 @@ def _at(values: Any, part: str) -> Any:
     return values.get(part) if isinstance(values, Mapping) else None
 
 
-def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PATH_KEYS) -> dict[str, Any]:
+def resolve_stored_references(values: Mapping[str, Any], allowed: Collection[str] = PATH_KEYS) -> dict[str, Any]:
     """Plain settings of a stored file, which may be untrusted, with their references resolved.
 
     Args:
-        values: nested.
-        allowed: last parts of keys that may refer to the environment; by default those of paths, which stay here.
+        values: nested settings of the file.
+        allowed: last parts of keys that may refer to the environment; by default those of paths, which are never sent
+            to another machine.
 
     Raises:
         UserError: another key does, or a variable is not set.
@@ -150,8 +154,13 @@ def resolve_stored(values: Mapping[str, Any], allowed: Collection[str] = PATH_KE
     return new
 
 
-def follow_stored(values: Mapping[str, Any], changed: Collection[str]) -> None:
-    """Let `as_written` write the references of a resumed run's config, and those of the keys that are changed now."""
+def restore_references(values: Mapping[str, Any], changed: Collection[str]) -> None:
+    """Replace the remembered references by those of a resumed run's config, except for keys that are changed now.
+
+    Args:
+        values: the run's config.yaml, references not resolved.
+        changed: keys that the resuming command sets.
+    """
     kept = {key: text for key, text in _given.items() if any(f"{key}.".startswith(f"{name}.") for name in changed)}
     _given.clear()
     _given.update({**dict(_stored(values)), **kept})
@@ -161,7 +170,7 @@ def _stored(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, text) for key, text in _interpolations(values) if "oc." in text]
 
 
-def written_overrides(hydra: Any) -> list[str]:
+def command_line_overrides(hydra: Any) -> list[str]:
     """The overrides of the command line without those of Hydra, with their references."""
     return [str(text) for text in OmegaConf.to_container(hydra.overrides.task, resolve=False)]  # type: ignore[union-attr]
 

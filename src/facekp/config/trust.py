@@ -25,10 +25,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facekp.config.arguments import key_of
+from facekp.config.choices import check_composed
 from facekp.config.composing import SingleCompositionLoader
 from facekp.config.location import CONF_DIR
 from facekp.config.plugins import MODULES
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.plain_files import DamagedFile, read_yaml, yaml_problem
 from facekp.core.registry import installed_entry_points
 from facekp.core.signals import stop_before_errors
@@ -84,8 +85,17 @@ class CheckedConfigLoader(SingleCompositionLoader):
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
         with stop_before_errors():  # Hydra goes on after an error where it composes to find its mode
-            cfg = super().load_configuration(*args, **kwargs)
-            check_config(cfg)
+            try:
+                cfg = super().load_configuration(*args, **kwargs)
+                check_composed(cfg)
+                check_config(cfg)
+            except (UserError, OmegaConfBaseException):
+                raise
+            except (ValueError, KeyError, TypeError, AttributeError) as error:  # of Hydra, on odd arguments and files
+                raise UserError(
+                    f"the config can't be composed: {type(error).__name__}: {first_line(error)}; check the last "
+                    "argument or config file that you changed, or see debug=true"
+                ) from error
         return cfg
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
@@ -123,7 +133,7 @@ class _CheckedRepository(ConfigRepository):
         return path if path.suffix == ".yaml" else path.with_name(f"{path.name}.yaml")
 
 
-def install() -> None:
+def use_checked_loader() -> None:
     """Let Hydra use `CheckedConfigLoader`, in this process and, as the loader is passed on, in a launcher's."""
     hydra._internal.hydra.ConfigLoaderImpl = CheckedConfigLoader  # type: ignore[misc]
 
@@ -252,7 +262,7 @@ def _check_added_classes(cfg: DictConfig) -> None:
     """Refuse callbacks and loggers of other packages that a file names: importing a module runs its code."""
     given = {key for key in map(key_of, _overrides(cfg, "task")) if "." in key}  # callbacks=NAME may be a file
     for group in ("callbacks", "logger"):
-        entries: Any = OmegaConf.to_container(cfg[group], resolve=False) if group in cfg else {}
+        entries: Any = OmegaConf.to_container(cfg[group], resolve=False) if cfg.get(group) is not None else {}
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
             key = f"{group}.{name}"
             if _covers(given, f"{key}.{TARGET}"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -47,6 +47,22 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
         ('1 face', '0 faces', '2 boxes')
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str], limit: int = 4, noun: str = "") -> str:
+    """Names for a message, the first ones of many.
+
+    Args:
+        names: to list.
+        limit: how many of them are named.
+        noun: what the others are, such as ``points``.
+
+    Example:
+        >>> listed(["a", "b", "c"], limit=2), listed(["a", "b"], limit=2)
+        ('a, b and 1 more', 'a, b')
+    """
+    more = f" and {len(names) - limit} more {noun}".rstrip() if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-FINER = 2  # a turned crop is sampled this many times finer than the network's input, so that turning does not blur it
-LARGEST_STRIP = 2**26  # bytes of a photo that are resized at once
-LARGEST_CHANGE = 4.0  # factor by which a refined crop may grow or shrink; beyond it, the points are not a face
+OVERSAMPLING = 2  # times that a turned crop is finer than the network's input, so that turning does not blur it
+MAX_STRIP_BYTES = 2**26  # bytes of a photo that are resized at once
+MAX_SIZE_CHANGE = 4.0  # factor by which a refined crop may grow or shrink; beyond it, the points are not a face
 
 # Fraction of its side by which a crop must move, grow or shrink to be refined. Measured on 240 faces of the competition
 # in boxes moved at random: where these are off by a tenth of their side, refining brings the median error of dense rows
 # from 0.82 back to 0.76 px, with this limit as without; where they are right it brings nothing.
-SMALLEST_CHANGE = 0.08
+MIN_CHANGE = 0.08
 
 # Degrees by which the points must be turned for the crop to be turned. On 25 dense faces that the shipped checkpoint
 # did not see, a turned crop brings the RMSE from 0.88 to 0.78 px at 30 degrees and from 0.79 to 0.78 at 22; at 15 it
 # brings nothing.
-SMALLEST_TURN = 20.0
+MIN_TURN = 20.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Crop:
         columns = np.clip(np.arange(self.left, self.left + self.width), 0, image.shape[1] - 1)
         height, width = self.size
         interpolation = cv2.INTER_AREA if self.width > width else cv2.INTER_CUBIC
-        block = max(1, LARGEST_STRIP // (len(columns) * image[0, 0].size))  # rows; 1 x 30000 pixels would take 0.9 GB
+        block = max(1, MAX_STRIP_BYTES // (len(columns) * image[0, 0].size))  # rows; 1 x 30000 pixels would take 0.9 GB
         blocks = [
             cv2.resize(part[:, columns], (width, len(part)), interpolation=interpolation)
             for part in (image[top : min(top + block, rows[-1] + 1)] for top in range(rows[0], rows[-1] + 1, block))
@@ -127,14 +127,15 @@ class Crop:
         return cv2.resize(strip[rows - rows[0]], (width, height), interpolation=interpolation)
 
     def _cut_turned(self, image: np.ndarray) -> np.ndarray:
-        """As `cut`; turns by a multiple of 90 degrees are exact, others are interpolated once more."""
+        """As `cut`, for a turned crop. Turns by a multiple of 90 degrees are exact; others interpolate once more."""
         quarters = round(self.angle / 90)
         if self.angle == 90 * quarters:
             return self.to_turned_photo(quarters, image.shape).cut(np.rot90(image, quarters))
         around = self._upright_around()
-        height, width = (FINER * side for side in self.size)
+        height, width = (OVERSAMPLING * side for side in self.size)
         # From pixels of the finer crop to those of the crop, of the photo, and of the upright crop around this one.
-        finer = np.array([[1 / FINER, 0, (1 / FINER - 1) / 2], [0, 1 / FINER, (1 / FINER - 1) / 2], [0, 0, 1]])
+        step, first = 1 / OVERSAMPLING, (1 / OVERSAMPLING - 1) / 2
+        finer = np.array([[step, 0, first], [0, step, first], [0, 0, 1]])
         sampled = around.cut(image)
         turn = np.linalg.inv(_square(around.photo_matrix)) @ _square(self.photo_matrix) @ finer
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -142,10 +143,10 @@ class Crop:
         return cv2.resize(fine, self.size[::-1], interpolation=cv2.INTER_AREA)
 
     def _upright_around(self) -> Crop:
-        """The upright crop that holds this turned one, `FINER` times as fine."""
+        """The upright crop that holds this turned one, `OVERSAMPLING` times as fine."""
         low, high = np.floor(self.corners.min(axis=0)) - 1, np.ceil(self.corners.max(axis=0)) + 1
         width, height = (high - low + 1).astype(int).tolist()
-        fine_width, fine_height = np.ceil(FINER * (high - low + 1) / self.scale).astype(int).tolist()
+        fine_width, fine_height = np.ceil(OVERSAMPLING * (high - low + 1) / self.scale).astype(int).tolist()
         return Crop(int(low[0]), int(low[1]), width, height, (fine_height, fine_width))
 
     def to_turned_photo(self, quarters: int, shape: tuple[int, ...]) -> Crop:
@@ -192,14 +193,14 @@ class Crop:
         """
         centre_here, mean = points.mean(axis=0), mean_face.mean(axis=0)
         size, wanted = (float(np.sqrt(np.square(p - p.mean(axis=0)).sum())) for p in (points, mean_face))
-        if not (wanted > 0 and 1 / LARGEST_CHANGE < size / wanted < LARGEST_CHANGE):
+        if not (wanted > 0 and 1 / MAX_SIZE_CHANGE < size / wanted < MAX_SIZE_CHANGE):
             return self
         angle = angle_between(mean_face, points)
-        turn = angle if abs(angle) >= SMALLEST_TURN else 0.0
+        turn = angle if abs(angle) >= MIN_TURN else 0.0
         offset = (np.array(self.size[::-1]) - 1) / 2 - mean
         centre = centre_here + (rotation(turn) @ offset if turn else offset) * size / wanted
         moved = np.abs(centre - (np.array(self.size[::-1]) - 1) / 2) / self.size[::-1]
-        if not turn and max(*moved, abs(np.log(size / wanted))) < SMALLEST_CHANGE:
+        if not turn and max(*moved, abs(np.log(size / wanted))) < MIN_CHANGE:
             return self
         crop = Crop.around(self.to_photo(centre), float(self.scale.mean()) * size / wanted, self.size)
         return crop.turned(self.angle + turn)

@@ -88,8 +88,8 @@ def draw_normal(shape: Sequence[int], device: torch.device, generator: torch.Gen
     """Standard normal draws, float32, on a device; a GPU draws them itself, by a seed from the generator.
 
     Args:
-        shape: of the result.
-        device: of the result.
+        shape: shape of the result.
+        device: where the result lies.
         generator: on the CPU.
     """
     import torch
@@ -101,7 +101,8 @@ def draw_normal(shape: Sequence[int], device: torch.device, generator: torch.Gen
 
 
 def _check_cuda(name: str, device: torch.device) -> None:
-    """
+    """Refuse a GPU that this machine does not have.
+
     Raises:
         UserError: there is no such GPU.
     """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
 
 PART = re.compile(r"\..+\.[0-9a-f]{12}\.part(\.mp4)?")  # name of a file that is being written
-LONGEST_PART = 200  # bytes of the file's name in it; a name may have 255 in all
+MAX_NAME_BYTES = 200  # bytes of the file's name in it; a name may have 255 in all
 
 HINTS = {  # by the number of the error
     errno.ENOSPC: "make room on the disk, or choose another path",
@@ -76,10 +76,15 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
         raise cannot_write(path, error) from error
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and its parents that do not exist, innermost first; empty if the folder exists."""
+    return list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+
+
 @contextmanager
 def _folder(folder: Path, within: Path | None) -> Iterator[None]:
     """Make a folder, and remove what was made of it, as far as it is empty, if the block raises."""
-    missing = list(takewhile(lambda parent: not parent.exists(), (folder, *folder.parents))) if folder != within else []
+    missing = missing_folders(folder) if folder != within else []
     try:
         if folder != within:
             folder.mkdir(parents=within is None, exist_ok=True)
@@ -118,7 +123,7 @@ def remove_parts(folder: Path, older: float = 0.0) -> None:
 
 def part_of(path: Path, ending: str = "") -> Path:
     """Where a file is written until it is complete: in the same folder, hidden, with ``ending`` last in its name."""
-    shortened = os.fsencode(path.name)[:LONGEST_PART].decode(errors="ignore")
+    shortened = os.fsencode(path.name)[:MAX_NAME_BYTES].decode(errors="ignore")
     return path.with_name(f".{shortened}.{uuid4().hex[:12]}.part{ending}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
@@ -101,46 +101,65 @@ class Keypoints:
         return _plain(asdict(self))
 
     def _check(self) -> None:
-        def refuse(fault: str) -> None:
-            raise UserError(f"keypoints: scheme {self.name}: {fault}")
+        """Check the scheme.
 
+        Raises:
+            UserError: a name, pair, line, normaliser or source is not valid.
+        """
+        self._check_names()
+        self._check_groups()
+        for name in self.normalisers:
+            self._check_normaliser(name)
+        self._check_sources()
+
+    def _refuse(self, fault: str) -> NoReturn:
+        raise UserError(f"keypoints: scheme {self.name}: {fault}")
+
+    def _check_names(self) -> None:
         if not self.names:
-            refuse("names: is empty; name at least one point")
+            self._refuse("names: is empty; name at least one point")
         if unclear := [name for name in (*self.names, *self.sources) if not name or name != name.strip()]:
-            refuse(f"{unclear[0]!r} is empty or has blanks around it; no column of a CSV has such a name")
+            self._refuse(f"{unclear[0]!r} is empty or has blanks around it; no column of a CSV has such a name")
         if unclear := [name for name in (self.name, *self.names, *self.sources) if _is_unprintable(name)]:
-            refuse(f"{unclear[0]!r} has a line break or a control character; remove it")
+            self._refuse(f"{unclear[0]!r} has a line break or a control character; remove it")
         if duplicate := _duplicate(self.names):
-            refuse(f"names: {duplicate!r} is duplicated; give every point a different name")
+            self._refuse(f"names: {duplicate!r} is duplicated; give every point a different name")
         if same := _duplicate([unicodedata.normalize("NFC", name) for name in self.names]):
-            refuse(f"names: {same!r} is written in two ways in Unicode; give every point a different name")
+            self._refuse(f"names: {same!r} is written in two ways in Unicode; give every point a different name")
+
+    def _check_groups(self) -> None:
+        """Check pairs and lines, and that all groups of points consist of names of the scheme."""
         used = [name for group in (*self.pairs, *self.lines, *self.sources.values()) for name in group]
         ends = [name for groups in self.normalisers.values() for group in groups for name in group]
-        unknown = sorted({*used, *ends} - set(self.names))
-        if unknown:
-            refuse(f"{unknown[0]!r} is not among names: {', '.join(self.names)}")
+        if unknown := sorted({*used, *ends} - set(self.names)):
+            self._refuse(f"{unknown[0]!r} is not among names: {', '.join(self.names)}")
         if duplicate := _duplicate([name for pair in self.pairs for name in pair]):
-            refuse(f"pairs: {duplicate!r} is duplicated; a point can be in one pair only")
+            self._refuse(f"pairs: {duplicate!r} is duplicated; a point can be in one pair only")
         if short := [line for line in self.lines if len(line) < 2]:
-            refuse(f"lines: {list(short[0])} is too short; give at least two names")
-        for name, (left, right) in self.normalisers.items():
-            key = f"normaliser.{name}" if name else "normaliser"
-            if name and (name in RESERVED_NORMALISERS or not name.isidentifier()):
-                refuse(f"{key}: not a valid name; use letters, digits and _, but not {', '.join(RESERVED_NORMALISERS)}")
-            if not (left and right):
-                refuse(f"{key}: a group is empty; name at least one point")
-            if duplicate := _duplicate(left) or _duplicate(right):
-                refuse(f"{key}: {duplicate!r} is duplicated; name every point of a group once")
-            if sorted(left) == sorted(right):
-                refuse(f"{key}: {_shown(left, right)} has length 0; give two different points, or null")
+            self._refuse(f"lines: {list(short[0])} is too short; give at least two names")
+
+    def _check_normaliser(self, name: str) -> None:
+        left, right = self.normalisers[name]
+        key = f"normaliser.{name}" if name else "normaliser"
+        if name and (name in RESERVED_NORMALISERS or not name.isidentifier()):
+            reserved = ", ".join(RESERVED_NORMALISERS)
+            self._refuse(f"{key}: not a valid name; use letters, digits and _, but not {reserved}")
+        if not (left and right):
+            self._refuse(f"{key}: a group is empty; name at least one point")
+        if duplicate := _duplicate(left) or _duplicate(right):
+            self._refuse(f"{key}: {duplicate!r} is duplicated; name every point of a group once")
+        if sorted(left) == sorted(right):
+            self._refuse(f"{key}: {_shown(left, right)} has length 0; give two different points, or null")
+
+    def _check_sources(self) -> None:
         for source, labelled in self.sources.items():
             if duplicate := _duplicate(labelled):
-                refuse(f"sources.{source}: {duplicate!r} is duplicated; name every point once")
+                self._refuse(f"sources.{source}: {duplicate!r} is duplicated; name every point once")
         first = next(iter(self.sources))
         if set(self.sources[first]) != set(self.names):
-            refuse(f"sources.{first}: the first source must label every point")
+            self._refuse(f"sources.{first}: the first source must label every point")
         if taken := sorted({*self.sources, *RESERVED} & {*self.names}) or sorted({*self.sources} & {*RESERVED}):
-            refuse(f"{taken[0]!r} is the name of another metric already; rename it")
+            self._refuse(f"{taken[0]!r} is the name of another metric already; rename it")
 
     @property
     def columns(self) -> list[str]:

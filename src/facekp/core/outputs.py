@@ -1,7 +1,8 @@
 """Where a command may write: nothing that exists is replaced or mixed with new files, unless ``overwrite=true``.
 
 - A folder named by ``out=`` is made, or must be empty. A default folder is new: its name gets a suffix if it exists.
-- A file named by ``out=`` must not exist. A default file gets a suffix: ``submission-2.csv``.
+- A file named by ``out=`` must not exist, and no other command may be writing it. A default file gets a suffix:
+  ``submission-2.csv``.
 - ``overwrite=true`` replaces files of the same name. Other files stay as they are.
 - A mistake leaves no folder behind.
 """
@@ -11,16 +12,16 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from facekp.core.errors import UserError
-from facekp.core.files import PART, cannot_write
+from facekp.core.files import PART, cannot_write, missing_folders
 
-LOCK = ".lock"  # in a folder, while a command writes it
+LOCK = ".lock"  # in a folder, while a command writes it; the name of a file's lock ends with it
 
 
 @contextmanager
@@ -49,51 +50,53 @@ def output_folder(
                 _check_empty(folder, {*ignored, LOCK}, key)
             yield folder
     finally:
-        with suppress(OSError):  # not empty, or already removed by another process
-            for path in made:
-                path.rmdir()
+        _remove_empty(made)
 
 
 @contextmanager
-def exclusive(folder: Path, key: str = "out") -> Iterator[None]:
-    """Hold a folder's lock, which the operating system releases if the process is killed.
+def exclusive(path: Path, key: str = "out") -> Iterator[None]:
+    """Hold the lock of a folder or file, which the operating system releases if the process is killed.
 
     Args:
-        folder: must exist.
+        path: a folder, which must exist, or a file in a folder that exists.
         key: that names it, for the message.
 
     Raises:
         UserError: another process holds the lock.
     """
-    lock = _acquire(folder, key)
-    before = os.stat(folder)
+    lock = _acquire(path, key)
+    file = Path(lock.lock_file)
+    before = os.stat(file.parent)
     try:
         yield
     finally:
         with suppress(OSError):
-            if os.path.samestat(before, os.stat(folder)):  # else another process may hold a new folder of the name
-                (folder / LOCK).unlink(missing_ok=True)
+            if os.path.samestat(before, os.stat(file.parent)):  # else another process may hold a new folder of the name
+                file.unlink(missing_ok=True)
         lock.release()
 
 
-def _acquire(folder: Path, key: str) -> FileLock:
-    """The folder's lock, which is held; errors as `exclusive`."""
+def _acquire(path: Path, key: str) -> FileLock:
+    """The lock, which is held; errors as `exclusive`."""
+    file = path / LOCK if path.is_dir() else path.with_name(f".{path.name}{LOCK}")
     while True:
-        lock = FileLock(folder / LOCK)
+        lock = FileLock(file)
         try:
             lock.acquire(blocking=False)
         except Timeout as error:
-            message = f"{key}={folder}: another process is writing to it; wait, or choose another folder"
+            kind = "folder" if path.is_dir() else "name"
+            message = f"{key}={path}: another process is writing to it; wait, or choose another {kind}"
             raise UserError(message) from error
         except OSError as error:
-            raise cannot_write(Path(f"{key}={folder}"), error) from error
-        if (folder / LOCK).exists():
+            raise cannot_write(Path(f"{key}={path}"), error) from error
+        if file.exists():
             return lock
         lock.release()  # of a file that the process before has just removed
 
 
-def output_file(out: str | None, default: str = "", overwrite: bool = False, key: str = "out") -> Path:
-    """The file that a command may write.
+@contextmanager
+def output_file(out: str | None, default: str = "", overwrite: bool = False, key: str = "out") -> Iterator[Path]:
+    """Claim a file for this process, and keep others from writing it until the block ends.
 
     Args:
         out: the file that the user named; None: a new one.
@@ -101,12 +104,48 @@ def output_file(out: str | None, default: str = "", overwrite: bool = False, key
         overwrite: replace a file that exists.
         key: that names it, for the message.
 
+    Yields:
+        the file. Folders that were made for it are removed again if nothing is written to them.
+
     Raises:
-        UserError: the file exists, or is a folder.
+        UserError: the file exists, is a folder, or another process is writing to it.
     """
     if out is None:
-        return next(path for path in _numbered(Path(default)) if not path.exists())
+        with _new_file(Path(default), key) as path:
+            yield path
+        return
     path = Path(out)
+    _check_replaceable(path, overwrite, key)
+    _, made = _make(path.parent, key)
+    try:
+        with exclusive(path, key):
+            _check_replaceable(path, overwrite, key)  # again, as a process that has just ended may have written it
+            yield path
+    finally:
+        _remove_empty(made)
+
+
+@contextmanager
+def _new_file(default: Path, key: str) -> Iterator[Path]:
+    """Claim the first of the numbered names that neither exists nor is claimed by another process."""
+    for path in _numbered(default):
+        with ExitStack() as claim:
+            try:
+                claim.enter_context(exclusive(path, key))
+            except UserError as error:
+                if not isinstance(error.__cause__, Timeout):
+                    raise
+                continue
+            if not path.exists():
+                yield path
+                return
+
+
+def _check_replaceable(path: Path, overwrite: bool, key: str) -> None:
+    """
+    Raises:
+        UserError: the path is a folder, can't be a file's, or is a file that may not be replaced.
+    """
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -117,7 +156,13 @@ def output_file(out: str | None, default: str = "", overwrite: bool = False, key
         raise UserError(f"{key}={path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
         raise UserError(f"{key}={path}: exists already; choose another name, or add overwrite=true to replace it")
-    return path
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, innermost first, up to one that is not empty."""
+    with suppress(OSError):  # not empty, or already removed by another process
+        for path in folders:
+            path.rmdir()
 
 
 def _numbered(path: Path) -> Iterator[Path]:
@@ -142,7 +187,7 @@ def _make(folder: Path, key: str) -> tuple[Path, list[Path]]:
         the folder; the folders that this call made, innermost first: none if the folder exists already.
     """
     try:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        missing = missing_folders(folder)
         for path in reversed(missing[1:]):
             path.mkdir(exist_ok=True)
         folder.mkdir()  # of two processes that start together one makes it
@@ -158,7 +203,8 @@ def _make(folder: Path, key: str) -> tuple[Path, list[Path]]:
 
 
 def _check_empty(folder: Path, ignored: Collection[str], key: str) -> None:
-    """
+    """Refuse a folder that holds other files than ``ignored``.
+
     Raises:
         UserError: the folder holds files; those that a killed process was writing do not count.
     """

@@ -120,7 +120,8 @@ def _check_depth(text: str) -> None:
 
 
 def _check_size(values: Any) -> None:
-    """
+    """Refuse values that would fill the memory or exhaust the stack.
+
     Raises:
         DamagedFile: there are too many values, they are nested too deeply, or a list holds itself.
     """

@@ -28,8 +28,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import Any, Generic, TypeVar
+from os import PathLike
+from threading import RLock
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BeforeValidator, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -39,7 +43,9 @@ from facekp.core.errors import UserError, first_line
 from facekp.core.settings import Settings, one_of, parse
 
 T = TypeVar("T")
+PLAIN_TYPES = "plain types (int, float, str, bool, Literal, lists of these)"
 REGISTRIES: dict[str, Registry[Any]] = {}  # by the entry-point group
+_IMPORTING = RLock()  # one for all registries, so that no two threads wait for each other; a module may ask for names
 
 
 class Registry(Generic[T]):
@@ -92,7 +98,8 @@ class Registry(Generic[T]):
             before = self.entries.get(name)
             if before is not None and _address(before) != _address(thing):
                 raise UserError(
-                    f"{self.kind} {name!r}: {_address(thing)} cannot take this name, {_address(before)} has it already"
+                    f"{self.kind} {name!r}: {_address(thing)} cannot take this name, {_address(before)} has it "
+                    "already; choose another name"
                 )
             self.entries[name] = thing
             if settings is not None:
@@ -226,6 +233,11 @@ class Registry(Generic[T]):
                     f"{self.kind} {name!r}: an argument of {_address(thing)} can't be named {parameter.name}; rename it"
                 )
             kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+            if not _is_plain(kind):
+                raise UserError(
+                    f"{self.kind} {name!r}: {parameter.name} of {_address(thing)} can't be a setting: no value of a "
+                    f"config file is of type {getattr(kind, '__name__', kind)}; annotate it with {PLAIN_TYPES}"
+                )
             fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
         try:
             return create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
@@ -233,18 +245,19 @@ class Registry(Generic[T]):
             why = first_line(error)
             raise UserError(
                 f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
-                "with plain types (int, float, str, bool, lists of these)"
+                f"with {PLAIN_TYPES}"
             ) from error
 
     def _import_builtin(self) -> None:
         """Import facekp's own modules of this kind, once; each registers what it defines."""
-        package, self.package = self.package, None
-        if package is None:
-            return
-        module = importlib.import_module(package)
-        for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
-            if not found.name.startswith("_"):
-                importlib.import_module(f"{package}.{found.name}")
+        with _IMPORTING:  # other threads wait until every entry is there
+            if self.package is None:
+                return
+            module = importlib.import_module(self.package)
+            for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
+                if not found.name.startswith("_"):
+                    importlib.import_module(f"{self.package}.{found.name}")
+            self.package = None  # not if an import failed: the next call tries again
 
     def _installed(self) -> dict[str, EntryPoint]:
         return _entry_points(self.group)
@@ -286,6 +299,16 @@ def _load(kind: str, found: EntryPoint) -> Any:
         return found.load()
     except Exception as error:  # another package's code
         raise UserError(f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {error}") from error
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether a value of a config file can be of this type; an Enum, a Path or a dataclass can't."""
+    if get_origin(annotation) is Literal:
+        return True
+    if arguments := get_args(annotation):
+        return all(_is_plain(argument) for argument in arguments)
+    other = isinstance(annotation, type) and (issubclass(annotation, (Enum, PathLike)) or is_dataclass(annotation))
+    return not other
 
 
 def _module(thing: Any) -> str:

@@ -204,11 +204,11 @@ MESSAGES = {
     "dict_type": "must be a group of settings",
     "mapping_type": "must be a group of settings",
     "model_type": "must be a group of settings",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "multiple_of": "must be a multiple of {multiple_of:g}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
 }
 
 
@@ -223,8 +223,18 @@ def _allowed(detail: ErrorDetails) -> str:
     if detail["type"] == "value_error":
         return str(context["error"])
     if detail["type"] in MESSAGES:
-        return MESSAGES[detail["type"]].format(**context)
+        return MESSAGES[detail["type"]].format(**{name: _bound(value) for name, value in context.items()})
     return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _bound(value: Any) -> Any:
+    """A number with all its digits, whole ones without a decimal point.
+
+    Example:
+        >>> _bound(1.0), _bound(4294967295), _bound(0.05)
+        (1, 4294967295, 0.05)
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def one_of(choices: Iterable[Any], given: Any = None) -> str:
@@ -269,6 +279,19 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one dictionary of dotted keys; lists stay values.
+
+    Example:
+        >>> flatten({"lr": 1, "model": {"sizes": [1, 2]}})
+        {'lr': 1, 'model.sizes': [1, 2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 class PathKind(Enum):

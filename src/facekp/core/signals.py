@@ -21,7 +21,7 @@ class Stopped(SystemExit):
     """A signal stopped this process. ``code`` is `TERMINATED` or `INTERRUPTED`.
 
     Attributes:
-        number: of the signal.
+        number: number of the signal, such as 15 for SIGTERM.
     """
 
     number: int = signal.SIGTERM

@@ -33,11 +33,11 @@ from facekp.core.settings import Fraction, NonNegative, Settings
 from facekp.data.transforms.base import AUGMENTATIONS, TransformSettings, apply_transform
 from facekp.functional.warp import KNOTS, move_points, warp_images
 
-LARGEST_BLUR = 1.5  # standard deviation, pixels
+MAX_BLUR = 1.5  # standard deviation, pixels
 BLUR_RADIUS = 4  # half width of the blur's kernel, pixels
-LARGEST_ERASED = 0.4  # side of an erased rectangle, as a fraction of the image's side
+MAX_ERASED = 0.4  # side of an erased rectangle, as a fraction of the image's side
 WILD_FACTOR = 3.0  # a wild face is rotated, scaled, sheared and shifted up to this many times as far
-SMALLEST_SCALE = 0.4  # a face never shrinks below this fraction of its size
+MIN_SCALE = 0.4  # a face never shrinks below this fraction of its size
 
 # Above 0.9 a scale or width can reach 0 or become negative, which would be a mirror image with unswapped points.
 BelowOne = Annotated[float, Field(ge=0, le=0.9)]
@@ -62,7 +62,7 @@ class Augmentation(Settings):
         contrast: largest change of contrast around the image's mean, as a fraction.
         brightness: largest change of brightness, grey levels of 255.
         gamma: largest change of the tone curve, as a power of 2 (1: between a square root and a square).
-        blur: probability of a blur with a standard deviation of up to `LARGEST_BLUR` pixels.
+        blur: probability of a blur with a standard deviation of up to `MAX_BLUR` pixels.
         noise: largest standard deviation of sensor noise, grey levels.
         erase: probability that a rectangle is painted grey; points under it stay labelled.
         transforms: further transforms, applied last, in this order (`facekp.data.transforms.base`).
@@ -86,7 +86,7 @@ class Augmentation(Settings):
 
     @property
     def moves_points_by_transforms(self) -> bool:
-        """Whether points depend on more than the `Movement`."""
+        """Whether points depend on more than what `draw_movement` draws."""
         return any(transform.moves_points for transform in self.transforms)
 
     def __call__(
@@ -161,7 +161,7 @@ class Augmentation(Settings):
         height, width = size
         factor = self._draw_factor(n, generator)
         angle = torch.deg2rad(factor * self.rotate * _uniform(n, generator))
-        scale = (1 + factor * self.scale * _uniform(n, generator)).clamp_min(SMALLEST_SCALE)
+        scale = (1 + factor * self.scale * _uniform(n, generator)).clamp_min(MIN_SCALE)
         stretch = 1 + self.stretch * _uniform(n, generator)
         shear = factor * self.shear * _uniform(n, generator)
         mirrored = torch.rand(n, generator=generator) < self.flip
@@ -199,20 +199,20 @@ def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor
 def _draw_kernel(n: int, probability: float, generator: torch.Generator) -> Tensor:
     """Kernels (N, 2 R + 1) that blur some images, with a different standard deviation for each."""
     chosen = torch.rand(n, generator=generator) < probability
-    sigma = torch.where(chosen, LARGEST_BLUR * torch.rand(n, generator=generator), 0.0).clamp_min(1e-3)
+    sigma = torch.where(chosen, MAX_BLUR * torch.rand(n, generator=generator), 0.0).clamp_min(1e-3)
     distance = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1)
     kernel = torch.exp(-(distance**2) / (2 * sigma[:, None] ** 2))
     return kernel / kernel.sum(dim=1, keepdim=True)
 
 
 def _draw_erased(n: int, size: tuple[int, int], probability: float, generator: torch.Generator) -> Tensor:
-    """Rectangles (2, N, 2), up to `LARGEST_ERASED` of a side: first and last (x, y); most of them empty."""
+    """Rectangles (2, N, 2), up to `MAX_ERASED` of a side: first and last (x, y); most of them empty."""
     height, width = size
     chosen = torch.rand(n, generator=generator) < probability
     low, extent = torch.rand(2, n, 2, generator=generator)
     side = torch.tensor([width, height])
     first = low * side
-    return torch.stack((first, torch.where(chosen[:, None], first + LARGEST_ERASED * extent * side, first)))
+    return torch.stack((first, torch.where(chosen[:, None], first + MAX_ERASED * extent * side, first)))
 
 
 def _relight(images: Tensor, gain: Tensor, lift: Tensor, power: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ def _mapped(stream: IO[bytes]) -> np.ndarray:
 
 
 def _checked(table: FaceTable) -> FaceTable:
-    """The table itself.
+    """The table, if its parts fit each other.
 
     Raises:
         ValueError: an array has another shape or type.

@@ -39,5 +39,5 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Path:
 
 
 if __name__ == "__main__":
-    NAMES, sys.argv[1:] = split_arguments(sys.argv[1:])
+    NAMES, sys.argv[1:] = split_arguments("convert", sys.argv[1:])
     run_command("convert", partial(main, names=NAMES))

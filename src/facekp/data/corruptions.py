@@ -255,7 +255,8 @@ def corrupted_table(
 
 
 def _check_size(conditions: Sequence[Condition], size: tuple[int, int]) -> None:
-    """
+    """Refuse strengths that are too large for the images.
+
     Raises:
         UserError: a square, a movement or a shift is as long as a side of the image, or longer.
     """

@@ -11,8 +11,8 @@ from facekp.core.errors import UserError
 from facekp.data.labelled_face import LabelledFace
 
 # An array of texts has the longest one's length in every row. Real files have ten attributes of one or two words.
-MOST_NAMES = 100
-LONGEST_VALUE = 100  # characters
+MAX_NAMES = 100
+MAX_VALUE_LENGTH = 100  # characters
 
 
 def attributes_of(faces: Sequence[LabelledFace]) -> dict[str, np.ndarray]:
@@ -22,10 +22,10 @@ def attributes_of(faces: Sequence[LabelledFace]) -> dict[str, np.ndarray]:
         UserError: there are too many names, or a value is too long.
     """
     names = dict.fromkeys(name for face in faces for name in face.attributes)
-    if len(names) > MOST_NAMES:
+    if len(names) > MAX_NAMES:
         raise UserError(
             f"{faces[0].where}: the faces of its file have {len(names)} different attributes, such as "
-            f"{list(names)[-1][:40]!r}; keep at most {MOST_NAMES}"
+            f"{list(names)[-1][:40]!r}; keep at most {MAX_NAMES}"
         )
     for face in faces:
         check_attributes(face)
@@ -33,12 +33,15 @@ def attributes_of(faces: Sequence[LabelledFace]) -> dict[str, np.ndarray]:
 
 
 def check_attributes(face: LabelledFace) -> None:
-    """
+    """Refuse long values, which every row of the table would have to hold.
+
     Raises:
         UserError: a value is too long.
     """
-    if long := next((name for name, value in face.attributes.items() if len(value) > LONGEST_VALUE), None):
-        raise UserError(f"{face.where}: attribute {long[:40]!r} has more than {LONGEST_VALUE} characters; shorten it")
+    if long := next((name for name, value in face.attributes.items() if len(value) > MAX_VALUE_LENGTH), None):
+        raise UserError(
+            f"{face.where}: attribute {long[:40]!r} has more than {MAX_VALUE_LENGTH} characters; shorten it"
+        )
 
 
 def visible_of(faces: Sequence[LabelledFace], mask: np.ndarray) -> np.ndarray | None:

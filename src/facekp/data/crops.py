@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,7 +29,16 @@ from facekp.data.cache import cached
 from facekp.data.crop_labels import attributes_of, boxes_of, visible_of
 from facekp.data.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image, readable_formats
-from facekp.data.label_checks import BESIDE, PlacedFace, check_boxes, check_placed, check_points
+from facekp.data.label_checks import (
+    IGNORE_BOXES,
+    PlacedFace,
+    cause_of_misfit,
+    check_boxes,
+    check_left_out,
+    check_placed,
+    check_points,
+    in_rectangle,
+)
 from facekp.data.label_faults import FaceFaults
 from facekp.data.labelled_face import LabelledFace
 from facekp.data.photo_names import check_inside, with_normal_names, with_real_names
@@ -38,10 +47,10 @@ from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-VERSION = 5  # part of the cache key: increase it whenever the same photos would give another table
-LARGEST_BOX = 3  # times the photo's longer side; a larger box must be in other units
-SMALLEST_SIDE = 4  # pixels of a box
-SMALLEST_BOX = 0.5  # of the points' extent; a smaller box is not that of their face
+VERSION = 6  # part of the cache key: increase it whenever the same photos would give another table
+MAX_BOX = 3  # times the photo's longer side; a larger box must be in other units
+MIN_BOX_SIDE = 4  # pixels of a box
+MIN_BOX = 0.5  # of the points' extent; a smaller box is not that of their face
 BORDER = 1.0  # pixels beyond a box, within which a box is widened to keep a point
 
 CroppedFace = tuple[LabelledFace, np.ndarray, Crop]  # face, its points (K, 2) in pixels of the crop, crop
@@ -70,17 +79,22 @@ def read_crops(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
         check_boxes(faces)
     if settings.cache is None:
         return crop_faces(faces, settings, keypoints)
-    labels = hashlib.sha256()
-    for face in faces:
-        texts = (face.name, face.box, face.source, face.row, face.size, sorted(face.attributes.items()))
-        visible = b"" if face.visible is None else face.visible.tobytes()
-        labels.update(repr(texts).encode() + face.points.tobytes() + visible)
-    content = [labels.hexdigest(), photos_digest([face.name for face in faces], folder)]
+    content = [_labels_digest(faces), photos_digest([face.name for face in faces], folder)]
     key = [VERSION, *content, settings.size, settings.margin, settings.boxes, settings.skip_broken, settings.channels]
     if settings.skip_broken:
         key += readable_formats()  # a photo that is skipped may be read after an installation
     cache = Path(settings.cache).expanduser()
     return cached(cache, key, keypoints, lambda: crop_faces(faces, settings, keypoints))
+
+
+def _labels_digest(faces: Iterable[LabelledFace]) -> str:
+    """SHA-256 of all that the label file says."""
+    digest = hashlib.sha256()
+    for face in faces:
+        texts = (face.name, face.box, face.source, face.row, face.size, sorted(face.attributes.items()))
+        visible = b"" if face.visible is None else face.visible.tobytes()
+        digest.update(repr(texts).encode() + face.points.tobytes() + visible)
+    return digest.hexdigest()
 
 
 def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints) -> FaceTable:
@@ -101,12 +115,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
             unless ``skip_broken``); no face is left, or there is no space for the images.
     """
     folder = Path(settings.images).expanduser()
-    images = _allocate(len(faces), settings)
-    kept: list[CroppedFace] = []
-    placed: list[PlacedFace] = []
-    broken: dict[str, str] = {}  # the fault of each photo
-    faults = FaceFaults(settings.skip_broken)
-    unplaced = outside = 0
+    cropping = _Cropping(len(faces), settings)
     if not settings.skip_broken:
         missing = _first_of_missing_photos(faces, folder)
         _refuse_broken({face.name: f"{face.where}: {folder / face.name}: does not exist" for face in missing})
@@ -114,35 +123,111 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
     photos = list(dict.fromkeys(str(folder / face.name) for face in faces))
     scales = survey_photos(progress(photos, "looking at photos"))
     read = lru_cache(maxsize=1)(partial(read_photo, scales=scales, channels=settings.channels))
-    for given in progress(faces, "cropping faces"):
-        face = replace(given, box=None) if settings.boxes == "points" else given
+    for face in progress(faces, "cropping faces"):
+        cropping.add(face, lambda name: read(folder / name))
+    cropping.check()
+    if not cropping.kept:
+        first = next(iter([*cropping.faults.messages, *cropping.broken.values()]), None)
+        why = "" if first is None else f", the first: {first}"
+        raise UserError(
+            f"{folder}: none of {len(faces)} faces is left{why}; there is nothing to train on; correct the labels or "
+            "the photos"
+        )
+    return _as_table(cropping.kept, cropping.images[: len(cropping.kept)], keypoints)
+
+
+class _Cropping:
+    """Crops one face after another, and counts those that can't be cropped.
+
+    Args:
+        faces: number of faces at most.
+        settings: folder of the photos, size and margin of the crops, what to do with broken photos.
+
+    Attributes:
+        images: of the cropped faces first, uint8 (N, size, size) or (N, size, size, 3).
+        kept: the cropped faces.
+        placed: all faces whose photo was read, with the photo's width and height.
+        broken: why a photo can't be used, by its name.
+        faults: why faces can't be used whose photo can.
+        unplaced: number of faces without a point, or of unknown position.
+        outside: number of points outside their photo or box.
+        first_outside: position of the first face with such a point.
+        boxed: the cropped faces with a box.
+        left_out: of each of these, the number of points in the photo that the box leaves out.
+    """
+
+    def __init__(self, faces: int, settings: PhotoDataSettings) -> None:
+        self.settings = settings
+        self.images = _allocate(faces, settings)
+        self.kept: list[CroppedFace] = []
+        self.placed: list[PlacedFace] = []
+        self.broken: dict[str, str] = {}
+        self.faults = FaceFaults(settings.skip_broken)
+        self.unplaced = self.outside = 0
+        self.first_outside = ""
+        self.boxed: list[PlacedFace] = []
+        self.left_out: list[int] = []
+
+    def add(self, given: LabelledFace, read: Callable[[str], np.ndarray]) -> None:
+        """Crop a face.
+
+        Args:
+            given: as the label file has it.
+            read: returns the levels of a photo by its name, uint8 (H, W) or (H, W, 3).
+
+        Raises:
+            UserError: its box is not valid, or all its points are outside its photo or box (unless ``skip_broken``).
+        """
+        face = replace(given, box=None) if self.settings.boxes == "points" else given
         try:
-            photo = read(folder / face.name)
+            photo = read(face.name)
             _check_size(face, photo)
         except UserError as error:
-            broken.setdefault(face.name, f"{face.where}: {error}")
-            continue
-        placed.append(PlacedFace(face, (photo.shape[1], photo.shape[0])))
+            self.broken.setdefault(face.name, f"{face.where}: {error}")
+            return
+        placed = PlacedFace(face, (photo.shape[1], photo.shape[0]))
+        self.placed.append(placed)
         try:
-            cropped = _crop_face(face, photo, settings)
+            cropped = _crop_face(face, photo, self.settings)
         except UserError as error:
-            faults.add(error)
-            continue
+            self.faults.add(error)
+            return
         if cropped is None:
-            unplaced += 1
-            continue
-        images[len(kept)], points, crop = cropped
-        outside += int((np.isnan(points) & ~np.isnan(face.points)).any(axis=1).sum())
-        kept.append((given, points, crop))
-    if not settings.skip_broken:
-        _refuse_broken(broken)
-    check_placed(placed)
-    faults.log()
-    _warn(broken, unplaced, outside, any(face.box is not None for face, *_ in placed))
-    if not kept:
-        why = f", the first: {first}" if (first := next(iter([*faults.messages, *broken.values()]), None)) else ""
-        raise UserError(f"{folder}: none of {len(faces)} faces is left{why}; there is nothing to train on")
-    return _as_table(kept, images[: len(kept)], keypoints)
+            self.unplaced += 1
+            return
+        self.images[len(self.kept)], points, crop = cropped
+        lost = (np.isnan(points) & ~np.isnan(face.points)).any(axis=1)
+        if lost.any():
+            self.first_outside = self.first_outside or face.where
+        self.outside += int(lost.sum())
+        if face.box is not None:
+            self.boxed.append(placed)
+            self.left_out.append(int((lost & in_rectangle(face.points, *placed.size)).sum()))
+        self.kept.append((given, points, crop))
+
+    def check(self) -> None:
+        """Check all faces together, once the last one was added, and log what is left out.
+
+        Raises:
+            UserError: a photo can't be used (unless ``skip_broken``), or the file's boxes or points are not valid.
+        """
+        if not self.settings.skip_broken:
+            _refuse_broken(self.broken)
+        check_placed(self.placed)
+        check_left_out(self.boxed, self.left_out)
+        self.faults.log()
+        if self.broken:
+            first = next(iter(self.broken.values()))
+            log.warning("%d photos can't be used and are left out, the first: %s", len(self.broken), first)
+        if self.unplaced:
+            log.warning(
+                "%d faces left out: without a point, or with neither a box nor two distinct points", self.unplaced
+            )
+        if self.outside:
+            boxed = any(face.box is not None for face, *_ in self.placed)
+            hint = f"; {IGNORE_BOXES} crops around the points, if the boxes are too tight" if boxed else ""
+            lost = count(self.outside, "point")
+            log.warning("%s outside the photo or box taken as missing, the first: %s%s", lost, self.first_outside, hint)
 
 
 def _as_table(kept: Sequence[CroppedFace], images: np.ndarray, keypoints: Keypoints) -> FaceTable:
@@ -166,7 +251,7 @@ def read_photo(path: Path, scales: Scales = WHOLE_DEPTH, channels: int = 1) -> n
     """The levels of a photo as a viewer shows it (`facekp.data.images.read_image`).
 
     Args:
-        path: of the photo.
+        path: file of the photo.
         scales: of levels of more than 8 bits, which the photo shares with others.
         channels: 1 for grey levels, 3 for colour.
 
@@ -227,11 +312,16 @@ def _crop_face(
     if box is None:
         return None
     crop = _square_crop(box, settings.size)
-    lost = ~np.isnan(in_photo[:, 0]) & ~_in_rectangle(crop.to_crop(in_photo), settings.size, settings.size)
+    lost = ~np.isnan(in_photo[:, 0]) & ~in_rectangle(crop.to_crop(in_photo), settings.size, settings.size)
     if face.box is not None and lost.any():
         _check_smallest(face, in_photo)
         crop = _square_crop(_widened(face.box, in_photo[lost]), settings.size)
-    return crop.cut(photo), _points_in_crop(face, crop.to_crop(in_photo), settings.size), crop
+    points = crop.to_crop(in_photo)
+    inside = in_rectangle(points, settings.size, settings.size)
+    if not inside.any():
+        cause = cause_of_misfit(PlacedFace(face, (photo.shape[1], photo.shape[0])))
+        raise UserError(f"{face.where}: all its points are outside its box; give both in pixels of {face.name}{cause}")
+    return crop.cut(photo), np.where(inside[:, None], points, np.nan), crop
 
 
 def _square_crop(box: Sequence[float], size: int) -> Crop:
@@ -271,7 +361,10 @@ def _allocate(count: int, settings: PhotoDataSettings) -> np.ndarray:
             os.posix_fallocate(file.fileno(), 0, need)  # a full disk raises here, instead of crashing later
             return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
-        raise UserError(f"data.cache={cache}: no space for {need / 1e9:.1f} GB of images ({error})") from error
+        raise UserError(
+            f"data.cache={cache}: no space for {need / 1e9:.1f} GB of images ({error}); make room, or choose "
+            "another folder"
+        ) from error
 
 
 def _first_of_missing_photos(faces: Iterable[LabelledFace], folder: Path) -> list[LabelledFace]:
@@ -290,13 +383,14 @@ def _check_size(face: LabelledFace, photo: np.ndarray) -> None:
 def _points_in_photo(face: LabelledFace, photo: np.ndarray) -> np.ndarray:
     """The face's points (K, 2) inside the photo; NaN in place of the others."""
     height, width = photo.shape[:2]
-    inside = _in_rectangle(face.points, width, height)
+    inside = in_rectangle(face.points, width, height)
     labelled = ~np.isnan(face.points[:, 0])
     if labelled.any() and not inside.any():
         x, y = face.points[labelled][0]
         raise UserError(
             f"{face.where}: all its points are outside {face.name} of {width} x {height} pixels, the first at "
-            f"({x:g}, {y:g}); give pixels of the photo as a viewer shows it, x before y"
+            f"({x:g}, {y:g}); give pixels of the photo as a viewer shows it, x before y; if the photos were resized "
+            "after labelling, scale the points alike"
         )
     return np.where(inside[:, None], face.points, np.nan)
 
@@ -318,17 +412,19 @@ def _check_box(face: LabelledFace, box: tuple[float, float, float, float], photo
     left, top, right, bottom = box
     shown = f"{face.where}: its box ({left:g}, {top:g}, {right:g}, {bottom:g})"
     if left >= right or top >= bottom:
-        raise UserError(f"{shown} is empty; give the left, top, right and bottom edge, or leave it out")
-    if max(right - left, bottom - top) < SMALLEST_SIDE:
-        raise UserError(f"{shown} is too small for a face; correct the boxes, or set {BESIDE}")
-    if max(right - left, bottom - top) > LARGEST_BOX * max(width, height):
-        raise UserError(f"{shown} is more than {LARGEST_BOX} times {face.name}, {width} x {height} pixels; give pixels")
+        cause = cause_of_misfit(PlacedFace(face, (width, height)))
+        raise UserError(f"{shown} is empty; give the left, top, right and bottom edge, or leave it out{cause}")
+    if max(right - left, bottom - top) < MIN_BOX_SIDE:
+        raise UserError(f"{shown} is too small for a face; correct the boxes, or set {IGNORE_BOXES}")
+    if max(right - left, bottom - top) > MAX_BOX * max(width, height):
+        raise UserError(f"{shown} is more than {MAX_BOX} times {face.name}, {width} x {height} pixels; give pixels")
     if right < 1 or bottom < 1 or left > width - 1 or top > height - 1:
         raise UserError(f"{shown} is outside {face.name}, {width} x {height} pixels; correct it or leave it out")
 
 
 def _check_smallest(face: LabelledFace, points: np.ndarray) -> None:
-    """
+    """Refuse a box that leaves out most of its face's points.
+
     Raises:
         UserError: the box is much smaller than the extent of the points (K, 2), but holds some of them.
     """
@@ -337,24 +433,11 @@ def _check_smallest(face: LabelledFace, points: np.ndarray) -> None:
     width, height = np.nanmax(points, axis=0) - np.nanmin(points, axis=0)
     centres = points + 0.5
     holds_some = ((centres >= (left, top)) & (centres <= (right, bottom))).all(axis=1).any()
-    if holds_some and max(right - left, bottom - top) < SMALLEST_BOX * max(width, height):
+    if holds_some and max(right - left, bottom - top) < MIN_BOX * max(width, height):
         raise UserError(
             f"{face.where}: its box of {right - left:g} x {bottom - top:g} pixels leaves out most of its points, which "
-            f"extend over {width:g} x {height:g}; correct the boxes, or set {BESIDE}"
+            f"extend over {width:g} x {height:g}; correct the boxes, or set {IGNORE_BOXES}"
         )
-
-
-def _points_in_crop(face: LabelledFace, points: np.ndarray, size: int) -> np.ndarray:
-    """The points (K, 2) inside the crop; NaN in place of the others."""
-    inside = _in_rectangle(points, size, size)
-    if not inside.any():
-        raise UserError(f"{face.where}: all its points are outside its box; give both in pixels of {face.name}")
-    return np.where(inside[:, None], points, np.nan)
-
-
-def _in_rectangle(points: np.ndarray, width: int, height: int) -> np.ndarray:
-    """bool (K,): not beyond the outer pixels; False for NaN."""
-    return np.asarray(((points >= -0.5) & (points <= (width, height))).all(axis=1))
 
 
 def _refuse_broken(broken: dict[str, str]) -> None:
@@ -363,13 +446,3 @@ def _refuse_broken(broken: dict[str, str]) -> None:
             f"photos that can't be used: {len(broken)}, the first: {next(iter(broken.values()))}; repair them, or skip "
             f"them with data.skip_broken=true"
         )
-
-
-def _warn(broken: dict[str, str], unplaced: int, outside: int, boxed: bool) -> None:
-    if broken:
-        log.warning("%d photos can't be used and are left out, the first: %s", len(broken), next(iter(broken.values())))
-    if unplaced:
-        log.warning("%d faces left out: without a point, or with neither a box nor two distinct points", unplaced)
-    if outside:
-        way = f"; {BESIDE} crops around the points, if the boxes are too tight" if boxed else ""
-        log.warning("%d points are outside their photo or box: taken as missing%s", outside, way)

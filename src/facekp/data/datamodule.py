@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.chunks import cut, even_sizes, pools_in_order, shuffled_pools, while_reading_ahead
-from facekp.data.split import image_hashes
+from facekp.data.near_duplicates import image_hashes
 from facekp.data.table import FaceTable, HostImages
 from facekp.functional.channels import channels_first
 
@@ -68,7 +68,7 @@ class FaceData(LightningDataModule):
         fold: the fold held out for validation, with rows of all kinds; it may have no row, or none with a label.
         subset: training rows: ``full``, or ``complete`` for those with every point labelled.
         batch_size: rows in a batch, over all processes together.
-        augmentation: of training rows.
+        augmentation: random changes of the training rows.
         seed: of shuffling (with the epoch) and augmentation (with step, micro-batch and process).
         teacher_points: a teacher's predictions, float32 (N, S, K, 2), pixels, for each source; None: no teacher.
         offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source
@@ -149,6 +149,11 @@ class FaceData(LightningDataModule):
         """Optimiser steps in an epoch."""
         return max(len(self.train_rows) // (self.batch_size * self.accumulate), 1)
 
+    @property
+    def val_batches(self) -> int:
+        """Validation batches."""
+        return -(-len(self.val_rows) // self.batch_size)
+
     def train_dataloader(self) -> DataLoader:
         steps = self.steps_per_epoch
         rows = min(steps * self.batch_size * self.accumulate, len(self.train_rows))
@@ -164,7 +169,7 @@ class FaceData(LightningDataModule):
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         if not len(self.val_rows):
             return []
-        batches = -(-len(self.val_rows) // self.batch_size)
+        batches = self.val_batches
 
         def in_order() -> Iterator[list[np.ndarray]]:
             pools = pools_in_order(self.val_rows, self.chunk_rows)

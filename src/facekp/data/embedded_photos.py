@@ -1,28 +1,29 @@
 """Photos that a label file holds itself, or that are frames of a video: written to the photos' folder.
 
-A written photo bears the time of the file it comes from. So it is written again only if that file was replaced.
+A written photo states in its PNG header which file it comes from: path, size and time. So it is written again if that
+file was replaced, and a photo of another file is never taken for it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from facekp.core.errors import UserError
 from facekp.core.files import atomic
 from facekp.data.label_json import shown
 
 log = logging.getLogger(__name__)
-SAME_TIME = 2.0  # seconds; some file systems keep no shorter ones
+SOURCE = "facekp source"  # key of the PNG's text
 ROUNDING = 3  # grey levels by which two decoders may differ
 WARNED: set[Path] = set()  # files that photos come from; one line for each is enough
-LARGEST = 2**27  # pixels of a photo that is decoded, 134 million; a label file could state any size
+MAX_PIXELS = 2**27  # pixels of a photo that is decoded, 134 million; a label file could state any size
 
 
 def write_photo(path: Path, source: Path, read: Callable[[], np.ndarray]) -> None:
@@ -34,35 +35,71 @@ def write_photo(path: Path, source: Path, read: Callable[[], np.ndarray]) -> Non
         read: returns the pixels, uint8 (H, W), (H, W, 1) or (H, W, 3).
 
     Raises:
-        UserError: the pixels are no photo, or the file can't be written.
+        UserError: the pixels are no photo, the file can't be written, or it holds a photo of another file.
     """
-    seconds = source.stat().st_mtime if source.exists() else None
+    identity = _identity(source)
     exists = path.is_file()
-    if exists and (seconds is None or abs(path.stat().st_mtime - seconds) < SAME_TIME):
+    written = _written_identity(path) if exists else ""
+    if exists and (not identity or written == identity):
         return
     try:
-        _write(path, read)
+        pixels = _checked(path, np.squeeze(read()))
     except UserError as error:
         if not exists:
             raise
+        if not _is_of(written, identity) and written.split()[1:2] != identity.split()[1:2]:  # nor moved, by its size
+            raise _of_another_file(path, source) from error
         if source not in WARNED:
             WARNED.add(source)
             log.warning(
                 "%s: may have changed since its photos were written, which are used as they are (%s)", source, error
             )
         return
-    if seconds is not None:
-        with suppress(OSError):  # the photo of another user: it is compared again next time
-            os.utime(path, (seconds, seconds))
+    is_same = exists and _holds(path, pixels)
+    if exists and not is_same and not _is_of(written, identity):
+        raise _of_another_file(path, source)
+    text = PngImagePlugin.PngInfo()
+    text.add_text(SOURCE, identity)
+    try:
+        with atomic(path, durable=False) as part:
+            Image.fromarray(pixels).save(part, format="PNG", compress_level=1, pnginfo=text)
+    except (UserError, OSError):
+        if not is_same:  # otherwise a folder of another user: the photo is compared again next time
+            raise
 
 
-def _write(path: Path, read: Callable[[], np.ndarray]) -> None:
-    pixels = np.squeeze(read())
+def _identity(source: Path) -> str:
+    """A digest of the path, the size and the time of a file; "" if it is missing. The path itself may be private."""
+    try:
+        status = source.stat()
+    except OSError:
+        return ""
+    of_path = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]
+    return f"{of_path} {status.st_size} {status.st_mtime_ns}"
+
+
+def _written_identity(path: Path) -> str:
+    """What a photo states of its file; "" if it states nothing."""
+    try:
+        with Image.open(path, formats=["PNG"]) as opened:
+            return str(opened.info.get(SOURCE, ""))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # damaged or something else
+        return ""
+
+
+def _is_of(written: str, identity: str) -> bool:
+    """Whether a photo is of the file of that path, before the file was replaced."""
+    return written.partition(" ")[0] == identity.partition(" ")[0]
+
+
+def _of_another_file(path: Path, source: Path) -> UserError:
+    return UserError(f"{path}: is not known to be a photo of {source}; choose another data.images, or delete the photo")
+
+
+def _checked(path: Path, pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.shape[2:] not in ((), (3,)):
         raise UserError(f"{path}: its pixels are {pixels.dtype} {shown(pixels.shape)}, not a photo in 8 bits")
-    if not _holds(path, pixels):
-        with atomic(path, durable=False) as part:
-            Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
+    return pixels
 
 
 def _holds(path: Path, pixels: np.ndarray) -> bool:

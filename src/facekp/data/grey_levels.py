@@ -28,11 +28,19 @@ class Scale(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """The lowest and highest finite level of a photo, and whether its levels are integers."""
+    """The lowest and highest finite level of a photo.
+
+    Attributes:
+        low: the lowest.
+        high: the highest.
+        whole: whether the levels are integers.
+        is_negative: whether the lowest level is white.
+    """
 
     low: float
     high: float
     whole: bool
+    is_negative: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Scales:
         return (self.whole if extent.whole else self.fractional) or scale_of(extent)
 
 
-def extent_of(levels: np.ndarray) -> Extent:
+def extent_of(levels: np.ndarray, is_negative: bool = False) -> Extent:
     """The extent of a photo's levels.
 
     Raises:
@@ -66,7 +74,7 @@ def extent_of(levels: np.ndarray) -> Extent:
     finite = levels if whole else levels[np.isfinite(levels)]
     if not finite.size:
         raise ValueError("every grey level is NaN or infinite")
-    return Extent(float(finite.min()), float(finite.max()), whole)
+    return Extent(float(finite.min()), float(finite.max()), whole, is_negative)
 
 
 def scale_of(extent: Extent) -> Scale:
@@ -84,7 +92,7 @@ def scale_of(extent: Extent) -> Scale:
         >>> scale_of(Extent(-0.8, 0.9, whole=False))
         Scale(black=-1, white=1)
     """
-    low, high, whole = extent
+    low, high, whole, _ = extent
     scales = [Scale(0, 2**bits - 1) for bits in DEPTHS]
     for scale in scales if whole else [Scale(0, 1), Scale(-1, 1), *scales]:
         slack = 0 if whole else OVERSHOOT
@@ -109,23 +117,27 @@ def common_scales(extents: Iterable[Extent]) -> Scales:
     return Scales(common[True], common[False])
 
 
-def to_8_bits(levels: np.ndarray, scales: Scales = Scales()) -> np.ndarray:
+def to_8_bits(levels: np.ndarray, scales: Scales = Scales(), is_negative: bool = False) -> np.ndarray:
     """Levels scaled to 0..255, uint8 of the same shape; NaN becomes black.
 
     Args:
         levels: integers or floating point.
         scales: that the photo shares with others.
+        is_negative: whether the lowest level is white.
 
     Raises:
         ValueError: see `extent_of` and `scale_of`.
     """
     extent = extent_of(levels)
     black, white = scales.of(extent)
-    finite = levels if extent.whole else np.nan_to_num(levels, nan=black, posinf=white, neginf=black)
-    return np.clip((finite.astype(np.float32) - black) * (255 / (white - black)), 0, 255).round().astype(np.uint8)
+    nan = white if is_negative else black
+    finite = levels if extent.whole else np.nan_to_num(levels, nan=nan, posinf=white, neginf=black)
+    scaled = np.clip((finite.astype(np.float32) - black) * (255 / (white - black)), 0, 255).round().astype(np.uint8)
+    return 255 - scaled if is_negative else scaled
 
 
 def is_dark(extent: Extent, scales: Scales) -> bool:
     """Whether a photo would be nearly black."""
     black, white = scales.of(extent)
-    return extent.high - black < DARK * (white - black)
+    brightness = white - extent.low if extent.is_negative else extent.high - black
+    return brightness < DARK * (white - black)

@@ -6,17 +6,18 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facekp.core.channels import to_colour
 from facekp.core.errors import UserError
 from facekp.core.untrusted import check_regular
+from facekp.data import tiff
+from facekp.data.deep_levels import ORIENTATION, DeepLevels, deep_levels
 from facekp.data.grey_levels import Scales, to_8_bits
 
 BACKGROUND = 127  # grey level behind transparent pixels
@@ -26,7 +27,7 @@ NOT_PHOTOS = {
     "DCX", "FITS", "FPX", "GBR", "MCIDAS", "MIC", "MSP",  # no photos; their rarely used decoders had holes
 }  # fmt: skip
 
-LONGEST_SIDE = 65_500  # pixels, as of a JPEG; resampling a longer row would take gigabytes
+MAX_SIDE = 65_500  # pixels, as of a JPEG; resampling a longer row would take gigabytes
 
 HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 
@@ -39,11 +40,22 @@ RAW_ENDINGS = {
     ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 }  # fmt: skip
 
+STILLS = {
+    ".dpx", ".exr", ".fit", ".fits", ".hdr", ".jls", ".jxl", ".ljpg", ".pam", ".pfm", ".phm", ".pic", ".svg", ".xwd",
+}  # fmt: skip  # endings of photos that Pillow does not read; FFmpeg takes most of them for short videos
+
+STILL_MARKS = (
+    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",  # TIFF and BigTIFF
+    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"8BPS", b"qoif",  # JPEG and JPEG-LS, PNG, GIF, Photoshop, QOI
+    b"\x76\x2f\x31\x01", b"#?RADIANCE", b"#?RGBE",  # EXR and HDR
+    b"SDPX", b"XPDS", b"SIMPLE  =",  # DPX and FITS
+    b"P7\n", b"PF\n", b"Pf\n", b"PH\n", b"Ph\n",  # PAM, PFM and PHM
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL ", b"\xff\x0a",  # JPEG 2000 and JPEG XL
+)  # fmt: skip  # first bytes of still photos
+
+MATROSKA = b"\x1a\x45\xdf\xa3"  # first bytes of MKV and WebM
+
 ANIMATIONS = {"AVIF", "GIF", "PNG", "WEBP"}  # formats whose pictures follow each other in time
-
-ORIENTATION = 0x0112  # EXIF tag
-
-PHOTOMETRIC = 0x0106  # TIFF tag; 0: the lowest level is white
 
 WHOLE_DEPTH = Scales()  # no scales shared with other photos
 
@@ -52,14 +64,14 @@ class UnreadableImage(Exception):
     """An image file can't be read; the message gives the reason, without the file's name."""
 
 
-def read_image(file: str | IO[bytes], most_pixels: int | None = None, scales: Scales = WHOLE_DEPTH) -> np.ndarray:
+def read_image(file: str | IO[bytes], max_pixels: int | None = None, scales: Scales = WHOLE_DEPTH) -> np.ndarray:
     """The pixels of a photo: EXIF rotation applied, grey behind transparency, deep levels scaled to 8 bits.
 
     Of several pictures (an animation, pages), the first is read.
 
     Args:
         file: a path or an open file.
-        most_pixels: larger photos are refused before they are decoded; None: Pillow's limit, 179 million.
+        max_pixels: larger photos are refused before they are decoded; None: Pillow's limit, 179 million.
         scales: of deep levels, which the photo shares with others (`facekp.data.photo_survey`).
 
     Returns:
@@ -70,10 +82,10 @@ def read_image(file: str | IO[bytes], most_pixels: int | None = None, scales: Sc
         UnreadableImage: it is broken or too large, or can't be opened.
     """
     with open_image(file) as opened:
-        if most_pixels is not None and opened.width * opened.height > most_pixels:
-            raise UnreadableImage(f"{opened.width} x {opened.height} pixels; at most {most_pixels / 1e6:g} million")
-        levels = deep_levels(opened, file)
-        return _to_rgb(opened) if levels is None else _deep_to_rgb(levels, scales)
+        if max_pixels is not None and opened.width * opened.height > max_pixels:
+            raise UnreadableImage(f"{opened.width} x {opened.height} pixels; at most {max_pixels / 1e6:g} million")
+        deep = deep_levels(opened, file)
+        return _to_rgb(opened) if deep is None else _deep_to_rgb(deep, scales)
 
 
 def count_animated(file: str) -> int:
@@ -100,7 +112,7 @@ def _count_pictures(opened: Image.Image) -> int:
             return whole + 1
 
 
-def animation_seconds(file: str, most: int) -> list[float]:
+def animation_seconds(file: str, max_pictures: int) -> list[float]:
     """The seconds for which each of the first pictures of an animation is shown; 0 where it is not stated.
 
     Pictures behind a damaged one are left out.
@@ -110,7 +122,7 @@ def animation_seconds(file: str, most: int) -> list[float]:
     """
     with open_image(file) as opened:
         seconds = []
-        for number in range(most):
+        for number in range(max_pictures):
             try:
                 opened.seek(number)
                 opened.load()  # WebP states it then
@@ -142,18 +154,26 @@ def open_image(file: str | IO[bytes]) -> Iterator[Image.Image]:
     """
     try:
         if isinstance(file, str):
-            check_regular(Path(file), largest=math.inf)  # it may be a long video
+            check_regular(Path(file), max_bytes=math.inf)  # it may be a long video
         _check_kind(file)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), ExitStack() as stack:
             warnings.simplefilter("ignore")  # Pillow warns about large photos and unusual tags
-            with Image.open(file, formats=sorted(_formats())) as opened:
+            # Of a path, Pillow would memory-map an uncompressed TIFF with its sides exchanged before it is turned.
+            stream = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
+            with Image.open(stream, formats=sorted(_formats())) as opened:
                 if isinstance(file, str):
                     check_regular(Path(file))
-                if max(opened.size) > LONGEST_SIDE:
-                    raise UnreadableImage(f"{opened.width} x {opened.height} pixels; a side has at most {LONGEST_SIDE}")
+                if opened.format == "TIFF":
+                    tiff.open_photo(opened)
+                if max(opened.size) > MAX_SIDE:
+                    raise UnreadableImage(f"{opened.width} x {opened.height} pixels; a side has at most {MAX_SIDE}")
                 yield opened
-    except (UnidentifiedImageError, UnreadableImage):
+    except UnreadableImage:
         raise
+    except UnidentifiedImageError as error:
+        raise UnidentifiedImageError(
+            "is damaged, or in a format that is not read; convert it to PNG or JPEG"
+        ) from error
     except UserError as error:
         raise UnreadableImage(str(error).removeprefix(f"{file}: ")) from error
     except Exception as error:  # whatever a decoder raises for broken bytes
@@ -172,37 +192,31 @@ def photo_endings() -> set[str]:
     return known | HEIF_ENDINGS | {".avif", ".avifs"}
 
 
+def is_still(file: str) -> bool:
+    """Whether a file that Pillow does not identify is a still photo, by its first bytes or its ending.
+
+    The first bytes come first: some programs write videos whose names end as those of animations.
+    """
+    with open(file, "rb") as stream:
+        head = stream.read(128)
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_video = head[4:8] == b"ftyp" or head[8:12] == b"AVI " or head.startswith(MATROSKA)
+    if head.startswith(STILL_MARKS) or is_webp or _brands(file) & (AVIF_BRANDS | HEIF_BRANDS):
+        return True
+    return not is_video and Path(file).suffix.lower() in photo_endings() | STILLS
+
+
 def is_animation(opened: Image.Image) -> bool:
     """Whether an image consists of pictures that follow each other in time."""
     return opened.format in ANIMATIONS and getattr(opened, "is_animated", False)
 
 
 def count_pages(opened: Image.Image) -> int:
-    """The number of pages of a TIFF file; 1 for others, because phones' photos also hold previews and depth maps."""
-    return getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
+    """The number of pages of a TIFF file without smaller copies of others; 1 for other formats.
 
-
-def deep_levels(opened: Image.Image, file: str | IO[bytes]) -> np.ndarray | None:
-    """The levels of an image with more than 8 bits per channel, EXIF rotation applied; None for other images.
-
-    Returns:
-        integers or floating point, (H, W), (H, W, 3) RGB or (H, W, 4) with alpha.
+    Phones' photos also hold previews and depth maps.
     """
-    if opened.mode.startswith(("I", "F")):
-        grey = np.asarray(ImageOps.exif_transpose(opened))
-        is_negative = opened.format == "TIFF" and opened.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
-        return np.iinfo(np.uint16).max - grey if is_negative and grey.dtype == np.uint16 else grey
-    tiles = getattr(opened, "tile", None)  # how the pixels are stored
-    coding = str(tiles[0][3]) if tiles else ""
-    if ";16" not in coding and coding != "('RGB', 65535)":  # the latter of PPM
-        return None
-    content = np.frombuffer(_content(file), np.uint8)
-    levels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # Pillow would drop the lower 8 bits
-    if levels is None or levels.dtype != np.uint16 or levels.ndim != 3:
-        return None
-    levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGB if levels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    is_turned = opened.format == "TIFF"  # by OpenCV
-    return levels if is_turned else _turned(levels, opened.getexif().get(ORIENTATION, 1))
+    return len(tiff.full_pages(opened)) if opened.format == "TIFF" else 1
 
 
 def upright_size(file: str) -> tuple[int, int]:
@@ -265,14 +279,6 @@ def _name(file: str | IO[bytes]) -> str:
     return file if isinstance(file, str) else str(getattr(file, "name", ""))
 
 
-def _content(file: str | IO[bytes]) -> bytes:
-    """All bytes of a file."""
-    if isinstance(file, str):
-        return Path(file).read_bytes()
-    file.seek(0)
-    return file.read()
-
-
 def _to_rgb(image: Image.Image) -> np.ndarray:
     """uint8 (H, W, 3) of an image of 8 bits, in any of Pillow's modes."""
     image = ImageOps.exif_transpose(image)
@@ -282,23 +288,12 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _deep_to_rgb(levels: np.ndarray, scales: Scales) -> np.ndarray:
+def _deep_to_rgb(deep: DeepLevels, scales: Scales) -> np.ndarray:
     """uint8 (H, W, 3) of what `deep_levels` returns."""
-    if levels.ndim == 2:
-        return to_colour(to_8_bits(levels, scales))
-    colour = to_8_bits(levels[..., :3], scales)
-    if levels.shape[2] == 3:
+    colour = to_8_bits(deep.colours, scales, deep.is_negative)
+    if colour.ndim == 2:
+        return to_colour(colour)
+    if deep.levels.shape[2] == 3:
         return colour
-    alpha = to_8_bits(levels[..., 3:]).astype(np.float32) / 255
+    alpha = to_8_bits(deep.levels[..., 3:]).astype(np.float32) / 255
     return (alpha * colour + (1 - alpha) * BACKGROUND).round().astype(np.uint8)
-
-
-def _turned(levels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn and mirror an array (H, W, C) as EXIF's orientation 1 to 8 asks for."""
-    if orientation >= 5:
-        levels = levels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        levels = levels[::-1]
-    if orientation in (2, 3, 6, 7):
-        levels = levels[:, ::-1]
-    return levels

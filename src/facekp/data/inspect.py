@@ -33,5 +33,5 @@ def main(cfg: DictConfig, names: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    NAMES, sys.argv[1:] = split_arguments(sys.argv[1:])
+    NAMES, sys.argv[1:] = split_arguments("inspect", sys.argv[1:])
     run_command("inspect", partial(main, names=NAMES))

@@ -37,7 +37,7 @@ class LabelFile:
     Attributes:
         settings: of its reader, with the photos' folder.
         has_photos: whether the first photo is in that folder.
-        keypoints: its scheme.
+        keypoints: names, pairs and sources of the file's points.
         is_shipped: whether the scheme is one of facekp's.
         faces: those that can be read.
         warnings: log lines of the reader, such as the number of faces with faults.
@@ -97,7 +97,7 @@ def open_label_file(
 
 
 def recognise(path: Path) -> str:
-    """The reader of a file.
+    """The name of the reader that can read a file.
 
     Raises:
         UserError: none recognises it.

@@ -10,7 +10,7 @@ from typing import Any
 from facekp.core.errors import UserError
 from facekp.data.label_text import read_text
 
-LONGEST_SHOWN = 80  # characters of a value in a message
+MAX_SHOWN_LENGTH = 80  # characters of a value in a message
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -52,6 +52,6 @@ def number_of(value: Any) -> float:
 def shown(value: Any) -> str:
     """A value in a message; a number of thousands of digits has no text."""
     try:
-        return repr(value)[:LONGEST_SHOWN]
+        return repr(value)[:MAX_SHOWN_LENGTH]
     except ValueError:
         return "a number with thousands of digits"

@@ -22,12 +22,12 @@ from facekp.functional.metrics import mean_face
 
 BLOCK = 1024  # rows, or pairs, at a time
 ALL_PAIRS = 64  # rows of a group, up to which all its pairs are compared; the competition's groups are smaller
-PARTNERS = 8  # of each row of a larger group
-NEIGHBOURS = 8192  # rows at most among which the most similar one is searched; the competition has fewer
+MAX_PARTNERS = 8  # of each row of a larger group
+MAX_SEARCHED_ROWS = 8192  # rows at most among which the most similar one is searched; the competition has fewer
 RIDGE = 10.0  # square pixels times faces; keeps the shape fit stable where points hardly vary
-GROSS = 10.0  # pixels of RMSE between two labels of an image; above, one of them is a gross mistake and not noise
+GROSS_ERROR = 10.0  # pixels of RMSE between two labels of an image; above, one of them is a gross mistake and not noise
 KINDS = ("identical pixels", f"correlation above {CORRELATION:g}")  # of pairs of duplicates
-LEAST_TYPICAL = 0.1  # pixels; a smaller typical error counts as this
+MIN_TYPICAL_ERROR = 0.1  # pixels; a smaller typical error counts as this
 
 
 # Duplicates and noise
@@ -38,12 +38,12 @@ def duplicate_pairs(table: FaceTable, groups: np.ndarray) -> pd.DataFrame:
 
     Args:
         table: N rows.
-        groups: (N,) of `facekp.data.split.near_duplicate_groups`.
+        groups: (N,) of `facekp.data.near_duplicates.near_duplicate_groups`.
 
     Returns:
         Columns ``first`` and ``second`` (indices of rows) and ``kind`` (one of `KINDS`). Rows of a group that are not
         similar to each other, but only to a third row, are no pair. Of a group of more than `ALL_PAIRS` rows, each row
-        is compared with `PARTNERS` others, drawn at random.
+        is compared with `MAX_PARTNERS` others, drawn at random.
     """
     members = np.split(np.argsort(groups, kind="stable"), np.unique(np.sort(groups), return_index=True)[1][1:])
     pairs = np.concatenate([np.empty((0, 2), np.int64), *map(_pairs_of_group, members)])  # (P, 2)
@@ -64,7 +64,8 @@ def _pairs_of_group(rows: np.ndarray) -> np.ndarray:
     if len(rows) <= ALL_PAIRS:
         return rows[np.stack(np.triu_indices(len(rows), 1), axis=1)]
     ring = np.random.default_rng(0).permutation(rows)
-    return np.sort(np.concatenate([np.stack((ring, np.roll(ring, k)), axis=1) for k in range(1, PARTNERS + 1)]), axis=1)
+    pairs = [np.stack((ring, np.roll(ring, k)), axis=1) for k in range(1, MAX_PARTNERS + 1)]
+    return np.sort(np.concatenate(pairs), axis=1)
 
 
 def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +81,8 @@ def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
         - ``source``, ``kind``, ``pairs``: which pairs, and their number;
         - ``values``: coordinates that are labelled in both rows;
         - ``rmse``, ``median``: of their differences, and of the absolute differences, in pixels;
-        - ``gross``: pairs whose RMSE is above `GROSS`;
+        - ``gross``: pairs whose RMSE is above `GROSS_ERROR`;
+        - ``kept``: coordinates that are labelled in both rows, without these pairs;
         - ``noise``: the RMSE without these pairs;
         - ``single``: noise / sqrt(2), the error of a single label if both are equally good.
     """
@@ -95,7 +97,7 @@ def label_noise(table: FaceTable, pairs: pd.DataFrame) -> pd.DataFrame:
             source = names[a] if a == b else f"{names[a]} and {names[b]}"
             difference = table.points[first[chosen]].astype(float) - table.points[second[chosen]]
             rows.append({"source": source, "kind": kind, **_noise(difference)})
-    columns = ["source", "kind", "pairs", "values", "rmse", "median", "gross", "noise", "single"]
+    columns = ["source", "kind", "pairs", "values", "rmse", "median", "gross", "kept", "noise", "single"]
     return pd.DataFrame([row for row in rows if row["values"]], columns=columns)
 
 
@@ -105,7 +107,7 @@ def _noise(difference: np.ndarray) -> dict[str, Any]:
     difference, squared, count = difference[count > 0], squared[count > 0], count[count > 0]
     if not len(count):
         return {"pairs": 0, "values": 0}
-    gross = squared > GROSS**2 * count
+    gross = squared > GROSS_ERROR**2 * count
     noise = float(np.sqrt(squared[~gross].sum() / max(count[~gross].sum(), 1)))
     return {
         "pairs": len(count),
@@ -113,6 +115,7 @@ def _noise(difference: np.ndarray) -> dict[str, Any]:
         "rmse": float(np.sqrt(squared.sum() / count.sum())),
         "median": float(np.nanmedian(np.abs(difference))),
         "gross": int(gross.sum()),
+        "kept": int(count[~gross].sum()),
         "noise": None if gross.all() else noise,
         "single": None if gross.all() else noise / np.sqrt(2),
     }
@@ -132,7 +135,7 @@ def noise_floor(noise: pd.DataFrame, table: FaceTable) -> dict[str, float]:
     for name, rows in noise.dropna(subset="single").groupby("source"):
         if name in table.keypoints.source_names:
             squared = rows["single"].astype(float) ** 2
-            floor[str(name)] = float(np.sqrt((squared * rows["pairs"]).sum() / rows["pairs"].sum()))
+            floor[str(name)] = float(np.sqrt((squared * rows["kept"]).sum() / rows["kept"].sum()))
     weights = {name: table.mask[table.source == s].sum() for s, name in enumerate(table.keypoints.source_names)}
     labelled = [name for name, weight in weights.items() if weight]
     if all(name in floor for name in labelled):
@@ -157,13 +160,13 @@ def neighbour_points(table: FaceTable, fold_of: np.ndarray) -> np.ndarray:
     """(N, K, 2): labels of the most similar image of the same source in the other folds.
 
     The most similar image has the highest correlation of 24 x 24 thumbnails. The mean face fills in missing labels. Of
-    more than `NEIGHBOURS` rows, so many spread over the table are searched.
+    more than `MAX_SEARCHED_ROWS` rows, so many spread over the table are searched.
     """
     points = mean_face_points(table, fold_of)
     small = thumbnails(table.images)
     for held_out, rest in _by_source_and_fold(table, fold_of):
-        if len(rest) > NEIGHBOURS:
-            rest = rest[np.linspace(0, len(rest) - 1, NEIGHBOURS).round().astype(int)]
+        if len(rest) > MAX_SEARCHED_ROWS:
+            rest = rest[np.linspace(0, len(rest) - 1, MAX_SEARCHED_ROWS).round().astype(int)]
         blocks = np.array_split(held_out, -(-len(held_out) // BLOCK))
         most_similar = np.concatenate([(small[block] @ small[rest].T).argmax(axis=1) for block in blocks])
         nearest = table.points[rest[most_similar]]
@@ -275,5 +278,5 @@ def rank_labels(table: FaceTable, i: np.ndarray, k: np.ndarray, expected: np.nda
     error = np.linalg.norm(table.points[i, k] - expected, axis=1)
     labels = pd.DataFrame({"i": i, "k": k, "x": expected[:, 0], "y": expected[:, 1], "error": error})
     typical = labels.groupby([table.source[i], k])["error"].transform("median")
-    labels["times"] = labels["error"] / np.maximum(typical, LEAST_TYPICAL)
+    labels["times"] = labels["error"] / np.maximum(typical, MIN_TYPICAL_ERROR)
     return labels.sort_values("times", ascending=False, kind="stable", ignore_index=True)

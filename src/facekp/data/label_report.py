@@ -12,17 +12,20 @@ from PIL import UnidentifiedImageError
 
 from facekp.core.console import count, recorded_warnings
 from facekp.core.errors import UserError
+from facekp.data.coco.file import FORMAT
 from facekp.data.crops import BORDER, square_around
 from facekp.data.images import UnreadableImage, upright_size
-from facekp.data.label_checks import BESIDE, check_boxes, check_points
+from facekp.data.label_checks import IGNORE_BOXES, check_boxes, check_points
 from facekp.data.label_faults import SKIP
 from facekp.data.label_file import LabelFile, defaults_of
+from facekp.data.label_json import read_json
 from facekp.data.labelled_face import LabelledFace
 from facekp.data.scheme_guess import scheme_yaml
 
-MOST_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
-MOST_VALUES = 6  # of an attribute that are listed
-FEWEST = 10  # faces; fewer show that a program works, and train nothing
+MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
+MAX_VALUES = 6  # of an attribute that are listed
+MAX_PATH = 1000  # characters; a longer text in a file is no folder
+MIN_FACES = 10  # faces; fewer show that a program works, and train nothing
 
 
 def report_of(file: LabelFile, folder: str | None) -> list[str]:
@@ -64,7 +67,7 @@ def train_command(file: LabelFile, folder: str | None, odd: Sequence[str] = ()) 
         f"data.images={settings.images if file.has_photos else 'FOLDER'}",
         f"data.labels={settings.labels}",
         *(f"data.{key}={_plain(value)}" for key, value in changed.items()),
-        *(setting for setting in (BESIDE, SKIP) if setting in text),
+        *(setting for setting in (IGNORE_BOXES, SKIP) if setting in text),
         *_of_scheme(file),
         *([f"data.folds={photos}"] if 2 <= photos < settings.folds else []),
     ]
@@ -105,7 +108,9 @@ def _summary(file: LabelFile) -> Iterator[str]:
     if file.has_photos:
         yield f"photos: in {file.settings.images}"
     else:
-        yield "photos: not found beside the file; name their folder with images=FOLDER"
+        stated = _stated_folder(file)
+        hint = f"; the file names {stated}" if stated else ""
+        yield f"photos: not found beside the file; name their folder with images=FOLDER{hint}"
     scheme = f"keypoints={file.keypoints.name}" + ("" if file.is_shipped else ", a new scheme")
     yield f"points: {len(names)}, {scheme}; {labelled.min()} to {labelled.max()} labelled in a face"
     hidden = sum(int((face.visible == 1).sum()) for face in faces if face.visible is not None)
@@ -114,9 +119,20 @@ def _summary(file: LabelFile) -> Iterator[str]:
     yield f"boxes: {sum(face.box is not None for face in faces)} of {count(len(faces), 'face')}"
     for name in dict.fromkeys(name for face in faces for name in face.attributes):
         values = Counter(face.attributes.get(name, "not stated") for face in faces)
-        common = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+        common = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
         shown = ", ".join(f"{value} ({times})" for value, times in common)
-        yield f"attribute {name}: {shown}" + (", ..." if len(values) > MOST_VALUES else "")
+        yield f"attribute {name}: {shown}" + (", ..." if len(values) > MAX_VALUES else "")
+
+
+def _stated_folder(file: LabelFile) -> str | None:
+    """The photos' folder in ``info.folder`` of a COCO file, which `predict` writes; for a hint, never to read."""
+    if file.settings.name != "coco":
+        return None
+    content = read_json(file.settings.label_file, FORMAT)
+    info = content.get("info")
+    folder = info.get("folder") if isinstance(info, dict) else None
+    is_path = isinstance(folder, str) and 0 < len(folder) <= MAX_PATH
+    return repr(folder) if is_path else None  # control characters escaped
 
 
 def _odd(file: LabelFile) -> Iterator[str]:
@@ -133,13 +149,10 @@ def _odd(file: LabelFile) -> Iterator[str]:
         names = [name for name, is_never in zip(file.keypoints.names, never.tolist(), strict=True) if is_never]
         yield f"points without any label: {', '.join(names)}"
     if cut := sum(_points_outside_box(face) for face in faces):
-        yield f"{count(cut, 'point')} outside the box of the face, which would count as missing; set {BESIDE}"
-    times = Counter((face.name, face.points.tobytes()) for face in faces)
-    if repeated := [face for face in faces if times[face.name, face.points.tobytes()] > 1]:
-        yield f"{len(repeated)} faces have the points of another face of their photo, such as {repeated[0].where}"
+        yield f"{count(cut, 'point')} outside the box of the face, which would count as missing; set {IGNORE_BOXES}"
     if not file.keypoints.pairs and len(file.keypoints.names) > 1:
         yield "the scheme has no pairs of a left and a right point: add them, or train without mirror images as below"
-    if len(faces) < FEWEST:
+    if len(faces) < MIN_FACES:
         yield f"only {count(len(faces), 'face')}: enough to try the commands, not to train"
     if file.has_photos:
         yield from _odd_photos(faces, Path(file.settings.images))
@@ -161,7 +174,7 @@ def _odd_photos(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         yield f"{len(missing)} of {len(names)} photos are missing in {folder}, such as {missing[0]}; or {SKIP}"
-    looked_at = [name for name in names if name not in set(missing)][:: len(names) // MOST_PHOTOS + 1]
+    looked_at = [name for name in names if name not in set(missing)][:: len(names) // MAX_PHOTOS + 1]
     sizes, broken = {}, []
     for name in looked_at:
         try:

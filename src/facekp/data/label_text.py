@@ -1,4 +1,4 @@
-"""The text of a label file: UTF-8 or UTF-16, plain or compressed; fields separated by commas, semicolons or tabs."""
+"""The text of a label file, UTF-8, UTF-16 or UTF-32, plain or compressed; fields between commas, semicolons or tabs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from zipfile import BadZipFile, ZipFile
 from facekp.core.errors import UserError
 from facekp.core.untrusted import read_bytes
 
-LARGEST_TEXT = 2**30  # bytes, decompressed; COCO's own keypoints have 0.25 GB. A few KB can stand for terabytes
-LONGEST_HEADER = 2**20  # characters
+MAX_TEXT_BYTES = 2**30  # decompressed; COCO's own keypoints have 0.25 GB. A few KB can stand for terabytes
+MAX_HEADER_LENGTH = 2**20  # characters
 PART = 2**22  # bytes that are decompressed at once
-LARGEST_WINDOW = 2**28  # bytes that an .xz file may ask for; xz -9 asks for 65 MB
+MAX_WINDOW_BYTES = 2**28  # bytes that an .xz file may ask for; xz -9 asks for 65 MB
 
 
 def _bounded(stream: IO[bytes] | gzip.GzipFile | bz2.BZ2File) -> bytes:
-    """The text of a stream, up to a byte more than `LARGEST_TEXT`; a stream reserves as much as is asked."""
+    """The text of a stream, up to a byte more than `MAX_TEXT_BYTES`; a stream reserves as much as is asked."""
     text = bytearray()
-    while len(text) <= LARGEST_TEXT and (part := stream.read(min(PART, LARGEST_TEXT + 1 - len(text)))):
+    while len(text) <= MAX_TEXT_BYTES and (part := stream.read(min(PART, MAX_TEXT_BYTES + 1 - len(text)))):
         text += part
     return bytes(text)
 
@@ -42,9 +42,9 @@ def _bunzip(content: bytes) -> bytes:
 
 
 def _unxz(content: bytes) -> bytes:
-    decompressor = lzma.LZMADecompressor(memlimit=LARGEST_WINDOW)
-    text = decompressor.decompress(content, LARGEST_TEXT + 1)
-    if not decompressor.eof and len(text) <= LARGEST_TEXT:
+    decompressor = lzma.LZMADecompressor(memlimit=MAX_WINDOW_BYTES)
+    text = decompressor.decompress(content, MAX_TEXT_BYTES + 1)
+    if not decompressor.eof and len(text) <= MAX_TEXT_BYTES:
         raise EOFError("the file is cut off")
     return text
 
@@ -99,7 +99,7 @@ def parse_csv(text: str, path: Path) -> CsvText:
 def header_of(text: str, path: Path) -> list[str]:
     """The columns of a text if it is a CSV; of any other text, some words or none."""
     try:
-        return parse_csv(text[:LONGEST_HEADER], path).header
+        return parse_csv(text[:MAX_HEADER_LENGTH], path).header
     except UserError:
         return []
 
@@ -122,7 +122,10 @@ def read_text(path: Path) -> str:
     """
     content = read_content(path)
     try:
-        return content.decode(_encoding(content))
+        text = content.decode(_encoding(content))
+        if "\0" in text:
+            raise UserError(f"data.labels={path}: is a binary file, not a text; give the label file as a text")
+        return text
     except UnicodeDecodeError as error:
         raise UserError(f"data.labels={path}: not a text in UTF-8 or UTF-16 ({error}); save it in UTF-8") from error
 
@@ -140,8 +143,8 @@ def read_content(path: Path) -> bytes:
                 content = decompress(content)
         if content.startswith(b"PK\x03\x04"):
             content = _only_member(content, path)
-        if len(content) > LARGEST_TEXT:
-            raise UserError(f"data.labels={path}: more than {LARGEST_TEXT / 1e9:.1f} GB of text; divide the file")
+        if len(content) > MAX_TEXT_BYTES:
+            raise UserError(f"data.labels={path}: more than {MAX_TEXT_BYTES / 1e9:.1f} GB of text; divide the file")
         return content
     except OSError as error:
         raise UserError(f"data.labels={path}: can't be read ({error.strerror or error})") from error
@@ -166,7 +169,13 @@ def _only_member(content: bytes, path: Path) -> bytes:
 
 
 def _encoding(content: bytes) -> str:
-    """The encoding by the file's first bytes; ASCII letters in UTF-16 have a zero as every other byte."""
+    """The encoding by the file's first bytes; ASCII letters in UTF-16 and UTF-32 have zeros beside them."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if content[1:4] == b"\0\0\0" and content[:1] != b"\0":
+        return "utf-32-le"
+    if content[:3] == b"\0\0\0" and content[3:4] not in (b"\0", b""):
+        return "utf-32-be"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if content[1:2] == b"\0":

@@ -10,7 +10,7 @@ from facekp.core.errors import UserError
 from facekp.data.label_json import number_of
 from facekp.data.label_text import read_content
 
-DEEPEST = 50  # levels of nested elements; label files have about six
+MAX_DEPTH = 50  # levels of nested elements; label files have about six
 LINE = "line number"  # attribute of every element; no attribute in a file can have a blank in its name
 
 
@@ -35,8 +35,8 @@ def read_xml(path: Path, root: str, expected: str) -> Element:
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
-        if depth > DEEPEST:
-            refuse(f"elements are nested more than {DEEPEST} levels deep")
+        if depth > MAX_DEPTH:
+            refuse(f"elements are nested more than {MAX_DEPTH} levels deep")
         builder.start(name, {**attributes, LINE: str(parser.CurrentLineNumber)})
 
     def end(name: str) -> None:

@@ -24,18 +24,18 @@ from facekp.data.group_cache import cached_groups
 from facekp.data.table import HostImages, Images
 
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
-COARSE = 24  # side of the thumbnails that signatures are made of
-CANDIDATE = CORRELATION - 0.002  # bound below which a pair is not compared; it is exact where 24 divides the sides
+THUMBNAIL_SIDE = 24  # side of the thumbnails that signatures are made of
+MIN_SIGNATURE = CORRELATION - 0.002  # bound below which a pair is not compared; it is exact where 24 divides the sides
 # Correlation of thumbnails: images whose thumbnails correlate less, such as noise, are not near-duplicates.
-SIMILAR = CORRELATION - 0.03
-REACH = math.sqrt(2 - 2 * CANDIDATE) + 1e-4  # distance of the signatures of two candidates
+MIN_THUMBNAIL = CORRELATION - 0.03
+MAX_DISTANCE = math.sqrt(2 - 2 * MIN_SIGNATURE) + 1e-4  # distance of the signatures of two candidates
 CELL = 4  # pixels of a thumbnail along each side of the cells that a coarse form sums up
 DIMENSIONS = 16  # numbers of a coarse form
-SAMPLE = 4096  # images at most that the principal components are computed from
-LEAF = 1024  # images in a leaf at most; its matrix of pairs is small, and a matrix product is still fast
+MAX_SAMPLE = 4096  # images at most that the principal components are computed from
+MAX_LEAF = 1024  # images in a leaf at most; its matrix of pairs is small, and a matrix product is still fast
 BLOCK = 128  # images compared at full size at a time; those that are joined meanwhile are not compared again
-SMALLEST = 1e-6  # norm of an image that is not constant
-UNCLEAR = 1e-5  # rounding of a matrix product: correlations this close to the limit are computed pair by pair
+MIN_NORM = 1e-6  # norm of an image that is not constant
+ROUNDING = 1e-5  # rounding of a matrix product: correlations this close to the limit are computed pair by pair
 
 
 def near_duplicate_groups(images: Images, cache: Path | None = None) -> np.ndarray:
@@ -91,7 +91,7 @@ class _Comparison:
         """Join the near-duplicates of two leaves, or of a leaf with itself."""
         if len(np.unique(self.forest.roots(np.concatenate((first, second))))) == 1:
             return
-        near = self.left[first] @ self.right[second].T > -(REACH**2) / 2
+        near = self.left[first] @ self.right[second].T > -(MAX_DISTANCE**2) / 2
         if first is second:
             near = np.triu(near, 1)
         if not near.any():
@@ -110,7 +110,7 @@ class _Comparison:
             return
         correlation = self._full_size(first) @ self._full_size(second).T
         close = wanted & (correlation > CORRELATION)
-        for a, b in np.argwhere(wanted & (np.abs(correlation - CORRELATION) < UNCLEAR)):
+        for a, b in np.argwhere(wanted & (np.abs(correlation - CORRELATION) < ROUNDING)):
             pair = self._full_size(np.array([first[a], second[b]]))
             close[a, b] = float(pair[0] @ pair[1]) > CORRELATION
         for a in close.any(axis=1).nonzero()[0]:
@@ -121,7 +121,7 @@ class _Comparison:
         left, right = self.signatures[first], self.signatures[second]
         common = left[:, :-1] @ right[:, :-1].T
         lengths = np.outer(*(np.sqrt(1 - np.square(side[:, -1])) for side in (left, right)))
-        return (common + np.outer(left[:, -1], right[:, -1]) > CANDIDATE) & (common > SIMILAR * lengths)
+        return (common + np.outer(left[:, -1], right[:, -1]) > MIN_SIGNATURE) & (common > MIN_THUMBNAIL * lengths)
 
     def _full_size(self, positions: np.ndarray) -> np.ndarray:
         return standardise(self.images[self.rows[positions]])
@@ -169,20 +169,20 @@ def coarse_forms(vectors: np.ndarray) -> np.ndarray:
     Args:
         vectors: (U, 577), of `signatures`.
     """
-    cells = COARSE // CELL
+    cells = THUMBNAIL_SIDE // CELL
     squares = vectors[:, :-1].reshape(-1, cells, CELL, cells, CELL)
     sums = np.hstack((squares.sum(axis=(2, 4)).reshape(len(vectors), -1) / CELL, vectors[:, -1:]))  # (U, 37)
-    sample = sums[:: -(-len(sums) // SAMPLE)]
+    sample = sums[:: -(-len(sums) // MAX_SAMPLE)]
     centred = sample - sample.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)  # by increasing variance
     return sums @ np.ascontiguousarray(directions[:, : -DIMENSIONS - 1 : -1])
 
 
 def tree_leaves(points: np.ndarray) -> list[np.ndarray]:
-    """Indices of points (U, G) in leaves of at most `LEAF`; a leaf holds points that are close to each other."""
+    """Indices of points (U, G) in leaves of at most `MAX_LEAF`; a leaf holds points that are close to each other."""
 
     def halves(rows: np.ndarray) -> list[np.ndarray]:
-        if len(rows) <= LEAF:
+        if len(rows) <= MAX_LEAF:
             return [rows]
         widest = np.ptp(points[rows], axis=0).argmax()
         ordered = rows[np.argsort(points[rows, widest], kind="stable")]
@@ -193,13 +193,13 @@ def tree_leaves(points: np.ndarray) -> list[np.ndarray]:
 
 
 def close_pairs(points: np.ndarray, leaves: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of leaves whose boxes are at most `REACH` apart; no other leaves hold a candidate pair."""
+    """Pairs of leaves whose boxes are at most `MAX_DISTANCE` apart; no other leaves hold a candidate pair."""
     low = np.stack([points[leaf].min(axis=0) for leaf in leaves])  # (L, G)
     high = np.stack([points[leaf].max(axis=0) for leaf in leaves])
     pairs = []
     for i, leaf in enumerate(leaves):
         gap = np.maximum(np.maximum(low[i] - high[i + 1 :], low[i + 1 :] - high[i]), 0)  # to each later leaf
-        near = np.square(gap).sum(axis=1) <= REACH**2
+        near = np.square(gap).sum(axis=1) <= MAX_DISTANCE**2
         pairs += [(leaf, leaves[i + 1 + other]) for other in np.flatnonzero(near).tolist()]
     return pairs
 
@@ -213,7 +213,7 @@ def image_hashes(images: Images) -> np.ndarray:
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)
 
 
-def thumbnails(images: Images, side: int = COARSE) -> np.ndarray:
+def thumbnails(images: Images, side: int = THUMBNAIL_SIDE) -> np.ndarray:
     """The grey levels of images as side x side area means, standardised: float32 (N, side * side)."""
     small = np.empty((len(images), side, side), dtype=np.float32)
     for image, means in zip(images, small, strict=True):
@@ -228,16 +228,16 @@ def signatures(images: Images) -> np.ndarray:
     of any image. By Cauchy and Schwarz ``x1 · x2 <= m1 · m2 + norm(r1) norm(r2)``. A signature is m, as a thumbnail,
     and norm(r).
     """
-    found = np.empty((len(images), COARSE**2 + 1), dtype=np.float32)
+    found = np.empty((len(images), THUMBNAIL_SIDE**2 + 1), dtype=np.float32)
     for image, signature in zip(images, found, strict=True):
         levels = to_grey(image).astype(np.float32)
-        means = signature[:-1].reshape(COARSE, COARSE)
-        cv2.resize(levels, (COARSE, COARSE), dst=means, interpolation=cv2.INTER_AREA)
+        means = signature[:-1].reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+        cv2.resize(levels, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), dst=means, interpolation=cv2.INTER_AREA)
         signature[-1] = cv2.meanStdDev(levels)[1].item()  # until the next loop
     for start in range(0, len(found), BLOCK):
         block = found[start : start + BLOCK]
-        centred = _centred(block[:, None, :-1]) / COARSE  # their norm is the standard deviation
-        centred /= np.maximum(np.maximum(block[:, -1], np.linalg.norm(centred, axis=1)), SMALLEST)[:, None]
+        centred = _centred(block[:, None, :-1]) / THUMBNAIL_SIDE  # their norm is the standard deviation
+        centred /= np.maximum(np.maximum(block[:, -1], np.linalg.norm(centred, axis=1)), MIN_NORM)[:, None]
         block[:, :-1] = centred
         block[:, -1] = np.sqrt(np.maximum(1 - np.square(centred).sum(axis=1), 0))
     return found
@@ -261,4 +261,4 @@ def standardise(images: np.ndarray) -> np.ndarray:
         1.0
     """
     flat = _centred(images)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), SMALLEST)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), MIN_NORM)

@@ -13,15 +13,16 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from facekp.core.console import count
+from facekp.data.deep_levels import deep_levels
 from facekp.data.grey_levels import Extent, Scale, Scales, common_scales, extent_of, is_dark, scale_of
-from facekp.data.images import UnreadableImage, count_pages, deep_levels, is_animation, open_image
+from facekp.data.images import UnreadableImage, count_pages, is_animation, open_image
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """What was seen.
+    """What `_look_at` has seen in the photos.
 
     Attributes:
         deep: extents of the photos with more than 8 bits per channel.
@@ -66,15 +67,15 @@ def _look_at(files: Iterable[str]) -> _Survey:
                     seen.animations.append(name)
                 if count_pages(opened) > 1:
                     seen.pages.append(name)
-                levels = deep_levels(opened, name)
-                if levels is None:
+                deep = deep_levels(opened, name)
+                if deep is None:
                     continue
-                extent = extent_of(levels[..., :3] if levels.ndim == 3 else levels)
+                extent = extent_of(deep.colours, deep.is_negative)
                 scale_of(extent)
         except (UnreadableImage, UnidentifiedImageError):
             continue
         seen.deep[name] = extent
-        if not extent.whole and not np.isfinite(levels).all():
+        if not extent.whole and not np.isfinite(deep.colours).all():
             seen.holes.append(name)
     return seen
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from facekp.core.console import listed
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.scheme_guess import shipped_schemes
 
-MOST_NAMES = 6  # of each kind that a message lists
+MAX_NAMES = 6  # of each kind that a message lists
 
 
 class PointLabel(NamedTuple):
@@ -58,8 +59,8 @@ def index_by_name(
     numbers = _as_numbers(given, len(known), complete, where)
     if numbers is not None:
         return numbers
-    faults = [f"{_listed(unknown)} only in the file"] if unknown else []
-    faults += [f"{_listed(absent)} only in the scheme"] if absent and (complete or unknown) else []
+    faults = [f"{listed(unknown, MAX_NAMES)} only in the file"] if unknown else []
+    faults += [f"{listed(absent, MAX_NAMES)} only in the scheme"] if absent and (complete or unknown) else []
     raise UserError(
         f"{where}: its {len(given)} points are not the {len(known)} of keypoints {keypoints.name}: "
         f"{', '.join(faults)}; choose keypoints=NAME of a scheme with names: [{', '.join(given)}]"
@@ -132,8 +133,3 @@ def _as_numbers(names: Sequence[str], points: int, complete: bool, where: str) -
 def _number(name: str, points: int) -> bool:
     """Whether a name can be the number of a point."""
     return name.isascii() and name.isdecimal() and len(name) < 9 and int(name) <= points
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more

@@ -10,10 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from facekp.core.errors import UserError
-from facekp.data.near_duplicates import CORRELATION as CORRELATION  # with the groups, part of what a split is
-from facekp.data.near_duplicates import Forest, thumbnails
-from facekp.data.near_duplicates import image_hashes as image_hashes
-from facekp.data.near_duplicates import near_duplicate_groups as near_duplicate_groups
+from facekp.data.near_duplicates import Forest, near_duplicate_groups, thumbnails
 from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable, Images
 
@@ -40,7 +37,7 @@ def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) ->
     Args:
         table: all rows.
         groups: int (N,) from `inseparable_groups`.
-        settings: of the data.
+        settings: how and into how many folds the rows are split.
 
     Returns:
         -1 where a row is never held out: a single group can't be split, so all of it is trained on.

@@ -16,12 +16,12 @@ from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-FEWEST = 3  # faces from which on a table is judged
+MIN_FACES = 3  # faces from which on a table is judged
 TURNED = 0.2  # fraction of faces that lie on their side, above which a warning is logged
 SWAPPED = 0.02  # fraction of faces with exchanged sides, above which a warning is logged
 APART = 0.25  # of a face's extent: sides that are closer than this may be a profile, which has no clear left
-FEWEST_IMAGES = 20  # from which on images are judged
-MOST_IMAGES = 200  # that are looked at
+MIN_IMAGES = 20  # from which on images are judged
+MAX_IMAGES = 200  # that are looked at
 DETAILED = 0.3  # fraction of images with more detail at their points than at these with x and y exchanged; usual: 0.94
 APART_FROM_DIAGONAL = 1 / 8  # of the image's side: points closer to the diagonal hardly move when x and y are exchanged
 
@@ -30,7 +30,7 @@ def check_table(table: FaceTable, name: str) -> None:
     """Check the points of a table, and its images against them.
 
     Args:
-        table: of any reader.
+        table: N faces, as a reader returned them.
         name: of the reader, for messages.
 
     Raises:
@@ -43,7 +43,7 @@ def check_table(table: FaceTable, name: str) -> None:
             "image; give pixels: multiply x by the image's width and y by its height"
         )
     direction = _directions(table)
-    if len(direction) >= FEWEST and not _warn_of_sides(table, name, direction):
+    if len(direction) >= MIN_FACES and not _warn_of_sides(table, name, direction):
         _warn_of_transposed_images(table, name)
 
 
@@ -86,7 +86,7 @@ def _warn_of_sides(table: FaceTable, name: str, direction: np.ndarray) -> bool:
             "person's own: exchange the names, or subtract x from the image's width minus 1",
         ),
     ):
-        if faults.sum() >= FEWEST and faults.mean() > least:
+        if faults.sum() >= MIN_FACES and faults.mean() > least:
             first = int(direction[faults.argmax(), 0])
             log.warning(
                 "data=%s: %d of %d faces %s; the first: row %d%s",
@@ -109,10 +109,10 @@ def _warn_of_transposed_images(table: FaceTable, name: str) -> None:
     height, width = table.size
     if height != width:
         return
-    rows = np.unique(np.linspace(0, len(table) - 1, MOST_IMAGES).round().astype(int))
+    rows = np.unique(np.linspace(0, len(table) - 1, MAX_IMAGES).round().astype(int))
     judged = [_is_detailed_at_points(table.images[int(row)], table.points[row]) for row in rows]
     known = [detailed for detailed in judged if detailed is not None]
-    if len(known) >= FEWEST_IMAGES and sum(known) < DETAILED * len(known):
+    if len(known) >= MIN_IMAGES and sum(known) < DETAILED * len(known):
         log.warning(
             "data=%s: the images look transposed: %d of %d have more detail where x and y of the points are exchanged; "
             "exchange rows and columns of the images (the first pixels are the top row)",

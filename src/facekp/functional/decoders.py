@@ -25,10 +25,10 @@ from torch import Tensor
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
 
-STEPS = 4  # of Levenberg-Marquardt: inside the map two suffice, a sharp peak beyond the border needs four
+FIT_STEPS = 4  # of Levenberg-Marquardt: inside the map two suffice, a sharp peak beyond the border needs four
 MARGIN = 1.25  # cells a point may lie beyond the outermost centres; labels reach 1, and a limit there would bias them
-WIDEST, NARROWEST = 3.0, 1 / 3.0  # limits of the fitted sigma, in assumed sigmas
-HIGHEST = 25  # cells that the centroid is taken of, as published
+MAX_SIGMA, MIN_SIGMA = 3.0, 1 / 3.0  # limits of the fitted sigma, in assumed sigmas
+CENTROID_CELLS = 25  # cells that the centroid is taken of, as published
 
 Decoder = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -94,7 +94,7 @@ def centroid(maps: Tensor, cell: Tensor, sigma: float) -> Tensor:
     Off by up to 0.25 cells inside. At the border those cells lie on one side of the point: off by up to 1.0 cell at
     sigma 0.5, 1.6 at 1.5, 2.8 at 5.
     """
-    value, index = maps.flatten(1).topk(min(HIGHEST, maps.shape[1:].numel()))
+    value, index = maps.flatten(1).topk(min(CENTROID_CELLS, maps.shape[1:].numel()))
     positions = torch.stack([index % maps.shape[2], index // maps.shape[2]], dim=-1)
     return _weighted_mean(value, positions, cell)
 
@@ -253,7 +253,7 @@ def _solve(normal: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
 
 def _limit_curvature(fitted: Tensor, assumed: Tensor) -> Tensor:
     """Keep the curvature within the sigmas that a map of this network may have."""
-    curvature = fitted[:, 3:].clamp(assumed[3] / NARROWEST**2, assumed[3] / WIDEST**2)
+    curvature = fitted[:, 3:].clamp(assumed[3] / MIN_SIGMA**2, assumed[3] / MAX_SIGMA**2)
     return torch.cat([fitted[:, :3], curvature], dim=-1)
 
 
@@ -275,7 +275,7 @@ def _refine(values: Tensor, inside: Tensor, basis: Tensor, assumed: Tensor, star
     fitted = assumed.expand_as(start)
     model, loss = curve(fitted)
     damping, proposal = torch.full_like(loss, 1e-4), start
-    for step in range(STEPS + 1):
+    for step in range(FIT_STEPS + 1):
         if step:
             normal = _normal_matrix(model**2, basis)
             ridge = damping[:, None] * normal.diagonal(dim1=1, dim2=2) + 1e-13

@@ -28,7 +28,7 @@ class HeatmapCodec:
         sigma: of the Gaussian, in cells.
 
     Raises:
-        UserError: the stride does not divide the image, or sigma is not positive.
+        UserError: the stride does not divide the image, or sigma is not positive or wider than the image.
 
     Example:
         >>> codec = HeatmapCodec(size=(96, 96), stride=4, sigma=1.0)
@@ -50,6 +50,8 @@ class HeatmapCodec:
             raise UserError(f"stride: {self.stride} does not divide {height} x {width} pixels; choose one that does")
         if not self.sigma > 0:
             raise UserError(f"sigma: {self.sigma} is not above 0; choose a width in heatmap cells, e.g. 1.5")
+        if self.sigma > max(self.size):
+            raise UserError(f"sigma: {self.sigma} is wider than the image; choose a width in heatmap cells, e.g. 1.5")
 
     @property
     def shape(self) -> tuple[int, int]:

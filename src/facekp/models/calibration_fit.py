@@ -27,13 +27,13 @@ from facekp.models.checkpoint import KEY, LoadedCheckpoint, load_checkpoint, mig
 from facekp.models.ensemble import predict_table
 from facekp.models.settings import DecoderOverride, DecoderSettings
 
-KNOTS = 20  # of the curve at most
-POINTS_PER_KNOT = 25  # at least
+MAX_KNOTS = 20  # of the curve at most
+MIN_POINTS_PER_KNOT = 25  # at least
 SAME_WIDTH = 1e-3  # pixels; the drawn maps of model=regression differ by rounding only
-ROUNDS = 3  # in which curve and factors are fitted in turn
-TRUST = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
+FIT_ROUNDS = 3  # in which curve and factors are fitted in turn
+PRIOR_POINTS = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
 PER_FACE = 3  # corruptions of a face; its clean image counts a third as much as them together
-PARTS = 10  # equal parts of the points, in which expected and measured errors are compared
+RELIABILITY_PARTS = 10  # equal parts of the points, in which expected and measured errors are compared
 
 
 def calibrated_decoders(decoder: DecoderSettings) -> list[DecoderSettings]:
@@ -99,7 +99,7 @@ def calibrate(
     Args:
         loaded: the checkpoint, with the decoder that is calibrated.
         table: N labelled rows that did not train it.
-        seed: of the halves.
+        seed: decides which faces are in which half.
         corruptions: each face is also used under `PER_FACE` of them; None: only as it is.
 
     Returns:
@@ -215,17 +215,17 @@ def fit_curve(
     """
     used = ~np.isnan(error) & ~np.isnan(deviation)
     points = int(used.sum())
-    if points < 2 * POINTS_PER_KNOT:
+    if points < 2 * MIN_POINTS_PER_KNOT:
         raise UserError(
-            f"calibrate: only {points} labelled points to fit on, but at least {2 * POINTS_PER_KNOT} are needed; "
+            f"calibrate: only {points} labelled points to fit on, but at least {2 * MIN_POINTS_PER_KNOT} are needed; "
             "give more faces"
         )
     width, distance, (row, point) = deviation[used], error[used], np.nonzero(used)
     cell = source[row].astype(np.int64) * error.shape[1] + point  # index into (S, K)
-    groups = _groups_of_width(width, min(KNOTS, points // POINTS_PER_KNOT))
+    groups = _groups_of_width(width, min(MAX_KNOTS, points // MIN_POINTS_PER_KNOT))
     knots = np.array([width[group].mean() for group in groups])
     factor = np.ones(sources * error.shape[1])
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         relative = distance / factor[cell]
         curve = increasing(np.array([trimmed_mean(relative[group]) for group in groups]))
         factor = _factors(distance / np.interp(width, knots, curve), cell, len(factor))
@@ -249,7 +249,7 @@ def _factors(relative: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
     factor = np.ones(cells)
     for index in np.unique(cell):
         values = relative[cell == index]
-        factor[index] = trimmed_mean(values) ** (len(values) / (len(values) + TRUST))
+        factor[index] = trimmed_mean(values) ** (len(values) / (len(values) + PRIOR_POINTS))
     return factor
 
 
@@ -286,9 +286,9 @@ def reliability(expected: np.ndarray, error: np.ndarray) -> dict[str, Any]:
     """
     used = ~np.isnan(error)
     order = np.argsort(expected[used], kind="stable")
-    if len(order) < PARTS:
+    if len(order) < RELIABILITY_PARTS:
         raise UserError(f"calibrate: only {len(order)} labelled points to check on; give more faces")
-    parts = np.array_split(order, PARTS)
+    parts = np.array_split(order, RELIABILITY_PARTS)
     return {
         "points": len(order),
         "expected": [float(expected[used][part].mean()) for part in parts],

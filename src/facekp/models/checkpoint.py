@@ -37,9 +37,9 @@ FORMAT = 2  # 1: written by 0.1, which named the tensors PREFIXES[1] + name
 PREFIXES = {1: "detector.", 2: "model."}  # of the model's tensors in state_dict, by format
 PREFIX = PREFIXES[FORMAT]
 EXPORTED = (".onnx", ".pt2")  # names of files of facekp.export end so
-RESTORED = ("state_dict", "current_model_state", "optimizer_states")  # tensors that a resumed training restores
+RESUMED_STATE = ("state_dict", "current_model_state", "optimizer_states")  # tensors that a resumed training restores
 
-LONGEST = 400  # characters of a message, which may quote a value of any size
+MAX_MESSAGE_LENGTH = 400  # characters of a message, which may quote a value of any size
 
 Entry = dict[str, Any]
 
@@ -51,8 +51,8 @@ class LoadedCheckpoint:
     Attributes:
         path: the file.
         model: in evaluation mode, on the CPU.
-        trained_on: int64 hashes (`facekp.data.split.image_hashes`) of all images that trained it, including those of
-            the checkpoints it started from; None where the file does not record them.
+        trained_on: int64 hashes (`facekp.data.near_duplicates.image_hashes`) of all images that trained it, including
+            those of the checkpoints it started from; None where the file does not record them.
         config: the resolved training config with the keys of this version; empty where the file has none.
         labels: int64 (S, K), how many labels trained the heatmap that each source's point is read from
             (`KeypointModel.labels_by_heatmap`); None where the file does not record them.
@@ -167,11 +167,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
-    """`read_tensors` of a checkpoint of facekp; the published system's weights are refused.
+    """Read the plain content of a facekp checkpoint; a file of the published system's weights is refused.
 
     Args:
         path: the file.
-        reason: for the message, why those are refused.
+        reason: why such a file is refused, for the message.
 
     Raises:
         UserError: as `read_tensors`, or the file has no entry of facekp.
@@ -183,7 +183,7 @@ def read_facekp_tensors(path: Path, reason: str) -> dict[str, Any]:
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:LONGEST]
+    return " ".join(str(error).split())[:MAX_MESSAGE_LENGTH]
 
 
 def _read_entry(path: Path, raw: dict[str, Any]) -> tuple[Entry, dict[str, Tensor]]:
@@ -203,9 +203,9 @@ def _integers(values: Any, name: str, shape: torch.Size | None) -> np.ndarray | 
     """The array of an int64 tensor; None stays None.
 
     Args:
-        values: of the entry.
-        name: of the values, for the message.
-        shape: that it must have; None: one axis.
+        values: an int64 tensor, if the entry is not damaged; or None.
+        name: what the values are, for the message.
+        shape: that the tensor must have; None: any with one axis.
 
     Raises:
         ValueError: it is something else.
@@ -280,7 +280,8 @@ def _published_entry(weights: dict[str, Tensor]) -> tuple[Entry, dict[str, Tenso
 
 
 def _check_installed(entry: Entry) -> None:
-    """
+    """Check that all registered parts of a checkpoint's model are installed here.
+
     Raises:
         UserError: the network or the decoder rule is not installed; the message says which plug-in brings it.
     """
@@ -303,6 +304,8 @@ def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor]) -> N
     except RuntimeError as error:
         lines = str(error).splitlines()
         detail = lines[1].strip() if len(lines) > 1 else lines[0]
-        raise UserError(f"{path}: the weights do not match the file's settings: {detail[:160]}") from error
+        raise UserError(
+            f"{path}: the weights do not match the file's settings ({detail[:160]}); take another checkpoint"
+        ) from error
     if (name := first_not_finite({**model.state_dict(), "offsets": model.offset})) is not None:
         raise UserError(f"{path}: its weights {name} are not finite: the training diverged; train with a lower lr=")

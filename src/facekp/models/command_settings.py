@@ -136,7 +136,7 @@ class ExportSettings(CommandSettings):
         views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
         decoder: replaces settings of the checkpoint's decoder in the graph.
         format: ``onnx``, or ``torch_export``, which `torch.export.load` reads.
-        precision: of the convolutions.
+        precision: number type in which the graph computes its convolutions.
         input: type of the levels.
         source: the labelling convention that the graph predicts; None: the first; ``all``: a second input says which.
         check: number of faces that the graph is compared with the checkpoint on; int8 takes as many others.
@@ -163,5 +163,7 @@ class ExportSettings(CommandSettings):
         if not self.out.endswith(ending):
             raise ValueError(f"out={self.out}: a file of format={self.format} must end in {ending}")
         if self.precision == "int8" and self.format != "onnx":
-            raise ValueError("precision=int8: is available with format=onnx only")
+            raise ValueError(
+                "precision=int8: is available with format=onnx only; set format=onnx, or another precision"
+            )
         return self

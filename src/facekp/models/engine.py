@@ -1,8 +1,8 @@
 """What runs a checkpoint's network for prediction: torch, or onnxruntime, which takes less time on a CPU.
 
-onnxruntime runs a graph that is exported from the checkpoint in memory and kept in the user's cache folder. With
-``engine=auto``, torch predicts the first images: until they have taken about as long as loading the graph takes or, if
-it is not in the cache, exporting it. So the first call never waits for it.
+onnxruntime runs a graph, which ``engine=onnx`` exports from the checkpoint and keeps in the user's cache folder. With
+``engine=auto``, torch predicts the first images: until they have taken about as long as loading the graph takes. If
+the graph is not in the cache, torch goes on: calls would wait half a minute for an export, or share the cores with it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import LoadedCheckpoint, used_plugins
 from facekp.models.ensemble import LoadedModel
-from facekp.models.graph_cache import graph_file, load_graph
+from facekp.models.graph_cache import graph_file, load_graph, load_kept
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.onnx_model import OnnxModel
 from facekp.models.prediction import Prediction
@@ -26,13 +27,27 @@ from facekp.models.settings import Engine
 from facekp.models.views import passes
 
 log = logging.getLogger(__name__)
+_process: int | None = None  # that used a predictor last; a forked process has the number of its parent here
 
-# Images through the network (each view and mirror image counts) after which onnxruntime saves what its start costs.
+# Images through the network (each view and mirror image counts) after which onnxruntime saves what loading costs.
 # Shipped checkpoint, one thread: a face with its mirror image takes 17 CPU ms by torch and 10.5 by onnxruntime, in
-# batches 10 and 8.6. Loading a graph takes 0.3 CPU s, exporting one about 30.
+# batches 10 and 8.6. Loading a graph takes 0.3 CPU s.
 LOAD_AFTER = 200
-EXPORT_AFTER = 20_000
-EXPORTERS = ("onnxruntime", "onnx", "onnxscript")  # packages that exporting needs; loading needs the first
+
+
+def use_own_threads() -> None:
+    """Compute with one thread in a process that was forked after a predictor was loaded; a warning says so.
+
+    torch's other threads exist in the parent only, and the forked process would wait for them for ever.
+    """
+    global _process
+    if _process not in (None, os.getpid()) and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        log.warning(
+            "this process was forked from one that has loaded a predictor, and can use one thread only; start it by "
+            "multiprocessing's method spawn to use more"
+        )
+    _process = os.getpid()
 
 
 class Runner:
@@ -41,8 +56,8 @@ class Runner:
     Args:
         loaded: the checkpoint or file; ready for the device.
         device: where torch computes.
-        engine: ``torch``; ``onnx``: a checkpoint is exported at once; ``auto``: torch, and onnxruntime from the moment
-            when it saves time.
+        engine: ``torch``; ``onnx``: a checkpoint is exported at once, unless its graph is in the cache; ``auto``:
+            torch, and a graph in the cache from the moment when it saves time.
 
     Raises:
         UserError: the engine can't run this file, on this device or with what is installed.
@@ -51,6 +66,7 @@ class Runner:
     def __init__(self, loaded: LoadedModel, device: torch.device, engine: Engine) -> None:
         self.model: KeypointModel | OnnxModel = loaded.model
         self._checkpoint: LoadedCheckpoint | None = None  # that onnxruntime may take over
+        self._file: Path | None = None  # where its graph is kept
         self._images, self._lock = 0, Lock()
         if not isinstance(loaded, LoadedCheckpoint):
             if engine == "torch":
@@ -59,32 +75,25 @@ class Runner:
             if device.type != "cpu":
                 raise UserError(f"engine=onnx: runs on the CPU, not on {device}; give device=cpu, or engine=torch")
             self.model = load_graph(loaded)
-        elif engine == "auto" and device.type == "cpu" and _is_installed(1) and not used_plugins(loaded.model):
-            self._checkpoint, self._file = loaded, graph_file(loaded)
+        elif engine == "auto" and device.type == "cpu" and find_spec("onnxruntime") and not used_plugins(loaded.model):
+            self._file = graph_file(loaded)
+            self._checkpoint = None if self._file is None else loaded
 
     def expect(self, images: int) -> None:
         """Prepare for a number of images: with ``auto``, change to onnxruntime if it pays by now."""
         with self._lock:
-            if self._checkpoint is None:
+            loaded = self._checkpoint
+            if loaded is None or self._file is None:
                 return
-            self._images += images * passes(self._checkpoint.model.decoder)
-            kept = self._file is not None and os.path.isfile(self._file)  # False also in a folder of another user
-            cached = self._images >= LOAD_AFTER and kept
-            if cached or (self._images >= EXPORT_AFTER and _is_installed(len(EXPORTERS))):
-                self._change(self._checkpoint)
+            self._images += images * passes(loaded.model.decoder)
+            if self._images < LOAD_AFTER or not os.path.isfile(self._file):  # False also in a folder of another user
+                return
+            self._checkpoint = None  # this call loads the graph; those of other threads go on with torch
+        try:
+            self.model = load_kept(loaded, self._file)
+        except (UserError, OSError) as error:
+            log.warning("%s: torch predicts; engine=onnx exports the checkpoint again: %s", self._file, error)
 
     def predict(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
         """`facekp.models.keypoint_model.KeypointModel.predict` by the engine."""
         return self.model.predict(images, source)
-
-    def _change(self, loaded: LoadedCheckpoint) -> None:
-        self._checkpoint = None
-        try:
-            self.model = load_graph(loaded)
-        except (UserError, OSError) as error:
-            log.info("torch predicts, as onnxruntime can't: %s", error)
-
-
-def _is_installed(packages: int) -> bool:
-    """Whether the first of `EXPORTERS` are installed; they are not imported."""
-    return all(find_spec(name) is not None for name in EXPORTERS[:packages])

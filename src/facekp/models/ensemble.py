@@ -125,7 +125,8 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
 
 
 def check_same_channels(loaded: LoadedModel, first: LoadedModel) -> None:
-    """
+    """Refuse an ensemble of models for grey and for colour images.
+
     Raises:
         UserError: one of two models takes grey images, the other one colour.
     """

@@ -35,6 +35,7 @@ from facekp.models.export_check import Predict, compare, drawn_faces, summary, t
 from facekp.models.export_graph import KeypointGraph, trace
 from facekp.models.onnx_export import attach, check_packages, describe, write_onnx
 from facekp.models.onnx_model import KEY, OnnxModel
+from facekp.models.packaged import PACKAGED
 from facekp.models.quantise import quantise
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ def export(settings: ExportSettings) -> dict[str, Any]:
     """
     if settings.format == "onnx":
         check_packages("format=onnx")
+    packaged = PACKAGED.get(settings.ckpt)
+    if packaged is not None and packaged.suffix == ".onnx":
+        raise UserError(f"ckpt={settings.ckpt}: is an ONNX file already, and can't be exported again; copy {packaged}")
     loaded = load_checkpoint(settings.ckpt)
     loaded.model.override_decoder(settings.decoder.for_views(settings.views))
     source = _source_index(settings.source, loaded)

@@ -33,7 +33,8 @@ class KeypointGraph(nn.Module):
         return ["points", "confidence", *(name for name, wanted in extra.items() if wanted)]
 
     def forward(self, images: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        """
+        """Predict the points of images.
+
         Args:
             images: (N, I, H, W), levels 0..255 of any type; I = 1 in grey, 3 in colour.
             source: int64 (N,).
@@ -50,7 +51,7 @@ class OneSource(nn.Module):
     """A `KeypointGraph` that predicts the same source for every image.
 
     Args:
-        graph: of all sources.
+        graph: the graph that predicts points of every source.
         source: index of the source.
     """
 

@@ -28,7 +28,7 @@ from facekp.models.onnx_model import OnnxModel
 log = logging.getLogger(__name__)
 LAYOUT = 1  # part of every name
 KEPT = 8  # graphs of about 5 MB each; those that were used longest ago are deleted
-FURTHEST = 1e-3  # pixels from torch's points that a graph's may lie
+MAX_DIFFERENCE = 1e-3  # pixels from torch's points that a graph's may lie
 
 
 def load_graph(loaded: LoadedCheckpoint) -> OnnxModel:
@@ -42,14 +42,24 @@ def load_graph(loaded: LoadedCheckpoint) -> OnnxModel:
     path = graph_file(loaded)
     if path is not None and os.path.isfile(path):  # False also in a folder that this user can't search
         try:
-            model = OnnxModel(path)
-            check_agreement(model, loaded)
-            with suppress(OSError):
-                os.utime(path)
-            return model
+            return load_kept(loaded, path)
         except (UserError, OSError) as error:
             log.warning("%s: exporting the checkpoint again: %s", path, error)
     return _export(loaded, path)
+
+
+def load_kept(loaded: LoadedCheckpoint, path: Path) -> OnnxModel:
+    """The graph of a checkpoint from its file in the cache.
+
+    Raises:
+        UserError: onnxruntime is not installed, the file is damaged, or its predictions differ from the checkpoint's.
+        OSError: the file can't be read.
+    """
+    model = OnnxModel(path)
+    check_agreement(model, loaded)
+    with suppress(OSError):
+        os.utime(path)
+    return model
 
 
 def graph_file(loaded: LoadedCheckpoint) -> Path | None:
@@ -68,12 +78,12 @@ def check_agreement(model: OnnxModel, loaded: LoadedCheckpoint) -> None:
     """Compare a graph with its checkpoint on drawn faces.
 
     Raises:
-        UserError: a point differs by more than `FURTHEST`.
+        UserError: a point differs by more than `MAX_DIFFERENCE`.
     """
     from facekp.models.export_check import compare, drawn_faces  # imported here: most calls of predict do without
 
     furthest = compare(loaded, model.predict, drawn_faces(2, loaded))["furthest"]
-    if not furthest <= FURTHEST:  # also where it is NaN
+    if not furthest <= MAX_DIFFERENCE:  # also where it is NaN
         raise UserError(f"its points differ from those of {loaded.path} by {furthest:.2g} px")
 
 

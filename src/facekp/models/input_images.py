@@ -16,8 +16,8 @@ def as_batch(images: Any, size: tuple[int, int], channels: int) -> Tensor:
     """Images as one batch for a network.
 
     Args:
-        images: array or tensor of levels 0..255 of any number type. In grey (N, H, W), (N, 1, H, W), or one (H, W). In
-            colour, red, green, blue, (N, H, W, 3), (N, 3, H, W), or one (H, W, 3).
+        images: array or tensor of levels 0..255 of any number type. In grey (N, H, W), (N, 1, H, W), or one (H, W) or
+            (H, W, 1). In colour, red, green, blue, (N, H, W, 3), (N, 3, H, W), or one (H, W, 3) or (3, H, W).
         size: (H, W) that messages name.
         channels: of the network: 1 takes grey images, 3 takes colour.
 
@@ -25,19 +25,23 @@ def as_batch(images: Any, size: tuple[int, int], channels: int) -> Tensor:
         float32 (N, channels, H, W).
 
     Raises:
-        UserError: another shape or type, NaN, or levels outside 0..255 or between 0 and 1.
+        UserError: another shape or type, one colour image for a network of grey ones, NaN, or levels outside 0..255 or
+            between 0 and 1.
     """
     if not isinstance(images, (np.ndarray, Tensor)):
         raise UserError(f"images: a {type(images).__name__}; give a numpy array or a tensor")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "uifb":
         raise UserError(f"images: an array of {images.dtype}; give grey levels 0..255 as numbers")
+    if channels == 1 and images.ndim == 3 and images.shape[-1] in (3, 4):  # no crop is 3 or 4 pixels wide
+        raise UserError(f"images: of shape {tuple(images.shape)}, which is one colour image; convert it to grey (H, W)")
     batch = torch.from_numpy(images.astype(np.float32)) if isinstance(images, np.ndarray) else images.float()
     shaped = _grey_batch(batch) if channels == 1 else _colour_batch(batch)
     if shaped is None or 0 in shaped.shape[-2:]:
         sides = f"{size[0]}, {size[1]}"
-        crops = f"grey crops (N, {sides}), (N, 1, {sides}) or one ({sides})"
+        crops = f"grey crops (N, {sides}), (N, 1, {sides}), or one ({sides}) or ({sides}, 1)"
         if channels == 3:
-            crops = f"colour crops (N, {sides}, 3), (N, 3, {sides}) or one ({sides}, 3), red, green, blue"
+            one = f"one ({sides}, 3) or (3, {sides})"
+            crops = f"colour crops (N, {sides}, 3), (N, 3, {sides}), or {one}, red, green, blue"
         raise UserError(f"images: of shape {tuple(images.shape)}; give {crops}")
     check_levels(images, shaped)
     return shaped
@@ -45,21 +49,23 @@ def as_batch(images: Any, size: tuple[int, int], channels: int) -> Tensor:
 
 def is_single(images: np.ndarray | Tensor, channels: int) -> bool:
     """Whether what `as_batch` takes is one image without an axis N."""
-    return images.ndim == (2 if channels == 1 else 3)
+    if channels == 1:
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[-1] == 1)
+    return images.ndim == 3
 
 
 def _grey_batch(batch: Tensor) -> Tensor | None:
-    """(N, 1, H, W) of (N, H, W), (N, 1, H, W) or (H, W); None for other shapes."""
-    if batch.ndim == 2:
-        batch = batch[None]
+    """(N, 1, H, W) of (N, H, W), (N, 1, H, W), (H, W) or (H, W, 1); None for other shapes."""
+    if is_single(batch, 1):
+        batch = batch.reshape(1, *batch.shape[:2])
     if batch.ndim == 3:
         batch = batch.unsqueeze(1)
     return batch if batch.ndim == 4 and batch.shape[1] == 1 else None
 
 
 def _colour_batch(batch: Tensor) -> Tensor | None:
-    """(N, 3, H, W) of (N, H, W, 3), (N, 3, H, W) or (H, W, 3); None for other shapes."""
-    if batch.ndim == 3:
+    """(N, 3, H, W) of (N, H, W, 3), (N, 3, H, W), (H, W, 3) or (3, H, W); None for other shapes."""
+    if is_single(batch, 3):
         batch = batch[None]
     if batch.ndim != 4 or 3 not in (batch.shape[1], batch.shape[3]):
         return None
@@ -91,5 +97,5 @@ def check_levels(images: np.ndarray | Tensor, values: Tensor) -> None:
             f"images: levels are NaN or outside 0..255 (lowest {low:g}, highest {high:g}); scale 16-bit levels down, "
             "clip values beyond the range"
         )
-    if _holds_fractions(images) and high <= 1:
+    if _holds_fractions(images) and 0 < high <= 1:  # 0: a black image
         raise UserError(f"images: the highest grey level is {high:g}; give levels 0..255: multiply images by 255")

@@ -26,7 +26,7 @@ from facekp.models.settings import DecoderOverride, DecoderSettings, ModelSettin
 from facekp.models.views import Views, images_at_once, mean_over_views
 from facekp.networks.base import build_network
 
-LARGEST_SIDE = 4096  # pixels of an image
+MAX_SIDE = 4096  # pixels of an image
 Activation = Literal["none", "softmax"]
 
 
@@ -45,7 +45,8 @@ class KeypointModel(nn.Module):
         image_channels: I.
 
     Raises:
-        UserError: an unknown activation, or one that does not suit the network; or the network takes grey images only.
+        UserError: an unknown activation, or one that does not suit the network; an offset, a shift or a sigma larger
+            than the image; or the network takes grey images only.
     """
 
     channels: Tensor  # int64 (S, K), the heatmap channel of each point
@@ -64,6 +65,9 @@ class KeypointModel(nn.Module):
         image_channels: int = 1,
     ) -> None:
         super().__init__()
+        for name, pixels in (offsets or {}).items():
+            if abs(pixels) > max(size):
+                raise UserError(f"offsets.{name}={pixels}: must be pixels, at most the image's side of {max(size)}")
         self.image_channels = image_channels
         self.keypoints, self.settings, self.activation, self.decoder = keypoints, settings, activation, decoder
         self.offsets = dict(offsets or {})
@@ -120,8 +124,8 @@ class KeypointModel(nn.Module):
             ValueError: a calibration is damaged.
         """
         height, width = values["size"]
-        if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in (height, width)):
-            raise UserError(f"size={values['size']}: must be two numbers of pixels, 1 to {LARGEST_SIDE}")
+        if not all(type(side) is int and 0 < side <= MAX_SIDE for side in (height, width)):
+            raise UserError(f"size={values['size']}: must be two numbers of pixels, 1 to {MAX_SIDE}")
         model = cls(
             keypoints=Keypoints.from_dict(values["keypoints"]),
             size=(height, width),

@@ -12,9 +12,9 @@ from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.onnx_model import LoadedOnnx
 
 log = logging.getLogger(__name__)
-FEWEST = 3  # labelled rows from which on the shape is judged
-FAR = 0.05  # of the image's side: the RMSE between the two mean faces, below which they agree
-CLOSER = 0.5  # of that RMSE: an exchange is likely if it brings the mean faces this close
+MIN_ROWS = 3  # labelled rows from which on the shape is judged
+MAX_DISTANCE = 0.05  # of the image's side: the RMSE between the two mean faces, below which they agree
+MAX_RATIO = 0.5  # of that RMSE: an exchange is likely if it brings the mean faces this close
 
 
 def warn_of_other_shape(loaded: LoadedCheckpoint | LoadedOnnx, table: FaceTable) -> None:
@@ -24,7 +24,7 @@ def warn_of_other_shape(loaded: LoadedCheckpoint | LoadedOnnx, table: FaceTable)
         loaded: a checkpoint or exported file of the table's scheme and image size.
         table: N rows; those without a label say nothing.
     """
-    if table.mask.any(axis=1).sum() < FEWEST:
+    if table.mask.any(axis=1).sum() < MIN_ROWS:
         return
     learnt = loaded.model.mean_face.detach().cpu().numpy()  # (S, K, 2)
     given = mean_face(table.points, table.source, table.keypoints)
@@ -34,7 +34,7 @@ def warn_of_other_shape(loaded: LoadedCheckpoint | LoadedOnnx, table: FaceTable)
     }
     distance = rms(given - learnt)
     nearest = min(exchanges, key=lambda name: rms(exchanges[name] - learnt))
-    if distance > FAR * max(table.size) and rms(exchanges[nearest] - learnt) < CLOSER * distance:
+    if distance > MAX_DISTANCE * max(table.size) and rms(exchanges[nearest] - learnt) < MAX_RATIO * distance:
         log.warning(
             "%s: its mean face is %.1f px from that of these labels, but %.1f px with %s exchanged: correct the "
             "labels, or use a checkpoint that was trained on such labels",

@@ -15,7 +15,7 @@ from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.onnx_model import LoadedOnnx
 
 log = logging.getLogger(__name__)
-MANY = 0.05  # of the points; the shipped checkpoint predicts none of 7500 points of the competition's faces so
+MAX_REPLACED = 0.05  # of the points; the shipped checkpoint predicts none of 7500 points of the competition's faces so
 
 
 def is_mean_face(points: np.ndarray, models: Sequence[LoadedCheckpoint | LoadedOnnx], source: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def is_mean_face(points: np.ndarray, models: Sequence[LoadedCheckpoint | LoadedO
 
     Args:
         points: float32 (N, K, 2), the mean prediction, in pixels of the network's image; or (N, Q, K, 2).
-        models: that predicted them.
+        models: the models that predicted the points.
         source: int (N,) or (N, Q), the labelling convention of each row.
 
     Returns:
@@ -38,13 +38,13 @@ def report_mean_face(replaced: int, points: int) -> None:
     """Log how many points are those of the mean face: a line if there are any, a warning if there are many.
 
     Args:
-        replaced: their number.
+        replaced: number of points that are the mean face's.
         points: number of all predicted points.
     """
     if not replaced:
         return
     text = f"{replaced} of {count(points, 'predicted point')} ({replaced / points:.1%}) are those of the mean face"
-    if replaced / points > MANY:
+    if replaced / points > MAX_REPLACED:
         log.warning(
             "%s: the network is not sure of them (decoder.floor); is this checkpoint meant for such images?", text
         )

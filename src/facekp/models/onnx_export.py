@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,7 @@ def write_onnx(program: ExportedProgram, outputs: list[str], path: Path) -> None
         path: the file.
     """
     inputs = ["images", "source"][: len(program.graph_signature.user_inputs)]
-    for library in ("onnx_ir", "onnxscript", "torch.onnx"):  # they log every step of their optimisers
-        logging.getLogger(library).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with _errors_only("onnx_ir", "onnxscript", "torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the exporter's own code
         exported = torch.onnx.export(
             program,
@@ -66,6 +65,19 @@ def write_onnx(program: ExportedProgram, outputs: list[str], path: Path) -> None
     exported.save(path)
 
 
+@contextmanager
+def _errors_only(*libraries: str) -> Iterator[None]:
+    """Log only the errors of libraries, which log every step of their optimisers; their levels are restored."""
+    levels = {logging.getLogger(library): logging.getLogger(library).level for library in libraries}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
 def describe(
     loaded: LoadedCheckpoint, precision: str, source: int | None, check: dict[str, Any] | None
 ) -> dict[str, Any]:
@@ -73,7 +85,7 @@ def describe(
 
     Args:
         loaded: the checkpoint.
-        precision: of the convolutions.
+        precision: number type in which the graph computes its convolutions.
         source: index of the source that the graph predicts; None: all.
         check: differences from the checkpoint, once they are known.
     """

@@ -25,7 +25,7 @@ from facekp.core.errors import UserError, first_line
 from facekp.core.keypoints import Keypoints
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, DecoderSettings
-from facekp.models.views import BATCH, passes
+from facekp.models.views import CPU_BATCH_SIZE, passes
 
 log = logging.getLogger(__name__)
 KEY = "facekp"  # of facekp's entry in a file's metadata
@@ -61,7 +61,7 @@ class OnnxModel:
     def __init__(self, path: Path) -> None:
         ort = import_runtime(path)
         if not path.is_file():
-            raise UserError(f"{path}: does not exist")
+            raise UserError(f"{path}: does not exist; name a file that facekp.export wrote")
         has_digest = _check_digest(path)
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -70,7 +70,9 @@ class OnnxModel:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             metadata = self.session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's error classes share no base
-            raise UserError(f"{path}: not an ONNX file that onnxruntime can read ({str(error)[:120]})") from error
+            raise UserError(
+                f"{path}: not an ONNX file that onnxruntime can read ({str(error)[:120]}); export it again"
+            ) from error
         self.path, self.entry = path, _read_entry(path, metadata, has_digest)
         with _one_line(path):
             self._read_settings()
@@ -100,7 +102,8 @@ class OnnxModel:
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def _check_numbers(self) -> None:
-        """
+        """Refuse a graph whose predictions are not finite.
+
         Raises:
             UserError: the prediction for a grey image is not finite, as of weights with NaN.
         """
@@ -124,7 +127,7 @@ class OnnxModel:
         Raises:
             UserError: as there.
         """
-        together = max(1, BATCH // passes(self.decoder))
+        together = max(1, CPU_BATCH_SIZE // passes(self.decoder))
         parts = zip(images.split(together), source.split(together), strict=True)
         return concatenate([self.predict_together(*part) for part in parts], torch.cat)
 
@@ -245,7 +248,9 @@ def _read_entry(path: Path, metadata: Mapping[str, str], has_digest: bool) -> di
         UserError: the entry is missing or damaged, or a newer facekp wrote it.
     """
     if KEY not in metadata:
-        raise UserError(f"{path}: was not written by facekp.export (no {KEY!r} in its metadata)")
+        raise UserError(
+            f"{path}: was not written by facekp.export (no {KEY!r} in its metadata); export a checkpoint of facekp"
+        )
     try:
         entry: dict[str, Any] = dict(json.loads(metadata[KEY]))
         written = int(entry["format"])

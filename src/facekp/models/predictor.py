@@ -7,11 +7,14 @@ points, confidence = KeypointPredictor.from_checkpoint("shipped")(images)
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from threading import Lock
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -20,20 +23,23 @@ from torch import Tensor
 from facekp.core.crop import Crop
 from facekp.core.device import AUTO, choose_device
 from facekp.core.errors import UserError
-from facekp.core.settings import one_of, parse
+from facekp.core.settings import did_you_mean, one_of, parse
 from facekp.functional.channels import channels_first, channels_last
-from facekp.models.engine import Runner
+from facekp.models.engine import Runner, use_own_threads
 from facekp.models.ensemble import LoadedModel, check_same_channels, load_models, make_ready
 from facekp.models.input_images import as_batch, is_single
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.mean_face import is_mean_face
-from facekp.models.onnx_model import OnnxModel
+from facekp.models.onnx_model import LoadedOnnx, OnnxModel
+from facekp.models.packaged import PACKAGED, file_of
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, Engine, ViewsChoice
 from facekp.models.training_data import points_of_sources, warn_of_untrained
-from facekp.models.views import images_at_once
+from facekp.models.views import count_views, images_at_once
 
 log = logging.getLogger(__name__)
+Images = TypeVar("Images", np.ndarray, Tensor)
+_LOADING = Lock()  # one thread at a time changes torch's defaults
 
 
 class KeypointPredictor:
@@ -41,6 +47,9 @@ class KeypointPredictor:
 
     Points follow the labelling convention of one source (`source_names`). Without a choice it is the first one, in the
     competition's data ``dense``. Crops of another size are resized; points are in pixels of the crops given.
+
+    A copy of a predictor is loaded from the files again, and so is a pickled one, for example in a spawned process. A
+    forked process predicts with one thread.
 
     Attributes:
         keypoints: the scheme (`facekp.core.keypoints.Keypoints`) that names the K points.
@@ -63,8 +72,6 @@ class KeypointPredictor:
         batch_size: int | None,
         engine: Engine = "auto",
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch_size={batch_size}: must be at least 1; None chooses it by the device")
         self.models = models
         model = models[0].model
         self.keypoints, self.size, self.channels = model.keypoints, model.size, model.image_channels
@@ -76,6 +83,7 @@ class KeypointPredictor:
             make_ready(loaded, self.device)
         self._runners = [Runner(loaded, self.device, engine) for loaded in models]
         self._said_resized = False
+        self._arguments: dict[str, Any] | None = None  # of `from_checkpoint`
 
     @classmethod
     def from_checkpoint(
@@ -105,19 +113,21 @@ class KeypointPredictor:
 
         Raises:
             UserError: a file can't be read or has another decoder, the files' schemes or sizes differ, or the source,
-                views or engine are unknown or not available.
+                batch size, views or engine are unknown or not available.
         """
-        is_one = isinstance(path, (str, Path))
-        if not is_one and not (isinstance(path, Sequence) and all(isinstance(each, (str, Path)) for each in path)):
-            raise UserError(f"path={path!r}: name a checkpoint, or several in a list")
+        use_own_threads()
+        paths = _checked_paths(path)
+        is_whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+        if batch_size is not None and not (is_whole and batch_size >= 1):
+            raise UserError(f"batch_size={batch_size}: must be a whole number from 1; None chooses it by the device")
         for name, value, choices in (("views", views, ViewsChoice), ("engine", engine, Engine)):
             if value not in get_args(choices):
                 raise UserError(f"{name}={value}: {one_of(get_args(choices), value)}")
         if not isinstance(decoder, DecoderOverride):
             decoder = parse(DecoderOverride, decoder or {}, "decoder")
-        models = load_models(path, decoder, views)
-        if not models:
-            raise UserError("from_checkpoint: the list of checkpoints is empty; give at least one")
+        with _defaults_of_torch():
+            models = load_models(paths, decoder, views)
+        _warn_of_more_views(models, decoder, views)
         first = models[0].model
         for loaded in models[1:]:
             if (loaded.model.keypoints, loaded.model.size) != (first.keypoints, first.size):
@@ -127,8 +137,27 @@ class KeypointPredictor:
                 )
             check_same_channels(loaded, models[0])
         predictor = cls(models, source, device, batch_size, engine)
+        predictor._arguments = {
+            "path": [each if str(each) in PACKAGED else Path(each).absolute() for each in paths],
+            "source": source,
+            "device": device,
+            "batch_size": batch_size,
+            "decoder": decoder,
+            "views": views,
+            "engine": engine,
+        }
         warn_of_untrained(models, points_of_sources(first.keypoints, [predictor.source]))
         return predictor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the arguments of `from_checkpoint`.
+
+        Raises:
+            UserError: the predictor was not made by it.
+        """
+        if self._arguments is None:
+            raise UserError("only predictors of KeypointPredictor.from_checkpoint can be copied or pickled; use it")
+        return functools.partial(type(self).from_checkpoint, **self._arguments), ()
 
     @property
     def source_names(self) -> list[str]:
@@ -144,20 +173,19 @@ class KeypointPredictor:
         """bool (N, K): which points (N, K, 2), in pixels of crops of ``size``, are those of the mean face."""
         return is_mean_face(points, self.models, np.full(len(points), self.source))
 
-    def __call__(self, images: Any, source: str | None = None) -> tuple[Any, Any]:
+    def __call__(self, images: Images, source: str | None = None) -> tuple[Images, Images]:
         """Points and confidence of crops; see `predict`."""
         prediction = self.predict(images, source)
         return prediction.points, prediction.confidence
 
-    @torch.inference_mode()
-    def predict(self, images: Any, source: str | None = None) -> Prediction[Any]:
+    def predict(self, images: Images, source: str | None = None) -> Prediction[Images]:
         """Predict the points of crops.
 
         Args:
             images: array or tensor of levels 0..255 of any number type. For a checkpoint of grey images (N, H, W),
-                (N, 1, H, W), or one (H, W); for one of colour, red, green, blue, (N, H, W, 3), (N, 3, H, W), or one
-                (H, W, 3). Images of another size than ``size`` are resized, as photos are cropped; the log says so
-                once.
+                (N, 1, H, W), or one (H, W) or (H, W, 1); for one of colour, red, green, blue, (N, H, W, 3),
+                (N, 3, H, W), or one (H, W, 3) or (3, H, W). Images of another size than ``size`` are resized, as
+                photos are cropped; the log says so once.
             source: the labelling convention of the points; None: the predictor's.
 
         Returns:
@@ -167,17 +195,19 @@ class KeypointPredictor:
             UserError (a ValueError): another shape or type, NaN, levels outside 0..255 or between 0 and 1, an
                 unknown source.
         """
-        batch = as_batch(images, self.size, self.channels)
-        index = self.source if source is None else self._source_index(source)
-        for runner in self._runners:
-            runner.expect(len(batch))
-        parts = [self._predict(part, index) for part in self._resized(batch).split(self.batch_size)]
-        prediction = concatenate(parts, torch.cat)
-        if batch.shape[-2:] != self.size:
-            prediction = _in_pixels_of(self._whole(batch), prediction)
+        use_own_threads()
+        with torch.inference_mode():
+            batch = as_batch(images, self.size, self.channels)
+            index = self.source if source is None else self._source_index(source)
+            for runner in self._runners:
+                runner.expect(len(batch))
+            parts = [self._predict(part, index) for part in self._resized(batch).split(self.batch_size)]
+            prediction = concatenate(parts, torch.cat)
+            if batch.shape[-2:] != self.size:
+                prediction = _in_pixels_of(self._whole(batch), prediction)
         return prediction.map(lambda values: self._like(images, values))
 
-    def answers(self, images: Any, source: str | None = None) -> Prediction[Any]:
+    def answers(self, images: Images, source: str | None = None) -> Prediction[Images]:
         """Deprecated name of `predict`."""
         warnings.warn("KeypointPredictor.answers is now called predict", DeprecationWarning, stacklevel=2)
         return self.predict(images, source)
@@ -187,8 +217,7 @@ class KeypointPredictor:
         """Whether `heatmaps` works: one checkpoint is loaded, and it is no exported file."""
         return len(self.models) == 1 and isinstance(self.models[0].model, KeypointModel)
 
-    @torch.inference_mode()
-    def heatmaps(self, images: Any, source: str | None = None) -> Any:
+    def heatmaps(self, images: Images, source: str | None = None) -> Images:
         """Heatmaps float32 (N, K, h, w), averaged with those of the mirrored image if the decoder's ``flip`` is set.
 
         Other views do not count.
@@ -203,9 +232,12 @@ class KeypointPredictor:
         model = self.models[0].model
         if len(self.models) > 1 or not isinstance(model, KeypointModel):
             raise UserError("heatmaps: exported files and several files have none; load one checkpoint")
-        channel = model.channels[self.source if source is None else self._source_index(source)]
-        parts = self._resized(as_batch(images, self.size, self.channels)).split(self.batch_size)
-        return self._like(images, torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts]))
+        use_own_threads()
+        with torch.inference_mode():
+            channel = model.channels[self.source if source is None else self._source_index(source)]
+            parts = self._resized(as_batch(images, self.size, self.channels)).split(self.batch_size)
+            heatmaps = torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts])
+        return self._like(images, heatmaps)
 
     def _predict(self, images: Tensor, source: int) -> Prediction[Tensor]:
         """The mean prediction for one batch (N, I, H, W)."""
@@ -237,14 +269,61 @@ class KeypointPredictor:
         return Crop(0, 0, batch.shape[-1], batch.shape[-2], self.size)
 
     def _like(self, images: Any, values: Tensor) -> Any:
-        """The values like the images: array or tensor, on their device, with an axis N or without."""
+        """The values like the images: array or tensor, on their device, with an axis N or without.
+
+        A tensor is a copy made outside torch's inference mode, so that it can be changed and used with autograd.
+        """
         values = values[0] if is_single(images, self.channels) else values
-        return values.cpu().numpy() if isinstance(images, np.ndarray) else values.to(images.device)
+        return values.cpu().numpy() if isinstance(images, np.ndarray) else values.to(images.device).clone()
 
     def _source_index(self, name: str) -> int:
         if name not in self.source_names:
             raise UserError(f"source={name}: {one_of(self.source_names, name)}")
         return self.source_names.index(name)
+
+
+def _checked_paths(path: Any) -> list[str | Path]:
+    """What `KeypointPredictor.from_checkpoint` is given, as a list.
+
+    Raises:
+        UserError: it is something else, the list is empty, or a file does not exist.
+    """
+    paths = [path] if isinstance(path, (str, Path)) else path
+    if not (isinstance(paths, Sequence) and all(isinstance(each, (str, Path)) for each in paths)):
+        raise UserError(f"path={path!r}: name a checkpoint, or several in a list")
+    if not paths:
+        raise UserError("from_checkpoint: the list of checkpoints is empty; give at least one")
+    for each in paths:
+        if not file_of(each).exists():
+            names = f"name a file, or {' or '.join(PACKAGED)}"
+            raise UserError(f"{each}: does not exist; {names}{did_you_mean(str(each), PACKAGED)}")
+    return list(paths)
+
+
+@contextmanager
+def _defaults_of_torch() -> Iterator[None]:
+    """Make tensors in float32, whatever the caller's default type is, and leave torch's random state as it is."""
+    with _LOADING, torch.random.fork_rng(devices=[]):  # networks are built on the CPU
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+
+
+def _warn_of_more_views(models: Sequence[LoadedModel], decoder: DecoderOverride, views: ViewsChoice) -> None:
+    """Warn of exported files that predict on more views than were asked for."""
+    changes = decoder.for_views(views).changes()
+    for loaded in models:
+        exported = loaded.model.decoder
+        number = count_views(exported.shift, exported.scale)
+        asked = count_views(changes.get("shift", exported.shift), changes.get("scale", exported.scale))
+        if isinstance(loaded, LoadedOnnx) and number > asked:
+            log.warning(
+                "%s: predicts on %d views, with which it was exported; for views=one export it again with views=one",
+                *(loaded.path, number),
+            )
 
 
 def _in_pixels_of(crop: Crop, prediction: Prediction[Tensor]) -> Prediction[Tensor]:

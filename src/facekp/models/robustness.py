@@ -15,7 +15,7 @@ import pandas as pd
 from facekp.data.corruptions import Condition, CorruptionSettings, corrupted_table
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN, METRICS, MetricInput, compute_figures, trimmed_mean
-from facekp.models.calibration_fit import PARTS, reliability
+from facekp.models.calibration_fit import RELIABILITY_PARTS, reliability
 from facekp.models.ensemble import LoadedModel, PredictTable, predict_table
 from facekp.models.prediction import Prediction
 
@@ -128,7 +128,7 @@ def corrupted_reliability(corrupted: CorruptedFaces) -> dict[str, Any] | None:
         part differs from the expected one at most, as a fraction of the expected one. None where the models are not
         calibrated for their decoder, or where too few points count.
     """
-    if corrupted.prediction.expected_error is None or corrupted.table.mask.sum() < PARTS:
+    if corrupted.prediction.expected_error is None or corrupted.table.mask.sum() < RELIABILITY_PARTS:
         return None
     enlarged = np.concatenate([errors for _, errors in corrupted.errors() if errors is not None])
     distance = [part.distance for parts in corrupted.scored().values() for part in parts]

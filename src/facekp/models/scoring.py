@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from facekp.core.errors import UserError
-from facekp.data.split import image_hashes, inseparable_groups
+from facekp.data.near_duplicates import image_hashes
+from facekp.data.settings import DataSettings
+from facekp.data.split import inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import (
     MetricInput,
@@ -23,6 +24,7 @@ from facekp.functional.metrics import (
 )
 from facekp.models.ensemble import LoadedModel, PredictTable, predict_table
 from facekp.models.prediction import Prediction
+from facekp.models.training_data import warn_of_other_crops
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ def score_models(
     corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
     predict: PredictTable = predict_table,
     settings: ScoreSettings | None = None,
+    group: np.ndarray | None = None,
 ) -> Evaluation:
     """Score the mean prediction of models on all rows of a table.
 
@@ -56,10 +59,11 @@ def score_models(
         corrupted: predictions for the corrupted rows (`facekp.models.robustness.CorruptedFaces.scored`); None: none.
         predict: predicts the table.
         settings: of metrics that divide errors by the size of the face; None: the defaults.
+        group: int (N,) of `inseparable_groups`, of which intervals draw whole ones; None: each row is its own group.
     """
     prediction = predict(models, table)
     floor = max(loaded.model.decoder.floor for loaded in models)
-    scored = metric_input(prediction.points, table, settings, prediction.confidence, floor, corrupted)
+    scored = metric_input(prediction.points, table, settings, prediction.confidence, floor, corrupted, group)
     return Evaluation(score_predictions(scored, others), prediction)
 
 
@@ -70,6 +74,7 @@ def metric_input(
     confidence: np.ndarray | None = None,
     floor: float = 0.0,
     corrupted: Mapping[str, Sequence[MetricInput]] | None = None,
+    group: np.ndarray | None = None,
 ) -> MetricInput:
     """What metrics of predictions for the N rows of a table are computed from.
 
@@ -80,6 +85,7 @@ def metric_input(
         confidence: (N, K) from 0 to 1; None: metrics that need it are left out.
         floor: below this confidence the mean face is predicted.
         corrupted: predictions for the corrupted rows; None: metrics that need them are left out.
+        group: int (N,) of `inseparable_groups`; None: each row is its own group.
     """
     return MetricInput(
         points=points,
@@ -92,6 +98,7 @@ def metric_input(
         box=table.box,
         attributes=table.attributes,
         settings=settings or ScoreSettings(),
+        group=group,
     )
 
 
@@ -114,7 +121,7 @@ def score_predictions(scored: MetricInput, others: FaceTable) -> dict[str, Any]:
     face = np.where(np.isnan(face), centre, face)  # points without a label there, as a model predicts them
     baseline = replace(scored, points=face[scored.source], confidence=None, floor=0.0, corrupted={})
     figures, ratios = figures_and_ratios(scored)
-    intervals = compute_intervals(ratios, scored.settings.resamples)
+    intervals = compute_intervals(ratios, scored.settings.resamples, scored.group)
     return {**figures, "intervals": intervals, "mean_face": compute_figures(baseline)}
 
 
@@ -127,13 +134,20 @@ def compute_metrics(points: np.ndarray, table: FaceTable) -> dict[str, Any]:
     return compute_figures(metric_input(points, table))
 
 
-def unseen_rows(models: Sequence[LoadedModel], table: FaceTable, cache: Path | None = None) -> np.ndarray:
+def unseen_rows(
+    models: Sequence[LoadedModel],
+    table: FaceTable,
+    data: DataSettings | None = None,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
     """Rows whose image trained none of the models, and neither a near-duplicate nor another face of the same photo did.
 
     Args:
         models: checkpoints or exported files.
         table: N rows.
-        cache: folder that keeps groups of near-duplicates; None: no cache.
+        data: settings of the table; None: no cache of near-duplicates, and no warning of photos that are cropped in
+            another way than for the training.
+        groups: int (N,) of `inseparable_groups`; None: they are computed.
 
     Returns:
         int64, increasing.
@@ -147,10 +161,12 @@ def unseen_rows(models: Sequence[LoadedModel], table: FaceTable, cache: Path | N
             "ckpt=%s: does not record its training images, so it may have seen rows that are scored", unknown[0]
         )
     hashes = [loaded.trained_on for loaded in models if loaded.trained_on is not None]
-    trained = (
-        np.isin(image_hashes(table.images), np.concatenate(hashes)) if hashes else np.zeros(len(table), dtype=bool)
-    )
-    groups = inseparable_groups(table, cache)
+    of_table = image_hashes(table.images)
+    if data is not None:
+        warn_of_other_crops(models, of_table, data)
+    trained = np.isin(of_table, np.concatenate(hashes)) if hashes else np.zeros(len(table), dtype=bool)
+    if groups is None:
+        groups = inseparable_groups(table, None if data is None else data.cache_folder)
     rows = np.flatnonzero(~np.isin(groups, groups[trained]))
     log.info(
         "scoring %d rows; %d are left out, as they trained a checkpoint or are near-duplicates of rows that did",

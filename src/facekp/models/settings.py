@@ -33,13 +33,13 @@ class ModelSettings(Settings):
     Attributes:
         network: name and settings of a network in `facekp.networks.base.NETWORKS`.
         by_source: a separate heatmap channel for each pair of source and point; False: the sources share K channels.
-        sigma: of the target Gaussian, in heatmap cells.
-        normalise: of the input images.
+        sigma: of the target Gaussian, in heatmap cells; a narrower one lies within one cell.
+        normalise: mean and standard deviation by which input images are normalised.
     """
 
     network: Annotated[NetworkSettings, NETWORKS.validator]
     by_source: bool
-    sigma: Positive
+    sigma: Annotated[float, Field(ge=0.05)]
     normalise: NormaliseSettings
 
 

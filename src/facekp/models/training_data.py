@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facekp.core.console import listed
 from facekp.core.keypoints import Keypoints
 from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable
@@ -20,10 +22,12 @@ from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.onnx_model import LoadedOnnx
 
 log = logging.getLogger(__name__)
-SHOWN = 4  # names of points in a message
+
 DRAWN = "drawn faces"
 KINDS = {"synthetic": DRAWN, "kaggle": "the competition's images"}  # by reader; those with photos: photos
 IDENTIFYING = ("dir", "images", "labels", "category", "seed")  # settings of the data that say which data they are
+FILES = ("images", "labels")  # settings of photos that are paths
+CROPPING = ("name", *FILES, "category", "size", "margin", "boxes", "channels")  # settings that decide on faces' crops
 
 Models = Sequence[LoadedCheckpoint | LoadedOnnx]
 
@@ -106,9 +110,7 @@ def name_points(keypoints: Keypoints, chosen: np.ndarray) -> str:
         if not names:
             continue
         every = bool(of_source[keypoints.labelled_or_mirrored(source)].all())
-        text = "all points" if every else ", ".join(names[:SHOWN])
-        if not every and len(names) > SHOWN:
-            text += f" and {len(names) - SHOWN} more points"
+        text = "all points" if every else listed(names, noun="points")
         parts.append(f"{text} by source {source}" if len(keypoints.sources) > 1 else text)
     return ", ".join(parts)
 
@@ -139,6 +141,56 @@ def _warn_of_kind(models: Models, predicted: Mapping[str, Any], shown: str) -> N
                 "%s: was trained on %s (data=%s), but predicts %s; expect larger errors", loaded.path, kind, name, shown
             )
             return
+
+
+def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) -> None:
+    """Warn of a checkpoint that was trained on the same photos, of which few faces are recognised.
+
+    Faces that trained a checkpoint are recognised by the pixels of their crops. With another margin, size or box, or
+    with corrected labels of faces without boxes, a face has another crop and would be scored as a new one. Another
+    label file for the same folder, with the same settings, gives no warning where no face is recognised: it most often
+    lists other photos.
+
+    Args:
+        models: checkpoints or exported files.
+        hashes: int64 (N,), `facekp.data.near_duplicates.image_hashes` of all faces of the data.
+        data: settings of the data; those that read no photos give no warning.
+    """
+    now = data.plain()
+    for loaded in models:
+        if loaded.trained_on is None or not set(FILES) <= now.keys() & loaded.data.keys():
+            continue
+        if loaded.data["images"] is None:  # a packed checkpoint keeps no paths
+            continue
+        changed = [key for key in CROPPING if _differs(key, loaded.data, now)]
+        other_rows = not changed and now["rows"] != loaded.data["rows"]
+        if set(FILES) <= set(changed) or other_rows:
+            continue
+        recognised = int(np.isin(loaded.trained_on, hashes).sum())
+        other_list = changed == ["labels"] and not recognised
+        if other_list or 2 * recognised >= min(len(loaded.trained_on), len(hashes)):
+            continue
+        before = " ".join(f"data.{key}={loaded.data[key]}" for key in changed)
+        log.warning(
+            "%s: only %d of the %d faces that trained it were recognised among these %d, as %s; so photos that trained "
+            "it may be scored as new ones; give %s, or photos that did not train it",
+            loaded.path,
+            recognised,
+            len(loaded.trained_on),
+            len(hashes),
+            f"the training had {before}" if changed else "the labels or the photos have changed since",
+            "these settings" if changed else "the files of the training",
+        )
+        return
+
+
+def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a setting of the data is another one; one that either lacks is not."""
+    if key not in before or key not in now:
+        return False
+    if key in FILES and None not in (before[key], now[key]):
+        return Path(before[key]).expanduser().resolve() != Path(now[key]).expanduser().resolve()
+    return bool(before[key] != now[key])
 
 
 def warn_of_mixed_data(models: Models) -> None:

@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from facekp.core.channels import CHANNEL_NAMES
+from facekp.core.console import listed
 from facekp.core.keypoints import Keypoints
 from facekp.models.checkpoint import LoadedCheckpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.networks.base import build_network
-
-SHOWN = 4  # names in a line of the log
 
 Pairs = list[tuple[int, int]]  # (index in the model, index in the checkpoint)
 
@@ -54,8 +53,8 @@ class TransferReport:
             >>> str(TransferReport(copied=["a", "b"], not_copied=["head"]))
             '2 tensors copied, 0 partly copied, 1 not copied (head)'
         """
-        partly = f"{len(self.partly_copied)} partly copied{listed(self.partly_copied)}"
-        rest = f"{len(self.not_copied)} not copied{listed(self.not_copied)}"
+        partly = f"{len(self.partly_copied)} partly copied{in_brackets(self.partly_copied)}"
+        rest = f"{len(self.not_copied)} not copied{in_brackets(self.not_copied)}"
         return f"{len(self.copied)} tensors copied, {partly}, {rest}{self._recoloured()}"
 
     def _recoloured(self) -> str:
@@ -63,18 +62,17 @@ class TransferReport:
             return ""
         before, now = (CHANNEL_NAMES[channels] for channels in self.channels)
         how = "divided among 3 colours" if self.channels[1] == 3 else "added up over 3 colours"
-        return f"; of {before} images, now of {now}: weights {how}{listed(self.recoloured)}"
+        return f"; of {before} images, now of {now}: weights {how}{in_brackets(self.recoloured)}"
 
 
-def listed(names: list[str]) -> str:
-    """Names in brackets, the first ones of many; empty without names.
+def in_brackets(names: list[str]) -> str:
+    """Names in brackets after a blank, the first ones of many; empty without names.
 
     Example:
-        >>> listed(["a", "b", "c", "d", "e"])
-        ' (a, b, c, d, and 1 more)'
+        >>> in_brackets(["a", "b", "c", "d", "e"])
+        ' (a, b, c, d and 1 more)'
     """
-    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return f" ({', '.join([*names[:SHOWN], *more])})" if names else ""
+    return f" ({listed(names)})" if names else ""
 
 
 @torch.no_grad()

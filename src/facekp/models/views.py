@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from facekp.core.errors import UserError
 from facekp.models.settings import DecoderSettings
 
-BATCH = 16  # images that go through the network together: the heatmaps of more do not fit the CPU's cache
-GPU_BATCH = 128  # the same on a GPU, which fewer would leave idle; takes 4 GB with the largest network here
+CPU_BATCH_SIZE = 16  # images that go through the network together: the heatmaps of more do not fit the CPU's cache
+GPU_BATCH_SIZE = 128  # the same on a GPU, which fewer would leave idle; takes 4 GB with the largest network here
 
 
 def images_at_once(device: torch.device) -> int:
@@ -25,7 +26,7 @@ def images_at_once(device: torch.device) -> int:
         >>> images_at_once(torch.device("cpu")), images_at_once(torch.device("cuda"))
         (16, 128)
     """
-    return GPU_BATCH if device.type == "cuda" else BATCH
+    return GPU_BATCH_SIZE if device.type == "cuda" else CPU_BATCH_SIZE
 
 
 class View(NamedTuple):
@@ -82,6 +83,9 @@ class Views(nn.Module):
     Args:
         decoder: which views there are (`other_views`).
         size: (H, W) of the images in pixels.
+
+    Raises:
+        UserError: a view is moved so far that it shows nothing of the image.
     """
 
     across: Tensor  # (V, W, W) and (V, H, H): bilinear weights of the image's columns and rows in each view
@@ -92,6 +96,8 @@ class Views(nn.Module):
     def __init__(self, decoder: DecoderSettings, size: tuple[int, int]) -> None:
         super().__init__()
         (height, width), self.size = size, size
+        if decoder.shift >= min(size):
+            raise UserError(f"decoder.shift={decoder.shift}: must be below the image's side of {min(size)} pixels")
         views = torch.tensor([View(1.0, 0.0, 0.0), *other_views(decoder, size)])
         factor, right, down = views.T
         self.register_buffer("across", _bilinear(factor, right, width), persistent=False)

@@ -31,7 +31,7 @@ from facekp.core.registry import Registry
 from facekp.core.settings import Settings
 
 Heatmaps = Annotated[int, Field(ge=1, le=10000)]  # C, number of maps
-COLOURS = "image_channels"  # the argument of networks that can take colour images
+COLOUR_ARGUMENT = "image_channels"  # the argument of networks that can take colour images
 
 
 class NetworkSettings(Settings):
@@ -77,7 +77,7 @@ NETWORKS: Registry[type[HeatmapNetwork]] = Registry(
     key="model.network",
     base=NetworkSettings,
     entry_points="facekp.networks",
-    inputs=("heatmaps", COLOURS),
+    inputs=("heatmaps", COLOUR_ARGUMENT),
     package="facekp.networks",
     config_group="model",
     config=lambda network: {
@@ -90,14 +90,15 @@ NETWORKS: Registry[type[HeatmapNetwork]] = Registry(
 
 
 def check_colour(name: str, image_channels: int) -> None:
-    """
+    """Refuse colour images for a network that takes grey ones only.
+
     Raises:
         UserError: a network takes grey images only, and the images are in colour.
     """
     if image_channels != 1 and not _takes_colour(name):
         raise UserError(
             f"data.channels={image_channels}: the network {name} takes grey images only, as its constructor has no "
-            f"argument {COLOURS}; use data.channels=1, or another model"
+            f"argument {COLOUR_ARGUMENT}; use data.channels=1, or another model"
         )
 
 
@@ -114,7 +115,7 @@ def build_network(settings: NetworkSettings, heatmaps: int, image_channels: int 
     """
     check_colour(settings.name, image_channels)
     made = NETWORKS[settings.name]
-    colours = {COLOURS: image_channels} if _takes_colour(settings.name) else {}
+    colours = {COLOUR_ARGUMENT: image_channels} if _takes_colour(settings.name) else {}
     network: Any = made(heatmaps=heatmaps, **colours, **NETWORKS.arguments(settings))
     stride = getattr(network, "stride", None)
     if isinstance(stride, bool) or not isinstance(stride, int):
@@ -122,7 +123,10 @@ def build_network(settings: NetworkSettings, heatmaps: int, image_channels: int 
     if stride < 1:
         raise UserError(f"network {settings.name}: self.stride={stride}: must be at least 1")
     if not issubclass(type(network), nn.Module):
-        raise UserError(f"network {settings.name}: {type(network).__name__} is not a torch.nn.Module")
+        raise UserError(
+            f"network {settings.name}: {type(network).__name__} is not a torch.nn.Module; register a "
+            "subclass of HeatmapNetwork"
+        )
     return network
 
 
@@ -139,7 +143,7 @@ def check_output(network: HeatmapNetwork, name: str, heatmaps: int, image_channe
         network: of `build_network`.
         name: of the network in `NETWORKS`.
         heatmaps: C, maps in the output.
-        image_channels: of the images.
+        image_channels: 1 for grey images, 3 for colour.
         size: (H, W) of the images in pixels.
 
     Raises:
@@ -187,4 +191,4 @@ def _output_fault(outputs: Any, expected: tuple[int, ...]) -> str:
 
 
 def _takes_colour(name: str) -> bool:
-    return COLOURS in inspect.signature(NETWORKS[name]).parameters
+    return COLOUR_ARGUMENT in inspect.signature(NETWORKS[name]).parameters

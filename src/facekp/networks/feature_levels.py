@@ -20,7 +20,7 @@ class Level:
 
     Attributes:
         stride: image pixels per cell.
-        channels: of the map.
+        channels: number of channels of the feature map.
         parameters: names of the weights that it depends on and that no level before it does.
     """
 

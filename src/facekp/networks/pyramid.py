@@ -29,7 +29,8 @@ class FeaturePyramid(nn.Module):
         self.enlarged = nn.ModuleList(_block(width) for _ in range(steps))
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """
+        """Merge feature maps of several levels into one.
+
         Args:
             features: (N, channels, h, w) of each level.
             size: (rows, columns) of the output.

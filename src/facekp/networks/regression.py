@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from facekp.core.settings import FractionBelowOne, Positive
+from facekp.core.settings import FractionBelowOne
 from facekp.networks.base import NETWORKS, HeatmapNetwork, Heatmaps
 from facekp.networks.plain_cnn import check_image_size, check_stride, plain_cnn
 
@@ -45,7 +45,7 @@ class CoordinateRegression(HeatmapNetwork):
         channels: Annotated[int, Field(ge=1, le=512)],
         hidden: Annotated[int, Field(ge=1, le=10000)],
         dropout: FractionBelowOne,
-        sigma: Positive,
+        sigma: Annotated[float, Field(ge=0.05)],
         image_channels: int = 1,
     ) -> None:
         super().__init__()

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from torch import float32, nn
 
+from facekp.core.console import listed
 from facekp.core.errors import UserError
 
 log = logging.getLogger(__name__)
 LEVELS = 4  # of features that are used; of a vision transformer's layers, as many that lie evenly apart
-SHOWN = 4  # names in a line of the log
+
 NEEDS_TORCHVISION = {"timm_backbone"}
 WEIGHTS, CONFIG = "model.network.weights", "model.network.config"
 
@@ -96,19 +97,19 @@ def _pretrained(library: ModuleType, weights: str) -> nn.Module:
             f"{WEIGHTS}={weights}: none of its tensors fits the {chosen.model_type} of its config.json; give weights "
             "of that kind, or null for random weights"
         )
-    shown = ", ".join([*fresh[:SHOWN], *([f"and {len(fresh) - SHOWN} more"] if len(fresh) > SHOWN else [])])
-    start = f"; {len(fresh)} start at random ({shown})" if fresh else ""
+    start = f"; {len(fresh)} start at random ({listed(fresh)})" if fresh else ""
     log.info("%s=%s: %d tensors copied%s", WEIGHTS, weights, len(names) - len(fresh), start)
     return backbone
 
 
 def _name(mismatched: Any) -> str:
-    """The name of a tensor of another shape; the library adds the shapes."""
+    """The name of a tensor whose shape does not fit; transformers lists some with both shapes."""
     return mismatched if isinstance(mismatched, str) else mismatched[0]
 
 
 def _check_kind(library: ModuleType, config: Any, what: str) -> None:
-    """
+    """Refuse a config for which transformers can't build a backbone.
+
     Raises:
         UserError: transformers has no backbone of this kind, or only one that needs torchvision.
     """

@@ -25,7 +25,7 @@ from facekp.data.table import FaceTable
 from facekp.models.ensemble import load_models
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.scoring import unseen_rows
-from facekp.models.views import BATCH
+from facekp.models.views import CPU_BATCH_SIZE
 from facekp.photos.detectors import FaceDetector, build_face_detector
 from facekp.photos.pipeline import Face, predict_photos
 from facekp.photos.reading import Photo
@@ -73,13 +73,13 @@ def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[Benchm
     models = load_models(settings.ckpt, settings.decoder, settings.views)
     keypoints = models[0].model.keypoints
     table = read_table(settings.data, keypoints)
-    held_out = table.take(unseen_rows(models, table))
+    held_out = table.take(unseen_rows(models, table, settings.data))
     detector = build_face_detector(settings.detector)
     of_source = {name: pick_faces(held_out, s, settings.faces) for s, name in enumerate(keypoints.source_names)}
     rows = []
     with ProgressDisplay("looking for faces", len(settings.scales) * sum(map(len, of_source.values()))) as display:
         for source, faces in of_source.items():
-            predictor = KeypointPredictor(models, source, AUTO, BATCH, engine="torch")
+            predictor = KeypointPredictor(models, source, AUTO, CPU_BATCH_SIZE, engine="torch")
             for scale in settings.scales if len(faces) else ():
                 floor = settings.min_confidence
                 result = measure_detection(faces, predictor, detector, scale, settings.refine, floor, display=display)

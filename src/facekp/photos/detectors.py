@@ -43,17 +43,17 @@ from facekp.photos.yunet import load_yunet
 
 CASCADE = "haarcascade_frontalface_alt.xml"
 
-HIGHER = 0.011  # centre of the crop above that of YuNet's box, in sides of the square of the same area
+CENTRE_ABOVE_BOX = 0.011  # centre of the crop above that of YuNet's box, in sides of the square of the same area
 
-COARSE = 320  # pixels; length of the small copy in which YuNet finds large faces, those of 300 pixels and more
+COARSE_SIDE = 320  # pixels; length of the small copy in which YuNet finds large faces, those of 300 pixels and more
 
 # Factor by which YuNet's photos of 160 pixels and less are enlarged. It finds 53 of 63 held-out images that are pasted
 # into scenes of 96 pixels at half their size (`facekp.photos.detection_benchmark.paste`), and all of them enlarged.
-TINY = 2.0
+ENLARGEMENT = 2.0
 
-FARTHEST = 4  # longer sides of the photo; a box of a detector reaches no further from the first pixel
+MAX_BOX_DISTANCE = 4  # longer sides of the photo; a box of a detector reaches no further from the first pixel
 
-OVERLAP = 0.4  # intersection of two boxes as a fraction of the smaller one; above it they show the same face
+MAX_OVERLAP = 0.4  # intersection of two boxes as a fraction of the smaller one; above it they show the same face
 
 
 class FaceDetectorSettings(Settings):
@@ -107,17 +107,31 @@ def build_face_detector(settings: FaceDetectorSettings) -> FaceDetector:
     Raises:
         UserError: a plug-in's class is no `FaceDetector`: it has no ``find`` or no ``margin``.
     """
-    detector: Any = FACE_DETECTORS.partial(settings)()
+    return check_detector(FACE_DETECTORS.partial(settings)(), f"face detector {settings.name}")
+
+
+def check_detector(detector: Any, where: str) -> FaceDetector:
+    """The detector itself, if it is one.
+
+    Args:
+        detector: any object.
+        where: start of the messages.
+
+    Raises:
+        UserError: it is a class, or has no ``find`` or no valid ``margin`` or ``turns``.
+    """
+    if isinstance(detector, type):
+        raise UserError(f"{where}: {detector.__name__} is a class; give an object of it, {detector.__name__}(...)")
     if not callable(getattr(detector, "find", None)) or not isinstance(getattr(detector, "margin", None), (int, float)):
         raise UserError(
-            f"face detector {settings.name}: {type(detector).__name__} needs a method find and a number margin; derive "
-            "it from facekp.photos.detectors.FaceDetector"
+            f"{where}: {type(detector).__name__} needs a method find and a number margin; derive it from "
+            "facekp.photos.detectors.FaceDetector"
         )
     if not (math.isfinite(detector.margin) and detector.margin > 0):
-        raise UserError(f"face detector {settings.name}: margin is {detector.margin}; give a number above 0")
+        raise UserError(f"{where}: margin is {detector.margin}; give a number above 0")
     turns = getattr(detector, "turns", ())
     if not all(isinstance(angle, int) and angle % 90 == 0 for angle in turns):
-        raise UserError(f"face detector {settings.name}: turns are {turns}; give multiples of 90 degrees")
+        raise UserError(f"{where}: turns are {turns}; give multiples of 90 degrees")
     made: FaceDetector = detector
     return made
 
@@ -160,7 +174,7 @@ def find_boxes(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
             f"face detector {type(detector).__name__}: find returned a box without an area; return finite numbers with "
             "left < right and top < bottom"
         )
-    if np.abs(boxes).max() > FARTHEST * max(image.shape[:2]):
+    if np.abs(boxes).max() > MAX_BOX_DISTANCE * max(image.shape[:2]):
         raise UserError(
             f"face detector {type(detector).__name__}: find returned a box far outside the photo, "
             f"{boxes[np.abs(boxes).max(axis=1).argmax()].tolist()}; return pixels of the photo"
@@ -169,7 +183,8 @@ def find_boxes(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
 
 
 def _find(detector: FaceDetector, image: np.ndarray) -> Any:
-    """
+    """Search a photo, in grey levels if the detector can't search it in colour.
+
     Raises:
         UserError: the detector fails with the photo in colour, but not in grey.
     """
@@ -282,9 +297,9 @@ class YuNetDetector(_Search):
     def find(self, image: np.ndarray) -> np.ndarray:
         """As `FaceDetector.find`; the most certain face first. Large faces are found in a small copy of the photo."""
         side = max(image.shape)
-        enlarge = TINY if side * TINY <= COARSE else 1.0
-        coarse = self._find_at(image, min(COARSE, self.longest), self.border, enlarge)
-        fine = self._find_at(image, self.longest, 0.0) if side > COARSE < self.longest else coarse[:0]
+        enlarge = ENLARGEMENT if side * ENLARGEMENT <= COARSE_SIDE else 1.0
+        coarse = self._find_at(image, min(COARSE_SIDE, self.longest), self.border, enlarge)
+        fine = self._find_at(image, self.longest, 0.0) if side > COARSE_SIDE < self.longest else coarse[:0]
         return _without_overlaps(np.concatenate([fine, coarse]))
 
     def _search(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -363,12 +378,12 @@ class WholePhotoDetector(FaceDetector):
 def _squares(boxes: np.ndarray) -> np.ndarray:
     """YuNet's boxes (M, 4), as left, top, width, height, as the squares that faces are cropped by."""
     sides = np.sqrt(boxes[:, 2:3] * boxes[:, 3:4])
-    centres = boxes[:, :2] + boxes[:, 2:] / 2 - np.array([0.0, HIGHER]) * sides
+    centres = boxes[:, :2] + boxes[:, 2:] / 2 - np.array([0.0, CENTRE_ABOVE_BOX]) * sides
     return np.hstack([centres - sides / 2, centres + sides / 2])
 
 
 def _without_overlaps(found: np.ndarray) -> np.ndarray:
-    """Drop boxes that overlap a better one (`OVERLAP`).
+    """Drop boxes that overlap a better one (`MAX_OVERLAP`).
 
     Args:
         found: (M, 5), boxes and their scores.
@@ -378,7 +393,7 @@ def _without_overlaps(found: np.ndarray) -> np.ndarray:
     """
     kept: list[np.ndarray] = []
     for box in found[np.argsort(-found[:, 4], kind="stable"), :4]:
-        if not any(_overlap(box, better) > OVERLAP for better in kept):
+        if not any(_overlap(box, better) > MAX_OVERLAP for better in kept):
             kept.append(box)
     return np.reshape(kept, (-1, 4))
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from facekp.core.errors import CannotWrite
 from facekp.core.files import cannot_write, part_of
-from facekp.photos.reading import quiet_opencv
+from facekp.core.opencv_log import quiet_opencv
 
 CODEC = cv2.VideoWriter.fourcc(*"mp4v")
-MOST_REPEATED = 10_000  # frames in a row; a damaged time could ask for any number
+MAX_REPEATED_FRAMES = 10_000  # frames in a row; a damaged time could ask for any number
 
 
 class DrawnVideo:
@@ -47,14 +47,14 @@ class DrawnVideo:
             )
 
     def write(self, picture: np.ndarray, missing: int = 0) -> None:
-        """Add a frame.
+        """Add a frame to the video.
 
         Args:
             picture: uint8 (H, W, 3), BGR.
             missing: number of frames before it that could not be read; the last one is repeated in their place.
         """
         with quiet_opencv():
-            for _ in range(min(missing, MOST_REPEATED)):
+            for _ in range(min(missing, MAX_REPEATED_FRAMES)):
                 self._add(picture if self._last is None else self._last)
             self._add(picture)
         self._last = picture

@@ -12,16 +12,16 @@ from facekp.models.predictor import KeypointPredictor
 from facekp.photos.reading import Photo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
-    """The prediction for one face with K keypoints.
+    """The prediction for one face with K keypoints. A face equals only itself; compare the points of two faces.
 
     Attributes:
         crop: the part of the photo that the network saw.
         points: float (K, 2), pixels of the photo.
         confidence: float (K,).
         expected_error: float (K,), pixels of the photo; None if the checkpoint is not calibrated.
-        names: of the K points.
+        names: names of the K points.
         mean_face: bool (K,), points that the network did not find, so that they are the mean face's; None: unknown.
         track: number of the face in its video; None for a photo.
     """

@@ -65,7 +65,7 @@ def _matches(argument: str, exclude: Path | None, others: Counter[str]) -> list[
         return files
     matches = sorted(glob.glob(argument, recursive=True))
     if not matches:
-        raise UserError(f"{argument}: no such file or folder, and as a pattern it matches no file")
+        raise UserError(f"{argument}: no such file or folder, and as a pattern it matches no file; correct the path")
     folders = [match for match in matches if os.path.isdir(match)]
     inside = [name for folder in folders for name in _files_in(folder, exclude, others)]
     return list(dict.fromkeys([match for match in matches if match not in folders] + inside))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-SHOWN = 5  # ranges of lost frames that are listed
+MAX_RANGES_SHOWN = 5  # ranges of lost frames that are listed
 
 
 class FrameNumbers:
@@ -90,8 +90,8 @@ class FrameNumbers:
             >>> numbers.describe(40)
             "4 of 40 frames can't be read: 1 to 4"
         """
-        ranges = [f"{first} to {last}" if last > first else f"{first}" for first, last in self.lost[:SHOWN]]
-        more = ", ..." if len(self.lost) > SHOWN else ""
+        ranges = [f"{first} to {last}" if last > first else f"{first}" for first, last in self.lost[:MAX_RANGES_SHOWN]]
+        more = ", ..." if len(self.lost) > MAX_RANGES_SHOWN else ""
         of = f" of {total:.0f}" if math.isfinite(total) else ""
         nouns = "frame" if (self.count_lost if not of else total) == 1 else "frames"
         return f"{self.count_lost}{of} {nouns} can't be read: {', '.join(ranges)}{more}"

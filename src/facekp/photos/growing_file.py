@@ -41,7 +41,7 @@ class GrowingFile:
             self._file.truncate()
 
     def append(self, text: str) -> None:
-        """Write an entry.
+        """Write an entry at the end of the file.
 
         Raises:
             OSError: it can't be written; the file is as before.

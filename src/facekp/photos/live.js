@@ -2,7 +2,7 @@
 (() => {
   "use strict";
 
-  const LONGEST = 640; // pixels of the longer side of a frame that is sent
+  const MAX_SIDE = 640; // pixels of the longer side of a frame that is sent
   const QUALITY = 0.8; // of its JPEG
   const COUNTED = 30; // frames over which the rate is measured
   const POINT = "#ff3b30", LINE = "#ff9500", BOX = "#34c759", ERROR = "rgba(255, 255, 255, 0.75)";
@@ -17,7 +17,7 @@
   async function start() {
     part("button").disabled = true;
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: MAX_SIDE } } });
       part("video").srcObject = stream; // fails if that part of the page was closed meanwhile
       await part("video").play();
     } catch (error) {
@@ -66,7 +66,7 @@
 
   function capture(canvas) {
     const video = part("video");
-    const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
+    const scale = Math.min(1, MAX_SIDE / Math.max(video.videoWidth, video.videoHeight));
     canvas.width = Math.round(scale * video.videoWidth);
     canvas.height = Math.round(scale * video.videoHeight);
     canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);

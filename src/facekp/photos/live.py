@@ -29,7 +29,7 @@ from facekp.photos.tracking import FaceTracker
 
 SCRIPT = Path(__file__).parent / "live.js"
 VISITORS = 16  # whose faces are followed at a time; the one who was seen longest ago is forgotten first
-MOST_PIXELS = 2_000_000  # of a frame; the page sends at most 640 x 640
+MAX_PIXELS = 2_000_000  # of a frame; the page sends at most 640 x 640
 RATE = 20.0  # frames per second that a tracker assumes; on two cores about as many are predicted
 SEARCHED = 15  # frames from one search for faces to the next
 VISITOR = re.compile(r"[0-9a-f]{32}")  # drawn by the page at random
@@ -101,12 +101,13 @@ class LiveView:
 
 
 def _decode(frame: bytes) -> np.ndarray:
-    """
+    """Decode a frame that the page sent.
+
     Raises:
         BadFrame: it is no image, or a large one.
     """
     try:
-        return read_image(io.BytesIO(frame), MOST_PIXELS)
+        return read_image(io.BytesIO(frame), MAX_PIXELS)
     except (UnreadableImage, UnidentifiedImageError) as error:
         raise BadFrame(f"the frame can't be read: {error}") from error
 

@@ -53,7 +53,7 @@ COLUMNS = [
 
 COCO = "coco.json"
 
-OURS = re.compile(r"\d{4,6}_.*\.(jpg|mp4)|contact_sheet_\d+\.jpg")  # names of pictures that a call may write
+PICTURE_NAME = re.compile(r"\d{4,6}_.*\.(jpg|mp4)|contact_sheet_\d+\.jpg")  # names of pictures that a call may write
 
 
 class PredictionWriter:
@@ -89,7 +89,7 @@ class PredictionWriter:
             remove_parts(folder)
         # Pictures of earlier predictions, which points.csv will no longer list. They stay if this call fails.
         pictures = (self.out / PICTURES).glob("*") if (self.out / POINTS).is_file() else ()
-        self._earlier = {path for path in pictures if OURS.fullmatch(path.name) and path.is_file()}
+        self._earlier = {path for path in pictures if PICTURE_NAME.fullmatch(path.name) and path.is_file()}
         with ExitStack() as stack:
 
             def opened(name: str, start: str, end: str = "") -> GrowingFile:

@@ -32,7 +32,7 @@ from facekp.photos.settings import DetectionBenchmarkSettings
 
 FACES = "faces.csv"
 PHOTOS_TITLE = "faces in photos, by the angle in degrees by which these were turned; ms: processor time per photo"
-NEAR = 0.5  # distance of a face's centre from a true one, in sides of its crop, up to which they are the same
+MATCH_DISTANCE = 0.5  # distance of a face's centre from a true one, in sides of its crop, up to which they are the same
 COLUMNS = ["file", "left", "top", "right", "bottom"]
 
 
@@ -42,7 +42,7 @@ class PhotoResult:
 
     Attributes:
         angle: degrees by which the photos were turned clockwise.
-        photos: their number.
+        photos: number of photos that were searched.
         faces: number of true faces.
         found: number of these that were found.
         extra: number of boxes that hold no face.
@@ -148,7 +148,7 @@ def _count(result: PhotoResult, found: np.ndarray, true: np.ndarray) -> None:
     remaining = [*true]
     for x, y, side in found:
         distances = [np.hypot(face[0] - x, face[1] - y) for face in remaining]
-        if distances and min(distances) < NEAR * side:
+        if distances and min(distances) < MATCH_DISTANCE * side:
             remaining.pop(int(np.argmin(distances)))
         else:
             result.extra += 1
@@ -181,7 +181,8 @@ def read_faces(folder: Path) -> dict[str, np.ndarray] | None:
 
 
 def _check_names(true: Iterable[str], photos: Sequence[str], folder: Path) -> None:
-    """
+    """Refuse labels of photos that the folder does not have.
+
     Raises:
         UserError: a face is in no photo of the folder.
     """
@@ -215,7 +216,8 @@ def _turned_size(shape: Sequence[int], angle: int) -> tuple[int, int]:
 
 
 def _read(name: str) -> np.ndarray:
-    """
+    """Read a photo.
+
     Raises:
         UserError: it can't be read.
     """

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from facekp.core.crop import Crop
+from facekp.core.errors import UserError
+from facekp.core.settings import Fraction, Settings, parse
 from facekp.models.predictor import KeypointPredictor
-from facekp.photos.detectors import FaceDetector, find_boxes
+from facekp.photos.detectors import FaceDetector, check_detector, find_boxes
 from facekp.photos.face import Face, predict_crops
 from facekp.photos.reading import Photo
 from facekp.photos.second_look import second_look
@@ -22,7 +25,8 @@ from facekp.photos.second_look import second_look
 # pixels has 0.42; its 4 false boxes have at most 0.5.
 MIN_CONFIDENCE = 0.5
 
-REPEATED = 0.15  # mean distance of the points of two faces, in sides of the smaller crop, below which they are one
+# Mean distance of the points of two faces, in sides of the smaller crop, below which they are one face
+SAME_FACE_DISTANCE = 0.15
 
 MAX_WAITING = 2**26  # bytes of photos that wait for their batch to fill; a few large photos
 
@@ -78,7 +82,8 @@ def predict_photos(
         each photo with its faces, in the order of the photos.
 
     Raises:
-        UserError: the detector does not return boxes.
+        UserError: the detector is none or does not return boxes, an image is not uint8 (H, W, 3), or
+            ``min_confidence`` is not a number from 0 to 1.
 
     Example:
         >>> from facekp.photos.detectors import WholePhotoDetector
@@ -88,16 +93,55 @@ def predict_photos(
         >>> faces[0].points.shape, faces[0].confidence.shape
         ((15, 2), (15,))
     """
-    floor = min_confidence if getattr(detector, "searches", True) else None
+    check_detector(detector, "detector")
+    floor = check_min_confidence(min_confidence) if getattr(detector, "searches", True) else None
     look = _Look(predictor, detector, refine, floor, Dropped() if dropped is None else dropped)
     waiting: list[_Waiting] = []
     for photo in photos:
+        check_photo(photo)
         waiting.append(_Waiting(photo, find_crops(photo, detector, predictor.size)))
         faces = sum(len(entry.crops) for entry in waiting)
         if faces >= batch or sum(entry.photo.image.nbytes for entry in waiting) > MAX_WAITING:
             yield from _predict_waiting(waiting, look)
             waiting = []
     yield from _predict_waiting(waiting, look)
+
+
+class _MinConfidence(Settings):
+    """The setting of the commands, for the same check and message."""
+
+    min_confidence: Fraction | None
+
+
+def check_min_confidence(value: Any) -> float | None:
+    """The lowest mean confidence of a face, checked as the commands check it.
+
+    Raises:
+        UserError: it is neither None nor a number from 0 to 1.
+
+    Example:
+        >>> check_min_confidence(50)
+        Traceback (most recent call last):
+        ...
+        facekp.core.errors.UserError: min_confidence=50: must be at most 1
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    return parse(_MinConfidence, {"min_confidence": value}).min_confidence
+
+
+def check_photo(photo: Photo) -> None:
+    """Refuse a photo whose image is not what `read_photos` yields.
+
+    Raises:
+        UserError: it is not uint8 (H, W, 3), or has no pixels.
+    """
+    image: Any = photo.image
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"{photo.file}: the image is a {type(image).__name__}; give an array uint8 (H, W, 3), RGB")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UserError(
+            f"{photo.file}: the image is an array {image.dtype} {image.shape}; give uint8 (H, W, 3), levels 0..255, RGB"
+        )
 
 
 def find_crops(photo: Photo, detector: FaceDetector, size: tuple[int, int]) -> list[Crop]:
@@ -179,4 +223,4 @@ def without_repeated(faces: Sequence[Face]) -> list[Face]:
 
 def _have_same_points(a: Face, b: Face) -> bool:
     distance = float(np.linalg.norm(a.points - b.points, axis=-1).mean())
-    return distance < REPEATED * min(a.crop.width, b.crop.width)
+    return distance < SAME_FACE_DISTANCE * min(a.crop.width, b.crop.width)

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +21,14 @@ from PIL import UnidentifiedImageError
 
 from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
+from facekp.core.opencv_log import quiet_opencv
 from facekp.data.grey_levels import Scales
 from facekp.data.images import (
     WHOLE_DEPTH,
     UnreadableImage,
     animation_seconds,
     count_animated,
+    is_still,
     read_animation,
     read_image,
 )
@@ -36,19 +37,15 @@ from facekp.photos.frames import FrameNumbers
 
 log = logging.getLogger(__name__)
 
-STILLS = {".dpx", ".exr", ".hdr", ".pfm", ".pic", ".xwd"}  # endings of photos that FFmpeg takes for short videos
-
-DURATIONS = 9  # pictures of an animation that are timed; the first and the last are often shown longer
+MAX_TIMED_PICTURES = 9  # pictures of an animation that are timed; the first and the last are often shown longer
 
 FALLBACK_RATE = 25.0  # frames per second, for videos that do not state theirs
 
-EARLY = 0.05  # of a video's frames; their number may be an estimate that is off by less
+MISSING_FRACTION = 0.05  # of a video's frames; their number may be an estimate that is off by less
 
-MOST_FAILURES = 10_000  # attempts in a row; two seconds
+MAX_FAILURES = 10_000  # attempts in a row; two seconds
 
-PATIENCE = 10  # failed attempts at the end of a video, after which no frame is expected any more
-
-FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # environment variable of OpenCV
+FAILURES_AT_END = 10  # failed attempts at the end of a video, after which no frame is expected any more
 
 
 @dataclass(frozen=True)
@@ -111,9 +108,9 @@ def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEP
             yield from _read_animation(name, min(pictures, frames or pictures))
         else:
             yield Photo(name, read_image(name, scales=scales))
-    except UnidentifiedImageError:
-        if Path(name).suffix.lower() in STILLS:
-            raise UnreadableImage("is a photo in a format that is not read; convert it to PNG or TIFF") from None
+    except UnidentifiedImageError as error:
+        if is_still(name):  # FFmpeg would read it as a video of one frame, at other levels
+            raise UnreadableImage(str(error)) from None
         # FFmpeg interprets colons and percent signs in names, and fails at names that are not UTF-8.
         with TemporaryDirectory() as folder:
             alias = Path(folder, "video")
@@ -125,7 +122,7 @@ def _read_animation(name: str, total: int) -> Iterator[Photo]:
     """The first pictures of an animation as the frames of a video, with the rate of most of them."""
     numbers, rate = FrameNumbers(FALLBACK_RATE), FALLBACK_RATE
     try:
-        if seconds := [seconds for seconds in animation_seconds(name, min(total, DURATIONS)) if seconds > 0]:
+        if seconds := [seconds for seconds in animation_seconds(name, min(total, MAX_TIMED_PICTURES)) if seconds > 0]:
             rate = 1 / median(seconds)
         for number, image in zip(range(total), read_animation(name), strict=False):
             numbers.next(number / rate)
@@ -150,7 +147,8 @@ def _read_video(name: str, address: str | int, backend: int, frames: int | None)
         rate = video.get(cv2.CAP_PROP_FPS)
         numbers = FrameNumbers(rate if 0 < rate < math.inf else FALLBACK_RATE)
         total = min(stated or math.inf, frames or math.inf)
-        for number, image in _decode(video, numbers, stated, frames or math.inf, patience=PATIENCE * (name != WEBCAM)):
+        patience = 0 if name == WEBCAM else FAILURES_AT_END
+        for number, image in _decode(video, numbers, stated, frames or math.inf, patience):
             progress = min((number + 1) / total, 1.0)
             yield Photo(name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number, numbers.rate, progress)
         if numbers.last < 0:
@@ -177,7 +175,7 @@ def _decode(
                 yield number, image
         else:
             numbers.fail()
-            if numbers.failures > min(max(stated - numbers.last - 1, 0) + patience, MOST_FAILURES):
+            if numbers.failures > min(max(stated - numbers.last - 1, 0) + patience, MAX_FAILURES):
                 return
 
 
@@ -193,7 +191,7 @@ def _report_loss(name: str, numbers: FrameNumbers, total: float) -> None:
     missing = total - numbers.last - 1 if math.isfinite(total) else 0
     if missing > 0 and (numbers.damaged or _starts_with(name, b"RIFF")):
         numbers.end(int(total))
-    elif missing > 0 and missing > (0 if _starts_with(name, b"ftyp", 4) else EARLY * total):
+    elif missing > 0 and missing > (0 if _starts_with(name, b"ftyp", 4) else MISSING_FRACTION * total):
         log.warning("%s: ends after %d of %.0f frames; it was trimmed or is truncated", name, numbers.last + 1, total)
     if numbers.lost:
         raise DamagedVideo(numbers.describe(total))
@@ -203,23 +201,3 @@ def _starts_with(name: str, mark: bytes, at: int = 0) -> bool:
     """Whether a file has these bytes at its start, by which its format is recognised."""
     with open(name, "rb") as file:
         return file.read(at + len(mark))[at:] == mark
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV and its FFmpeg from printing to stderr within the block.
-
-    They would print several lines for a broken video, in between the progress bar; facekp logs one line instead. A log
-    level of FFmpeg that the user set in the environment stays. OpenCV 4.14 reads that variable only when a process
-    opens its first video, so a program that opened one before sees FFmpeg's lines.
-    """
-    logging, given = cv2.utils.logging, os.environ.get(FFMPEG_LEVEL)
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    if given is None:
-        os.environ[FFMPEG_LEVEL] = "-8"  # AV_LOG_QUIET
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
-        if given is None:
-            del os.environ[FFMPEG_LEVEL]

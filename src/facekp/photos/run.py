@@ -27,7 +27,7 @@ from facekp.photos.video import predict_stream
 
 @dataclass(frozen=True)
 class Outcome:
-    """Counts of a run.
+    """How many photos and faces a run of ``facekp.predict`` has read and found.
 
     Attributes:
         photos: photos and frames that were read.

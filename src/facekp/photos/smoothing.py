@@ -11,7 +11,7 @@ import numpy as np
 
 from facekp.core.settings import NonNegative, Positive, Settings
 
-SHORTEST = 1e-6  # seconds between two frames; so that a first call with 0 seconds divides by no zero
+MIN_SECONDS = 1e-6  # between two frames, so that a first call with 0 seconds divides by no zero
 
 
 class SmoothingSettings(Settings):
@@ -64,7 +64,7 @@ class OneEuroFilter:
             self._last = self._smoothed = points
         last, before = (np.where(np.isfinite(values), values, points) for values in (self._last, self._smoothed))
         weight = _weight(self.settings.d_cutoff, seconds)
-        velocity = weight * (points - last) / max(seconds, SHORTEST) + (1 - weight) * self._velocity
+        velocity = weight * (points - last) / max(seconds, MIN_SECONDS) + (1 - weight) * self._velocity
         speed = np.linalg.norm(velocity, axis=1, keepdims=True) / side
         smoothed = before + _weight(self.settings.min_cutoff + self.settings.beta * speed, seconds) * (points - before)
         known = np.isfinite(smoothed)

@@ -6,20 +6,22 @@ detector runs seldom, and a face keeps its number as long as it is seen.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from facekp.core.crop import Crop
+from facekp.core.errors import UserError
 from facekp.models.predictor import KeypointPredictor
-from facekp.photos.detectors import OVERLAP, FaceDetector
+from facekp.photos.detectors import MAX_OVERLAP, FaceDetector, check_detector
 from facekp.photos.face import Face, predict_crops
-from facekp.photos.pipeline import Dropped, find_crops, predict_faces
-from facekp.photos.reading import Photo
+from facekp.photos.pipeline import Dropped, check_min_confidence, check_photo, find_crops, predict_faces
+from facekp.photos.reading import FALLBACK_RATE, Photo
 from facekp.photos.smoothing import OneEuroFilter, SmoothingSettings
 
-PATIENCE = 1.0  # seconds for which a lost face is remembered, so that it gets its number back
+REMEMBERED_SECONDS = 1.0  # for which a lost face is remembered, so that it gets its number back
 
 THUMBNAIL = (32, 24)  # (W, H) in which two frames are compared
 
@@ -53,7 +55,7 @@ class FaceTracker:
 
     The detector runs on every n-th frame, on frames after a gap or a cut, and whenever a face is lost. A face is lost
     when its mean confidence falls below the floor, or when it leaves the picture. If it is found again at the same
-    place within `PATIENCE` seconds, it gets its number back. A cut to another scene ends all faces.
+    place within `REMEMBERED_SECONDS` seconds, it gets its number back. A cut to another scene ends all faces.
 
     Args:
         predictor: predicts the points.
@@ -64,6 +66,9 @@ class FaceTracker:
         refine: as for `facekp.photos.pipeline.predict_photos`, for faces that the detector found.
         min_confidence: lowest mean confidence of a face; None: any. A detector that does not search (``detector=none``)
             has no such limit.
+
+    Raises:
+        UserError: the detector is none, or ``min_confidence`` is not a number from 0 to 1.
 
     Attributes:
         dropped: counts the boxes of the detector that were dropped, because their confidence is too low.
@@ -79,15 +84,16 @@ class FaceTracker:
         min_confidence: float | None = None,
     ) -> None:
         self.predictor, self.detector, self.detect_every = predictor, detector, detect_every
-        self.smooth, self.refine, self.min_confidence = smooth, refine, min_confidence
+        check_detector(detector, "detector")
+        self.smooth, self.refine, self.min_confidence = smooth, refine, check_min_confidence(min_confidence)
         self.dropped = Dropped()
         searches = getattr(detector, "searches", True)
-        self._floor = min_confidence if searches else None
+        self._floor = self.min_confidence if searches else None
         self._moves = searches or refine  # whether the points say where a face is in the next frame
         self._start("")
 
     def _start(self, file: str) -> None:
-        """Begin a video."""
+        """Forget the faces of the video before."""
         self._file, self._frame = file, -1  # the last frame
         self._tracks: list[_Track] = []
         self._number = 0  # of the next new face
@@ -99,23 +105,25 @@ class FaceTracker:
 
         Args:
             photo: a frame. A frame of another file, or with a number that is not larger than the last one, begins
-                another video.
+                another video. Without a ``rate``, it is taken for one of 25 frames per second.
 
         Raises:
-            UserError: the detector does not return boxes.
+            UserError: the photo has no frame number or its image is not uint8 (H, W, 3), or the detector does not
+                return boxes.
         """
-        frame = frame_number(photo)
+        frame, rate = frame_number(photo), frame_rate(photo)
+        check_photo(photo)
         if photo.file != self._file or frame <= self._frame:
             self._start(photo.file)
         gap, cut = frame - self._frame, self._is_cut(photo)
-        if cut or gap > max(PATIENCE * photo.rate, 1):  # pictures of a slow animation follow each other, too
+        if cut or gap > max(REMEMBERED_SECONDS * rate, 1):  # pictures of a slow animation follow each other, too
             self._tracks = []
         lost = self._follow(photo)
         if cut or gap > 1 or lost or frame >= self._next_search:
             self._search(photo)
             self._next_search = frame + self.detect_every
         self._frame = frame
-        self._tracks = [track for track in self._tracks if frame - track.seen <= PATIENCE * photo.rate]
+        self._tracks = [track for track in self._tracks if frame - track.seen <= REMEMBERED_SECONDS * rate]
         seen = [track for track in self._tracks if track.seen == frame]
         return [replace(track.face, points=track.points, track=track.number) for track in seen]
 
@@ -145,7 +153,7 @@ class FaceTracker:
                 continue
             lost = [track for track in self._tracks if track.seen != photo.frame]
             track = max(lost, key=lambda track: overlap(track.face.crop, face.crop), default=None)
-            if track is None or overlap(track.face.crop, face.crop) <= OVERLAP:
+            if track is None or overlap(track.face.crop, face.crop) <= MAX_OVERLAP:
                 track = _Track(self._number, face, -1, face.points, None)
                 self._number += 1
                 self._tracks.append(track)
@@ -159,10 +167,10 @@ class FaceTracker:
     def _is_free(self, crop: Crop, photo: Photo) -> bool:
         """Whether no face was seen at this place of the frame yet."""
         seen = [track.face.crop for track in self._tracks if track.seen == photo.frame]
-        return all(overlap(crop, other) <= OVERLAP for other in seen)
+        return all(overlap(crop, other) <= MAX_OVERLAP for other in seen)
 
     def _see(self, track: _Track, face: Face, photo: Photo) -> None:
-        seconds = (frame_number(photo) - track.seen) / photo.rate
+        seconds = (frame_number(photo) - track.seen) / frame_rate(photo)
         side = float(face.crop.scale.mean()) * face.crop.size[0]
         track.points = face.points if track.smooth is None else track.smooth(face.points, seconds, side)
         track.face, track.seen = face, frame_number(photo)
@@ -178,11 +186,21 @@ def frame_number(photo: Photo) -> int:
     """The number of a frame.
 
     Raises:
-        ValueError: it is a photo.
+        UserError: it has none, as it is a photo, or a negative one.
     """
-    if photo.frame is None:
-        raise ValueError(f"{photo.file}: is a photo; a tracker needs frames with numbers")
+    if photo.frame is None or photo.frame < 0:
+        raise UserError(f"{photo.file}: frame={photo.frame}; give the number of the frame in its video, from 0")
     return photo.frame
+
+
+def frame_rate(photo: Photo) -> float:
+    """Frames per second of the video of a frame; `FALLBACK_RATE` where it is not stated.
+
+    Example:
+        >>> frame_rate(Photo("webcam", np.zeros((2, 2, 3), np.uint8), frame=0))
+        25.0
+    """
+    return photo.rate if 0 < photo.rate < math.inf else FALLBACK_RATE
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 HEATMAP_SIDE = 192  # pixels of a heatmap on the page
 COLUMNS = ["face", "keypoint", "x", "y", "confidence"]
-CLEAN_UP = (60, 600)  # every minute, files of ten minutes ago are deleted: uploads that were given up
-SESSIONS = 16  # visitors whose photo is kept in memory, up to 120 MB each
+DELETE_EVERY_AND_AFTER = (60, 600)  # every minute, files of ten minutes ago are deleted: uploads that were given up
+MAX_SESSIONS = 16  # visitors whose photo is kept in memory, up to 120 MB each
 KEPT_SECONDS = 3600  # that the photo of a visitor is kept in memory for another checkpoint
-ENLARGED = 1600  # pixels of the longer side to which smaller photos are enlarged in the picture
-MOST_ENLARGED = 3  # times
+ENLARGED_SIDE = 1600  # pixels of the longer side to which smaller photos are enlarged in the picture
+MAX_ENLARGEMENT = 3  # times
 UPLOAD_HEIGHT = 150  # pixels, with and without a photo
-FIRST = "Upload a photo."
+EMPTY_STATUS = "Upload a photo."
 
 INTRO = (
     "# Facial keypoints\nUpload a photo or take one with the webcam. It does not leave this machine, and its file is "
@@ -82,7 +82,7 @@ class PageContent(NamedTuple):
         return max(range(len(self.faces)), key=lambda i: self.faces[i].crop.width, default=None)
 
 
-class Kept(NamedTuple):
+class VisitorState(NamedTuple):
     """What is kept in memory for a visitor, so that another checkpoint or face can be chosen.
 
     Attributes:
@@ -141,7 +141,7 @@ class PhotoHandler:
         return cls(predictors, detector, settings.refine, max_pixels, settings.min_confidence)
 
     def read(self, file: str) -> np.ndarray | str:
-        """A photo's image; the reason if it can't be read."""
+        """Read an uploaded photo; a text with the reason if it can't be read."""
         if not os.path.isfile(file):
             return "This photo can't be read: its upload was deleted. Upload it again."
         try:
@@ -149,7 +149,7 @@ class PhotoHandler:
         except UnreadableImage as error:
             return f"This photo can't be read: {error}."
         except UnidentifiedImageError:
-            return "This photo can't be read: the image format is not known."
+            return "This photo can't be read: it is damaged, or in an unknown format. Upload it as PNG or JPEG."
 
     def __call__(self, photo: np.ndarray | str | None, checkpoint: str) -> PageContent:
         """Find the faces of a photo and predict their keypoints.
@@ -159,7 +159,7 @@ class PhotoHandler:
             checkpoint: name of a predictor.
         """
         if photo is None or isinstance(photo, str):
-            return PageContent.without_faces(photo or FIRST)
+            return PageContent.without_faces(photo or EMPTY_STATUS)
         predictor = self.predictors[checkpoint]
         start = time.perf_counter()
         photos = [Photo("photo", photo)]
@@ -179,16 +179,16 @@ class PhotoHandler:
             photo = None if file is None else self.read(file)
         finally:
             delete_upload(file)
-        return self.again(Kept(photo), checkpoint)
+        return self.again(VisitorState(photo), checkpoint)
 
-    def again(self, kept: Kept, checkpoint: str) -> tuple[Any, ...]:
+    def again(self, kept: VisitorState, checkpoint: str) -> tuple[Any, ...]:
         """Predict a photo that was read before, and show the heatmaps of the largest face."""
         content = self(kept.photo, checkpoint)
-        kept = Kept(kept.photo, content.faces)
+        kept = VisitorState(kept.photo, content.faces)
         shown = [csv_html(content.table), picture_html(content.picture), table_html(content.table), content.status]
         return kept, _face_menu(content), self.heatmaps(kept, checkpoint, content.largest), *shown
 
-    def heatmaps(self, kept: Kept, checkpoint: str, number: int | None) -> str:
+    def heatmaps(self, kept: VisitorState, checkpoint: str, number: int | None) -> str:
         """The heatmaps of the face with that number; None: empty ones."""
         predictor = self.predictors[checkpoint]
         names = predictor.keypoints.names
@@ -202,7 +202,7 @@ class PhotoHandler:
 
     def clear(self, checkpoint: str) -> tuple[Any, ...]:
         """Forget the photo."""
-        return self.again(Kept(), checkpoint)
+        return self.again(VisitorState(), checkpoint)
 
 
 def _face_menu(content: PageContent) -> Any:
@@ -239,7 +239,7 @@ def _content(photo: Photo, faces: list[Face], predictor: KeypointPredictor, seco
 
 def _picture(photo: Photo, faces: Sequence[Face], keypoints: Keypoints) -> np.ndarray:
     """The photo with its faces, expected errors and numbers; small photos are enlarged, so that circles can be seen."""
-    scale = float(np.clip(ENLARGED / max(photo.image.shape[:2]), 1, MOST_ENLARGED))
+    scale = float(np.clip(ENLARGED_SIDE / max(photo.image.shape[:2]), 1, MAX_ENLARGEMENT))
     image = cv2.resize(photo.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     picture = draw(replace(photo, image=image), faces, keypoints, scale, errors=True)
     for i, face in enumerate(faces):
@@ -344,7 +344,7 @@ def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack)
 
     uploads = stack.enter_context(upload_folder())
     page = build_page(handler)
-    page.state_session_capacity = SESSIONS
+    page.state_session_capacity = MAX_SESSIONS
     page.has_launched = True  # so Gradio takes uploads only, and no file that a request names by its path
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     live = LiveView(handler.predictors, handler.detector, handler.refine, handler.min_confidence)
@@ -358,7 +358,7 @@ def _application(handler: PhotoHandler, settings: AppSettings, stack: ExitStack)
         footer_links=[],
         allowed_paths=[],
         show_error=False,
-        max_file_size=_most_bytes(settings),
+        max_file_size=_max_upload_bytes(settings),
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,
@@ -373,12 +373,12 @@ def _start(app: Any, settings: AppSettings, uploads: Path) -> PageServer:
     from facekp.photos.web_server import PageServer
 
     try:
-        return PageServer(app, settings.port, _most_bytes(settings), uploads)
+        return PageServer(app, settings.port, _max_upload_bytes(settings), uploads)
     except OSError as error:
         raise UserError(f"port={settings.port}: the page can't be served there ({error}); choose another") from error
 
 
-def _most_bytes(settings: AppSettings) -> int:
+def _max_upload_bytes(settings: AppSettings) -> int:
     return int(settings.max_megabytes * 1e6)
 
 
@@ -409,11 +409,11 @@ def build_page(handler: PhotoHandler) -> Any:
 
     names = list(handler.predictors)
     _, _, heatmaps, csv, picture, table, status = handler.clear(names[0])
-    with gr.Blocks(title="facekp", analytics_enabled=False, delete_cache=CLEAN_UP) as page:
+    with gr.Blocks(title="facekp", analytics_enabled=False, delete_cache=DELETE_EVERY_AND_AFTER) as page:
         gr.Markdown(INTRO)
         with gr.Accordion("Live view", open=False, elem_id="live"):
             gr.HTML(live_html())
-        kept = gr.State(Kept(), time_to_live=KEPT_SECONDS)
+        kept = gr.State(VisitorState(), time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(min_width=300):
                 # As a file, not an image: facekp and not Gradio decodes it, so broken or huge photos are refused.

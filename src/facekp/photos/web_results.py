@@ -12,7 +12,7 @@ import pandas as pd
 
 from facekp.core.csv_cells import neutral_frame
 
-LONGEST_SIDE = 1600  # pixels of the picture on the page; larger photos are shown smaller
+MAX_SIDE = 1600  # pixels of the picture on the page; larger photos are shown smaller
 JPEG_QUALITY = 92
 
 CSS = """
@@ -62,7 +62,7 @@ def picture_html(picture: np.ndarray | None) -> str:
     """The photo with its faces, uint8 (H, W, 3) RGB; without one a box of the same size, so that nothing moves."""
     if picture is None:
         return '<div class="facekp-picture">The photo with its faces appears here.</div>'
-    scale = LONGEST_SIDE / max(picture.shape[:2])
+    scale = MAX_SIDE / max(picture.shape[:2])
     if scale < 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return f'<div class="facekp-picture"><img alt="the photo with its faces" src="{_data_url(picture)}"></div>'
@@ -72,8 +72,8 @@ def heatmaps_html(title: str, names: Sequence[str], heatmaps: Sequence[np.ndarra
     """A picture for each keypoint with its confidence; empty ones where there is no face.
 
     Args:
-        title: of the section.
-        names: of the K keypoints.
+        title: heading of the section.
+        names: names of the K keypoints.
         heatmaps: K pictures, uint8 (h, w, 3) RGB, or none.
         confidence: K numbers, or none.
     """

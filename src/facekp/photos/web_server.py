@@ -23,14 +23,14 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")  # of this machine, in a browser's address line
+LOCAL_NAMES = (HOST, "localhost")  # of this machine, in a browser's address line
 HEADER_SECONDS = 10.0  # for the headers of a request; a browser needs milliseconds
 STALL_SECONDS = 15.0  # between two parts of an upload
 UPLOAD_SECONDS = 60.0  # for a whole upload; 20 MB on one machine take less than one
 OVERHEAD = 2**16  # bytes of an upload besides the photo
-CONNECTIONS = 64  # at a time; a browser opens 6
+MAX_CONNECTIONS = 64  # at a time; a browser opens 6
 KEPT_SECONDS = 120.0  # that an upload waits to be read; those that were given up are deleted then
-MOST_UPLOADS = 16  # that wait at a time; older ones are deleted
+MAX_UPLOADS = 16  # that wait at a time; older ones are deleted
 TEMP_DIR = "GRADIO_TEMP_DIR"  # environment variable that names Gradio's folder
 
 Message = MutableMapping[str, Any]
@@ -46,23 +46,23 @@ class Guard:
 
     Args:
         app: gets the other requests.
-        port: of the server.
-        most_bytes: of a request's body.
+        port: where the server listens.
+        max_bytes: of a request's body.
         uploads: folder of the uploads.
     """
 
-    def __init__(self, app: App, port: int, most_bytes: int, uploads: Path) -> None:
-        self.app, self.most_bytes, self.uploads = app, most_bytes, uploads
-        self.hosts = {f"{name}:{port}" for name in NAMES} | ({*NAMES} if port == 80 else set())
+    def __init__(self, app: App, port: int, max_bytes: int, uploads: Path) -> None:
+        self.app, self.max_bytes, self.uploads = app, max_bytes, uploads
+        self.hosts = {f"{name}:{port}" for name in LOCAL_NAMES} | ({*LOCAL_NAMES} if port == 80 else set())
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the server's own start and end; it takes no WebSockets
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, self.most_bytes)
+        exchange = _Exchange(receive, send, self.max_bytes)
         if not self._is_from_here(scope["headers"]):
             await exchange.refuse(403)
-        elif _length(scope["headers"]) > self.most_bytes:
+        elif _length(scope["headers"]) > self.max_bytes:
             await exchange.refuse(413)
         else:
             await self._answer(scope, exchange)
@@ -89,8 +89,8 @@ class Guard:
 class _Exchange:
     """A request's body and its response, within limits of size and time."""
 
-    def __init__(self, receive: Receive, send: Send, most_bytes: int) -> None:
-        self._receive, self._send, self.most_bytes = receive, send, most_bytes
+    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
+        self._receive, self._send, self.max_bytes = receive, send, max_bytes
         self.deadline = time.monotonic() + UPLOAD_SECONDS
         self.received = 0
         self.complete = self.started = self.refused = False
@@ -107,7 +107,7 @@ class _Exchange:
             return await self.refuse(408)
         self.received += len(message.get("body", b""))
         self.complete = not message.get("more_body", False)
-        return await self.refuse(413) if self.received > self.most_bytes else message
+        return await self.refuse(413) if self.received > self.max_bytes else message
 
     async def send(self, message: Message) -> None:
         if not self.refused:
@@ -172,7 +172,7 @@ class PageServer:
     Args:
         app: without limits; it is wrapped in a `Guard`.
         port: of 127.0.0.1.
-        most_bytes: of an upload.
+        max_bytes: size up to which an upload is accepted.
         uploads: folder of the uploads.
 
     Attributes:
@@ -182,7 +182,7 @@ class PageServer:
         OSError: the port is in use.
     """
 
-    def __init__(self, app: App, port: int, most_bytes: int, uploads: Path) -> None:
+    def __init__(self, app: App, port: int, max_bytes: int, uploads: Path) -> None:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -194,7 +194,7 @@ class PageServer:
         self.local_url = f"http://{HOST}:{port}/"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                Guard(app, port, most_bytes + OVERHEAD, uploads),
+                Guard(app, port, max_bytes + OVERHEAD, uploads),
                 http=TimedProtocol,
                 ws="none",
                 log_config=None,
@@ -202,7 +202,7 @@ class PageServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=CONNECTIONS,
+                limit_concurrency=MAX_CONNECTIONS,
                 timeout_graceful_shutdown=2,  # seconds; pages that are open keep a connection
             )
         )
@@ -215,7 +215,7 @@ class PageServer:
             self._thread.join(0.5)
 
     def close(self) -> None:
-        """Stop the server."""
+        """Stop the server, and close its port."""
         self._server.should_exit = True
         self._thread.join(timeout=10)
         self._socket.close()
@@ -239,13 +239,13 @@ def upload_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def delete_old(folder: Path, seconds: float = KEPT_SECONDS, most: int = MOST_UPLOADS) -> None:
-    """Delete abandoned uploads: those older than ``seconds``, and all but the newest ``most`` files.
+def delete_old(folder: Path, seconds: float = KEPT_SECONDS, max_files: int = MAX_UPLOADS) -> None:
+    """Delete abandoned uploads: those older than ``seconds``, and all but the newest ``max_files`` files.
 
     Args:
-        folder: of the uploads.
+        folder: where uploads are kept.
         seconds: age of the files that are deleted in any case.
-        most: number of files that stay, the newest ones.
+        max_files: number of files that stay, the newest ones.
     """
     files = []
     for path in folder.rglob("*"):
@@ -254,7 +254,9 @@ def delete_old(folder: Path, seconds: float = KEPT_SECONDS, most: int = MOST_UPL
                 files.append((path.stat().st_mtime, path))
     files.sort(reverse=True)
     old = [
-        path for position, (written, path) in enumerate(files) if position >= most or time.time() - written > seconds
+        path
+        for position, (written, path) in enumerate(files)
+        if position >= max_files or time.time() - written > seconds
     ]
     for path in old:
         with suppress(OSError):

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from facekp.core.errors import UserError
-from facekp.photos.reading import quiet_opencv
+from facekp.core.opencv_log import quiet_opencv
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-LARGEST_MODEL = 2**26  # bytes; YuNet's files have 0.1 to 0.3 MB, so a larger one is something else
+MAX_MODEL_BYTES = 2**26  # bytes; YuNet's files have 0.1 to 0.3 MB, so a larger one is something else
 STRIDES = (8, 16, 32)  # pixels between the cells of the three output maps
 OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}  # numbers per cell
 SIDE = 64  # pixels of the image on which a model is tried
@@ -43,7 +43,10 @@ def load_yunet(path: Path | None, score: float, nms: float) -> Any:
                 "onnx", content, np.empty(0, np.uint8), (SIDE, SIDE), score, nms, CANDIDATES
             )
     except cv2.error as error:
-        raise UserError(f"{path or WEIGHTS}: OpenCV {cv2.__version__} can't read this model ({error.err})") from error
+        raise UserError(
+            f"{path or WEIGHTS}: OpenCV {cv2.__version__} can't read this model ({error.err}); give "
+            "another detector.model, or null for the one that facekp ships"
+        ) from error
 
 
 def _shipped() -> np.ndarray:
@@ -67,8 +70,10 @@ def _given(path: Path) -> np.ndarray:
     """
     if not path.is_file():
         raise UserError(f"detector.model={path}: no such file; give an ONNX file of YuNet, or null for the one shipped")
-    if path.stat().st_size > LARGEST_MODEL:
-        raise UserError(f"detector.model={path}: is larger than {LARGEST_MODEL >> 20} MiB, so it is not a YuNet model")
+    if path.stat().st_size > MAX_MODEL_BYTES:
+        raise UserError(
+            f"detector.model={path}: is larger than {MAX_MODEL_BYTES >> 20} MiB, so it is not a YuNet model"
+        )
     content = np.fromfile(path, np.uint8)
     try:
         with quiet_opencv():

@@ -15,7 +15,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from facekp.config.command import CommandSettings, key_of
+from facekp.config.arguments import key_of
+from facekp.config.command import CommandSettings
 from facekp.core.errors import UserError
 from facekp.core.keypoints import KeypointsField
 from facekp.core.settings import Count, NewPath, Settings, Text, one_of
@@ -42,8 +43,8 @@ def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
 Seeds = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_check_seeds)]
 
 
-class EvaluateSettings(Settings):
-    """``evaluate`` of a row.
+class RowEvaluation(Settings):
+    """``evaluate`` of a row: how ``facekp.evaluate`` scores the row's checkpoints, without a training.
 
     Attributes:
         ckpt: names of rows that train, each for its best checkpoints of the row's seeds, and files of checkpoints.
@@ -73,7 +74,7 @@ class RowSettings(Settings):
     seeds: Seeds = (0,)
     base: Text | None = Field(None, alias="from")
     train: tuple[Text, ...] | None = None
-    evaluate: EvaluateSettings | None = None
+    evaluate: RowEvaluation | None = None
 
     @model_validator(mode="after")
     def _train_or_evaluate(self) -> Self:
@@ -106,13 +107,13 @@ class AblationSettings(CommandSettings):
         train_missing: whether missing runs are run; else the table only shows what exists.
         train: overrides of every training.
         out: document that holds the table; None: it is only printed.
-        picture: of some rows.
+        picture: which rows the figure of training times shows.
         rows: the rows.
     """
 
     keypoints: KeypointsField
     root: NewPath
-    only: list[Text] | None
+    only: Annotated[list[Text], Field(min_length=1)] | None
     train_missing: bool
     train: list[Text]
     out: NewPath | None
@@ -161,7 +162,7 @@ def _is_row(ckpt: str) -> bool:
     return NAME.fullmatch(ckpt) is not None and ckpt not in PACKAGED
 
 
-def _check_evaluated(row: RowSettings, evaluate: EvaluateSettings, trained: dict[str, RowSettings]) -> None:
+def _check_evaluated(row: RowSettings, evaluate: RowEvaluation, trained: dict[str, RowSettings]) -> None:
     for ckpt in filter(_is_row, evaluate.ckpt):
         _check_known(f"rows.{row.name}.evaluate.ckpt", [ckpt], list(trained))
         untrained = sorted(set(row.seeds) - set(trained[ckpt].seeds))
@@ -185,7 +186,7 @@ class AblationRun:
         seed: of the training or of what is scored; 0 where several seeds are scored as one ensemble.
         command: ``train`` or ``evaluate``.
         overrides: of the command, without ``out=``.
-        folder: of the run.
+        folder: where the run is written.
         needs: trainings that must be finished before.
     """
 
@@ -210,7 +211,7 @@ def runs_of(row: RowSettings, settings: AblationSettings) -> list[AblationRun]:
 
 
 def _evaluation(
-    row: RowSettings, evaluate: EvaluateSettings, seeds: Sequence[int], settings: AblationSettings
+    row: RowSettings, evaluate: RowEvaluation, seeds: Sequence[int], settings: AblationSettings
 ) -> AblationRun:
     """One `facekp.evaluate` of the checkpoints of these seeds and of the given files."""
     needs: list[RunFolder] = []

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from rich.table import Table
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.core.console import show
 from facekp.core.errors import UserError
 from facekp.core.files import atomic, write_csv, write_text

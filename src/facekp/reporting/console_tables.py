@@ -12,6 +12,8 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.corruptions import UNITS
 from facekp.functional.metrics import MAIN, METRICS, keys_of, metric_of, metrics_shown
 
+ROUNDING = 1e-9  # per cent; a bound of 7 % may be a little more after floating-point arithmetic
+
 
 def metrics_table(metrics: dict[str, Any], keypoints: Keypoints, title: str) -> Table:
     """RMSE of all rows, of each source and of each keypoint, then the other metrics, each beside the mean face's.
@@ -86,8 +88,11 @@ def reliability_table(reliability: dict[str, Any]) -> Table:
     Args:
         reliability: of `facekp.models.robustness.corrupted_reliability`.
     """
-    deviation = reliability["largest_deviation"]
-    table = Table(title=f"{reliability['points']} points of corrupted images: at most {deviation:.0%} off")
+    bound = math.ceil(100 * reliability["largest_deviation"] - ROUNDING)
+    table = Table(
+        title=f"{reliability['points']} points of corrupted images, also of faces that calibrate may have fitted on: "
+        f"at most {bound} % off"
+    )
     for heading in ("tenth", "expected, px", "measured, px", "difference"):
         table.add_column(heading, justify="right")
     pairs = zip(reliability["expected"], reliability["measured"], strict=True)

@@ -115,7 +115,7 @@ def ladder_table(steps: Sequence[StepSettings], metrics: Sequence[dict[str, Any]
     """Our validation RMSE of each step, and the published score.
 
     Args:
-        steps: of the ladder.
+        steps: steps in the order of the table.
         metrics: metrics.json of each step.
     """
     table = Table(title="validation RMSE in pixels, and the published score")

@@ -25,7 +25,7 @@ from facekp.runs.folder import RunFolder
 LABEL, PREDICTION = "#19b44b", "#ff3b30"
 BLUE, GREY = "#1f6feb", "#57606a"
 DPI = 110
-NEAR = 10.0  # pixels at which the axis of an error curve ends
+MAX_ERROR = 10.0  # pixels at which the axis of an error curve ends
 
 
 def draw_run(
@@ -35,7 +35,7 @@ def draw_run(
 
     Args:
         folder: of the run; its metrics.csv gives the learning curves.
-        model: of the best checkpoint.
+        model: model of the best checkpoint.
         table: N validation rows.
         points: (N, K, 2) predictions for them.
         metrics: content of metrics.json.
@@ -103,15 +103,15 @@ def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:
     return figure
 
 
-def even_columns(faces: int, most: int) -> int:
-    """How many of some faces a row has: all rows are equally long if possible, and none has more than ``most``.
+def even_columns(faces: int, max_columns: int) -> int:
+    """How many of some faces a row has: all rows are equally long if possible, and none has more than ``max_columns``.
 
     Example:
         >>> even_columns(8, 6), even_columns(7, 6), even_columns(5, 6)
         (4, 4, 5)
     """
-    widest = min(faces, most)
-    even = [columns for columns in range(widest, most // 2, -1) if faces % columns == 0]
+    widest = min(faces, max_columns)
+    even = [columns for columns in range(widest, max_columns // 2, -1) if faces % columns == 0]
     return even[0] if even else -(-faces // -(-faces // widest))
 
 
@@ -207,7 +207,7 @@ def draw_metric_curve(metric: Metric, metrics: dict[str, Any]) -> Figure:
     x, _ = metrics[metric.name]
     ax.set(xlabel=x, ylabel=metric.title(metric.name))
     if x == "pixels":
-        ax.set(xlabel="error of a point, pixels", xlim=(0, NEAR))
+        ax.set(xlabel="error of a point, pixels", xlim=(0, MAX_ERROR))
     if metric.unit == "fraction":
         ax.set(ylim=(0, 1))
     ax.locator_params(axis="x", nbins=6)

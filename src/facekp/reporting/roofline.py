@@ -24,7 +24,7 @@ class LayerCost(NamedTuple):
     """What a convolution costs for a batch.
 
     Attributes:
-        name: of the layer.
+        name: dotted name of the layer in its network.
         flops: floating-point operations; a multiplication and an addition are two.
         bytes: least traffic with the memory.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMPARED = ("optimizer.name", "lr", "subset")  # config keys whose combinations are compared
-VARIED = (*COMPARED, "scheduler.name", "loss.name", "model.network.name", "model.sigma", "data.fold", "seed")
+COMPARED_KEYS = ("optimizer.name", "lr", "subset")  # config keys whose combinations are compared
+VARIED = (*COMPARED_KEYS, "scheduler.name", "loss.name", "model.network.name", "model.sigma", "data.fold", "seed")
 ACCOUNT_HINT = "wandb login stores its API key; dry_run=true out=FILE.json writes the specification without one"
 
 
@@ -39,7 +40,7 @@ class DashboardSettings(CommandSettings):
         keypoints: its points and sources have a bar and a curve each.
         entity: W&B user or team; None: the default of the account.
         project: W&B project.
-        title: of the workspace.
+        title: name of the workspace.
         out: file for the specification; None: it is not written.
         overwrite: replace ``out`` if it exists.
         dry_run: write the file only.
@@ -69,11 +70,11 @@ def create_dashboard(settings: DashboardSettings) -> str | None:
     Raises:
         UserError: a package or the account is missing, or W&B refuses the workspace.
     """
-    out = None if settings.out is None else output_file(settings.out, overwrite=settings.overwrite)
-    workspace = build_workspace(settings.entity or "", settings.project, settings.title, settings.keypoints)
-    if out is not None:
-        write_json(out, specification(workspace))
-        log.info("written: %s", out)
+    with nullcontext() if settings.out is None else output_file(settings.out, overwrite=settings.overwrite) as out:
+        workspace = build_workspace(settings.entity or "", settings.project, settings.title, settings.keypoints)
+        if out is not None:
+            write_json(out, specification(workspace))
+            log.info("written: %s", out)
     if settings.dry_run:
         return None
     default = default_entity()
@@ -100,7 +101,7 @@ def build_workspace(entity: str, project: str, title: str, keypoints: Keypoints)
         sections=[ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items()],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
-            groupby=[ws.Config(key) for key in COMPARED],
+            groupby=[ws.Config(key) for key in COMPARED_KEYS],
             order=[ws.Ordering(ws.Summary("rmse"), ascending=True)],
         ),
     )
@@ -116,7 +117,7 @@ def _rmse_sections(keypoints: Keypoints) -> dict[str, list[Any]]:
     return {
         "RMSE by optimiser, learning rate and subset": [
             _bars("every combination", "rmse"),
-            *(_bars(f"by {key}", "rmse", groupby=wr.Config(key)) for key in COMPARED),
+            *(_bars(f"by {key}", "rmse", groupby=wr.Config(key)) for key in COMPARED_KEYS),
             wr.ScatterPlot(title="by learning rate", x=wr.Config("lr"), y=wr.SummaryMetric("rmse"), log_x=True),
         ],
         "curves": [

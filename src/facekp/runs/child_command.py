@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from facekp.core.signals import Stopped, stop_behind
 
 
-def wait_for_command(command: Sequence[str], on_line: Callable[[str], object] | None = None) -> int:
+def wait_for_command(
+    command: Sequence[str], on_line: Callable[[str], object] | None = None, env: Mapping[str, str] | None = None
+) -> int:
     """Start a command and wait until it has ended.
 
     A signal that stops this process is passed on, so that the command ends as it would by itself: a training ends after
@@ -19,12 +21,13 @@ def wait_for_command(command: Sequence[str], on_line: Callable[[str], object] | 
     Args:
         command: the program and its arguments.
         on_line: is called with each line of the command's stderr; None: the command writes to this process's stderr.
+        env: variables of the environment that are added to those of this process.
 
     Returns:
         its exit code; minus the signal that killed it.
     """
     pipe = None if on_line is None else subprocess.PIPE
-    with subprocess.Popen(command, stderr=pipe, text=True) as process:
+    with subprocess.Popen(command, stderr=pipe, text=True, env={**os.environ, **(env or {})}) as process:
         try:
             _follow(process, on_line)
         except BaseException as error:

@@ -15,23 +15,22 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.core.errors import UserError
+from facekp.core.settings import flatten
 from facekp.functional.metrics import MAIN, metric_of
-from facekp.runs.folder import RunFolder
-from facekp.runs.job_names import REPETITIONS
+from facekp.runs.folder import FIND, RunFolder
+from facekp.runs.job_names import KEY_OF_REPETITION, REPETITION_KEYS
 from facekp.runs.resume_arguments import DATA_PATHS, MACHINE
 from facekp.runs.sweep_folder import SweepFolder
 
-# Keys of which the values are repetitions, by the names that they have in a sweep's table. `facekp.runs.job_names`
-# shortens no other key to these names.
-REPEATED = REPETITIONS | {key: key for key in REPETITIONS.values()}
+KEY_OF_COLUMN = KEY_OF_REPETITION | {key: key for key in REPETITION_KEYS}  # columns of a sweep's table
 DEVIATION = "_sd"  # at the end of a column's name: the standard deviation of the column
 PRUNED = "pruned"  # a job's status, and the column with the number of such jobs
 SIZE, CHANNELS = "data.size", "data.channels"
 # Keys that may differ between repetitions of a configuration
-OF_JOB = (*REPETITIONS.values(), "out", "resume", "debug", "plugins", "callbacks.progress", *MACHINE, *DATA_PATHS)
-NAMED = 3  # keys that a warning names
+MAY_DIFFER = (*REPETITION_KEYS, "out", "resume", "debug", "plugins", "callbacks.progress", *MACHINE, *DATA_PATHS)
+MAX_KEYS_NAMED = 3  # keys that a warning names
 
 
 def repeated_keys(jobs: pd.DataFrame) -> list[str]:
@@ -40,7 +39,7 @@ def repeated_keys(jobs: pd.DataFrame) -> list[str]:
     Args:
         jobs: of `facekp.runs.sweep_table.read_jobs`.
     """
-    return [REPEATED[name] for name in _settings(jobs) if name in REPEATED]
+    return [KEY_OF_COLUMN[name] for name in _settings(jobs) if name in KEY_OF_COLUMN]
 
 
 def by_configuration(jobs: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +54,7 @@ def by_configuration(jobs: pd.DataFrame) -> pd.DataFrame:
         over finished and pruned jobs and, as ``rmse_sd``, its standard deviation (NaN of one job), both NaN where none
         is finished; ``minutes``, the mean of finished jobs; ``folder`` of the finished job with the lowest RMSE.
     """
-    settings = [name for name in _settings(jobs) if name not in REPEATED]
+    settings = [name for name in _settings(jobs) if name not in KEY_OF_COLUMN]
     groups: Any = jobs.groupby(settings, dropna=False, sort=False) if settings else [((), jobs)]
     rows = [{**dict(zip(settings, key, strict=True)), **_summary(group)} for key, group in groups]
     ranked = pd.DataFrame(rows).astype({MAIN: float})
@@ -146,13 +145,13 @@ def comparison_warnings(folder: SweepFolder, jobs: pd.DataFrame) -> list[str]:
     Each line names two jobs. Jobs whose files are missing or damaged are left out.
 
     Args:
-        folder: of the sweep.
+        folder: folder of the sweep.
         jobs: of `facekp.runs.sweep_table.read_jobs`.
     """
     finished = jobs[(jobs["status"] == "ok") & jobs[MAIN].notna()]
     names = _settings(jobs)
-    repeated = [name for name in names if name in REPEATED]
-    others = [name for name in names if name not in REPEATED]
+    repeated = [name for name in names if name in KEY_OF_COLUMN]
+    others = [name for name in names if name not in KEY_OF_COLUMN]
     origins = {str(name): origin for name in finished["folder"] if (origin := _origin(folder.job(name))) is not None}
     repetitions = (_repetition_warning(*pair) for pair in _pairs(finished, others, origins))
     configurations = (_configuration_warning(*pair) for pair in _pairs(finished, repeated, origins))
@@ -175,26 +174,18 @@ def _origin(job: RunFolder) -> _Origin | None:
     try:
         overrides = job.read_overrides()
         split = job.read_split()
-        settings, digests = _flat(job.read_config()), job.read_data()
+        settings, digests = flatten(job.read_config()), job.read_data()
         rows = split.loc[split["set"] == "val", "row"].tolist()
     except (UserError, KeyError):
         return None
     derived = [key_of(text) for text in overrides if "${" in text]  # such as init_from=fold${data.fold}.ckpt
-    if (job.pictures / "lr_find.png").is_file():
-        settings["lr"] = "find"  # config.yaml has the rate that was found
-    ignored = {*OF_JOB, *derived}
+    if job.has_searched_lr():
+        settings["lr"] = FIND
+    ignored = {*MAY_DIFFER, *derived}
     texts = {key: json.dumps(value, default=str).replace(str(job), "") for key, value in settings.items()}
     kept = {key: text for key, text in texts.items() if key not in ignored and not key.startswith("logger.")}
     files = {key: digest for key, digest in digests.items() if not {key, f"{key}.ckpt"} & ignored}
     return _Origin(job.path.name, kept, files, rows)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key; lists are values."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -205,8 +196,8 @@ def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 def _repetition_warning(one: _Origin, other: _Origin) -> str:
     """What two repetitions of one configuration differ in, apart from what is repeated; empty: in nothing."""
     keys = [key for key in {**one.settings, **other.settings} if one.settings.get(key) != other.settings.get(key)]
-    parts = [f"{key} ({_value(one, key)}, {_value(other, key)})" for key in keys[:NAMED]]
-    parts += [f"{len(keys) - NAMED} more settings"] if len(keys) > NAMED else []
+    parts = [f"{key} ({_value(one, key)}, {_value(other, key)})" for key in keys[:MAX_KEYS_NAMED]]
+    parts += [f"{len(keys) - MAX_KEYS_NAMED} more settings"] if len(keys) > MAX_KEYS_NAMED else []
     files = _different(one.digests, other.digests)
     parts += [f"the content of {' and '.join(files)}"] if files else []
     if not parts:

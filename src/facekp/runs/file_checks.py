@@ -22,7 +22,7 @@ MAX_EPOCH = 10**9  # more are damage, and could not be drawn
 PREDICTION_TEXTS = ("source", "keypoint")
 PREDICTION_NUMBERS = ("true_x", "true_y", "x", "y", "error")
 CORRUPTION_COLUMNS = ("corruption", "strength", "rmse", "rmse/trimmed")
-LARGEST = 1e12  # of a number of pixels, whose squares are summed
+MAX_NUMBER = 1e12  # of a number of pixels, whose squares are summed
 DAMAGED = "it is damaged, or facekp did not write it"
 
 
@@ -40,7 +40,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DamagedRunFile(f"{path} does not exist") from error
+        raise DamagedRunFile(f"{path} does not exist; put it back, or name another run") from error
     except KeyError as error:
         raise DamagedRunFile(f"{path} can't be read: it lacks {error}; {DAMAGED}") from error
     except Exception as error:  # values of other types and sizes raise all sorts of errors
@@ -112,7 +112,9 @@ def _is_anything(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number that arithmetic can use; whole numbers may have hundreds of digits."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_NUMBER)
 
 
 def _is_rmse(value: Any) -> bool:
@@ -156,6 +158,19 @@ def predictions(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return frame.assign(row=frame["row"].astype("int64"))
 
 
+def groups(frame: pd.DataFrame) -> pd.Series:
+    """The column group of split.csv by row, if both are whole numbers and each row is listed once.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    frame = _complete_rows(frame, ("row", "group"))
+    by_row = frame.set_index("row")["group"]
+    if not by_row.index.dtype.kind == by_row.dtype.kind == "i" or by_row.index.has_duplicates:
+        raise ValueError("row and group are not whole numbers, or a row is listed twice")
+    return by_row
+
+
 def corruptions(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of corruptions.csv with a figure, if they have all columns and finite numbers.
 
@@ -182,11 +197,12 @@ def _complete_rows(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _check_size(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """
+    """Refuse numbers that are not finite, or whose squares could not be summed.
+
     Raises:
         ValueError: a number in the columns is not finite, or is too large.
     """
-    if not (abs(frame[list(columns)].to_numpy()) < LARGEST).all():
+    if not (abs(frame[list(columns)].to_numpy()) < MAX_NUMBER).all():
         raise ValueError("a number is not finite or too large")
 
 

@@ -30,7 +30,7 @@ def launch_unfinished(
         launch: of a launcher; runs jobs, the number of the first one is its second argument.
         jobs: the overrides of each job.
         first: number of the first job.
-        folder: of the sweep.
+        folder: folder of the sweep.
         shared: keys that are the same for all jobs.
         taken: names that a key must not be shortened to (`facekp.runs.job_names.differing`).
     """

@@ -14,7 +14,7 @@ metrics.json       metrics of the best checkpoint on the validation rows, the me
 predictions.csv    every labelled validation point with its prediction (`facekp.runs.frames.predictions_frame`)
 coco.json          of photos: the same predictions as COCO's JSON (`facekp.data.coco.writing`)
 checkpoints/       best.ckpt and last.ckpt
-pictures/          faces, heatmaps, curves
+pictures/          faces, heatmaps, curves; lr_find.png with ``lr=find``
 reliability.json   expected and measured errors, once ``facekp.calibrate`` has calibrated the best checkpoint
 corruptions.csv    figures for corrupted images, once ``facekp.evaluate corruptions=standard`` has measured them
 corrupted_reliability.json  expected and measured errors for them, of a calibrated checkpoint
@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 
 from facekp.config.migration import migrate
-from facekp.config.references import written_overrides
+from facekp.config.references import command_line_overrides
 from facekp.core.csv_cells import original_frame
 from facekp.core.errors import UserError
 from facekp.core.files import cannot_write, remove_parts, write_csv, write_json, write_text, write_yaml
@@ -58,12 +58,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIND = "find"  # lr=find searches for a learning rate
 NEEDED = ("data", "model", "keypoints")  # keys that every run's config.yaml has
 NO_CHECKOUT = "no checkout"  # content of git.txt where the code is not in a git checkout
 
 
 @dataclass(frozen=True)
-class JobStatus:
+class RunStatus:
     """Content of status.json.
 
     Attributes:
@@ -77,7 +78,7 @@ class JobStatus:
     differs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, values: Any) -> JobStatus:
+    def of(cls, values: Any) -> RunStatus:
         """The status of plain values.
 
         Raises:
@@ -121,6 +122,7 @@ class RunFolder:
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.pictures = self.path / "pictures"
+        self.rate_curve = self.pictures / "lr_find.png"
         self.reliability = self.path / "reliability.json"
         self.corruptions = self.path / "corruptions.csv"
         self.corrupted_reliability = self.path / "corrupted_reliability.json"
@@ -167,6 +169,10 @@ class RunFolder:
         """
         trainer = self.read_config().get("trainer")
         return isinstance(trainer, dict) and bool(trainer.get("fast_dev_run"))
+
+    def has_searched_lr(self) -> bool:
+        """Whether the run was trained with ``lr=find``; config.yaml has the rate that was found."""
+        return self.rate_curve.is_file()
 
     def completed_epochs(self) -> int:
         """The number of completed epochs, by metrics.csv and metrics.json.
@@ -346,6 +352,23 @@ class RunFolder:
         with reading(self.split), file_checks.open_table(self.split) as file:  # a photo may have the name 0001 or NA
             return original_frame(pd.read_csv(file, dtype={"name": str}, keep_default_na=False))
 
+    def read_groups(self) -> pd.Series | None:
+        """The groups in split.csv by row: int64, equal for near-duplicates and faces of one photo.
+
+        Returns:
+            None where the file or its groups do not exist.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        import pandas as pd
+
+        if not self.split.is_file():
+            return None
+        with reading(self.split), file_checks.open_table(self.split) as file:
+            frame = pd.read_csv(file, usecols=lambda name: name in ("row", "group"))
+            return file_checks.groups(frame) if "group" in frame else None
+
     # Written after each epoch.
 
     def write_curves(self, curves: pd.DataFrame) -> None:
@@ -432,26 +455,26 @@ class RunFolder:
 
     # Of a sweep's job.
 
-    def write_status(self, status: JobStatus) -> None:
+    def write_status(self, status: RunStatus) -> None:
         write_json(self.status, asdict(status))
 
-    def read_status(self) -> JobStatus:
+    def read_status(self) -> RunStatus:
         """status.json; an empty status where the file does not exist.
 
         Raises:
             UserError: the file is damaged.
         """
         if not self.status.is_file():
-            return JobStatus()
+            return RunStatus()
         with reading(self.status):
-            return JobStatus.of(read_json(self.status))
+            return RunStatus.of(read_json(self.status))
 
-    def known_status(self) -> JobStatus:
+    def known_status(self) -> RunStatus:
         """status.json; an empty status where it is damaged."""
         try:
             return self.read_status()
         except UserError:
-            return JobStatus()
+            return RunStatus()
 
     def write_traceback(self, text: str) -> None:
         write_text(self.traceback, text)
@@ -527,7 +550,7 @@ def command_line() -> list[str]:
     """The arguments of this command, or of the sweep's job that it trains; none outside of commands."""
     if not HydraConfig.initialized():
         return []
-    return [*config_dir_options(HydraConfig.get()), *written_overrides(HydraConfig.get())]
+    return [*config_dir_options(HydraConfig.get()), *command_line_overrides(HydraConfig.get())]
 
 
 def config_dir_options(hydra: Any) -> list[str]:

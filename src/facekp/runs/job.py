@@ -22,10 +22,10 @@ from facekp.core.errors import UserError
 from facekp.core.signals import exit_code, stop_behind
 from facekp.runs.child_command import wait_for_command
 from facekp.runs.file_checks import DamagedRunFile
-from facekp.runs.folder import JobStatus, RunFolder, config_dir_options
+from facekp.runs.folder import RunFolder, RunStatus, config_dir_options
 from facekp.runs.job_names import job_settings
 from facekp.runs.orphans import job_of_worker
-from facekp.runs.resume_arguments import first_difference
+from facekp.runs.resume_arguments import JOB_FOLDER, first_difference
 from facekp.runs.sequence import resume_arguments
 from facekp.runs.sweep_arguments import MAY_DIFFER, resume_sweep_text
 
@@ -42,7 +42,7 @@ def run_job(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str
     """Train a job, and keep its status.
 
     Args:
-        folder: of the job.
+        folder: where the job is written.
         cfg: the job's config.
         train: trains the job and returns its metrics; its argument says whether the job is resumed.
 
@@ -69,7 +69,8 @@ def run_job(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str
 
 
 def _check_same_settings(folder: RunFolder) -> None:
-    """
+    """Refuse to continue a job in the folder of another one.
+
     Raises:
         UserError: the run in the folder was started with other settings than this job.
     """
@@ -81,7 +82,7 @@ def _train(folder: RunFolder, cfg: DictConfig, train: Callable[[bool], dict[str,
     settings = job_settings(HydraConfig.get(), cfg)
 
     def set_status(status: str, message: str = "") -> None:
-        folder.write_status(JobStatus(status, message, settings))
+        folder.write_status(RunStatus(status, message, settings))
 
     set_status("running")
     folder.remove_traceback()
@@ -111,8 +112,8 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
     """Train a job by a command of its own, which distributed training can start again for every device.
 
     Args:
-        folder: of the job.
-        overrides: of the job.
+        folder: where the job is written.
+        overrides: overrides of the job.
         resume: whether to continue the training in the folder.
 
     Returns:
@@ -130,7 +131,7 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
         sys.stderr.write(line)
         printed.append(line)
 
-    code = wait_for_command(command, print_and_keep)
+    code = wait_for_command(command, print_and_keep, {JOB_FOLDER: str(folder)})
     if code:
         last = printed[-1].strip().removeprefix("facekp: error: ") if printed else "nothing was printed"
         killed = f"its process was killed by signal {-code}, perhaps because memory ran out"

@@ -10,13 +10,14 @@ from hydra.conf import HydraConf
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from facekp.config.command import key_of
-from facekp.config.references import written_overrides
+from facekp.config.arguments import key_of
+from facekp.config.references import command_line_overrides
 from facekp.core.errors import UserError
 
-# Names that stand for one key each, as their values are repetitions (`facekp.runs.configurations`)
-REPETITIONS = {"seed": "seed", "fold": "data.fold", "split_seed": "data.split_seed"}
-LONGEST_NAME = 160  # characters; file systems take 255 bytes
+# Keys in which repetitions of one configuration may differ. No other key is shortened to their names in a sweep.
+REPETITION_KEYS = ("seed", "data.fold", "data.split_seed")
+KEY_OF_REPETITION = {key.rpartition(".")[2]: key for key in REPETITION_KEYS}  # by short name
+MAX_NAME_LENGTH = 160  # characters; file systems take 255 bytes
 
 
 def register_job_name() -> None:
@@ -31,13 +32,13 @@ def job_settings(hydra: HydraConf, config: DictConfig) -> dict[str, str]:
 
     Args:
         hydra: Hydra's part of the job's config; it names the keys that are the same for all jobs.
-        config: of the job.
+        config: composed config of the job.
 
     Returns:
         value by key, as `differing`.
     """
     return differing(
-        written_overrides(hydra), hydra.job.config.override_dirname.exclude_keys, [str(key) for key in config]
+        command_line_overrides(hydra), hydra.job.config.override_dirname.exclude_keys, [str(key) for key in config]
     )
 
 
@@ -63,7 +64,7 @@ def differing(overrides: Iterable[str], excluded: Collection[str], taken: Collec
     short = [*last.values(), *taken]
 
     def name_of(key: str) -> str:
-        clear = short.count(last[key]) == 1 and REPETITIONS.get(last[key], key) == key
+        clear = short.count(last[key]) == 1 and KEY_OF_REPETITION.get(last[key], key) == key
         return last[key] if clear or "." not in key else key
 
     return {name_of(key): values[key] for key in values}
@@ -79,7 +80,7 @@ def job_name(settings: dict[str, str]) -> str:
         'run'
     """
     name = "_".join(f"{_safe(key)}-{_safe(value)}" for key, value in settings.items()) or "run"
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}-{crc32(name.encode()):08x}"
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 9]}-{crc32(name.encode()):08x}"
 
 
 def constant_keys(overrides: Iterable[Override]) -> list[str]:

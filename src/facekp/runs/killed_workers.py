@@ -74,7 +74,7 @@ def run_joblib_jobs(
         launch: trains jobs.
         jobs: overrides of each.
         first: number of the first job.
-        folders: of each job.
+        folders: folder of each job.
         plugins: modules that the sweep needs again when it is resumed.
 
     Returns:

@@ -23,7 +23,7 @@ class PruningCallback(ValidatedEpoch, Checkpoint):
     A `Checkpoint`, so that Lightning calls it after the callback that writes last.ckpt: no epoch is reported twice.
 
     Args:
-        trial: of the job.
+        trial: Optuna's trial of the job.
         percentile: ``hparams_search.prune.percentile``, for the message.
         unreported: RMSE by epoch, from 1, of an earlier start of this job, which was killed after it saved a
             checkpoint and before it reported.

@@ -126,7 +126,7 @@ class RayTasks:
             raise UserError(f"hydra.launcher.ray.remote={_given(remote)}: {one_line(error)}") from error
 
     def start(self, config: DictConfig) -> Future[Any]:
-        """Submit a job.
+        """Submit a job to Ray.
 
         Raises:
             KeyboardInterrupt: the tasks were stopped.
@@ -203,7 +203,8 @@ def _start_ray(arguments: Mapping[str, Any]) -> None:
 
 
 def _check_resources(asked: Mapping[str, Any], known: Mapping[str, float]) -> None:
-    """
+    """Refuse jobs that Ray could never start.
+
     Raises:
         UserError: a job asks for more than Ray has, so it would never start.
     """

@@ -1,12 +1,13 @@
 """``resume=DIR`` and ``rerun=DIR`` on a command line: a run's settings are kept; what may differ is listed here.
 
-The paths of the data may differ. A resumed run may also change its number of epochs and the settings of the machine, so
-that its folder can be copied to another machine. Every training reads its command line through this module, so it
-imports nothing heavy.
+The paths of the data and of the teacher may differ. A resumed run may also change its number of epochs and the settings
+of the machine, so that its folder can be copied to another machine. Every training reads its command line through this
+module, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -14,19 +15,22 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder, command_line
 
 RESUME, RERUN = "resume", "rerun"
 AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
 DATA_PATHS = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
+TEACHER = "teacher.ckpt"
+RUN_DIR = "hydra.run.dir"
+JOB_FOLDER = "FACEKP_JOB_FOLDER"  # in the environment of a job's own process: its folder, which the sweep has locked
 OF_MACHINE = "accelerator devices num_nodes strategy precision channels_last compile cuda_graph fast_cpu"
 MACHINE = tuple(f"trainer.{key}" for key in OF_MACHINE.split())
 CLASS = re.compile(r"(callbacks|logger)\.\w+\._target_")  # names code, so no file may give it
 CHANGEABLE = {  # of the run's settings
-    RESUME: ("trainer.max_epochs", *MACHINE, *DATA_PATHS),
-    RERUN: ("callbacks.progress", *DATA_PATHS),
+    RESUME: ("trainer.max_epochs", *MACHINE, *DATA_PATHS, TEACHER),
+    RERUN: ("callbacks.progress", *DATA_PATHS, TEACHER, "init_from"),
 }
 NOT_SETTINGS = {  # of this command, not of the run
     RESUME: (RESUME, "debug", "plugins"),
@@ -45,6 +49,19 @@ def allow_keys_of_the_run(arguments: Sequence[str]) -> list[str]:
     """
     of_run = any(key_of(text) in (RESUME, RERUN) and not text.endswith("=null") for text in arguments)
     return [f"++{text.lstrip('+')}" if of_run and key_of(text) in DATA_PATHS else text for text in arguments]
+
+
+def check_run_dir(arguments: Sequence[str]) -> None:
+    """Refuse ``hydra.run.dir=``, except in the process of a job: nothing would protect the files of that folder.
+
+    Raises:
+        UserError: a folder is named in this way.
+    """
+    for text in arguments:
+        folder = text.partition("=")[2].strip("'\"")
+        # Lightning gives "." or the job's folder to the processes that it starts.
+        if key_of(text) == RUN_DIR and folder not in (".", os.environ.get(JOB_FOLDER)):
+            raise UserError(f"{text}: name the folder of a run by out={folder}")
 
 
 def is_repeated(key: str) -> bool:
@@ -83,7 +100,7 @@ def changed_settings(folder: str, cfg: DictConfig, overrides: Sequence[str], key
     Args:
         folder: of the run.
         cfg: what Hydra composed of the command line.
-        overrides: of the command line.
+        overrides: overrides of the command line.
         key: ``resume`` or ``rerun``.
 
     Raises:
@@ -123,7 +140,7 @@ def first_difference(folder: RunFolder, ignored: Sequence[str]) -> str | None:
     """The first setting by which this command line differs from that of the run in a folder; None: none does.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         ignored: keys that may differ.
 
     Raises:

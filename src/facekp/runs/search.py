@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from facekp.core.errors import UserError
 from facekp.runs.search_space import SEARCH, SearchSpace
 from facekp.runs.settings import SearchSettings, parse_search
-from facekp.runs.study import FOLDER, REPEATED, claim_study, open_study, study_of_another
+from facekp.runs.study import FOLDER, RETRY, claim_study, open_study, study_of_another
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.worker_threads import WorkerThreads
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 log = logging.getLogger(__name__)
-ENDED = ("ok", "pruned", "failed")  # statuses of jobs that are not run again
+NOT_RUN_AGAIN = ("ok", "pruned", "failed")  # statuses of jobs that are not run again
 
 
 def search(arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
@@ -119,7 +119,7 @@ def _prepare(study: Study, folder: SweepFolder, settings: SearchSettings) -> Non
             study.tell(trial.number, state=TrialState.FAIL)
     for name, trial in last.items():
         if trial.state == TrialState.FAIL:
-            study.enqueue_trial(trial.params, user_attrs={FOLDER: name, REPEATED: True})
+            study.enqueue_trial(trial.params, user_attrs={FOLDER: name, RETRY: True})
 
 
 @dataclass
@@ -132,9 +132,9 @@ class _Trials:
     Attributes:
         study: knows the trials.
         space: that values are drawn from.
-        settings: of the search.
+        settings: budget, sampler and pruning of the search.
         at_a_time: trials that run at a time.
-        folder: of the sweep.
+        folder: folder of the sweep.
         name_of: the name of a job's folder, from its overrides.
     """
 
@@ -158,7 +158,7 @@ class _Trials:
 
         if (trial := next(self.interrupted, None)) is not None:
             return trial
-        counted = sum(FOLDER in t.user_attrs and REPEATED not in t.user_attrs for t in self.study.get_trials())
+        counted = sum(FOLDER in t.user_attrs and RETRY not in t.user_attrs for t in self.study.get_trials())
         if counted >= self.settings.trials and not self.study.get_trials(states=(TrialState.WAITING,)):
             return None
         seed = np.random.SeedSequence((self.settings.seed, counted)).generate_state(1)
@@ -174,7 +174,7 @@ class _Trials:
     def run(self, trial: FrozenTrial, launcher: Launcher) -> None:
         """Run a trial's job, unless an earlier trial with the same values has ended."""
         job = self.folder.job(trial.user_attrs[FOLDER])
-        if REPEATED in trial.user_attrs or job.known_status().status not in ENDED:
+        if RETRY in trial.user_attrs or job.known_status().status not in NOT_RUN_AGAIN:
             launcher.launch([self.space.overrides(trial.params)], initial_job_idx=trial.number)
 
     def report(self, trial: FrozenTrial) -> None:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
 from facekp.runs.folder import RunFolder
-from facekp.runs.resume_arguments import DATA_PATHS, is_repeated
+from facekp.runs.resume_arguments import DATA_PATHS, TEACHER, is_repeated
 
 log = logging.getLogger(__name__)
 NOT_SHOWN = ("seed", "out", *DATA_PATHS)  # overrides that do not say what is compared
@@ -23,7 +23,7 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
     Args:
         command: ``train`` or ``evaluate``.
         overrides: of a new run, ``out=`` among them.
-        folder: of the run.
+        folder: where the run is written.
 
     Raises:
         SystemExit: the command failed; the exit code is the same.
@@ -80,10 +80,13 @@ def replaced_checkpoints(folder: RunFolder, trainings: Sequence[RunFolder]) -> l
 
 
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
-    """Arguments of a training that continues a stopped one; what names code is given again, as no file may do so.
+    """Arguments of a training that continues a stopped one.
+
+    Paths are given again, as the folder may have been moved; and what names code, as no file may do so.
 
     Args:
         folder: of the stopped training.
         overrides: that it was started with.
     """
-    return [*(override for override in overrides if is_repeated(key_of(override))), f"resume={folder}"]
+    again = [text for text in overrides if is_repeated(key_of(text)) or key_of(text) in (*DATA_PATHS, TEACHER)]
+    return [*again, f"resume={folder}"]

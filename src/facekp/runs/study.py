@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 FOLDER = "folder"  # attribute of a trial: the name of its job's folder
-REPEATED = "again"  # attribute of a trial that repeats a failed one and does not count for the budget
+RETRY = "again"  # attribute of a trial that repeats a failed one, so that it does not count for the budget
 USED_BY = "used by "  # and the mark of a sweep: attribute of a study in a database, true for the sweep that uses it
 
 
@@ -36,7 +36,7 @@ def open_study(folder: SweepFolder, settings: SearchSettings) -> Study:
 
     Args:
         folder: of the sweep; its name is that of a new study.
-        settings: of the search.
+        settings: name, database and sampler of the study.
 
     Raises:
         UserError: Optuna is not installed, the storage can't be opened, or study.yaml is damaged.
@@ -101,7 +101,8 @@ def study_of_another(study: Study) -> UserError:
 
 
 def _check_claims(study: Study, mark: str) -> None:
-    """
+    """Refuse a study that another sweep uses.
+
     Raises:
         UserError: a sweep with another mark uses the study.
     """

@@ -22,8 +22,9 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from facekp.config.command import key_of, leave
-from facekp.config.references import as_written, masked, note_references
+from facekp.config.arguments import key_of
+from facekp.config.command import exit_with_error
+from facekp.config.references import masked, remember_references, with_references
 from facekp.core.errors import UserError
 from facekp.core.files import remove_parts, write_csv
 from facekp.core.outputs import exclusive, output_folder
@@ -90,7 +91,7 @@ def _errors_end_the_command() -> Iterator[None]:
         with stop_before_errors():
             yield
     except UserError as error:
-        leave(error)
+        exit_with_error(error)
     except Exception:  # also of a plug-in
         traceback.print_exc()
         sys.exit(1)
@@ -109,12 +110,11 @@ def begin_sweep(config: DictConfig) -> ExitStack:
         UserError: the folder holds something else, another process writes to it, two jobs would get one name, or a
             setting is not valid.
     """
-    note_references(config)
-    given = config.hydra.overrides
-    typed: Any = OmegaConf.to_container(given, resolve=False)  # an override may refer to what only a job has
+    remember_references(config)
+
+    # what the user typed; an override may refer to what only a job has
+    typed: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
     _check_command_line(config, typed["task"])
-    overrides = [text for text in (*typed["task"], *typed["hydra"]) if key_of(text) not in NOT_KEPT]
-    arguments = [*config_dir_options(config.hydra), *overrides]
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(typed["task"])
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
     search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
@@ -122,23 +122,42 @@ def begin_sweep(config: DictConfig) -> ExitStack:
     if config.hydra.sweeper._target_ == BASIC_SWEEPER:
         _check_ranges(parsed)
 
+    # the folder
+    overrides = [text for text in (*typed["task"], *typed["hydra"]) if key_of(text) not in NOT_KEPT]
+    arguments = [*config_dir_options(config.hydra), *overrides]
     named = any(key_of(text) == SWEEP_DIR for text in typed["hydra"])
     with ExitStack() as stack:
         folder = stack.enter_context(_claimed(str(config.hydra.sweep.dir), named, arguments))
         remove_parts(folder.path)
         folder.write_settings(arguments, search)
         held = stack.pop_all()
-    with read_write(config):
-        config.hydra.sweep.dir = str(folder)
-        given.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
-        if config.hydra.launcher._target_ == JOBLIB:
-            config.hydra.launcher._target_ = FAULT_TOLERANT_JOBLIB
-        if folder.jobs() and _subdir(config) == NAMED_BY_SETTINGS:
-            chosen = config.hydra.launcher
-            config.hydra.launcher = {"_target_": RESUMING, "_recursive_": False, "chosen": chosen, "shared": shared}
-            if config.hydra.sweeper._target_ == BASIC_SWEEPER:
-                config.hydra.sweeper._target_ = RESUMING_SWEEPER
+    _configure_hydra(config, folder, shared)
     return held
+
+
+def _configure_hydra(config: DictConfig, folder: SweepFolder, shared: Sequence[str]) -> None:
+    """Let Hydra write to the sweep's folder, and choose the launcher and the sweeper that it needs.
+
+    Args:
+        config: of the multirun; Hydra's part of it is changed.
+        folder: of the sweep.
+        shared: keys that all jobs share, which are not part of the jobs' names.
+    """
+    with read_write(config):
+        hydra = config.hydra
+        hydra.sweep.dir = str(folder)
+        hydra.overrides.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
+        if hydra.launcher._target_ == JOBLIB:
+            hydra.launcher._target_ = FAULT_TOLERANT_JOBLIB
+        if folder.jobs() and _subdir(config) == NAMED_BY_SETTINGS:
+            hydra.launcher = {
+                "_target_": RESUMING,
+                "_recursive_": False,
+                "chosen": hydra.launcher,
+                "shared": list(shared),
+            }
+            if hydra.sweeper._target_ == BASIC_SWEEPER:
+                hydra.sweeper._target_ = RESUMING_SWEEPER
 
 
 def _subdir(config: DictConfig) -> Any:
@@ -148,11 +167,12 @@ def _subdir(config: DictConfig) -> Any:
 
 
 def _check_storage(search: SearchSettings | None) -> None:
-    """
+    """Refuse a password in the URL of a search's database.
+
     Raises:
         UserError: sweep.yaml would hold a password.
     """
-    storage = "" if search is None else str(as_written({"storage": search.storage}, SEARCH)["storage"])
+    storage = "" if search is None else str(with_references({"storage": search.storage}, SEARCH)["storage"])
     if masked(storage) != storage:
         raise UserError(
             f"{SEARCH}.storage={masked(storage)}: holds a password, which sweep.yaml would keep; put the URL into a "
@@ -161,7 +181,8 @@ def _check_storage(search: SearchSettings | None) -> None:
 
 
 def _check_ranges(overrides: Sequence[Override]) -> None:
-    """
+    """Refuse ranges to draw from in a sweep of all combinations.
+
     Raises:
         UserError: a key has a range to draw from, which a sweep of all combinations can't do.
     """
@@ -176,7 +197,8 @@ def _check_ranges(overrides: Sequence[Override]) -> None:
 
 
 def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
-    """
+    """Refuse settings that have another meaning in a sweep.
+
     Raises:
         UserError: a setting has another meaning in a sweep.
     """
@@ -194,9 +216,9 @@ def _claimed(path: str, named: bool, arguments: Sequence[str]) -> Iterator[Sweep
     """The sweep's folder: new or empty, or that of the same sweep, which is continued.
 
     Args:
-        path: of the folder.
+        path: folder that the user or the config names.
         named: whether the user named it; else a suffix makes it new.
-        arguments: of the sweep.
+        arguments: arguments of the command that starts the sweep.
 
     Raises:
         UserError: the folder holds something else, or its path would have to be quoted in ``ckpt=`` and ``resume=``.

@@ -8,19 +8,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.config.plugins import named_plugins
 from facekp.config.trust import names_code
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.runs.resume_arguments import resume_text
+from facekp.runs.resume_arguments import DATA_PATHS, MACHINE, TEACHER, resume_text
 from facekp.runs.settings import SweepSettings
 from facekp.runs.sweep_folder import SweepFolder
 
 SWEEP_RESUME = "sweep.resume="
 BUDGET = "hparams_search.trials"  # a resumed search may have more trials
-MAY_CHANGE = ("debug", "plugins", BUDGET)  # keys that may be given with sweep.resume=
-MAY_DIFFER = (BUDGET, "plugins", "--config-dir")  # may differ from what the sweep was started with
+OF_PLACE = (*DATA_PATHS, TEACHER, *MACHINE)  # keys that change when a sweep is moved
+MAY_CHANGE = ("debug", "plugins", BUDGET, *OF_PLACE)  # keys that may be given with sweep.resume=
+MAY_DIFFER = (BUDGET, "plugins", "--config-dir", *OF_PLACE)  # may differ from what the sweep was started with
 CONFIG_DIR = ("--config-dir", "-cd")  # options of Hydra whose value may be an argument of its own
 SWEEP_DIR = "hydra.sweep.dir"
 
@@ -69,6 +70,7 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     _check_given(folder, given, stored)
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     _check_again(folder, given)
+    given = [text for text in given if text not in stored or names_code(text)]  # the others keep their place
     given_keys = {*map(key_of, given), *CONFIG_DIR, SWEEP_DIR}
     kept = [override for override in stored if key_of(override) not in given_keys]
     return ["-m", *given, *kept, f"{SWEEP_DIR}={folder}"]
@@ -82,10 +84,17 @@ def _check_given(folder: SweepFolder, given: Sequence[str], stored: Sequence[str
                 f"{SWEEP_RESUME}{folder}: {argument} can't be changed when a sweep is resumed; leave it out or start "
                 "a new sweep"
             )
+        swept = next((text for text in stored if key_of(text) == key_of(argument) and "," in text), argument)
+        if key_of(argument) in OF_PLACE and swept != argument:
+            raise UserError(
+                f"{SWEEP_RESUME}{folder}: {argument} can't be changed, as the jobs have several ({swept}); leave it "
+                "out or start a new sweep"
+            )
 
 
 def _check_again(folder: SweepFolder, given: Sequence[str]) -> None:
-    """
+    """Refuse arguments that a resumed sweep can't repeat.
+
     Raises:
         UserError: the sweep was started with an argument that its file can't give.
     """

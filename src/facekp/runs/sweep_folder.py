@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facekp.config.references import as_written, resolve_stored
+from facekp.config.references import resolve_stored_references, with_references
 from facekp.core.errors import UserError
 from facekp.core.files import write_yaml
 from facekp.core.plain_files import read_yaml
@@ -57,7 +57,7 @@ class SweepFolder:
             overrides: of the command line, ``key=value`` after ``--config-dir=DIR``.
             search: None where every combination is trained.
         """
-        searched = {} if search is None else {"search": as_written(search.plain(), "hparams_search")}
+        searched = {} if search is None else {"search": with_references(search.plain(), "hparams_search")}
         write_yaml(self.settings, {"overrides": list(overrides), **searched})
 
     def read_overrides(self) -> list[str]:
@@ -82,7 +82,7 @@ class SweepFolder:
         with reading(self.settings):
             search = mapping(search)
         try:
-            return parse_search(resolve_stored(search, ("storage",)))
+            return parse_search(resolve_stored_references(search, ("storage",)))
         except UserError as error:
             raise UserError(f"{self.settings}: {error}") from error
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from facekp.core.errors import UserError
 from facekp.functional.metrics import MAIN, keys_of, metric_of, metrics_shown
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.sweep_folder import SweepFolder
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,16 @@ def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
     return ranked.sort_values("status", key=lambda s: s.map(STATUS_ORDER).fillna(2), kind="stable", ignore_index=True)
 
 
-def _read_job(job: RunFolder) -> tuple[JobStatus, dict[str, Any]]:
+def _read_job(job: RunFolder) -> tuple[RunStatus, dict[str, Any]]:
     """Status and metrics of a job; of one with a damaged file the status ``damaged``, with the reason."""
     try:
         if job.overrides.is_file():
             job.read_overrides()  # the best job's are shown as a command
-        return job.read_status(), job.read_metrics() if job.metrics.is_file() else {}
+        status = job.read_status()
+        return status, job.read_metrics() if status.status == "ok" or job.metrics.is_file() else {}
     except UserError as error:
         log.warning("damaged: %s", error)
-        return JobStatus("damaged", str(error), job.known_status().differs), {}
+        return RunStatus("damaged", str(error), job.known_status().differs), {}
 
 
 def _metric_columns(metrics: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> list[str]:

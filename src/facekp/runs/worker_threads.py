@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-PATIENCE = 30.0  # seconds that `join` waits for all tasks together
+JOIN_SECONDS = 30.0  # that `join` waits for all tasks together
 
 
 class WorkerThreads:
@@ -51,6 +51,6 @@ class WorkerThreads:
         return name
 
     def join(self) -> None:
-        """Wait until all tasks have finished, but not longer than `PATIENCE`; their exceptions are dropped."""
+        """Wait until all tasks have finished, but not longer than `JOIN_SECONDS`; their exceptions are dropped."""
         for thread in self._threads:
-            thread.join(PATIENCE / len(self._threads))
+            thread.join(JOIN_SECONDS / len(self._threads))

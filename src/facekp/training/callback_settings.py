@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facekp.core.settings import Count, Fraction, PositiveCount
+from facekp.core.settings import Count, FractionBelowOne, PositiveCount
 from facekp.training.targets import SettingsWithTargets
 
 
@@ -20,7 +20,7 @@ class CallbackSettings(SettingsWithTargets):
     """
 
     progress: bool
-    ema: Fraction | None
+    ema: FractionBelowOne | None
     patience: PositiveCount | None
     save_every: PositiveCount
     pictures: Count

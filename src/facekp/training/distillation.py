@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facekp.core.errors import UserError
+from facekp.data.near_duplicates import image_hashes
 from facekp.data.readers.base import DataSettings
 from facekp.data.readers.read import read_test
-from facekp.data.split import image_hashes
 from facekp.data.table import FaceTable, Images
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoints
 from facekp.models.ensemble import predict_table
+from facekp.models.training_data import warn_of_other_crops
 from facekp.training.settings import TeacherSettings
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def build_distillation(
     assert settings.ckpt is not None
     teachers = load_checkpoints(settings.ckpt)
     held_out = fold_of == data.fold
+    warn_of_other_crops(teachers, image_hashes(table.images), data)
     trained_on = _check_unseen(teachers, table.take(held_out).images, data.fold, settings.seen)
     teacher_points = _predict(teachers, table)
     if settings.drop is not None:

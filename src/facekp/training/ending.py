@@ -27,7 +27,7 @@ def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, st
     """Report a signal, a file that can't be written or a lost process, and end the others of a distributed training.
 
     Args:
-        run: its folder.
+        run: folder of the training.
         plugins: modules that must be given again to resume the run.
         trainer: of the run.
         stop: whether all processes ended the training together.

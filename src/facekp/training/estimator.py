@@ -16,7 +16,7 @@ from facekp.data.datamodule import Batch, FaceData
 from facekp.functional.finite import first_not_finite
 from facekp.functional.losses import LossSettings, build_loss, labelled_mean
 from facekp.functional.pooled_errors import KeypointErrors
-from facekp.models.checkpoint import KEY, RESTORED, describe, upgrade_names
+from facekp.models.checkpoint import KEY, RESUMED_STATE, describe, upgrade_names
 from facekp.models.keypoint_model import KeypointModel
 from facekp.networks.base import check_output
 from facekp.training.optim import OptimizerSettings, Parameters, ScheduleSettings, build_optimizer, build_scheduler
@@ -247,7 +247,7 @@ class KeypointEstimator(LightningModule):
         Raises:
             UserError: weights, averaged weights or the optimiser's state are not finite, so nothing is saved.
         """
-        if (name := first_not_finite({part: checkpoint.get(part) for part in RESTORED})) is not None:
+        if (name := first_not_finite({part: checkpoint.get(part) for part in RESUMED_STATE})) is not None:
             self._refuse_divergence(f"{name} is not finite")
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, FaceData)

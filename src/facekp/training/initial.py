@@ -11,18 +11,21 @@ import torch
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.datamodule import FaceData
-from facekp.data.split import image_hashes
+from facekp.data.near_duplicates import image_hashes
+from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import mean_face
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.label_shape import warn_of_other_shape
-from facekp.models.training_data import name_points, points_of_sources
-from facekp.models.transfer import copy_matching, listed, point_pairs, source_pairs
+from facekp.models.settings import ModelSettings
+from facekp.models.training_data import name_points, points_of_sources, warn_of_other_crops
+from facekp.models.transfer import copy_matching, in_brackets, point_pairs, source_pairs
 from facekp.networks.cpu import optimize_for_cpu
+from facekp.runs.folder import FIND
 from facekp.training.dataset import TrainingData
 from facekp.training.estimator import KeypointEstimator
-from facekp.training.settings import FIND, TrainSettings
+from facekp.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 UNTIL_FOUND = 1e-3  # learning rate of an estimator while lr=find has not found one
@@ -41,26 +44,12 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
         UserError: a checkpoint can't be loaded or does not fit, or a setting is refused.
     """
     data = dataset.module
-    table = data.table
     path = resume_from or settings.init_from
     start = load_checkpoint(path) if path is not None else None
-    model = KeypointModel(
-        keypoints=table.keypoints,
-        size=table.size,
-        settings=settings.model if start is None or resume_from is None else start.model.settings,
-        activation=settings.loss.activation,
-        decoder=settings.decoder,
-        offsets=settings.data.offsets,
-        image_channels=table.channels,
-    )
+    model = _new_model(data.table, settings, None if start is None or resume_from is None else start.model.settings)
     if start is not None and resume_from is None:
-        take_weights(model, start)
-        _warn_if_seen(start, table.take(data.val_rows))
-        if (start.model.keypoints.names, start.model.size) == (table.keypoints.names, table.size):
-            warn_of_other_shape(start, table)
-    others = table.without(data.val_rows)  # includes rows that subset= leaves out of training
-    face = torch.from_numpy(mean_face(others.points, others.source, table.keypoints))
-    model.mean_face = torch.where(face.isnan(), model.mean_face, face)
+        _start_from(model, start, data, settings.data)
+    _set_mean_face(model, data)
     if settings.trainer.channels_last:
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.trainer.fast_cpu:
@@ -75,10 +64,46 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
         teacher_weight=settings.teacher.weight,
         trained_before=None if trained_start is None else np.concatenate((trained_start, dataset.trained_teacher)),
         labels_before=_labels_before(model, start),
-        config=settings.written(),
+        config=settings.with_references(),
     )
     _warn_of_untrained(estimator, data)
     return estimator
+
+
+def _new_model(table: FaceTable, settings: TrainSettings, resumed: ModelSettings | None) -> KeypointModel:
+    """A model with random weights.
+
+    Args:
+        table: the rows of the training; the model has their keypoints, size in pixels and colours.
+        settings: of the training.
+        resumed: of the model that is resumed, in place of ``settings.model``; None: a new training.
+    """
+    return KeypointModel(
+        keypoints=table.keypoints,
+        size=table.size,
+        settings=settings.model if resumed is None else resumed,
+        activation=settings.loss.activation,
+        decoder=settings.decoder,
+        offsets=settings.data.offsets,
+        image_channels=table.channels,
+    )
+
+
+def _start_from(model: KeypointModel, start: LoadedCheckpoint, data: FaceData, settings: DataSettings) -> None:
+    """Copy the weights of ``init_from``, and warn where it does not suit the data."""
+    table = data.table
+    take_weights(model, start)
+    warn_of_other_crops([start], image_hashes(table.images), settings)
+    _warn_if_seen(start, table.take(data.val_rows))
+    if (start.model.keypoints.names, start.model.size) == (table.keypoints.names, table.size):
+        warn_of_other_shape(start, table)
+
+
+def _set_mean_face(model: KeypointModel, data: FaceData) -> None:
+    """Set the model's mean face to that of all rows that are not held out, where these have labels."""
+    others = data.table.without(data.val_rows)  # includes rows that subset= leaves out of training
+    face = torch.from_numpy(mean_face(others.points, others.source, data.table.keypoints))
+    model.mean_face = torch.where(face.isnan(), model.mean_face, face)
 
 
 def _warn_of_untrained(estimator: KeypointEstimator, data: FaceData) -> None:
@@ -149,7 +174,7 @@ def _known_points(scheme: Keypoints, old: Keypoints) -> str:
     if len(known) == len(scheme.names):
         return f"all {len(known)} points are also in the checkpoint"
     verb = "is" if len(known) == 1 else "are"
-    return f"{len(known)} of {len(scheme.names)} points {verb} also in the checkpoint{listed(known)}"
+    return f"{len(known)} of {len(scheme.names)} points {verb} also in the checkpoint{in_brackets(known)}"
 
 
 def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:

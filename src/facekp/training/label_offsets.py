@@ -18,11 +18,11 @@ from facekp.functional.metrics import mean_face
 from facekp.models.label_shape import rms
 
 log = logging.getLogger(__name__)
-LARGE = 0.5  # pixels; a smaller offset does not matter
+MIN_OFFSET = 0.5  # pixels; a smaller offset does not matter
 WELL_TRAINED = 0.5  # of the mean face's RMSE; a network above this is not judged
 DRAWS = 400  # of the bootstrap
 TAIL = 0.5  # per cent on each side of the bootstrap's interval
-FEWEST_GROUPS = 20  # of different images; with fewer the interval is not reliable
+MIN_GROUPS = 20  # of different images; with fewer the interval is not reliable
 
 
 def warn_of_offsets(table: FaceTable, points: np.ndarray, others: FaceTable, given: Mapping[str, float] | None) -> None:
@@ -66,7 +66,7 @@ def find_offsets(table: FaceTable, points: np.ndarray, others: FaceTable) -> dic
         if not table.mask[rows].any():
             continue
         right = float(np.nanmedian(difference[rows, :, 0]))
-        if abs(right) < LARGE or rms(difference[rows] - [right, 0]) > WELL_TRAINED * rms(baseline[rows]):
+        if abs(right) < MIN_OFFSET or rms(difference[rows] - [right, 0]) > WELL_TRAINED * rms(baseline[rows]):
             continue
         groups = inseparable_groups(table) if groups is None else groups
         if _is_certain(difference[rows, :, 0] * np.sign(right), groups[rows]):
@@ -75,7 +75,7 @@ def find_offsets(table: FaceTable, points: np.ndarray, others: FaceTable) -> dic
 
 
 def _is_certain(difference: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether labels lie to the right at every point, and would in other rows as well, by half of `LARGE`.
+    """Whether labels lie to the right at every point, and would in other rows as well, by half of `MIN_OFFSET`.
 
     Args:
         difference: (N, K), pixels; NaN where unlabelled.
@@ -84,11 +84,11 @@ def _is_certain(difference: np.ndarray, groups: np.ndarray) -> bool:
     by_point = [np.median(column[~np.isnan(column)]) for column in difference.T if not np.isnan(column).all()]
     first = np.unique(np.sort(groups), return_index=True)[1]
     members = np.split(np.argsort(groups, kind="stable"), first[1:])
-    if min(by_point) <= 0 or len(members) < FEWEST_GROUPS:
+    if min(by_point) <= 0 or len(members) < MIN_GROUPS:
         return False
     generator = np.random.default_rng(0)
     medians = []
     for _ in range(DRAWS):
         drawn = np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))])
         medians.append(np.nanmedian(difference[drawn]))
-    return bool(np.percentile(medians, TAIL) > LARGE / 2)
+    return bool(np.percentile(medians, TAIL) > MIN_OFFSET / 2)

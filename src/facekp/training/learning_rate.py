@@ -25,12 +25,12 @@ from facekp.training.settings import TrainerSettings
 from facekp.training.trainer import trainer_errors
 
 log = logging.getLogger(__name__)
-LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100  # range of the search, and optimiser steps
+MIN_RATE, MAX_RATE, SEARCH_STEPS = 1e-6, 1.0, 100  # range of the search, and optimiser steps
 
 
 @dataclass(frozen=True)
 class RateCurve:
-    """Result of a search.
+    """The training loss at increasing learning rates, and the rate that was chosen.
 
     Attributes:
         rates: learning rate of each step.
@@ -61,8 +61,8 @@ def find_learning_rate(estimator: KeypointEstimator, data: FaceData, settings: T
 
     Args:
         estimator: of the training; not changed.
-        data: its batches.
-        settings: of its Trainer.
+        data: batches to train on.
+        settings: of the Trainer; the search uses its device and precision.
 
     Raises:
         UserError: the loss falls at none of the rates.
@@ -70,10 +70,10 @@ def find_learning_rate(estimator: KeypointEstimator, data: FaceData, settings: T
     trial = copy.deepcopy(estimator)
     trial.on_train_epoch_end = lambda: None  # type: ignore[method-assign]  # a diverging loss only ends the search
     trial.on_train_start = lambda: _hide_progress_bar(trial.trainer)  # type: ignore[method-assign]  # that of estimators is for CUDA graphs only
-    log.info("lr=find: tries %d rates from %g to %g", STEPS, LOWEST, HIGHEST)
+    log.info("lr=find: tries %d rates from %g to %g", SEARCH_STEPS, MIN_RATE, MAX_RATE)
     with torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder, trainer_errors():
         search = Tuner(_build_trainer(settings, data, folder)).lr_find(
-            trial, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=STEPS, update_attr=False
+            trial, datamodule=data, min_lr=MIN_RATE, max_lr=MAX_RATE, num_training=SEARCH_STEPS, update_attr=False
         )
         suggestion = None if search is None else search.suggestion()
     if search is None or suggestion is None:
@@ -95,7 +95,7 @@ def _build_trainer(settings: TrainerSettings, data: FaceData, folder: str) -> pl
     limit, accumulate = settings.limit_train_batches, settings.accumulate_grad_batches
     batches = data.steps_per_epoch * accumulate
     batches = min(limit, batches) if isinstance(limit, int) else max(int(limit * batches), 1)
-    epochs = math.ceil(STEPS / math.ceil(batches / accumulate)) + 1
+    epochs = math.ceil(SEARCH_STEPS / math.ceil(batches / accumulate)) + 1
     overrides = {"max_epochs": epochs, "min_epochs": None, "check_val_every_n_epoch": epochs + 1, "profiler": None}
     return pl.Trainer(
         **{**settings.arguments(), **overrides},

@@ -307,7 +307,7 @@ def build_scheduler(optimizer: Optimizer, steps: int, settings: ScheduleSettings
 
     Args:
         optimizer: whose learning rate is scheduled.
-        steps: of the whole training.
+        steps: optimiser steps of the whole training.
         settings: of `SCHEDULES.parse`.
 
     Raises:

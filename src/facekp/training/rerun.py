@@ -43,7 +43,7 @@ def warn_of_changed_data(run: RunFolder, digests: Mapping[str, str]) -> None:
     """Warn of data that have changed since a run.
 
     Args:
-        run: that is repeated.
+        run: the earlier run, which is repeated.
         digests: of the data now (`facekp.training.resume.data_digests`).
 
     Raises:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from facekp.config.migration import migrate
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.digests import DIGEST_SIZE, table_digests
 from facekp.data.table import FaceTable
 from facekp.functional.finite import first_not_finite
-from facekp.models.checkpoint import RESTORED, read_tensors
+from facekp.models.checkpoint import KEY, RESUMED_STATE, read_tensors
 from facekp.models.packaged import file_of
+from facekp.models.packing import PATH_KEYS
 from facekp.runs.folder import RunFolder
+from facekp.runs.resume_arguments import CHANGEABLE, RESUME
+from facekp.training.callbacks.checkpoints import BestAndLastCheckpoints
 from facekp.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -33,6 +38,7 @@ CHANGED = {  # what a digest is of
     "init_from": "the weights of init_from=",
     "teacher": "the teacher's checkpoints",
 }
+OBSERVERS = ("callbacks", "logger", "plugins", "debug")  # groups of config.yaml that do not change what is learnt
 OF_RESUMED = ("images", "labels", "teacher")  # what a resumed run reads again
 
 
@@ -40,8 +46,8 @@ def data_digests(table: FaceTable, settings: TrainSettings) -> dict[str, str]:
     """Digests of all that a training reads, for data.yaml: a change that config.yaml does not show changes one.
 
     Args:
-        table: of the data.
-        settings: of the training.
+        table: all rows of the data.
+        settings: of the training; they name the checkpoints that it reads.
 
     Returns:
         `table_digests`, and such digests of ``init_from`` and ``teacher`` where they are set and exist. What loads a
@@ -74,48 +80,49 @@ def changed_data(before: Mapping[str, Any], now: Mapping[str, str]) -> list[str]
     return [words for key, words in CHANGED.items() if key in before and key in now and before[key] != now[key]]
 
 
-def checkpoint_to_resume(run: RunFolder, split: pd.DataFrame, digests: Mapping[str, str]) -> Path | None:
+def checkpoint_to_resume(
+    run: RunFolder, split: pd.DataFrame, digests: Mapping[str, str], max_epochs: int
+) -> Path | None:
     """The checkpoint to resume from; None where the run was killed before its first epoch ended.
 
     Args:
         run: the folder.
-        split: of the data now.
+        split: of the data now, as in split.csv.
         digests: of the data now (`data_digests`).
+        max_epochs: of the resumed training.
 
     Raises:
-        UserError: the data have changed since the run began, or the checkpoint is damaged or missing.
+        UserError: the data have changed since the run began, the checkpoint is damaged or missing, or it has completed
+            more epochs than ``max_epochs``. Lightning would notice that after config.yaml has changed, if at all.
     """
     try:
         _check_data(run, split, {key: digests[key] for key in OF_RESUMED if key in digests})
-        if run.last_checkpoint.is_file():
-            _check_state(run, run.last_checkpoint)
-            return run.last_checkpoint
-        return _without_last(run)
+        if not run.last_checkpoint.is_file():
+            return _without_last(run, max_epochs)
+        last = _read_state(run, run.last_checkpoint)
+        _check_best(run, last)
+        _check_max_epochs(_epochs(last), max_epochs)
+        return run.last_checkpoint
     except UserError as error:
         raise UserError(f"resume={run}: {error}") from error
 
 
-def check_max_epochs(run: RunFolder, checkpoint: Path, max_epochs: int) -> None:
-    """Refuse to make a run shorter than it is; Lightning notices after config.yaml has changed, if at all.
-
-    Args:
-        run: the folder.
-        checkpoint: that the run is resumed from.
-        max_epochs: of the resumed training.
+def _check_max_epochs(completed: int, max_epochs: int) -> None:
+    """Refuse to resume a run with fewer epochs than it has completed.
 
     Raises:
-        UserError: the checkpoint has completed more epochs.
+        UserError: the resumed training would be shorter than the run is already.
     """
-    completed = int(read_tensors(checkpoint)["epoch"]) + 1
     if max_epochs < completed:
         raise UserError(
-            f"resume={run}: trainer.max_epochs={max_epochs}: the run has completed {count(completed, 'epoch')}; give "
-            f"at least {completed}"
+            f"trainer.max_epochs={max_epochs}: the run has completed {count(completed, 'epoch')}; give at least "
+            f"{completed}"
         )
 
 
 def _check_data(run: RunFolder, split: pd.DataFrame, digests: Mapping[str, str]) -> None:
-    """
+    """Refuse to resume a run with other data.
+
     Raises:
         UserError: the data have changed since the run began.
     """
@@ -125,41 +132,100 @@ def _check_data(run: RunFolder, split: pd.DataFrame, digests: Mapping[str, str])
         raise UserError(f"{changed[0]} have changed since the run began; put them back, or start a new run")
 
 
-def _check_state(run: RunFolder, path: Path) -> None:
-    """
+def _read_state(run: RunFolder, path: Path) -> dict[str, Any]:
+    """The content of a checkpoint that can be resumed.
+
     Raises:
-        UserError: a checkpoint is damaged, not finite, or no training wrote it.
+        UserError: it is damaged, not finite, no training wrote it, or one of other settings.
     """
-    try:
-        raw = read_tensors(path)
-    except UserError as error:
-        raise UserError(f"{error}; {_way_on(run)}") from error
+    raw = _read(run, path)
     missing = set(NEEDED) - set(raw)
     if missing:
         raise UserError(f"{path} lacks {sorted(missing)[0]}; the run did not write this file; {_way_on(run)}")
-    name = first_not_finite({part: raw.get(part) for part in RESTORED})
+    name = first_not_finite({part: raw.get(part) for part in RESUMED_STATE})
     if name is not None:
         raise UserError(f"{path}: {name} is not finite, the training diverged; start a new run with a lower lr=")
+    _check_settings(run, path, raw)
+    return raw
 
 
-def _without_last(run: RunFolder) -> Path | None:
+def _read(run: RunFolder, path: Path) -> dict[str, Any]:
+    """The content of a checkpoint; errors as `facekp.models.checkpoint.read_tensors`."""
+    try:
+        return read_tensors(path)
+    except UserError as error:
+        raise UserError(f"{error}; {_way_on(run)}") from error
+
+
+def _epochs(state: Mapping[str, Any]) -> int:
+    """The number of epochs that a checkpoint has completed."""
+    return int(state["epoch"]) + 1
+
+
+def _check_settings(run: RunFolder, path: Path, raw: Mapping[str, Any]) -> None:
+    """Check that a checkpoint was written with the settings of config.yaml.
+
+    Raises:
+        UserError: a setting differs, so one of the two files is of another run.
+    """
+    entry = raw.get(KEY)
+    if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
+        return  # of an older version
+    stored, here = _trained_settings(migrate(entry["config"])), _trained_settings(run.read_config())
+    for key in stored.keys() & here.keys():
+        if stored[key] != here[key]:
+            raise UserError(
+                f"{path} was written with {key}={stored[key]}, but {run.config} has {key}={here[key]}: one of them is "
+                f"of another run; put the run's own file back, or {_way_on(run)}"
+            )
+
+
+def _trained_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key, without paths, references, observers, and what may change when a run is resumed."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        may_differ = key.split(".")[0] in OBSERVERS or key in CHANGEABLE[RESUME] or name in PATH_KEYS
+        if isinstance(value, dict):
+            values |= _trained_settings(value, f"{key}.")
+        elif not may_differ and "${" not in str(value):
+            values[key] = value
+    return values
+
+
+def _check_best(run: RunFolder, last: Mapping[str, Any]) -> None:
+    """Check best.ckpt of a run that continues from last.ckpt.
+
+    Raises:
+        UserError: it is damaged or of another run; or it is missing, though an epoch saved it.
+    """
+    best = run.best_checkpoint
+    if best.is_file():
+        _check_settings(run, best, _read(run, best))
+    elif math.isfinite(last["callbacks"].get(BestAndLastCheckpoints.STATE, {}).get("best", math.inf)):
+        raise UserError(
+            f"{best} is missing; put it back, or start a new run with out=DIR init_from={run.last_checkpoint}"
+        )
+
+
+def _without_last(run: RunFolder, max_epochs: int) -> Path | None:
     """What to resume from without last.ckpt.
 
     A run that was killed before it was saved (``callbacks.save_every``) has best.ckpt at most, which holds the same.
 
     Raises:
-        UserError: last.ckpt has been deleted; training again would overwrite results.
+        UserError: last.ckpt has been deleted, so that training again would overwrite results; or best.ckpt can't be
+            resumed.
     """
     best = run.best_checkpoint
-    epochs = run.completed_epochs()
-    if best.is_file():
-        _check_state(run, best)
-        epochs = max(epochs, int(read_tensors(best).get("epoch", 0)) + 1)
+    in_best = _epochs(_read_state(run, best)) if best.is_file() else 0
+    epochs = max(run.completed_epochs(), in_best)
     unsaved = epochs <= 1 or epochs <= run.read_config().get("callbacks", {}).get("save_every", 1)
     if not unsaved or run.is_finished():
         raise UserError(f"{run.last_checkpoint} is missing; put it back, or {_way_on(run)}")
     if not best.is_file():
         return None
+    _check_max_epochs(in_best, max_epochs)
     log.warning("%s is missing; the run continues from %s", run.last_checkpoint, best)
     return best
 

@@ -14,14 +14,22 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from facekp.config.command import is_child_process, key_of, plain_values
-from facekp.config.references import follow_stored, note_references, resolve_stored, written_overrides
+from facekp.config.arguments import key_of
+from facekp.config.command import is_child_process, plain_values
+from facekp.config.references import (
+    command_line_overrides,
+    remember_references,
+    resolve_stored_references,
+    restore_references,
+)
 from facekp.config.trust import check_stored_targets
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive, output_folder
+from facekp.core.registry import REGISTRIES
 from facekp.core.settings import Settings, parse, replace_paths
+from facekp.models.checkpoint import load_checkpoint
 from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
 from facekp.runs.job import Pruned, run_job, train_in_new_process
@@ -29,9 +37,11 @@ from facekp.runs.lookup import check_checkpoints_exist, run_folder, with_checkpo
 from facekp.runs.pruning import pruning_callback
 from facekp.runs.resume_arguments import (
     AUTO,
+    DATA_PATHS,
     NOT_SETTINGS,
     RERUN,
     RESUME,
+    TEACHER,
     changed_settings,
     first_difference,
     may_change,
@@ -96,8 +106,9 @@ def read_train_settings(cfg: DictConfig) -> TrainSettings:
         UserError: a setting is not valid, a search is not started with ``-m``, or there is no such checkpoint.
     """
     values = plain_values(cfg)
-    del values["sweep"], values["overwrite"], values["rerun"]
-    search = parse_search(values.pop("hparams_search"))
+    for key in ("sweep", "overwrite", "rerun"):
+        values.pop(key, None)  # ~KEY has removed it
+    search = parse_search(values.pop("hparams_search", None))
     if search is not None and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise UserError(f"hparams_search={search.name}: trains several networks; start it with -m")
     settings = with_checkpoint_files(parse(TrainSettings, values))
@@ -106,7 +117,7 @@ def read_train_settings(cfg: DictConfig) -> TrainSettings:
 
 
 def _overrides() -> list[str]:
-    return written_overrides(HydraConfig.get())
+    return command_line_overrides(HydraConfig.get())
 
 
 def _train_in_new_folder(settings: TrainSettings, overwrite: bool, repeats: RunFolder | None) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def _begun(cfg: DictConfig) -> RunFolder | None:
         UserError: ``out=`` is not given.
     """
     if cfg.out is None:
-        raise UserError("resume=auto: needs out=DIR, the folder of the run that is begun or continued")
+        raise UserError("resume=auto: needs the folder of the run that is begun or continued; add out=DIR")
     folder = RunFolder(Path(str(cfg.out)).expanduser())
     return folder if folder.has_begun() else None
 
@@ -209,20 +220,28 @@ def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], key: s
         UserError: another key is given, a plug-in of the run is not imported, config.yaml is not valid, or it names
             classes or variables of the environment that a file may not name.
     """
+    try:
+        stored = folder.read_config()
+    except UserError as error:
+        raise UserError(f"{key}={folder}: {error}") from error
     changed = changed_settings(str(folder), cfg, overrides, key)
     try:
-        config = with_changes(folder.read_config(), changed)
+        config = with_changes(stored, changed)
         _check_plugins(config["plugins"])
+        _check_choices(folder, config)
         check_stored_targets(config, cfg)
-        note_references(cfg)
-        follow_stored(config, changed)
-        return replace_paths(parse(TrainSettings, resolve_stored(config)), _absolute)
+        remember_references(cfg)
+        restore_references(config, changed)
+        settings = with_checkpoint_files(parse(TrainSettings, resolve_stored_references(config)))
+        check_checkpoints_exist(settings if key == RERUN else settings.replaced(init_from=None))
+        return replace_paths(settings, _absolute)
     except UserError as error:
         raise UserError(f"{key}={folder}: {error}") from error
 
 
 def _check_plugins(needed: Any) -> None:
-    """
+    """Check that the modules which registered parts of a stored run are imported.
+
     Raises:
         UserError: a module that registered parts of the run is not imported. What a file names is never imported.
     """
@@ -231,6 +250,26 @@ def _check_plugins(needed: Any) -> None:
     missing = [name for name in needed if name not in sys.modules]
     if missing:
         raise UserError(f"the run needs plugins=[{','.join(needed)}]; add this to the command line")
+
+
+def _check_choices(folder: RunFolder, config: dict[str, Any]) -> None:
+    """Check that the registered parts of a stored run are installed.
+
+    Raises:
+        UserError: a package that brought a part of the run, such as its loss, is not installed any more.
+    """
+    for registry in REGISTRIES.values():
+        group: Any = config
+        for key in registry.key.split("."):
+            group = group.get(key) if isinstance(group, dict) else None
+        name = group.get("name") if isinstance(group, dict) else None
+        if isinstance(name, str) and name not in registry:
+            if folder.last_checkpoint.is_file():
+                load_checkpoint(str(folder.last_checkpoint))  # its message names the package of a network
+            raise UserError(
+                f"{registry.key}: the {registry.kind} {name!r} of the run is not part of facekp; install the package "
+                "that brings it, or add its module to the command line: plugins=[MODULE]"
+            )
 
 
 def _train_job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
@@ -250,7 +289,8 @@ def _train_job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
     pruning = pruning_callback(RunFolder(folder))
     callbacks = [] if pruning is None else [pruning]
     if resume:
-        metrics = train(resumed(RunFolder(folder), cfg, []), folder, resume=True, callbacks=callbacks)
+        paths = [key for key in (*DATA_PATHS, TEACHER) if OmegaConf.select(cfg, key) is not None]
+        metrics = train(resumed(RunFolder(folder), cfg, paths), folder, resume=True, callbacks=callbacks)
     else:
         metrics = _train_new(settings, folder, callbacks)
     if pruning is not None and pruning.message:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from facekp.config.command import CommandSettings
-from facekp.config.references import as_written
+from facekp.config.references import with_references
 from facekp.core.errors import UserError
 from facekp.core.keypoints import KeypointsField
 from facekp.core.settings import (
@@ -28,12 +28,13 @@ from facekp.functional.losses import LOSSES, LossSettings
 from facekp.functional.metrics import ScoreSettings, check_normaliser
 from facekp.models.settings import DecoderSettings, ModelSettings
 from facekp.networks.base import NETWORKS, check_colour
+from facekp.runs.folder import FIND
 from facekp.training.callback_settings import CallbackSettings
 from facekp.training.logger_settings import LoggerSettings
 from facekp.training.optim import OPTIMIZERS, SCHEDULES, OptimizerSettings, ScheduleSettings
 
 CompileMode = Literal["reduce-overhead", "max-autotune"]  # of torch.compile; the first one: CUDA graphs
-FIND = "find"  # lr=find searches for a learning rate
+
 OF_FACEKP = ("compile", "cuda_graph", "channels_last", "fast_cpu")  # settings of ``trainer`` unknown to Lightning
 AUTO = "auto"  # trainer.precision=auto: what is fastest on the device
 Limit = PositiveCount | Annotated[float, Field(gt=0, le=1)]  # a number of batches, or a fraction of them
@@ -43,7 +44,8 @@ SHARDED = ("fsdp", "deepspeed", "model_parallel", "xla_fsdp")  # beginnings of n
 
 
 def _check_strategy(name: str) -> str:
-    """
+    """Refuse strategies that shard the weights, and unknown ones.
+
     Raises:
         ValueError: facekp does not train with this strategy.
     """
@@ -142,6 +144,23 @@ class TrainerSettings(Settings):
         """Whether Lightning may start more processes than this one."""
         return self.processes != 1 or self.strategy != "auto"
 
+    def check_whole_steps(self, batches: int) -> None:
+        """Refuse an epoch that ends within an optimiser step: the gradient of that step would be too small.
+
+        Args:
+            batches: number of batches in an epoch, which ``limit_train_batches`` gives.
+
+        Raises:
+            ValueError: the number is not a multiple of ``accumulate_grad_batches``.
+        """
+        each = self.accumulate_grad_batches
+        if rest := batches % each:
+            choices = " or ".join(str(number) for number in (batches - rest, batches - rest + each) if number)
+            raise ValueError(
+                f"trainer.limit_train_batches={self.limit_train_batches}: the last step of an epoch would have {rest} "
+                f"of its trainer.accumulate_grad_batches={each} batches, and too small a gradient; choose {choices}"
+            )
+
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `pytorch_lightning.Trainer`."""
         return {name: value for name, value in self if name not in OF_FACEKP}
@@ -179,9 +198,9 @@ class TrainSettings(CommandSettings):
     callbacks: CallbackSettings
     metrics: ScoreSettings
 
-    def written(self) -> dict[str, Any]:
+    def with_references(self) -> dict[str, Any]:
         """Plain values for files and loggers, with references to the environment as they were given."""
-        return as_written(self.plain())
+        return with_references(self.plain())
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -240,6 +259,8 @@ class TrainSettings(CommandSettings):
                 f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: no epoch would be validated; "
                 f"choose at most trainer.max_epochs={trainer.max_epochs}"
             )
+        if isinstance(trainer.limit_train_batches, int):  # a fraction: once the data are read
+            trainer.check_whole_steps(trainer.limit_train_batches)
         if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
             raise ValueError("trainer.precision=16-mixed: needs a GPU; choose bf16-mixed or 32-true")
         if trainer.accelerator == "cpu" and trainer.sync_batchnorm:

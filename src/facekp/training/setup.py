@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 
 from facekp.core.console import show
 from facekp.core.errors import first_line
+from facekp.data.datamodule import FaceData
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import load_checkpoint
@@ -21,23 +23,24 @@ from facekp.networks.precision import fastest_precision
 from facekp.reporting.console_tables import metrics_table
 from facekp.reporting.outcome import log_outcome
 from facekp.runs.environment import environment
-from facekp.runs.folder import RunFolder
+from facekp.runs.folder import FIND, RunFolder
 from facekp.runs.frames import predictions_frame
 from facekp.training.callbacks.stopping import FolderGuard, StopAtSignal
 from facekp.training.callbacks.validation_results import ValidationResults, training_summary
 from facekp.training.compilation import compile_steps
 from facekp.training.dataset import build_data
 from facekp.training.ending import reported_end
+from facekp.training.estimator import KeypointEstimator
 from facekp.training.initial import build_estimator
 from facekp.training.label_offsets import warn_of_offsets
 from facekp.training.learning_rate import RateCurve, find_learning_rate
 from facekp.training.loggers.base import RunLogger
 from facekp.training.observers import build_callbacks, build_loggers, check_observers
 from facekp.training.rerun import compare, warn_of_changed_data
-from facekp.training.resume import check_max_epochs, checkpoint_to_resume, data_digests
-from facekp.training.settings import AUTO, FIND, TrainSettings
+from facekp.training.resume import checkpoint_to_resume, data_digests
+from facekp.training.settings import AUTO, TrainSettings
 from facekp.training.step_graph import check_cuda_graph, records_steps
-from facekp.training.trainer import build_trainer, trainer_errors
+from facekp.training.trainer import build_trainer, check_limits, trainer_errors
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +52,10 @@ def train(
     callbacks: Sequence[pl.Callback] = (),
     repeats: RunFolder | None = None,
 ) -> dict[str, Any]:
-    """Train one network.
+    """Train one network, and write the folder of the run.
 
     Args:
-        settings: of the training.
+        settings: all settings of ``facekp.train``.
         folder: where the run is written; must not hold a run yet, unless it is resumed.
         resume: continue after the last completed epoch of the run in the folder.
         callbacks: called after the run's own.
@@ -70,56 +73,51 @@ def train(
     started = time.monotonic() - (60 * run.minutes() if resume else 0)
     check_observers(settings.callbacks, settings.logger)
     check_cuda_graph(settings.trainer)
-    if settings.trainer.precision == AUTO:
-        settings = _with_precision(settings)
+    settings = _with_precision(settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
 
     # data and model
     table = read_table(settings.data, settings.keypoints)
     dataset = build_data(table, settings)
     data = dataset.module
+    check_limits(settings.trainer, data.steps_per_epoch * data.accumulate, data.val_batches)
     digests = data_digests(table, settings)
-    last = checkpoint_to_resume(run, dataset.split, digests) if resume else None
+    last = checkpoint_to_resume(run, dataset.split, digests, settings.trainer.max_epochs) if resume else None
     if last is not None:
-        check_max_epochs(run, last, settings.trainer.max_epochs)
         log.info("resume=%s: continues from %s", run, last)
     if repeats is not None:
         warn_of_changed_data(repeats, digests)
     estimator = build_estimator(dataset, settings, last)
-    rate_curve = None
-    if settings.lr == FIND:
-        rate_curve = find_learning_rate(estimator, data, settings.trainer)
-        settings = settings.replaced(lr=rate_curve.suggestion)
-        estimator.lr, estimator.config = rate_curve.suggestion, settings.written()
+    settings, rate_curve = _with_searched_lr(estimator, data, settings)
     if settings.trainer.compile:
         compile_steps(estimator, data, settings.trainer.compile)
 
     # trainer
     results = ValidationResults(run, table, table.without(data.val_rows), started, settings.metrics)
-    observers = build_callbacks(settings.callbacks, settings.logger, settings.written(), run, results)
+    observers = build_callbacks(settings.callbacks, settings.logger, settings.with_references(), run, results)
     loggers = build_loggers(settings.logger, run)
+    run_loggers = [callback for callback in observers if isinstance(callback, RunLogger)]
     stop = StopAtSignal()
     callbacks = [FolderGuard(run), *observers, *callbacks, stop]
     network, optimizer = estimator.model.network, estimator.new_optimizer()
     estimator.cuda_graph = data.yields_inputs = records_steps(settings, network, optimizer, callbacks)
     trainer = build_trainer(settings.trainer, folder, callbacks, loggers)
-    run_loggers = [callback for callback in observers if isinstance(callback, RunLogger)]
 
     # training
     try:
         with reported_end(run, settings.plugins, trainer, stop):
-            if trainer.is_global_zero:
+            if trainer.is_global_zero and resume:
                 run.remove_parts()
-                if resume:
-                    run.update_config(settings.written())
-                else:
-                    _write_first_files(run, settings, dataset.split, digests, rate_curve)
+                run.update_config(settings.with_references())
+            elif trainer.is_global_zero:
+                _write_first_files(run, settings, dataset.split, digests, rate_curve)
             with trainer_errors():
                 trainer.fit(estimator, data, ckpt_path=last, weights_only=True)
             stop.raise_if_asked()
             if not trainer.is_global_zero:
                 return {}
-            metrics = _finish(run, table.take(data.val_rows), trainer, results, settings, run_loggers)
+            group = dataset.split["group"].to_numpy()[data.val_rows]
+            metrics = _finish(run, table.take(data.val_rows), group, trainer, results, settings, run_loggers)
             if repeats is not None:
                 compare(repeats, metrics)
             return metrics
@@ -137,10 +135,24 @@ def _close(loggers: Sequence[RunLogger]) -> None:
 
 
 def _with_precision(settings: TrainSettings) -> TrainSettings:
-    """The settings with the precision that is fastest on the device; config.yaml records it."""
+    """The settings, with what is fastest on the device for ``trainer.precision=auto``; config.yaml records it."""
+    if settings.trainer.precision != AUTO:
+        return settings
     precision = fastest_precision(settings.trainer.accelerator)
     log.info("trainer.precision=auto: %s on this device", precision)
     return settings.replaced(trainer=settings.trainer.replaced(precision=precision))
+
+
+def _with_searched_lr(
+    estimator: KeypointEstimator, data: FaceData, settings: TrainSettings
+) -> tuple[TrainSettings, RateCurve | None]:
+    """The settings and the estimator with the learning rate that ``lr=find`` finds; unchanged for another ``lr``."""
+    if settings.lr != FIND:
+        return settings, None
+    rate_curve = find_learning_rate(estimator, data, settings.trainer)
+    settings = settings.replaced(lr=rate_curve.suggestion)
+    estimator.lr, estimator.config = rate_curve.suggestion, settings.with_references()
+    return settings, rate_curve
 
 
 def _write_first_files(
@@ -150,27 +162,39 @@ def _write_first_files(
     digests: dict[str, Any],
     rate_curve: RateCurve | None,
 ) -> None:
+    run.remove_parts()
     run.clear()
     run.write_environment(environment())
     run.write_data(digests)
-    run.write_start(settings.written(), split)
+    run.write_start(settings.with_references(), split)
     if rate_curve is not None:
-        rate_curve.draw(run.pictures / "lr_find.png")
+        rate_curve.draw(run.rate_curve)
 
 
 def _finish(
     run: RunFolder,
     held_out: FaceTable,
+    group: np.ndarray,
     trainer: pl.Trainer,
     results: ValidationResults,
     settings: TrainSettings,
     run_loggers: Sequence[RunLogger],
 ) -> dict[str, Any]:
-    """Score the best checkpoint, write the final files of the run, and log the results."""
+    """Score the best checkpoint, write the final files of the run, and log the results.
+
+    Args:
+        run: the folder.
+        held_out: the N validation rows.
+        group: int (N,), the groups of these rows, of which intervals draw whole ones.
+        trainer: after the training.
+        results: of the best epoch so far.
+        settings: of the training.
+        run_loggers: log the results.
+    """
     from facekp.reporting.pictures import draw_run  # imported here: the first step need not wait for matplotlib
 
     best = load_checkpoint(run.best_checkpoint)
-    evaluation = score_models([best], held_out, results.others, settings=settings.metrics)
+    evaluation = score_models([best], held_out, results.others, settings=settings.metrics, group=group)
     points = evaluation.prediction.points
     metrics = {**evaluation.metrics, **training_summary(trainer, run, results.started), "finished": True}
     run.write_predictions(predictions_frame(held_out, "val", points, evaluation.prediction.confidence))

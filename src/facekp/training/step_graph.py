@@ -56,7 +56,8 @@ class Graphable(Protocol):
 
 
 def check_cuda_graph(settings: TrainerSettings) -> None:
-    """
+    """Refuse ``trainer.cuda_graph=true`` where steps can't be recorded.
+
     Raises:
         UserError: ``trainer.cuda_graph=true``, but steps can't be recorded with these settings.
     """
@@ -74,9 +75,9 @@ def records_steps(
 
     Args:
         settings: of the training.
-        network: that it trains.
+        network: the network that is trained.
         optimizer: as that of the training; its parameters may still lie on the CPU.
-        callbacks: of its Trainer.
+        callbacks: callbacks of the Trainer; some can't run inside a recorded step.
 
     Raises:
         UserError: ``trainer.cuda_graph=true``, but they can't be.
@@ -115,7 +116,7 @@ def _problem_of_settings(settings: TrainerSettings) -> str:
 
 
 def _problem_of_parts(optimizer: Optimizer, callbacks: Sequence[Callback]) -> str:
-    """As `_problem_of_settings`."""
+    """Why steps with this optimiser and these callbacks can't be recorded; empty where they can be."""
     if not (isinstance(optimizer, SGD) or all("capturable" in group for group in optimizer.param_groups)):
         return f"optimizer {type(optimizer).__name__} does not support CUDA graphs (its groups have no `capturable`)"
     for callback in callbacks:
@@ -142,7 +143,7 @@ def make_capturable(optimizer: Optimizer) -> None:
 
 
 class StepGraph:
-    """Makes training steps by CUDA graphs; the first steps run as usual.
+    """Runs training steps as CUDA graphs. The first `WARM_UP` steps run as usual.
 
     Args:
         model: gives the losses of a batch, inside its own precision.
@@ -165,7 +166,7 @@ class StepGraph:
         self.replay: Callable[[], Losses] | None = None
 
     def __call__(self, inputs: Batch) -> Losses:
-        """Make one step.
+        """Make one training step.
 
         Args:
             inputs: of `facekp.data.datamodule.FaceData.inputs`.

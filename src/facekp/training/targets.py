@@ -94,7 +94,7 @@ def build_targets(settings: SettingsWithTargets, group: str, base: type[T]) -> l
     """Create the added callbacks or loggers.
 
     Args:
-        settings: of the group.
+        settings: loss, weight and sigma of the group's heatmaps.
         group: its config key, for messages.
         base: the class that each must derive from.
 
@@ -119,7 +119,10 @@ def _find_class(key: str, entry: Mapping[str, Any], base: type[T]) -> type[T]:
     except Exception as error:  # also whatever the module itself raises
         raise UserError(f"{key}={target}: can't be imported: {first_line(error)}") from error
     if not isinstance(found, type) or not issubclass(found, base):
-        raise UserError(f"{key}={target}: is not a pytorch_lightning {base.__name__} class, and was not called")
+        raise UserError(
+            f"{key}={target}: is not a pytorch_lightning {base.__name__} class, and was not called; name a "
+            "subclass of it"
+        )
     return found
 
 

@@ -28,6 +28,7 @@ from facekp.training.callbacks.checkpoints import AtomicCheckpointIO
 from facekp.training.settings import TrainerSettings
 
 CONNECTING = 60.0  # seconds
+LIGHTNING = ("pytorch_lightning.", "lightning_fabric.")  # its modules
 
 
 def build_trainer(
@@ -114,6 +115,30 @@ def _environment(num_nodes: int) -> list[ClusterEnvironment]:
     return []
 
 
+def check_limits(settings: TrainerSettings, train_batches: int, val_batches: int) -> None:
+    """Refuse limits that leave no batch, or a part of an optimiser step, before the run's first files are written.
+
+    Args:
+        settings: options of the Trainer.
+        train_batches: number of training batches in an epoch.
+        val_batches: number of validation batches.
+
+    Raises:
+        UserError: a fraction is less than one batch, or no whole number of steps.
+    """
+    for key, batches in {"limit_train_batches": train_batches, "limit_val_batches": val_batches}.items():
+        limit = getattr(settings, key)
+        if isinstance(limit, float) and 0 < limit * batches < 1:
+            raise UserError(
+                f"trainer.{key}={limit}: is less than one batch of {batches}; give a number, such as 1, or more"
+            )
+    if isinstance(settings.limit_train_batches, float):
+        try:
+            settings.check_whole_steps(int(settings.limit_train_batches * train_batches))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
 @contextmanager
 def trainer_errors() -> Iterator[None]:
     """Turn Lightning's complaints into a `UserError`; errors of a network, a loss or a callback stay as they are."""
@@ -127,10 +152,18 @@ def trainer_errors() -> Iterator[None]:
         if not _is_of_lightning(error):
             raise
         raise UserError(f"trainer: {one_line(error)}") from error
+    except RuntimeError as error:  # torch raises many; Lightning's tell of settings, e.g. a metric that is not logged
+        if not _modules(error)[-1].startswith(LIGHTNING):
+            raise
+        raise UserError(f"trainer: {one_line(error)}") from error
 
 
 def _is_of_lightning(error: BaseException) -> bool:
     """Whether Lightning raised the error, or torch or an import that Lightning called."""
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    callers = [name for name in modules if not name.startswith(("torch.", "importlib."))]
-    return callers[-1].startswith(("pytorch_lightning.", "lightning_fabric."))
+    callers = [name for name in _modules(error) if not name.startswith(("torch.", "importlib."))]
+    return callers[-1].startswith(LIGHTNING)
+
+
+def _modules(error: BaseException) -> list[str]:
+    """The modules of the functions that an error passed through; the last one raised it."""
+    return [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]

@@ -133,7 +133,7 @@ def with_value(at, value):
         (lambda c: {**c, "annotations": None}, "annotations is missing or not a list"),
         (changed(lambda c: c["categories"].pop()), "no category has keypoints; give a file of COCO keypoints"),
         (
-            changed(lambda c: c["categories"].append({**c["categories"][1], "name": "cat"})),
+            changed(lambda c: c["categories"].append({**c["categories"][1], "id": 2, "name": "cat"})),
             "categories with keypoints: face, cat; choose one with data.category=NAME",
         ),
         (
@@ -165,6 +165,17 @@ def with_value(at, value):
             r"images: id 0 is duplicated, in 0000.jpg and .*png; give every image a different id",
         ),
         (changed(lambda c: c["annotations"].clear()), "has no face with a labelled point"),
+        (
+            changed(lambda c: c["images"][1].update(file_name="./" + c["images"][0]["file_name"])),
+            r"images: ids 0 and 1 have the same file_name './0000.jpg'; write one image for each photo",
+        ),
+        (
+            changed(lambda c: c["categories"].append({"id": "1", "name": "cat", "keypoints": NAMES[::-1]})),
+            "categories: id 1 is duplicated, in 'face' and 'cat'; give every category a different id",
+        ),
+        (changed(lambda c: c["annotations"][3].update(category_id=5)), "id 103: category_id 5 is not among categories"),
+        (changed(lambda c: c["annotations"][3].update(iscrowd="no")), "id 103: iscrowd is 'no'; write 0 for a face"),
+        (with_value(8, -1), "id 103: point 3 of its keypoints has v = -1; write 0"),
     ],
 )  # fmt: skip
 def test_every_fault_is_refused_with_its_position(given, change, message):
@@ -186,7 +197,7 @@ def test_numbers_as_text_and_nulls_give_the_same_table(given):
             id=str(one["id"]),
             image_id=float(one["image_id"]),
             category_id="1",
-            iscrowd=None,
+            iscrowd=(None, "0", False)[one["id"] % 3],
             bbox=[str(value) for value in one["bbox"]],
             keypoints=[str(value) for value in one["keypoints"]],
         )
@@ -195,6 +206,23 @@ def test_numbers_as_text_and_nulls_give_the_same_table(given):
     table = read(folder)
     np.testing.assert_array_equal(table.points, expected.points)
     np.testing.assert_array_equal(table.images, expected.images)
+
+
+@pytest.mark.parametrize("rename", ["00{}", "{}"])
+def test_ids_with_leading_zeros_are_texts_but_find_the_number_too(given, rename):
+    folder, coco, write = given
+    expected = read(folder)
+    for photo in coco["images"]:
+        photo["id"] = f"00{photo['id']}"
+    for one in coco["annotations"]:
+        one["image_id"] = rename.format(one["image_id"])
+    coco["images"].append({"id": 100, "file_name": "unused.png"})
+    write()
+    np.testing.assert_array_equal(read(folder).name, expected.name)
+    if rename == "00{}":
+        coco["images"][-1]["id"] = 1  # another photo than "001"
+        write()
+        np.testing.assert_array_equal(read(folder).name, expected.name)
 
 
 def test_a_category_is_chosen_by_name(given):

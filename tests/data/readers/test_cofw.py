@@ -84,6 +84,18 @@ def test_the_photos_of_another_file_of_the_same_name_are_written(tmp_path):
     np.testing.assert_array_equal(Image.open(tmp_path / "photos" / "COFW_test" / "0001.png"), COLOUR[..., 0])
 
 
+def test_the_photos_of_a_file_in_another_folder_are_not_mixed_up(tmp_path):
+    for name, photos in (("a", (GREY, COLOUR)), ("b", (COLOUR[..., 0], COLOUR)), ("c", (GREY, COLOUR))):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, photos=photos)
+        os.utime(tmp_path / name / "COFW_test.mat", (1e9, 1e9))
+    images = f"data.images={tmp_path}/photos"
+    expected = read(tmp_path / "a", images)
+    with pytest.raises(UserError, match=r"0001.png: is not known to be a photo of .*/b/COFW_test.mat; choose"):
+        read(tmp_path / "b", images)
+    np.testing.assert_array_equal(read(tmp_path / "c", images).images, expected.images)  # a copy
+
+
 def test_written_photos_are_used_where_the_file_can_t_be_read_again(tmp_path, monkeypatch, caplog):
     write(tmp_path)
     before = read(tmp_path)

@@ -147,6 +147,22 @@ def test_an_unknown_point_that_is_outside_and_occluded_changes_nothing(folder):
     assert read(folder, "data.skip_broken=true").mask.all()
 
 
+def test_two_images_of_one_name_are_refused_unless_one_is_empty(folder):
+    image = '</image>\n<image id="0" name="./a.png" width="60" height="50">'
+    write(folder, together(), image)
+    assert len(read(folder)) == 1
+    write(folder, together(), image, together(POINTS + 5))
+    with pytest.raises(UserError, match=r"line 6: <image> './a.png' is also the one of line 3; export tasks one by"):
+        read(folder)
+
+
+def test_shapes_that_are_no_points_are_counted(folder, caplog):
+    write(folder, together(), together().replace("points label", "polyline label").replace("</points", "</polyline"))
+    assert len(read(folder)) == 1
+    assert "1 shape left out, the first: " in caplog.text
+    assert "labels.xml: line 5: <polyline>; only skeletons, points and boxes are read" in caplog.text
+
+
 def test_a_turned_box_holds_its_face(folder):
     flat = box(1, 20, 41, 42).replace("group_id", 'rotation="90.0" group_id')  # turned: 10, 11, 32, 51
     write(folder, together(), flat)

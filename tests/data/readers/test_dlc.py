@@ -88,6 +88,20 @@ def test_all_files_of_a_folder_are_read_and_photos_may_be_named_from_any_folder_
         read(folder, labels="labeled-data/mouse")
 
 
+def test_a_frame_in_two_files_is_counted_or_with_other_points_refused(folder, caplog):
+    mouse = folder / "labeled-data" / "mouse"
+    for name, points in (("a", POINTS), ("b", POINTS + 0.1), ("c", POINTS + 9)):
+        (mouse / f"CollectedData_{name}.csv").write_text(csv([("labeled-data/mouse/a.png", points)]))
+    with pytest.raises(
+        UserError, match=r"_c.csv: line 4: labeled-data/mouse/a.png has other points in .*_a.csv: line 4"
+    ):
+        read(folder, labels="labeled-data")
+    (mouse / "CollectedData_c.csv").unlink()
+    assert len(read(folder, labels="labeled-data")) == 2
+    assert "1 face with the points of another face of the same photo, the first: " in caplog.text
+    assert "CollectedData_b.csv: line 4; remove the repeated labels" in caplog.text
+
+
 def test_frames_without_a_photo_are_counted(folder, caplog):
     frames = [("labeled-data/mouse/a.png", POINTS), *[(f"labeled-data/mouse/{i}.png", POINTS) for i in range(3)]]
     (folder / "labels.csv").write_text(csv(frames))
@@ -122,7 +136,11 @@ def test_a_fault_of_a_frame_is_refused_with_its_position(folder, change, message
         ("name,x,y\na.png,1,2\n", "labels.csv: is not a DeepLabCut CSV; its first rows start with scorer, individuals"),
         ("", "labels.csv: is not a DeepLabCut CSV"),
         (csv([], names=[*NAMES[:4], "tail"]), "labels.csv: its 5 points are not the 5 of keypoints five: tail only in"),
-        (csv([]).replace("x,y\n", "x,x\n"), "labels.csv: coords: body part 'right_mouth' has no column y; add it"),
+        (
+            csv([]).replace("x,y\n", "x,likelihood\n"),
+            "labels.csv: coords: body part 'right_mouth' has no column y; add it",
+        ),
+        (csv([], names=[*NAMES, "nose"]), "labels.csv: body part 'nose' has two columns x; keep one"),
         (csv([]), "labels.csv: has no face with a labelled point"),
     ],
 )

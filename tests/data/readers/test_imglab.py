@@ -50,9 +50,10 @@ def test_parts_are_matched_by_name_or_number(folder, names):
 def test_faces_of_a_photo_have_parts_missing_boxes_to_ignore_and_attributes(folder):
     few = box(list(DRAWN)[:2], POINTS[:2])
     noted = box(inside="<label>anna</label>", occluded=1, detection_score="0.5")
-    write(folder, noted, box(ignore=1), box((), ()), few)
+    ignored = [box(ignore=value) for value in (1, "True", "yes")]
+    write(folder, noted, *ignored, box((), (), ignore="No"), few.replace("<box", "<box ignore='False'"))
     table = read(folder)
-    assert table.row.tolist() == [1, 4]
+    assert table.row.tolist() == [1, 6]
     assert table.mask.tolist() == [[True] * 5, [True, True, False, False, False]]
     assert {name: values.tolist() for name, values in table.attributes.items()} == {
         "label": ["anna", ""],
@@ -65,7 +66,8 @@ def test_tight_boxes_lose_points_and_the_log_says_what_helps(folder, caplog):
     assert read(folder).mask.sum() == 5  # the square around 40 x 20 pixels still holds all points
     write(folder, box(top=26, height=20, left=15, width=20))
     assert read(folder).mask.sum() == 2
-    assert "3 points are outside their photo or box: taken as missing; data.boxes=points crops around" in caplog.text
+    assert "3 points outside the photo or box taken as missing, the first: " in caplog.text
+    assert "labels.xml: line 4; data.boxes=points crops around" in caplog.text
     assert read(folder, "data.boxes=points").mask.sum() == 5
 
 
@@ -74,6 +76,7 @@ def test_tight_boxes_lose_points_and_the_log_says_what_helps(folder, caplog):
     [
         (box(points=[("x", 1), *POINTS[1:]]), "labels.xml: line 5: x of <part> is 'x', not a finite number"),
         (box(points=[("inf", 1), *POINTS[1:]]), "labels.xml: line 5: x of <part> is 'inf', not"),
+        (box(ignore="maybe"), "labels.xml: line 4: ignore of <box> is 'maybe'; write 1 or 0"),
         (box(width="wide"), "labels.xml: line 4: width of <box> is 'wide'"),
         (box(width=-5), r"labels.xml: line 4: its box \(5, 10, 0, 48\) is empty"),
         (box(left=700), "labels.xml: line 4: its box .* is outside a.png, 60 x 50 pixels"),

@@ -15,6 +15,7 @@ from tests.drawn_photos import DRAWN
 
 POINTS = np.array([(30, 20), (10, 20), (20, 30), (28, 40), (12, 40)])
 NAMES = list(DRAWN)
+ASIDE = np.array((25, 0))  # from a face to another one beside it
 SIZE = {"original_width": 60, "original_height": 50}
 
 
@@ -79,17 +80,19 @@ def test_rectangles_are_faces_with_the_keypoints_that_are_their_parts_or_lie_in_
 
 def test_choices_are_attributes_and_mark_hidden_points(folder):
     marks = [choices("t", "quality", "sharp", "bright"), choices("kleft_eye30", "state", "Occluded")]
-    write(folder, task([*face(), *marks]), task([*face(POINTS + 1), choices("knose21", "state", "visible")]))
+    write(folder, task([*face(), *marks]), task([*face(POINTS + ASIDE), choices("knose45", "state", "visible")]))
     table = read(folder)
     assert table.attributes["quality"].tolist() == ["sharp, bright", ""]
     assert table.visible.tolist() == [[1, 2, 2, 2, 2], [2] * 5]
 
 
 def test_the_ground_truth_counts_and_cancelled_or_empty_annotations_do_not(folder):
+    other = folder / "photos" / "b.png"
+    other.write_bytes((folder / "photos" / "a.png").read_bytes())
     one = task(face(POINTS + 3))
     one["annotations"].insert(0, {"result": face(), "was_cancelled": True})
     one["annotations"].append({"result": face(POINTS + 5), "ground_truth": True})
-    two = task([*face(POINTS + 3)], number=8)
+    two = task([*face(POINTS + 3)], other.name, number=8)
     two["annotations"].insert(0, {"result": face(), "was_cancelled": True})
     write(folder, one, two, task([]))
     table = read(folder)
@@ -123,11 +126,20 @@ def test_a_photo_is_found_by_its_address(folder, address):
             task([rectangle("r", 0, 0, 9, 9), rectangle("s", 0, 0, 9, 9), *face()]),
             "task 7: point 'left_eye' is in none of its 2 rectangles; make it part of one of them",
         ),
+        (task(face(POINTS + ASIDE + 1)), "task 7: task 1 has other points for the same face of a.png; remove one of"),
+        (
+            task([rectangle("r", 0, 0, 60, 50), rectangle("s", 15, 25, 25, 35, rectanglelabels=["ring"]), *face()]),
+            "task 7: point 'nose' is in rectangles labelled 'ring' and 'face'; make it part of one of them, or remove",
+        ),
+        (
+            {**task(face(to_name="img")), "data": {"thumb": "b.png", "image": "a.png"}},
+            "task 7: its data name several photos, in 'thumb' and 'image', and its keypoints are drawn on 'img'; keep",
+        ),
         (task([rectangle("r", 0, 0, np.inf, 9), *face()]), "task 7, rectangle: width is inf; give per cent"),
     ],
 )
 def test_every_fault_is_refused_with_its_task(folder, faulty, message):
-    write(folder, task(face(POINTS + 1), number=1), faulty)
+    write(folder, task(face(POINTS + ASIDE), number=1), faulty)
     with pytest.raises(UserError, match=message):
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist()[0] == 1
@@ -141,6 +153,21 @@ def test_other_files_are_refused(folder, content):
     messages = "give Label Studio's export as JSON|has no face with a labelled point"
     with pytest.raises(UserError, match=messages):
         read(folder)
+
+
+def test_keypoints_belong_to_the_photo_that_they_are_drawn_on(folder):
+    (folder / "photos" / "b.png").write_bytes((folder / "photos" / "a.png").read_bytes())
+    drawn = [rectangle("r", 0, 0, 60, 50) | {"to_name": "right"}, *face(to_name="right"), *face(to_name="left")]
+    write(folder, {**task(drawn), "data": {"left": "a.png", "right": "b.png"}})
+    table = read(folder)
+    assert table.name.tolist() == ["b.png", "a.png"]
+    assert np.isnan(table.box).all(axis=1).tolist() == [False, True]
+
+
+def test_the_same_task_twice_is_counted(folder, caplog):
+    write(folder, task(face()), task(face(), number=8))
+    assert len(read(folder)) == 2
+    assert "1 face with the points of another face of the same photo, the first: " in caplog.text
 
 
 def test_a_point_at_zero_is_missing_and_counted(folder, caplog):

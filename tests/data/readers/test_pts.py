@@ -75,6 +75,7 @@ def test_a_point_without_a_label_is_nan_or_outside_the_photo(folder):
         (pts([(1, "2 3"), *POINTS[1:]]), "a.pts: line 4: '1 2 3' is not x y"),
         (pts([(1, "nan"), *POINTS[1:]]), "a.pts: line 4: '1 nan' is not x y"),
         (pts([]), "a.pts: n_points is 0, but 0 points follow"),
+        (pts() * 2, "a.pts: has several blocks of points in { and }; write a file for each photo"),
         ("name,x,y", "a.pts: not a valid .pts file; write version: 1, n_points: N, and N lines x y between { and }"),
     ],
 )

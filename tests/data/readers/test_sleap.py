@@ -105,6 +105,25 @@ def test_frames_of_different_videos_are_different_photos(folder):
         np.testing.assert_array_equal(np.asarray(Image.open(folder / "photos" / name / "frame_000000.png")), pixels)
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_two_addresses_of_one_file_are_refused(folder, found):
+    import sleap_io
+
+    labels = sleap_io.load_slp(str(folder / "labels.slp"))
+    video = sleap_io.Video.from_filename(["/other/day2/a.png"])
+    labels.append(sleap_io.LabeledFrame(video=video, frame_idx=0, instances=labels[0].instances[:1]))
+    labels.save(str(folder / "two.slp"), verbose=False)
+    if found:
+        with pytest.raises(
+            UserError, match=r"video 2, .*: /other/day2/a.png and .*photos/a.png are both a.png in .*sub"
+        ):
+            read(folder, labels="two.slp")
+    else:
+        (folder / "photos" / "day2").mkdir()
+        (folder / "photos" / "day2" / "a.png").write_bytes((folder / "photos" / "a.png").read_bytes())
+        assert read(folder, labels="two.slp").name.tolist() == ["a.png", "a.png", "day2/a.png"]
+
+
 def test_videos_of_one_name_in_two_folders_have_folders_of_their_own(tmp_path):
     for name in ("day1/cam.mp4", "day2/cam.mp4", "cam.mp4", "cam.avi"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -119,6 +138,8 @@ def test_videos_of_one_name_in_two_folders_have_folders_of_their_own(tmp_path):
         "/y/cam.avi": "cam_5",
         "/z/day3/gone.mp4": "day3/gone",
         "": "video",
+        "/w/day8/lost.mp4": "lost",
+        "/w/day9/lost.mp4": "lost_9",  # of two videos that are not there
     }
     videos = [SimpleNamespace(filename=address) for address in [*addresses, "/x/day1/cam.mp4", ["a.png"], []]]
     folders = _frame_folders(SimpleNamespace(videos=videos), tmp_path / "a.slp", tmp_path)

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.data.augment import SMALLEST_SCALE, WILD_FACTOR, Augmentation
+from facekp.data.augment import MIN_SCALE, WILD_FACTOR, Augmentation
 from facekp.data.transforms.base import AUGMENTATIONS, apply_transform
 from facekp.data.transforms.degrade import KINDS
 from tests.conftest import config_of, settings_of
@@ -52,7 +52,7 @@ def test_robust_yaml_holds_every_kind_and_large_movements_for_some():
     assert set(MILDEST) == set(KINDS)
     assert not [kind for kind in KINDS if getattr(found, kind) == MILDEST[kind]]
     assert augment.rotate * WILD_FACTOR >= 60
-    assert 1 - augment.scale * WILD_FACTOR <= SMALLEST_SCALE
+    assert 1 - augment.scale * WILD_FACTOR <= MIN_SCALE
     assert not augment.moves_points_by_transforms  # so that accumulated batches need no second augmentation
 
 

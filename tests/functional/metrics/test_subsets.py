@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facekp.functional.metrics import MetricInput, compute_figures, figures_and_ratios
-from facekp.functional.metrics.subsets import MOST_VALUES, subset_masks
+from facekp.functional.metrics.subsets import MAX_VALUES, subset_masks
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def test_each_value_is_a_subset_and_a_flag_only_where_it_is_set(scored):
     masks = subset_masks(scored)
     assert list(masks) == ["pose=large", "pose=small", "blur=1"]
     assert [mask.sum() for mask in masks.values()] == [20, 10, 20]
-    levels = np.arange(40) % MOST_VALUES
-    assert len(subset_masks(replace(scored, attributes={"level": levels.astype(str)}))) == MOST_VALUES
+    levels = np.arange(40) % MAX_VALUES
+    assert len(subset_masks(replace(scored, attributes={"level": levels.astype(str)}))) == MAX_VALUES
 
 
 @pytest.mark.parametrize("subset", ["pose=large", "pose=small", "blur=1"])

@@ -113,7 +113,7 @@ def test_a_job_s_cost_is_what_it_adds_to_a_sweep(tmp_path, monkeypatch):
 def test_growth_follows_every_size(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "ROWS", (10, 20, 5000))
     monkeypatch.setattr(growth, "RUNS", (2, 5000))
-    monkeypatch.setattr(growth, "BATCH", 2)
+    monkeypatch.setattr(growth, "BATCH_SIZE", 2)
     monkeypatch.setattr(growth, "_network_step", lambda network, batch, size: lambda: None)
     monkeypatch.setattr(report, "HELD_OUT", 20)
     found = list(run.MEASURE["growth"](bench_settings("largest=1000"), tmp_path))
@@ -175,6 +175,8 @@ def test_example_runs_are_runs_that_improve_every_third(tmp_path, faces, example
 def test_settings_are_checked():
     with pytest.raises(UserError, match="rounds=0: must be at least 1"):
         bench_settings("rounds=0")
+    with pytest.raises(UserError, match=r"only=\[\]: must have at least one entry"):
+        bench_settings("only=[]")
     assert bench_settings("ckpt=[a.ckpt,b.onnx]").checkpoints == ["a.ckpt", "b.onnx"]
     assert bench_settings().checkpoints == ["shipped"]
     assert bench_settings("only=[growth,steps]").sections == ("steps", "growth")

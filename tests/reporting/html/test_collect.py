@@ -13,6 +13,7 @@ import yaml
 from facekp.core.errors import UserError
 from facekp.reporting.bench.example_runs import write_example_runs
 from facekp.reporting.html.collect import differing, group_runs, read_runs, short_names
+from facekp.runs.folder import RunFolder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -195,12 +196,16 @@ def test_of_runs_with_equal_seed_and_split_a_group_has_the_newest(root):
 
 
 def test_runs_that_searched_for_their_learning_rate_are_a_group(root):
-    found = {"run000": ["lr=find"], "run001": ["lr=1e-3", "++lr='find'"], "run002": ["lr=find", "lr=1e-3"]}
-    for i, (name, overrides) in enumerate(found.items()):
+    overrides = {"run000": ["lr=find"], "run001": ["experiment=searched"], "run002": ["lr=find", "lr=0.005"]}
+    for i, (name, given) in enumerate(overrides.items()):
         config = yaml.safe_load((root / name / "config.yaml").read_text())
         (root / name / "config.yaml").write_text(yaml.safe_dump({**config, "lr": 0.003 + i / 1000}))
-        (root / name / "overrides.yaml").write_text(yaml.safe_dump(overrides))
-    runs, _ = read_runs([root / name for name in found])
+        (root / name / "overrides.yaml").write_text(yaml.safe_dump(given))
+    for name in ("run000", "run001"):  # in run001, the experiment's file has lr: find
+        curve = RunFolder(root / name).rate_curve
+        curve.parent.mkdir(exist_ok=True)
+        curve.touch()
+    runs, _ = read_runs([root / name for name in overrides])
     assert {group.name: len(group.runs) for group in group_runs(runs)} == {"lr=find": 2, "lr=0.005": 1}
     assert {run.config["lr"] for run in runs} == {0.003, 0.004, 0.005}
 
@@ -209,3 +214,16 @@ def test_a_run_with_a_negative_rmse_is_damaged(root):
     edit_metrics(root / "run000", rmse=-3.0)
     _, (skipped,) = read_runs([root])
     assert (skipped.name, "rmse is '-3.0'; it is damaged" in skipped.reason) == ("run000", True)
+
+
+def test_images_have_the_groups_of_the_split_where_the_run_has_them(root):
+    split = pd.DataFrame({"row": range(1000), "group": np.arange(1000) // 3 * 3})
+    split.to_csv(root / "run000" / "split.csv", index=False)
+    split[["row"]].to_csv(root / "run001" / "split.csv", index=False)  # of another program
+    (root / "run002" / "split.csv").write_text("row,group\n1,a\n")
+    runs, _ = read_runs([root])
+    images = {run.name: run.images for run in runs}
+    rows = images["run000"].index.get_level_values("row").to_numpy()
+    assert images["run000"]["group"].tolist() == (rows // 3 * 3).tolist()
+    for name in ("run001", "run002", "run003"):
+        assert images[name]["group"].tolist() == rows.tolist()

@@ -8,10 +8,11 @@ from facekp.functional.metrics.intervals import draw_resamples
 from facekp.reporting.html.compare import differences, intervals
 
 
-def unit(squared, first=0, labels=0.0):
+def unit(squared, first=0, labels=0.0, group=None):
     rows = np.arange(first, first + len(squared))
     index = pd.MultiIndex.from_arrays([rows, np.full(len(rows), "dense"), labels + rows / 10])
-    return pd.DataFrame({"squared": squared, "values": np.full(len(rows), 8)}, index=index)
+    group = rows if group is None else group
+    return pd.DataFrame({"squared": squared, "values": np.full(len(rows), 8), "group": group}, index=index)
 
 
 @pytest.fixture
@@ -92,3 +93,33 @@ def test_intervals_do_not_depend_on_how_many_images_are_drawn_at_a_time(noisy, m
     assert np.allclose(intervals(units, 200), bounds, rtol=1e-6)
     for key, pair in differences(units, 200).items():
         assert (pair.low, pair.high) == pytest.approx((pairs[key].low, pairs[key].high), rel=1e-4)
+
+
+def test_faces_of_one_photo_and_near_duplicates_are_drawn_together():
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(40), 10)  # ten frames of each of 40 scenes
+    scene = rng.gamma(0.5, 20, (2, 40))
+    first, second = np.repeat(scene, 10, axis=1) * rng.uniform(0.9, 1.1, (2, 400))
+    units = [unit(first, group=group), unit(second, group=group)]
+    found, (low, high) = differences(units, 2000)[0, 1], intervals(units, 2000)[0]
+    drawn = []
+    for _ in range(2000):
+        rows = (rng.integers(40, size=40)[:, None] * 10 + np.arange(10)).ravel()
+        drawn.append([np.sqrt(squared[rows].mean() / 8) for squared in (first, second)])
+    ours, theirs = np.array(drawn).T
+    assert (low, high) == pytest.approx(np.percentile(ours, (2.5, 97.5)), abs=0.05)
+    assert (found.low, found.high) == pytest.approx(np.percentile(ours - theirs, (2.5, 97.5)), abs=0.05)
+    ((alone_low, alone_high),) = intervals([unit(first)], 2000)  # as if all faces were different
+    assert high - low > 2 * (alone_high - alone_low)
+
+
+def test_images_of_a_single_group_have_no_interval_and_differ_in_nothing(noisy):
+    units = [unit(each, group=np.zeros(300, int)) for each in noisy[:2]]
+    assert intervals(units, 100) == [None, None]
+    assert differences(units, 100) == {}
+
+
+def test_a_run_without_groups_takes_those_of_the_run_that_it_is_compared_with(noisy):
+    group = np.arange(300) // 10
+    grouped, without = (unit(noisy[0], group=group), unit(noisy[1]))
+    assert differences([grouped, without], 200) == differences([grouped, unit(noisy[1], group=group)], 200)

@@ -67,7 +67,7 @@ def test_data_that_changed_or_can_not_be_read_is_noted(runs):
     assert "can't be read" in store.notes[0]
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MOST_IMAGES", 12), ("MOST_RUNS", 2)])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_IMAGES", 12), ("MAX_RUNS", 2)])
 def test_a_full_page_shows_the_faces_of_the_best_runs_only(runs, limit, value, monkeypatch):
     monkeypatch.setattr(module, limit, value)
     store = ImageStore()

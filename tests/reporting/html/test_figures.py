@@ -95,7 +95,7 @@ def test_marks_on_one_line_per_source():
 def test_a_long_curve_is_thinned_out_and_keeps_its_last_epoch(runs):
     figure = figures.learning_curves([long_run(runs[0])])
     x = figure["data"][0]["x"]
-    assert len(x) <= figures.LONGEST
+    assert len(x) <= figures.MAX_EPOCHS
     assert (x[0], x[-1]) == (1, 5000)
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from facekp.core.errors import UserError
+from facekp.data.near_duplicates import near_duplicate_groups
 from facekp.data.readers.base import READERS
-from facekp.data.split import near_duplicate_groups
 from facekp.reporting.html.collect import Run
 from facekp.reporting.html.labels import data_page
 from facekp.runs.frames import predictions_frame

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.runs.folder import JobStatus, RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.training.callbacks import progress
 from facekp.training.callbacks.progress import epoch_line
 from facekp.training.setup import train
@@ -58,7 +58,7 @@ def test_every_epoch_of_a_training_and_of_its_resume_is_a_line(tmp_path, lines):
 
 
 def test_a_job_of_a_sweep_is_named_in_its_lines(tmp_path, lines):
-    RunFolder(tmp_path / "lr-1").write_status(JobStatus("running"))
+    RunFolder(tmp_path / "lr-1").write_status(RunStatus("running"))
     (line,) = lines(settings_of(*TINY, "trainer.max_epochs=1"), tmp_path / "lr-1")
     assert line.startswith("lr-1: epoch 1/1: train loss")
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.data.coco.file import CocoFile
-from facekp.data.crop_labels import LONGEST_VALUE
+from facekp.data.crop_labels import MAX_VALUE_LENGTH
 from facekp.data.label_json import number_of, shown
 from facekp.data.labelled_face import LabelledFace
 
 SCALE = 200  # pixels of the box's side for a scale of 1
-LONGEST_TEXT = 60  # characters of a text beside the attributes; longer ones are descriptions
+MAX_TEXT_LENGTH = 60  # characters of a text beside the attributes; longer ones are descriptions
 SOURCE = "source"  # attribute with the labelling convention, where a scheme has several
 NO_ATTRIBUTES = ("id", "image_id", "category_id", "file_name", "caption")  # texts that differ from face to face
 
@@ -39,6 +39,19 @@ class Part:
     def is_valid(self, annotation: Mapping[str, Any]) -> bool:
         """Whether the annotation does not say that the part is not labelled."""
         return self.valid is None or annotation.get(self.valid) is not False
+
+
+def is_crowd(annotation: Mapping[str, Any], where: str) -> bool:
+    """Whether an annotation is of a crowd, whose ``iscrowd`` is not 0.
+
+    Raises:
+        UserError: ``iscrowd`` is neither a number nor true or false.
+    """
+    value = annotation.get("iscrowd")
+    number = float(value or 0) if value is None or isinstance(value, bool) else number_of(value)
+    if math.isnan(number):
+        raise UserError(f"{where}: iscrowd is {shown(value)}; write 0 for a face, 1 for a crowd")
+    return number != 0
 
 
 def states_visibility(file: CocoFile, key: str) -> bool:
@@ -101,6 +114,12 @@ def _parse_points(values: Any, where: str, points: int, key: str) -> tuple[np.nd
             "0, 0, 0 for a point without a label"
         )
     v = np.nan_to_num(numbers[:, 2])
+    if (v < 0).any():
+        at = int((v < 0).argmax())
+        raise UserError(
+            f"{where}: point {at + 1} of its {key} has v = {shown(triples[at][2])}; write 0 (no label), 1 (hidden) or "
+            "2 (in view)"
+        )
     return np.where(v[:, None] > 0, numbers[:, :2], np.nan), np.where(v > 0, np.where(v == 1, 1, 2), 0).astype(np.uint8)
 
 
@@ -152,7 +171,7 @@ def _attributes(annotation: Mapping[str, Any]) -> dict[str, str]:
     values = {key: value for key, value in values.items() if key not in NO_ATTRIBUTES and _is_short(value)}
     for given in (annotation.get("attributes"), dict.fromkeys(flags, True) if _are_names(flags) else flags):
         values |= given if isinstance(given, Mapping) else {}
-    kept = {str(key): value for key, value in values.items() if _is_short(value, LONGEST_VALUE)}
+    kept = {str(key): value for key, value in values.items() if _is_short(value, MAX_VALUE_LENGTH)}
     return {key: _text(value) for key, value in kept.items() if _is_short(key)}
 
 
@@ -160,7 +179,7 @@ def _are_names(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _is_short(value: Any, longest: int = LONGEST_TEXT) -> bool:
+def _is_short(value: Any, longest: int = MAX_TEXT_LENGTH) -> bool:
     """Whether a value is a number, a flag or a short text."""
     return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= longest)
 

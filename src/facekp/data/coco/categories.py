@@ -15,6 +15,7 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.coco.file import FORMAT, CocoFile, Id, id_of
+from facekp.data.label_json import shown
 from facekp.data.point_names import check_count, index_by_name
 
 ALL = "all"  # as data.category
@@ -43,6 +44,9 @@ def categories_with_points(file: CocoFile, key: str) -> list[Category]:
     Args:
         file: the file.
         key: of an annotation's points, such as ``keypoints``. The category names these only.
+
+    Raises:
+        UserError: a category is not valid, or two have one id.
     """
     counts: dict[Id | None, Counter[int]] = {}
     for annotation in file.annotations:
@@ -54,12 +58,19 @@ def categories_with_points(file: CocoFile, key: str) -> list[Category]:
         return [Category(None, ALL, (), counts.get(None, Counter()))]
     where = f"{file.path}: categories"
     categories: list[Category] = []
+    name_of: dict[Id, str] = {}
     for raw in file.categories:
         given = raw.get("keypoints") or ()
         if not isinstance(given, (list, tuple)):
             raise UserError(f"{file.where('categories', raw)}: keypoints is not a list of names; correct or remove it")
         names = tuple(map(str, given)) if key == "keypoints" else ()
         number = id_of(where, raw, "id")
+        if number in name_of:
+            raise UserError(
+                f"{where}: id {shown(number)} is duplicated, in {name_of[number]} and {shown(raw.get('name'))}; give "
+                "every category a different id, and its annotations the same category_id"
+            )
+        name_of[number] = shown(raw.get("name"))
         categories.append(Category(number, str(raw.get("name")), names, counts.get(number, Counter())))
     named = [category for category in categories if category.point_names]
     return named or [category for category in categories if category.counts]
@@ -72,6 +83,11 @@ def category_of(file: CocoFile, annotation: Any) -> Id | None:
         UserError: the annotation has none.
     """
     return id_of(file.where("annotations", annotation), annotation, "category_id") if file.categories else None
+
+
+def category_ids(file: CocoFile) -> set[Id | None]:
+    """The ids of all categories of a file; None among them where it has no categories."""
+    return {id_of(f"{file.path}: categories", raw, "id") for raw in file.categories} or {None}
 
 
 def number_of_points(values: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,8 @@ from typing import Any
 from facekp.core.errors import UserError
 from facekp.data.label_json import read_json, shown
 
-LONGEST_ID = 18  # characters; int64 can hold as many digits
-LONGEST_TEXT_ID = 200  # characters; longer ones are no ids, and messages and tables would carry them
+MAX_ID_LENGTH = 18  # characters; int64 can hold as many digits
+MAX_TEXT_ID_LENGTH = 200  # characters; longer ones are no ids, and messages and tables would carry them
 FORMAT = "a file of COCO keypoints"
 Id = int | str
 
@@ -42,7 +44,10 @@ class CocoFile:
         Raises:
             UserError: it is not among ``images``, or has no name.
         """
-        photo = self.photos.get(id_of(where, annotation, "image_id"))
+        key = _photo_id(where, annotation, "image_id")
+        photo = self.photos.get(key)
+        if photo is None and isinstance(key, str) and _is_padded(key):
+            photo = self.photos.get(int(key))
         if photo is None:
             raise UserError(f"{where}: image_id {shown(annotation.get('image_id'))} is not among images; add it there")
         name = photo.get("file_name")
@@ -55,7 +60,7 @@ def read_coco_file(path: Path) -> CocoFile:
     """Read the lists of a COCO file.
 
     Raises:
-        UserError: the file is not JSON, a list is missing, or two images have one id.
+        UserError: the file is not JSON, a list is missing, or two images have one id or, with annotations, one file.
     """
     content = read_json(path, FORMAT)
     lists = {}
@@ -66,13 +71,15 @@ def read_coco_file(path: Path) -> CocoFile:
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise UserError(f"{path}: {key} is missing or not a list of objects; give {FORMAT}")
         lists[key] = items
-    return CocoFile(path, _by_id(path, lists["images"]), lists["annotations"], lists["categories"])
+    file = CocoFile(path, _by_id(path, lists["images"]), lists["annotations"], lists["categories"])
+    _check_file_names(file)
+    return file
 
 
 def _by_id(path: Path, photos: Sequence[Mapping[str, Any]]) -> dict[Id, Mapping[str, Any]]:
     by_id: dict[Id, Mapping[str, Any]] = {}
     for photo in photos:
-        photo_id = id_of(f"{path}: images", photo, "id")
+        photo_id = _photo_id(f"{path}: images", photo, "id")
         if photo_id in by_id:
             files = " and ".join(str(entry.get("file_name")) for entry in (by_id[photo_id], photo))
             raise UserError(
@@ -80,7 +87,43 @@ def _by_id(path: Path, photos: Sequence[Mapping[str, Any]]) -> dict[Id, Mapping[
                 "annotations the same image_id"
             )
         by_id[photo_id] = photo
-    return by_id
+    padded = {photo_id: int(photo_id) for photo_id in by_id if isinstance(photo_id, str) and _is_padded(photo_id)}
+    counts = Counter(padded.values())
+    unique = ((number, text) for text, number in padded.items() if counts[number] == 1)
+    numbers: dict[Id, Mapping[str, Any]] = {number: by_id[text] for number, text in unique}  # 7 finds "007"
+    return {**numbers, **by_id}
+
+
+def _check_file_names(file: CocoFile) -> None:
+    """Refuse two images of one file: the labels of one of them would belong to another photo.
+
+    Raises:
+        UserError: names the file and both ids. Images without annotations do not count.
+    """
+    first: dict[str, Mapping[str, Any]] = {}
+    for annotation in file.annotations:
+        try:
+            photo = file.photo_of(annotation, "")
+        except UserError:  # a fault of one face, which is reported where the face is parsed
+            continue
+        name = photo["file_name"].strip()
+        same = first.setdefault(posixpath.normpath(name.replace("\\", "/")), photo)
+        if same is not photo:
+            raise UserError(
+                f"{file.path}: images: ids {shown(same['id'])} and {shown(photo['id'])} have the same file_name "
+                f"{shown(name)}; write one image for each photo, or name photos of the same name with their folders"
+            )
+
+
+def _photo_id(where: str, item: Mapping[str, Any], key: str) -> Id:
+    """The id of a photo, as by `id_of`; "001" stays a text, because 1 may be another photo."""
+    value = item.get(key)
+    return value.strip() if isinstance(value, str) and _is_padded(value.strip()) else id_of(where, item, key)
+
+
+def _is_padded(text: str) -> bool:
+    """Whether a text is a number with leading zeros."""
+    return 1 < len(text) <= MAX_ID_LENGTH and text.isascii() and text.isdecimal() and text.startswith("0")
 
 
 def id_of(where: str, item: Mapping[str, Any], key: str) -> Id:
@@ -96,17 +139,17 @@ def id_of(where: str, item: Mapping[str, Any], key: str) -> Id:
         '123456789012345678'
     """
     value = item.get(key)
-    if isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_TEXT_ID:
+    if isinstance(value, str) and 0 < len(value.strip()) <= MAX_TEXT_ID_LENGTH:
         value = value.strip()
-        is_number = value.removeprefix("-").isdecimal() and len(value) <= LONGEST_ID and _is_whole(int(value))
+        is_number = value.removeprefix("-").isdecimal() and len(value) <= MAX_ID_LENGTH and _is_whole(int(value))
         return int(value) if is_number else value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_whole(value):
         return int(value)
     raise UserError(
-        f"{where}: {key} is {shown(value)}; give a whole number of at most {LONGEST_ID - 1} digits, or a text of at "
-        f"most {LONGEST_TEXT_ID} characters"
+        f"{where}: {key} is {shown(value)}; give a whole number of at most {MAX_ID_LENGTH - 1} digits, or a text of at "
+        f"most {MAX_TEXT_ID_LENGTH} characters"
     )
 
 
 def _is_whole(value: float) -> bool:
-    return abs(value) < 10 ** (LONGEST_ID - 1) and value == int(value)
+    return abs(value) < 10 ** (MAX_ID_LENGTH - 1) and value == int(value)

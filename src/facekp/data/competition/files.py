@@ -18,8 +18,8 @@ from facekp.core.errors import UserError
 from facekp.core.untrusted import check_regular
 
 DAMAGED = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, OSError)
-LARGEST_ARCHIVE = 2**33  # bytes; the competition's zip file has 0.08 GB
-MOST_INNER = 4  # zip files inside a zip file that are searched; reading in them means decompressing them
+MAX_ARCHIVE_BYTES = 2**33  # bytes; the competition's zip file has 0.08 GB
+MAX_INNER_FILES = 4  # zip files inside a zip file that are searched; reading in them means decompressing them
 BUFFER = 1 << 20  # bytes that are read at once
 ARCHIVE = "facial-keypoints-detection.zip"  # the download that holds all files of the competition
 
@@ -73,7 +73,7 @@ def find_file(directory: Path, name: str) -> File:
     likely = (Path(name).stem + ".zip", name + ".zip", ARCHIVE)
     for archive in sorted(directory.glob("*.zip"), key=lambda path: (path.name not in likely, path.name)):
         try:
-            check_regular(archive, LARGEST_ARCHIVE)
+            check_regular(archive, MAX_ARCHIVE_BYTES)
             with ZipFile(archive) as opened:
                 members = _find_member(opened, name)
         except (UserError, *DAMAGED, RuntimeError) as error:
@@ -92,7 +92,7 @@ def _find_member(archive: ZipFile, name: str, nested: bool = True) -> tuple[str,
             return (entry,)
     inner_names = (Path(name).stem + ".zip", name + ".zip")
     inner_files = [entry for entry in entries if PurePosixPath(entry).name in inner_names] if nested else []
-    for entry in inner_files[:MOST_INNER]:
+    for entry in inner_files[:MAX_INNER_FILES]:
         with archive.open(entry) as stream, ZipFile(stream) as inner:
             if members := _find_member(inner, name, nested=False):
                 return (entry, *members)

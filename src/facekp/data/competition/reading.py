@@ -22,7 +22,7 @@ from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
 PARSER_VERSION = 1  # part of the cache key: increase it whenever the same file would give another table
-SLACK = 2.0  # pixels outside [0, SIDE] within which a coordinate counts as missing; beyond them it is an error
+TOLERANCE = 2.0  # pixels outside [0, SIDE] within which a coordinate counts as missing; beyond them it is an error
 LOOKUP_COLUMNS = ["RowId", "ImageId", "FeatureName"]
 
 
@@ -33,7 +33,7 @@ def read_training_csv(
 
     Of large files, the images lie in a temporary file and are memory-mapped.
 
-    A point is labelled if both coordinates are given and in [0, SIDE]. Up to `SLACK` pixels outside, it counts as
+    A point is labelled if both coordinates are given and in [0, SIDE]. Up to `TOLERANCE` pixels outside, it counts as
     missing, and a warning says how many do. ``source`` follows from the number of values that the row has.
 
     Args:
@@ -85,7 +85,7 @@ def _parse_coordinate(row: Row, column: str, text: bytes) -> float:
         value = float(text) if b"_" not in text else np.nan  # Python reads 1_0 as 10
     except ValueError:
         value = np.nan
-    if -SLACK <= value <= SIDE + SLACK:
+    if -TOLERANCE <= value <= SIDE + TOLERANCE:
         return value
     if np.isfinite(value):
         raise row.error(column, text, f"is outside 0..{SIDE} pixels", "correct it, or leave the field empty")
@@ -98,7 +98,7 @@ def _labelled_points(points: np.ndarray, file: File) -> np.ndarray:
     both = np.isfinite(points).all(axis=2)
     inside = np.asarray(((points >= 0) & (points <= SIDE)).all(axis=2))
     if outside := int((both & ~inside).sum()):
-        log.warning("%s: %d points are up to %g pixels outside 0..%d: taken as missing", file, outside, SLACK, SIDE)
+        log.warning("%s: %d points are up to %g pixels outside 0..%d: taken as missing", file, outside, TOLERANCE, SIDE)
     return np.where(inside[..., None], points, np.float32(np.nan))
 
 

@@ -16,9 +16,9 @@ from typing import IO
 from facekp.core.errors import UserError
 from facekp.data.competition.files import File
 
-BATCH = 16  # rows parsed at once: 0.6 MB of text, so that temporary arrays stay in the processor's cache
-LONGEST_LINE = 1 << 20  # bytes; a row has 37 KB
-MOST_BLANK = 1 << 20  # bytes of blank lines; a zip file of some KB can hold them without end
+BATCH_ROWS = 16  # parsed at once: 0.6 MB of text, so that temporary arrays stay in the processor's cache
+MAX_LINE_BYTES = 1 << 20  # bytes; a row has 37 KB
+MAX_BLANK_BYTES = 1 << 20  # bytes of blank lines; a zip file of some KB can hold them without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def read_rows(stream: IO[bytes], file: File, wanted: Sequence[str], ignored: str
     number = 0
     for number, (line, text) in enumerate(filled, start=1):
         fields = _split(text, count)
-        truncated = not text.endswith(b"\n") and len(text) < LONGEST_LINE
+        truncated = not text.endswith(b"\n") and len(text) < MAX_LINE_BYTES
         if not fewest <= len(fields) <= count:
             row = Row(file, number, line, truncated, fields)
             fault = f"starts a row of {len(fields)} fields, but the header has {count} columns"
@@ -85,19 +85,19 @@ def _filled_lines(stream: IO[bytes], file: File) -> Iterator[tuple[int, bytes]]:
         UserError: there are too many blank lines.
     """
     blank = 0
-    for line, text in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), start=1):
+    for line, text in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES), b""), start=1):
         if not text.isspace():
             yield line, text
             continue
         blank += len(text)
-        if blank > MOST_BLANK:
-            raise UserError(f"{file}: line {line}: more than {MOST_BLANK} bytes of blank lines; remove them")
+        if blank > MAX_BLANK_BYTES:
+            raise UserError(f"{file}: line {line}: more than {MAX_BLANK_BYTES} bytes of blank lines; remove them")
 
 
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows in lists of `BATCH`."""
+    """The rows in lists of `BATCH_ROWS`."""
     rows = iter(rows)
-    return iter(lambda: list(islice(rows, BATCH)), [])
+    return iter(lambda: list(islice(rows, BATCH_ROWS)), [])
 
 
 def parse_integer(row: Row, column: str, text: bytes) -> int:

@@ -92,7 +92,7 @@ def write_submission(path: Path, table: FaceTable, points: np.ndarray, lookup: p
 
 
 def _check_submission(path: Path, lookup: pd.DataFrame, limit: np.ndarray) -> None:
-    """Read the file back.
+    """Read the submission back, and check its rows.
 
     Raises:
         RuntimeError: its rows differ from the lookup table's, or a value is outside the image.

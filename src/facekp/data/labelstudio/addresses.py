@@ -20,25 +20,37 @@ class PhotoAddresses:
     """Finds the photo of a task from its address in Label Studio.
 
     Args:
-        folder: of the photos.
+        folder: where the photos are.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.addresses: dict[str, str] = {}  # by the photo's name
 
-    def find(self, data: Any, where: str) -> str:
+    def find(self, data: Any, drawn_on: str, where: str) -> str:
         """The photo's name relative to the folder: the longest end of the address that is a file.
 
         Where no file has the prefix that Label Studio puts before an upload's name, the name without it counts.
 
+        Args:
+            data: of the task, the addresses by field.
+            drawn_on: ``to_name`` of the keypoints, which chooses the field if several name different photos.
+            where: the task, for messages.
+
         Raises:
-            UserError: the task names no photo, or one that another address names too.
+            UserError: the task names no photo, or several, or one that another address names too.
         """
-        address = _address(data)
-        if address is None:
+        addresses = _addresses(data)
+        if not addresses:
             raise UserError(f"{where}: its data {shown(data)} name no photo; give its address, such as image: a.jpg")
-        name = self._name(_path(address))
+        names = {field: self._name(_path(address)) for field, address in addresses.items()}
+        if len(set(names.values())) > 1 and drawn_on not in names:
+            raise UserError(
+                f"{where}: its data name several photos, in {' and '.join(map(shown, names))}, and its keypoints are "
+                f"drawn on {drawn_on!r}; keep the field of that photo only, or give it this name"
+            )
+        field = drawn_on if drawn_on in names else next(iter(names))
+        name, address = names[field], addresses[field]
         first = self.addresses.setdefault(name, address)
         if first != address:
             raise UserError(f"{where}: {address} and {first} are both {name}; use subfolders in data.images")
@@ -54,10 +66,14 @@ class PhotoAddresses:
         return original.name
 
 
-def _address(data: Any) -> str | None:
-    """The first text of a task's data that is the name of a photo."""
-    texts = [text for text in data.values() if isinstance(text, str)] if isinstance(data, Mapping) else []
-    return next((text for text in texts if _path(text).suffix.lower() in photo_endings()), None)
+def _addresses(data: Any) -> dict[str, str]:
+    """The texts of a task's data that are names of photos, by field."""
+    texts = {str(field): text for field, text in data.items()} if isinstance(data, Mapping) else {}
+    return {
+        field: text
+        for field, text in texts.items()
+        if isinstance(text, str) and _path(text).suffix.lower() in photo_endings()
+    }
 
 
 def _path(address: str) -> PurePosixPath:

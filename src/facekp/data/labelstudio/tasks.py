@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from facekp.core.errors import UserError
-from facekp.data.label_boxes import smallest_around
+from facekp.data.label_boxes import Box, smallest_around
 from facekp.data.label_json import number_of, read_json
 
 EXPECTED = "Label Studio's export as JSON (not JSON-MIN)"
 HIDDEN = {"occluded", "hidden", "invisible"}  # choices of a keypoint
+MAX_OVERLAP = 0.5  # fraction of a rectangle in another one with another label; faces overlap less
 SIDES = ("x", "y", "width", "height")  # of a rectangle, per cent
 
 
@@ -20,6 +21,7 @@ SIDES = ("x", "y", "width", "height")  # of a rectangle, per cent
 class Region:
     """What was drawn of a face: its rectangle, if it has one, its keypoints, its choices; or why that is unclear."""
 
+    drawn_on: str  # name of the image in Label Studio; a task may have several
     rectangle: Mapping[str, Any] | None = None
     keypoints: list[Mapping[str, Any]] = field(default_factory=list)
     choices: dict[str, str] = field(default_factory=dict)
@@ -69,14 +71,18 @@ def names_of(tasks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def regions_of(task: Mapping[str, Any]) -> list[Region]:
     """What was drawn in a task, by face."""
     results = _results(task)
-    drawn = {str(r.get("id")): Region(r) for r in results if str(r.get("type")).startswith("rectangle")}
-    whole = Region()  # keypoints without a rectangle
+    rectangles = [item for item in results if str(item.get("type")).startswith("rectangle")]
+    drawn = {str(item.get("id")): Region(_drawn_on(item), item) for item in rectangles}
+    without: dict[str, Region] = {}  # keypoints without a rectangle, by image
     for item in filter(_is_keypoint, results):
-        (drawn.get(str(item.get("parentID"))) or _around(item, drawn) or whole).keypoints.append(item)
-    if drawn and whole.keypoints:
-        name = name_of(whole.keypoints[0])
-        whole.fault = f"point {name!r} is in none of its {len(drawn)} rectangles; make it part of one of them"
-    regions = [*drawn.values(), whole]
+        image = _drawn_on(item)
+        region = drawn.get(str(item.get("parentID"))) or _around(item, drawn)
+        (region or without.setdefault(image, Region(image))).keypoints.append(item)
+    for image, region in without.items():
+        if others := sum(_is_on(other, image) for other in drawn.values()):
+            name = name_of(region.keypoints[0])
+            region.fault = f"point {name!r} is in none of its {others} rectangles; make it part of one of them"
+    regions = [*drawn.values(), *(without.values() or [Region("")])]  # so many count, also without keypoints
     for item in results:
         if isinstance(item["value"].get("choices"), list):
             _add_choices(item, regions, drawn)
@@ -90,16 +96,61 @@ def _add_choices(item: Mapping[str, Any], regions: list[Region], drawn: Mapping[
         if any(str(keypoint.get("id")) == chosen for keypoint in region.keypoints):
             region.hidden |= {chosen} if HIDDEN & {choice.lower() for choice in choices} else set()
             return
-    for region in [drawn[chosen]] if chosen in drawn else regions:
+    image = _drawn_on(item)
+    of_image = [region for region in regions if _is_on(region, image)] or regions
+    for region in [drawn[chosen]] if chosen in drawn else of_image:
         region.choices[str(item.get("from_name"))] = ", ".join(choices)
 
 
 def _around(keypoint: Mapping[str, Any], drawn: Mapping[str, Region]) -> Region | None:
-    """The only rectangle of a photo, or the smallest around a keypoint; None if there is none."""
-    regions = list(drawn.values())
+    """The only rectangle of a photo, or the smallest around a keypoint; None if there is none.
+
+    A rectangle with another label that holds the smallest one, too, is a fault of both: which one is the face?
+    """
+    regions = [region for region in drawn.values() if _is_on(region, _drawn_on(keypoint))]
     if len(regions) < 2:
         return regions[0] if regions else None
-    values = [[number_of(r.rectangle["value"].get(key)) for key in SIDES] for r in regions if r.rectangle]
-    boxes = [(left, top, left + width, top + height) for left, top, width, height in values]
-    at = smallest_around(boxes, [(number_of(keypoint["value"].get("x")), number_of(keypoint["value"].get("y")))])
-    return None if at is None else regions[at]
+    point = number_of(keypoint["value"].get("x")), number_of(keypoint["value"].get("y"))
+    at = smallest_around([_edges(region) for region in regions], [point])
+    if at is None:
+        return None
+    for other in regions:
+        labels = [_label_of(region) for region in (regions[at], other)]
+        holds_point = smallest_around([_edges(other)], [point]) is not None
+        if labels[0] != labels[1] and holds_point and _overlap(_edges(regions[at]), _edges(other)) > MAX_OVERLAP:
+            regions[at].fault = other.fault = (
+                f"point {name_of(keypoint)!r} is in rectangles labelled {labels[0]!r} and {labels[1]!r}; make it part "
+                "of one of them, or remove the rectangles that are not faces"
+            )
+    return regions[at]
+
+
+def _drawn_on(item: Mapping[str, Any]) -> str:
+    """The name of the image that a result was drawn on; "" where it is missing."""
+    return str(item.get("to_name") or "")
+
+
+def _is_on(region: Region, image: str) -> bool:
+    """Whether a region may be drawn on an image."""
+    return region.drawn_on == image or not region.drawn_on or not image
+
+
+def _label_of(region: Region) -> str:
+    """The first label of a rectangle; "" without one."""
+    value = region.rectangle["value"] if region.rectangle else {}
+    labels = value.get("rectanglelabels") or value.get("labels") or [""]
+    return str(labels[0]) if isinstance(labels, list) else ""
+
+
+def _edges(region: Region) -> Box:
+    """The edges of a rectangle, per cent."""
+    value = region.rectangle["value"] if region.rectangle else {}
+    left, top, width, height = (number_of(value.get(key)) for key in SIDES)
+    return left, top, left + width, top + height
+
+
+def _overlap(small: Box, large: Box) -> float:
+    """The fraction of the smaller rectangle that lies in the larger one."""
+    sides = [min(small[i + 2], large[i + 2]) - max(small[i], large[i]) for i in range(2)]
+    area = (small[2] - small[0]) * (small[3] - small[1])
+    return sides[0] * sides[1] / area if area > 0 and min(sides) > 0 else 0.0

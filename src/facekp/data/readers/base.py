@@ -93,7 +93,7 @@ def names_points(reader: str, by_settings: bool = False) -> Callable[[F], F]:
     """Decorator that enters a function of a path into `POINT_NAMES`.
 
     Args:
-        reader: its name.
+        reader: name of the reader (``data.name``).
         by_settings: whether the function takes the reader's settings, too, as they choose the points.
     """
 

@@ -19,10 +19,18 @@ from typing import Any, Literal
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import Text
-from facekp.data.coco.annotations import SOURCE, Part, parse_face, states_visibility
-from facekp.data.coco.categories import categories_with_points, category_of, choose_categories, point_orders
+from facekp.data.coco.annotations import SOURCE, Part, is_crowd, parse_face, states_visibility
+from facekp.data.coco.categories import (
+    categories_with_points,
+    category_ids,
+    category_of,
+    choose_categories,
+    number_of_points,
+    point_orders,
+)
 from facekp.data.coco.file import CocoFile, Id, id_of, read_coco_file
 from facekp.data.label_faults import collect_faces
+from facekp.data.label_json import shown
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 
@@ -64,12 +72,16 @@ def read_coco(settings: CocoSettings, keypoints: Keypoints) -> list[LabelledFace
         raise UserError(
             f"data.occluded=false: no point of {file.path} has v = 2, so all would be missing; set data.occluded=true"
         )
-    row_of = _rows(file)
+    row_of, known = _rows(file), category_ids(file)
 
     def parse(entry: tuple[int, Mapping[str, Any]]) -> LabelledFace | None:
         position, annotation = entry
-        category = category_of(file, annotation)
-        if annotation.get("iscrowd") or category not in orders or not part.is_valid(annotation):
+        category, where = category_of(file, annotation), file.where("annotations", annotation)
+        if is_crowd(annotation, where) or not part.is_valid(annotation):
+            return None
+        if category not in known and number_of_points(annotation.get(part.points)):
+            raise UserError(f"{where}: category_id {shown(category)} is not among categories; add it there")
+        if category not in orders:
             return None
         face = parse_face(file, annotation, orders[category], part, settings.occluded, row_of(position))
         if face is None:

@@ -17,13 +17,13 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.untrusted import check_regular
-from facekp.data.embedded_photos import LARGEST, write_photo
+from facekp.data.embedded_photos import MAX_PIXELS, write_photo
 from facekp.data.label_faults import collect_faces
 from facekp.data.point_names import check_count
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel
-LARGEST_FILE = 2**33  # bytes; COFW's own files have less than 1 GB
+MAX_FILE_BYTES = 2**33  # bytes; COFW's own files have less than 1 GB
 VALUES = 3  # of a point: x, y, occlusion
 
 
@@ -67,7 +67,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise UserError("data=cofw: needs h5py; pip install 'facekp[cofw]'") from error
     try:
-        check_regular(path, LARGEST_FILE)
+        check_regular(path, MAX_FILE_BYTES)
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, KeyError, RuntimeError) as error:
@@ -96,8 +96,8 @@ def _arrays(file: Any, path: Path) -> tuple[Any, np.ndarray, np.ndarray]:
 def _pixels(file: Any, photos: Any, i: int, where: str) -> np.ndarray:
     """(H, W) or (H, W, 3); the file has them as (W, H) and (3, W, H)."""
     stored = file[photos[0, i]]
-    if stored.size > LARGEST:
-        raise UserError(f"{where}: its photo has {stored.size} values; at most {LARGEST} are read")
+    if stored.size > MAX_PIXELS:
+        raise UserError(f"{where}: its photo has {stored.size} values; at most {MAX_PIXELS} are read")
     return np.ascontiguousarray(np.asarray(stored).T)
 
 

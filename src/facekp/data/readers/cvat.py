@@ -12,6 +12,8 @@ points have no label, ``occluded`` ones are hidden. CVAT counts from the photo's
 
 from __future__ import annotations
 
+import logging
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +21,19 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.label_boxes import EDGE, Box, extent_of_turned, smallest_around
 from facekp.data.label_checks import ZeroPoints
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
-from facekp.data.label_xml import number_in, place_of, read_xml
+from facekp.data.label_xml import LINE, number_in, place_of, read_xml
 from facekp.data.point_names import PointLabel, check_count, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
+
+log = logging.getLogger(__name__)
+OTHER_SHAPES = ("polyline", "polygon", "ellipse", "mask", "cuboid")  # which are not read
 
 
 class CvatSettings(PhotoDataSettings):
@@ -53,7 +59,10 @@ def read_cvat(settings: CvatSettings, keypoints: Keypoints) -> list[LabelledFace
         UserError: the first fault of the file.
     """
     path = settings.label_file
-    drawn = list(_drawn(_read(path)))
+    root = _read(path)
+    drawn = list(_drawn(root))
+    _check_names(drawn, path)
+    _warn_of_other_shapes(root, path)
     names = [part.get("label", "") for face in drawn for part in face.parts]
     index = index_by_name(names, keypoints, str(path), complete=False, skip_unknown=settings.skip_broken)
     zeros = ZeroPoints()
@@ -91,6 +100,34 @@ def _read(path: Path) -> Element:
     if track is not None:
         raise UserError(f"{place_of(path, track)}: has tracks of a video; export the task as CVAT for images")
     return root
+
+
+def _check_names(drawn: Sequence[Drawn], path: Path) -> None:
+    """Refuse two images of one name, as in an export of two tasks: their labels may be of different photos.
+
+    Raises:
+        UserError: names both. Images in which nothing was drawn do not count.
+    """
+    first: dict[str, Element] = {}
+    for face in drawn:
+        name = face.image.get("name", "")
+        image = first.setdefault(posixpath.normpath(name.replace("\\", "/")), face.image)
+        if name and image is not face.image:
+            raise UserError(
+                f"{place_of(path, face.image)}: <image> {name!r} is also the one of line {image.get(LINE)}; export "
+                "tasks one by one, or name photos of the same name with their folders"
+            )
+
+
+def _warn_of_other_shapes(root: Element, path: Path) -> None:
+    shapes = [element for image in root.iter("image") for element in image if element.tag in OTHER_SHAPES]
+    if shapes:
+        log.warning(
+            "%s left out, the first: %s: <%s>; only skeletons, points and boxes are read",
+            count(len(shapes), "shape"),
+            place_of(path, shapes[0]),
+            shapes[0].tag,
+        )
 
 
 def _drawn(root: Element) -> Iterator[Drawn]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.label_checks import are_alike
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of
 from facekp.data.label_text import CsvText, header_of, read_csv
@@ -70,6 +71,7 @@ def read_dlc(settings: DlcSettings, keypoints: Keypoints) -> list[LabelledFace]:
     """
     entries = [entry for path in _files(settings.label_file) for entry in _entries(path, keypoints)]
     above = _folders_above(entries, Path(settings.images).expanduser())
+    first: dict[tuple[PurePosixPath, str], LabelledFace] = {}
 
     def parse(numbered: tuple[int, Entry]) -> LabelledFace | None:
         row, entry = numbered
@@ -77,7 +79,14 @@ def read_dlc(settings: DlcSettings, keypoints: Keypoints) -> list[LabelledFace]:
         if np.isnan(points).all():
             return None
         photo = PurePosixPath(*PurePosixPath(entry.frame).parts[above:])
-        return LabelledFace(str(photo), points, None, 0, row, entry.where, attributes=_attributes(entry))
+        face = LabelledFace(str(photo), points, None, 0, row, entry.where, attributes=_attributes(entry))
+        same = first.setdefault((photo, entry.individual), face)
+        if not are_alike(same.points[None], points[None]).all():
+            raise UserError(
+                f"{entry.where}: {entry.frame} has other points in {same.where}; remove one of the two, or name one "
+                "file as data.labels"
+            )
+        return face
 
     return collect_faces(enumerate(entries, start=1), parse, settings.label_file, settings.skip_broken)
 
@@ -134,7 +143,11 @@ def _columns(text: CsvText, path: Path) -> Columns:
     for i in range(first, len(coords)):
         individual = rows["individuals"][i] if "individuals" in rows else ""
         if coords[i] in ("x", "y"):  # not likelihood, which predictions have
-            points.setdefault(individual, {}).setdefault(rows["bodyparts"][i], {})[coords[i]] = i
+            axes = points.setdefault(individual, {}).setdefault(rows["bodyparts"][i], {})
+            if coords[i] in axes:
+                of = f"body part {rows['bodyparts'][i]!r}" + (f" of {individual}" if individual else "")
+                raise UserError(f"{path}: {of} has two columns {coords[i]}; keep one")
+            axes[coords[i]] = i
     if len(points) > 1:
         points.pop(UNIQUE, None)
     for parts in points.values():

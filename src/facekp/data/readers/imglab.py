@@ -28,6 +28,7 @@ from facekp.data.label_xml import number_in, place_of, read_xml
 from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
+YES, NO = ("1", "true", "yes"), ("0", "false", "no", "")  # values of ``ignore``, in any case
 NOTES = ("occluded", "truncated", "difficult", "gender", "age")  # attributes of a box that describe its face
 
 
@@ -49,7 +50,7 @@ def read_imglab(settings: ImglabSettings, keypoints: Keypoints) -> list[Labelled
 
     def parse(entry: tuple[int, tuple[Element, Element]]) -> LabelledFace | None:
         row, (image, box) = entry
-        if box.get("ignore") in ("1", "true") or box.find("part") is None:
+        if _is_ignored(box, path) or box.find("part") is None:
             return None
         points = place_points(_labels(box, path), index, keypoints)
         return _make_face(image, box, points, row, path)
@@ -73,6 +74,18 @@ def _boxes(root: Element) -> Iterator[tuple[Element, Element]]:
     for image in root.iter("image"):
         for box in image.iter("box"):
             yield image, box
+
+
+def _is_ignored(box: Element, path: Path) -> bool:
+    """Whether the attribute ``ignore`` says so.
+
+    Raises:
+        UserError: it says neither yes nor no.
+    """
+    text = box.get("ignore", "0").strip().lower()
+    if text not in (*YES, *NO):
+        raise UserError(f"{place_of(path, box)}: ignore of <box> is {text[:40]!r}; write 1 or 0")
+    return text in YES
 
 
 def _labels(box: Element, path: Path) -> Iterator[PointLabel]:

@@ -9,7 +9,7 @@ it; without rectangles, a photo has one face. Choices become attributes; a keypo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.label_boxes import EDGE, Box, extent_of_turned
-from facekp.data.label_checks import ZeroPoints
+from facekp.data.label_checks import ZeroPoints, are_alike
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of, shown
 from facekp.data.labelstudio.addresses import PhotoAddresses
 from facekp.data.labelstudio.tasks import SIDES, Region, name_of, names_of, read_tasks, regions_of
 from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
+
+TaskFace = tuple[Mapping[str, Any], LabelledFace]
 
 
 class LabelStudioSettings(PhotoDataSettings):
@@ -42,6 +44,7 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
     tasks = read_tasks(path)
     index = index_by_name(names_of(tasks), keypoints, str(path), complete=False, skip_unknown=settings.skip_broken)
     photos, zeros = PhotoAddresses(Path(settings.images).expanduser()), ZeroPoints()
+    others: dict[str, list[TaskFace]] = {}  # the faces so far, by photo
 
     def parse(entry: tuple[int, tuple[Mapping[str, Any], Region]]) -> LabelledFace | None:
         row, (task, region) = entry
@@ -54,8 +57,8 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
         points = zeros.remove(points) - EDGE
         if np.isnan(points).all():
             return None
-        return LabelledFace(
-            name=photos.find(task.get("data"), where),
+        face = LabelledFace(
+            name=photos.find(task.get("data"), region.drawn_on, where),
             points=points,
             box=None if region.rectangle is None else _box(region.rectangle, where),
             source=0,
@@ -65,6 +68,10 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
             attributes=region.choices,
             visible=_visible(region, points, index),
         )
+        of_photo = others.setdefault(face.name, [])
+        _check_tasks(task, face, of_photo)
+        of_photo.append((task, face))
+        return face
 
     entries = ((task, region) for task in tasks for region in regions_of(task))
     faces = collect_faces(enumerate(entries, start=1), parse, path, settings.skip_broken)
@@ -82,6 +89,29 @@ def point_names(path: Path) -> list[str]:
 def is_labelstudio(path: Path, text: str) -> bool:
     """Whether the text is a list of tasks with annotations."""
     return text.lstrip("\ufeff \t\r\n").startswith("[") and '"annotations"' in text and '"result"' in text
+
+
+def _check_tasks(task: Mapping[str, Any], face: LabelledFace, others: Sequence[TaskFace]) -> None:
+    """Refuse a face that another task of the photo labels elsewhere: one of the two may be of another photo.
+
+    Raises:
+        UserError: names both tasks. The same labels, and other faces of the photo, are fine.
+    """
+    others = [other for other in others if other[0] is not task]
+    if any(are_alike(other.points[None], face.points[None]).all() for _, other in others):
+        return
+    for other_task, other in others:
+        if _is_within(face.points, other.points) or _is_within(other.points, face.points):
+            raise UserError(
+                f"{face.where}: task {shown(other_task.get('id'))} has other points for the same face of {face.name}; "
+                "remove one of the two tasks, or correct its address"
+            )
+
+
+def _is_within(points: np.ndarray, others: np.ndarray) -> bool:
+    """Whether the middle of some points lies among others."""
+    middle = np.nanmean(points, axis=0)
+    return bool((middle >= np.nanmin(others, axis=0)).all() and (middle <= np.nanmax(others, axis=0)).all())
 
 
 def _label(item: Mapping[str, Any], where: str) -> PointLabel:

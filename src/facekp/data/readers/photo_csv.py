@@ -73,6 +73,9 @@ def _by_column(fields: list[str], text: CsvText, where: str, keypoints: Keypoint
 
 
 def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> None:
+    if len(header) < 2:
+        first = f"has one column only, {header[0][:40]!r}" if header else "is empty"
+        raise UserError(f"{path}: header: {first}; separate columns by commas, semicolons or tabs")
     for column in (NAME, *keypoints.columns):
         if column not in header:
             raise UserError(

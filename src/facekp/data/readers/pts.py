@@ -34,7 +34,7 @@ from facekp.data.point_names import check_count
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel
-MOST_POINTS = 10_000  # of a file; a larger n_points is a mistake
+MAX_POINTS = 10_000  # of a file; a larger n_points is a mistake
 
 
 class PtsSettings(PhotoDataSettings):
@@ -136,16 +136,18 @@ def _read_points(path: Path) -> np.ndarray:
     """(n_points, 2), counted from 0."""
     text = read_text(path)
     head, opened, rest = text.partition("{")
-    body, closed, _ = rest.partition("}")
+    body, closed, after = rest.partition("}")
     stated = re.search(r"n_points:\s*(\d{1,9})", head)
     if not (opened and closed and stated):
         raise UserError(
             f"{path}: not a valid .pts file; write version: 1, n_points: N, and N lines x y between {{ and }}"
         )
+    if "{" in after:
+        raise UserError(f"{path}: has several blocks of points in {{ and }}; write a file for each photo with one face")
     number = int(stated[1])
     start = head.count("\n") + 1
     lines = [(start + i, line.split()) for i, line in enumerate(body.split("\n")) if line.strip()]
-    if number != len(lines) or not 0 < number <= MOST_POINTS:
+    if number != len(lines) or not 0 < number <= MAX_POINTS:
         raise UserError(f"{path}: n_points is {number}, but {len(lines)} points follow; write one point a line")
     return np.array([_parse_point(fields, f"{path}: line {line}") for line, fields in lines]) - FIRST_PIXEL
 

@@ -56,7 +56,8 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
 
 
 def _check_images(table: FaceTable, name: str) -> None:
-    """
+    """Refuse images of a reader that are not uint8 levels.
+
     Raises:
         UserError: the images are not levels 0..255 in uint8.
     """
@@ -71,7 +72,8 @@ def _check_images(table: FaceTable, name: str) -> None:
 
 
 def _check_channels(table: FaceTable, settings: DataSettings) -> None:
-    """
+    """Refuse images of a reader that have another shape or number of channels than ``data.channels``.
+
     Raises:
         UserError: the images are not (N, H, W) or (N, H, W, 3), or have not the number of channels that is set.
     """

@@ -21,7 +21,7 @@ from facekp.data.label_faults import collect_faces
 from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
-LARGEST_FILE = 2**33  # bytes; a package holds the frames
+MAX_FILE_BYTES = 2**33  # bytes; a package holds the frames
 
 
 class SleapSettings(PhotoDataSettings):
@@ -47,6 +47,7 @@ def read_sleap(settings: SleapSettings, keypoints: Keypoints) -> list[LabelledFa
     folder = Path(settings.images).expanduser()
     labels = _load(path)
     index = index_by_name(_names(labels), keypoints, str(path))
+    files = FilesOfAddresses(folder)
     frame_folders = _frame_folders(labels, path, folder)
 
     def parse(numbered: tuple[int, Entry]) -> LabelledFace | None:
@@ -54,7 +55,7 @@ def read_sleap(settings: SleapSettings, keypoints: Keypoints) -> list[LabelledFa
         points = place_points(_labels(instance, where), index, keypoints)
         if np.isnan(points).all():
             return None
-        name = _photo(frame, frame_folders[labels.videos.index(frame.video)], path, folder, where)
+        name = _photo(frame, frame_folders[labels.videos.index(frame.video)], path, files, where)
         track = {} if instance.track is None else {"track": str(instance.track.name)}
         return LabelledFace(name, points, None, 0, row, where, attributes=track)
 
@@ -73,7 +74,7 @@ def _load(path: Path) -> Any:
     except ImportError as error:
         raise UserError("data=sleap: needs sleap-io; pip install 'facekp[sleap]'") from error
     try:
-        check_regular(path, LARGEST_FILE)
+        check_regular(path, MAX_FILE_BYTES)
         return sleap_io.load_slp(str(path), open_videos=False)  # the file may name any path or address
     except UserError:
         raise
@@ -107,7 +108,7 @@ def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
 
     Of a video that is not there, it is the one to which frames were written before.
     """
-    owners: dict[str, str] = {}  # name of a folder: the video
+    owners: dict[str, str] = {}  # name of a folder: the address of the video
     names = []
     for number, video in enumerate(labels.videos, start=1):
         if isinstance(video.filename, list):  # photos
@@ -115,15 +116,15 @@ def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
             continue
         address = str(video.filename)
         if Path(address) == path:
-            owner, stem = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
+            address, stem = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
         else:
-            owner = _in_folder(address, folder)
-            stem = _without_ending(owner)
-            if not (folder / owner).is_file():
+            file = _in_folder(address, folder)
+            stem = _without_ending(file)
+            if not (folder / file).is_file():
                 ends = (end for end in map(_without_ending, _ends(address)) if end and (folder / end).is_dir())
                 stem = next(ends, stem)
         name, suffix = stem, number
-        while owners.setdefault(name, owner) != owner:
+        while owners.setdefault(name, address) != address:
             name, suffix = f"{stem}_{suffix}", suffix + 1
         names.append(name)
     return names
@@ -133,28 +134,28 @@ def _without_ending(name: str) -> str:
     return str(PurePosixPath(name).with_suffix("")) if name else "video"
 
 
-def _photo(frame: Any, frames: str, path: Path, folder: Path, where: str) -> str:
+def _photo(frame: Any, frames: str, path: Path, files: FilesOfAddresses, where: str) -> str:
     """The photo of a frame, relative to the folder, in which it is written unless it is there.
 
     Args:
         frame: of the labels.
         frames: folder for the frames of its video.
         path: of the label file.
-        folder: of the photos and videos.
+        files: the photos and videos.
         where: the instance, for messages.
 
     Raises:
-        UserError: neither the photo nor its video is in the folder.
+        UserError: neither the photo nor its video is in the folder, or it is the file of another address, too.
     """
     video, number = frame.video, int(frame.frame_idx)
     if isinstance(video.filename, list):  # photos
         if not 0 <= number < len(video.filename):
             raise UserError(f"{where}: the video has {len(video.filename)} photos; correct it in SLEAP")
-        return _in_folder(video.filename[number], folder)
+        return files.find(str(video.filename[number]), where)
     is_package = Path(video.filename) == path
-    source = path if is_package else folder / _in_folder(video.filename, folder)
+    source = path if is_package else files.folder / files.find(str(video.filename), where)
     name = f"{frames}/frame_{number:06d}.png"
-    write_photo(folder / name, source, lambda: _pixels(video, number, None if is_package else source, where))
+    write_photo(files.folder / name, source, lambda: _pixels(video, number, None if is_package else source, where))
     return name
 
 
@@ -173,6 +174,33 @@ def _pixels(video: Any, number: int, file: Path | None, where: str) -> np.ndarra
         raise
     except Exception as error:  # whatever a decoder raises
         raise UserError(f"{where}: the frame can't be read ({' '.join(str(error).split())[:160]})") from error
+
+
+class FilesOfAddresses:
+    """Finds the files in a folder that SLEAP's paths name.
+
+    Args:
+        folder: of the photos and videos.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.addresses: dict[str, str] = {}  # by the file's name
+
+    def find(self, address: str, where: str) -> str:
+        """The file relative to the folder, as by `_in_folder`.
+
+        Raises:
+            UserError: another address has the same file.
+        """
+        name = _in_folder(address, self.folder)
+        first = self.addresses.setdefault(name, address)
+        if first != address and (self.folder / name).is_file():
+            raise UserError(
+                f"{where}: {address} and {first} are both {name} in {self.folder}; put files of the same name into "
+                "subfolders, as in these paths"
+            )
+        return name
 
 
 def _in_folder(address: str, folder: Path) -> str:

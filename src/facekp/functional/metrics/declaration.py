@@ -30,7 +30,7 @@ Better = Literal["lower", "higher"]
 Section = Literal["runs", "landmarks", "subsets"]
 MAIN = "rmse"  # the metric that ranks runs; its parts are the RMSE of each source and each keypoint
 POOLED = ("rmse", "nme")  # `KeypointErrors` computes these batch by batch at every validation
-MOST_DIGITS = 15  # decimals of a table
+MAX_DIGITS = 15  # decimals of a table
 # Other keys of metrics.json
 RESERVED = (
     "mean_face",
@@ -65,6 +65,8 @@ class MetricInput:
             face has one.
         attributes: subsets by name, such as pose: str (N,), the value of each face, "" where it is not stated.
         settings: of the metrics that divide errors by the size of the face.
+        group: int (N,), equal for faces that resemble each other (`facekp.data.split.inseparable_groups`); intervals
+            draw whole groups. None: each face is its own group.
     """
 
     points: np.ndarray
@@ -77,6 +79,7 @@ class MetricInput:
     box: np.ndarray | None = None
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     settings: ScoreSettings = field(default_factory=ScoreSettings)
+    group: np.ndarray | None = None
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -213,8 +216,8 @@ class Metric:
         for key in ("label", "unit"):
             if not isinstance(getattr(self, key), str):
                 refuse(key, "must be a text")
-        if isinstance(self.digits, bool) or not isinstance(self.digits, int) or not 0 <= self.digits <= MOST_DIGITS:
-            refuse("digits", f"must be a whole number from 0 to {MOST_DIGITS}")
+        if isinstance(self.digits, bool) or not isinstance(self.digits, int) or not 0 <= self.digits <= MAX_DIGITS:
+            refuse("digits", f"must be a whole number from 0 to {MAX_DIGITS}")
         for key, choices in self.CHOICES.items():
             value = getattr(self, key)
             if key != "better" and not isinstance(value, (tuple, list)):

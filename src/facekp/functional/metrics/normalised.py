@@ -16,7 +16,7 @@ import numpy as np
 from facekp.functional.metrics.declaration import Curve, MetricInput, Place, Ratio, metric
 from facekp.functional.metrics.pixels import face_sums
 
-SHOWN: tuple[Place, ...] = ("console", "report", "sweep", "dashboard")
+FINAL_PLACES: tuple[Place, ...] = ("console", "report", "sweep", "dashboard")
 CURVE_BINS = 100
 CURVE_REACH = 2.0  # the curve ends at this times the largest threshold
 
@@ -73,13 +73,13 @@ def nme_diagonal(scored: MetricInput) -> Ratio:
     return Ratio(*face_sums(scored.normalised("diagonal")))
 
 
-@metric("failure_rate", label="failure rate", digits=4, better="lower", shown=SHOWN, sections=("landmarks",))
+@metric("failure_rate", label="failure rate", digits=4, better="lower", shown=FINAL_PLACES, sections=("landmarks",))
 def failure_rate(scored: MetricInput) -> dict[str, float | Ratio]:
     """Fraction of faces whose NME is above a threshold."""
     return {threshold_name(limit): failure_ratio(scored, limit) for limit in scored.settings.thresholds}
 
 
-@metric("auc", label="AUC", digits=4, better="higher", shown=SHOWN, sections=("landmarks",))
+@metric("auc", label="AUC", digits=4, better="higher", shown=FINAL_PLACES, sections=("landmarks",))
 def auc(scored: MetricInput) -> dict[str, float | Ratio]:
     """Area under the curve of the fraction of faces below an NME, up to a threshold; 1 is perfect."""
     return {threshold_name(limit): auc_ratio(scored, limit) for limit in scored.settings.thresholds}

@@ -23,7 +23,7 @@ class ScoreSettings(Settings):
         thresholds: NME above which a face has failed; the AUC is that of the cumulative curve up to the threshold. The
             last one is that of subsets.
         pck: normalised distance up to which a point is correct.
-        resamples: of the faces, for 95 % intervals; 0: no intervals.
+        resamples: of the groups of faces, for 95 % intervals; 0: no intervals.
     """
 
     normaliser: Text | None = None
@@ -33,7 +33,8 @@ class ScoreSettings(Settings):
 
 
 def check_normaliser(settings: ScoreSettings, keypoints: Keypoints) -> None:
-    """
+    """Check that the scheme has the lengths by which ``metrics.normaliser`` divides errors.
+
     Raises:
         UserError: the scheme has no normaliser of that name.
     """

@@ -13,19 +13,19 @@ from facekp.functional.metrics.declaration import MetricInput, Place, Ratio, met
 from facekp.functional.metrics.normalised import auc_ratio, failure_ratio
 from facekp.functional.metrics.pixels import face_sums
 
-MOST_VALUES = 20  # of an attribute; one with more, such as a person's name, makes no table that can be read
+MAX_VALUES = 20  # of an attribute; one with more, such as a person's name, makes no table that can be read
 REPORT: tuple[Place, ...] = ("report",)
 
 
 def subset_masks(scored: MetricInput) -> dict[str, np.ndarray]:
     """bool (N,) by subset: a mask for each value of each attribute. A flag (0 or 1) has the mask of 1 only.
 
-    An attribute with more than `MOST_VALUES` values is left out.
+    An attribute with more than `MAX_VALUES` values is left out.
     """
     masks: dict[str, np.ndarray] = {}
     for name, values in scored.attributes.items():
         different = sorted(set(values.tolist()) - {""})
-        if len(different) <= MOST_VALUES:
+        if len(different) <= MAX_VALUES:
             is_flag = set(different) <= {"0", "1"}
             masks |= {f"{name}={value}": values == value for value in different if not (is_flag and value == "0")}
     return masks

@@ -52,7 +52,7 @@ def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> 
     Where both have a plain equivalent, costs are divided by it: another machine then changes little.
 
     Args:
-        measurements: of now.
+        measurements: results of the current code.
         earlier: of `read_results`.
     """
     before = {row["name"]: row for row in earlier["measurements"] if row["value"] is not None}

@@ -25,7 +25,7 @@ def write_example_runs(root: Path, count: int, table: FaceTable, config: Mapping
 
     Args:
         root: where the folders are made.
-        count: of the runs.
+        count: number of runs.
         table: the validation rows of all runs.
         config: content of config.yaml, except ``lr`` and ``seed``.
     """

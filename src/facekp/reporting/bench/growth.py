@@ -20,7 +20,7 @@ from facekp.reporting.bench.report import report_cost
 from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import medians, seconds
 
-BATCH, SIZE, HEATMAPS = 16, 96, 19  # where they are not what grows
+BATCH_SIZE, SIZE, HEATMAPS = 16, 96, 19  # where they are not what grows
 ROWS = (1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 RUNS = (10, 30, 100, 300, 1000)
 
@@ -30,14 +30,14 @@ def measure_growth(settings: BenchSettings, scratch: Path) -> Iterator[Growth]:
     torch.set_num_threads(settings.threads)
     network = settings.model.network.plain()
 
-    def step(batch: int = BATCH, size: int = SIZE, **changed: Any) -> Callable[[], None]:
+    def step(batch: int = BATCH_SIZE, size: int = SIZE, **changed: Any) -> Callable[[], None]:
         return _network_step({**network, **changed}, batch, size)
 
     def curve(size: str, tasks: dict[int, Callable[[], Any]], name: str) -> Growth:
         times = medians(list(tasks.values()), settings.rounds)
         return Growth(name, size, list(tasks), [1000 * time for time in times], "ms")
 
-    training = f"training step of {BATCH} images, network {network['name']}"
+    training = f"training step of {BATCH_SIZE} images, network {network['name']}"
     yield curve("batch", {n: step(batch=n) for n in (1, 4, 16, 64)}, "training step")
     yield curve("image side, pixels", {n: step(size=n) for n in (48, 96, 192)}, training)
     for key, values in {"channels": (16, 32, 64, 128), "stacks": (1, 2, 4)}.items():
@@ -45,7 +45,7 @@ def measure_growth(settings: BenchSettings, scratch: Path) -> Iterator[Growth]:
             yield curve(key, {n: step(**{key: n}) for n in values}, training)
     points = (5, 15, 68, 500)
     yield curve(
-        "points", {n: _codec_step(n, settings.decoder.rule) for n in points}, f"encode and decode {BATCH} faces"
+        "points", {n: _codec_step(n, settings.decoder.rule) for n in points}, f"encode and decode {BATCH_SIZE} faces"
     )
     yield from _measure_rows(settings, scratch)
     runs = [count for count in RUNS if count <= settings.largest]
@@ -71,7 +71,7 @@ def _network_step(network: dict[str, Any], batch: int, size: int) -> Callable[[]
 
 def _codec_step(points: int, rule: str) -> Callable[[], Any]:
     codec = HeatmapCodec((SIZE, SIZE), 4, 1.0)
-    labels = SIZE * torch.rand(BATCH, points, 2, generator=torch.Generator().manual_seed(0))
+    labels = SIZE * torch.rand(BATCH_SIZE, points, 2, generator=torch.Generator().manual_seed(0))
     return lambda: codec.decode(codec.encode(labels), rule)
 
 

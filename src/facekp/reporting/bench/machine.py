@@ -18,7 +18,7 @@ def describe_machine(threads: int) -> dict[str, str | int]:
     """Processor, versions and threads.
 
     Args:
-        threads: of torch.
+        threads: number of torch's threads.
     """
     return {
         "processor": _processor(),

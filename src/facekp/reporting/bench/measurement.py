@@ -70,7 +70,7 @@ class Growth:
         size: what grows.
         sizes: the values of it, increasing.
         costs: one for each size.
-        unit: of the costs.
+        unit: of the costs, such as ``ms``.
     """
 
     name: str

@@ -18,7 +18,7 @@ from facekp.models.settings import ModelSettings
 from facekp.networks.base import build_network
 from facekp.reporting.bench.timing import seconds
 
-LARGEST_ANGLE, LARGEST_SHIFT = 20, 5  # of a random movement, degrees and pixels
+MAX_ANGLE, MAX_SHIFT = 20, 5  # of a random movement, degrees and pixels
 
 
 def draw_maps(points: np.ndarray, cells: int, sigma: float) -> np.ndarray:
@@ -43,8 +43,8 @@ def draw_maps(points: np.ndarray, cells: int, sigma: float) -> np.ndarray:
 def move_face(image: np.ndarray, points: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A turned and shifted copy of an image (H, W), and its points (K, 2)."""
     centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
-    matrix = np.asarray(cv2.getRotationMatrix2D(centre, random.uniform(-LARGEST_ANGLE, LARGEST_ANGLE), 1.0))
-    matrix[:, 2] = matrix[:, 2] + random.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2)
+    matrix = np.asarray(cv2.getRotationMatrix2D(centre, random.uniform(-MAX_ANGLE, MAX_ANGLE), 1.0))
+    matrix[:, 2] = matrix[:, 2] + random.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
     moved = cv2.warpAffine(image, matrix, image.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     return moved, points @ matrix[:, :2].T + matrix[:, 2]
 

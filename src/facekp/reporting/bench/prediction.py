@@ -17,7 +17,7 @@ from facekp.reporting.bench.one_face import face_times
 from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import in_new_process, medians
 
-BATCH = 32  # faces
+BATCH_SIZE = 32  # faces
 
 
 def measure_prediction(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
@@ -42,10 +42,10 @@ def measure_batch(ckpt: Sequence[str], rounds: int, threads: int) -> Iterator[Me
     """Time per face of a batch, by checkpoints and exported files, relative to the first."""
     torch.set_num_threads(threads)
     models = load_models(ckpt)
-    tables = [draw_faces(BATCH, 0, loaded.model.keypoints) for loaded in models]
+    tables = [draw_faces(BATCH_SIZE, 0, loaded.model.keypoints) for loaded in models]
     tables = [replace(table, source=np.zeros_like(table.source)) for table in tables]
     tasks = [partial(predict_table, [loaded], table) for loaded, table in zip(models, tables, strict=True)]
-    first, *others = (1000 * time / BATCH for time in medians(tasks, rounds))
-    yield Measurement(f"face in a batch of {BATCH}, {ckpt[0]}", first, "ms")
+    first, *others = (1000 * time / BATCH_SIZE for time in medians(tasks, rounds))
+    yield Measurement(f"face in a batch of {BATCH_SIZE}, {ckpt[0]}", first, "ms")
     for path, time in zip(ckpt[1:], others, strict=True):
-        yield Measurement(f"face in a batch of {BATCH}, {path}", time, "ms", first, ckpt[0])
+        yield Measurement(f"face in a batch of {BATCH_SIZE}, {path}", time, "ms", first, ckpt[0])

@@ -26,7 +26,7 @@ class BenchSettings(CommandSettings):
         ckpt: a checkpoint, an exported file, or a list of both, whose time per face is compared.
         rounds: how often both sides of a ratio are measured; medians are compared.
         steps: training steps per round.
-        threads: of torch.
+        threads: number of torch's threads.
         runs: in the report that is measured.
         largest: rows, and runs, up to which costs are followed as they grow.
         out: JSON file for all figures; None: they are only shown.
@@ -39,7 +39,7 @@ class BenchSettings(CommandSettings):
         model, loss, augment, decoder: of the steps that are measured singly.
     """
 
-    only: list[Section] | None
+    only: Annotated[list[Section], Field(min_length=1)] | None
     ckpt: CheckpointPaths
     rounds: PositiveCount
     steps: PositiveCount

@@ -92,7 +92,8 @@ def _module(name: str) -> tuple[str, str]:
 
 
 def _cpu_seconds(arguments: tuple[str, ...], folder: Path, is_mistake: bool) -> float:
-    """
+    """Run a command, and measure its CPU time in seconds.
+
     Raises:
         UserError: the process failed otherwise than by a user's mistake, if it should.
     """

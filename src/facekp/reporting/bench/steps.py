@@ -16,17 +16,17 @@ from facekp.reporting.bench.plain import draw_maps, highest_cells, move_face
 from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import medians
 
-BATCH = 32  # faces
+BATCH_SIZE = 32  # faces
 
 
 def measure_steps(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
     """Each step of a batch, beside a loop over its faces."""
-    table = draw_faces(2 * BATCH, 0, settings.keypoints)
+    table = draw_faces(2 * BATCH_SIZE, 0, settings.keypoints)
     model = KeypointModel(settings.keypoints, table.size, settings.model, settings.loss.activation, settings.decoder)
-    data = FaceData(table, np.arange(len(table)) % 2, 0, "full", BATCH, settings.augment, seed=0)
-    rows, generator, random = torch.arange(BATCH), torch.Generator().manual_seed(0), np.random.default_rng(0)
-    images, points = table.images[:BATCH].astype(np.float32), table.points[:BATCH]
-    labels, source = torch.from_numpy(points), torch.from_numpy(table.source[:BATCH]).long()
+    data = FaceData(table, np.arange(len(table)) % 2, 0, "full", BATCH_SIZE, settings.augment, seed=0)
+    rows, generator, random = torch.arange(BATCH_SIZE), torch.Generator().manual_seed(0), np.random.default_rng(0)
+    images, points = table.images[:BATCH_SIZE].astype(np.float32), table.points[:BATCH_SIZE]
+    labels, source = torch.from_numpy(points), torch.from_numpy(table.source[:BATCH_SIZE]).long()
     by_channel = model.labels_by_channel(labels, source)
     maps, cells = model.target(by_channel)
     cells_of_faces, side, sigma = cells.numpy(), maps.shape[-1], settings.model.sigma
@@ -47,4 +47,4 @@ def measure_steps(settings: BenchSettings, scratch: Path) -> Iterator[Measuremen
     }
     for name, (ours, plain, plain_name) in pairs.items():
         fast, slow = medians([ours, plain], settings.rounds * settings.steps)
-        yield Measurement(f"{name} {BATCH} faces", 1000 * fast, "ms", 1000 * slow, plain_name)
+        yield Measurement(f"{name} {BATCH_SIZE} faces", 1000 * fast, "ms", 1000 * slow, plain_name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
@@ -28,8 +28,8 @@ from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import in_new_process, seconds
 from facekp.reporting.roofline import convolution_costs, convolution_rate, copy_bandwidth, limit_seconds
 
-BATCH = 32  # faces per step
-SEED_BATCH = 8  # of the published system's network, whose steps take seconds
+BATCH_SIZE = 32  # faces per step
+SEED_BATCH_SIZE = 8  # of the published system's network, whose steps take seconds
 WARM_UP = 2  # steps that are not counted
 PROFILED = 3  # steps after those that are timed
 AUTO_PRECISION = "trainer.precision=auto"
@@ -41,7 +41,7 @@ class StepCost(NamedTuple):
     """What steps of a training cost.
 
     Attributes:
-        seconds: of each step.
+        seconds: duration of each step.
         outside: share of a step, from 0 to 1, that is not spent in convolutions on the CPU.
     """
 
@@ -59,8 +59,8 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
     in_bfloat16: list[float] = []
     is_given = "trainer.precision" in map(key_of, settings.train)
     tries_bfloat16 = fastest_precision("cpu") == "bf16-mixed" and not is_given
-    table = draw_faces(4 * BATCH, 0, settings.keypoints)
-    loop = (settings.model.plain(), settings.loss.plain(), table, BATCH, settings.steps, settings.threads)
+    table = draw_faces(4 * BATCH_SIZE, 0, settings.keypoints)
+    loop = (settings.model.plain(), settings.loss.plain(), table, BATCH_SIZE, settings.steps, settings.threads)
     for number in range(settings.rounds):
         cost = train_step_cost(settings.train, settings.steps, settings.threads, scratch / f"train{number}")
         ours += cost.seconds
@@ -69,7 +69,7 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
         if tries_bfloat16:
             given = [*settings.train, AUTO_PRECISION]
             in_bfloat16 += train_step_cost(given, settings.steps, settings.threads, scratch / f"auto{number}").seconds
-    name = f"training step of {BATCH} faces, facekp.train {' '.join(settings.train)}".rstrip()
+    name = f"training step of {BATCH_SIZE} faces, facekp.train {' '.join(settings.train)}".rstrip()
     loop_name = "a plain loop: eager, contiguous, faces one by one in a DataLoader"
     limit = 1000 * step_limit(settings.model, settings.keypoints, settings.threads)
     yield Measurement(name, 1000 * median(ours), "ms", 1000 * median(plain), loop_name, limit, goal="2.5 times")
@@ -81,16 +81,16 @@ def measure_training(settings: BenchSettings, scratch: Path) -> Iterator[Measure
 
 
 def step_limit(settings: ModelSettings, keypoints: Keypoints, threads: int) -> float:
-    """The least seconds of a training step of `BATCH` faces: its convolutions at the rates of this machine.
+    """The least seconds of a training step of `BATCH_SIZE` faces: its convolutions at the rates of this machine.
 
     Args:
-        settings: of the network.
+        settings: network whose convolutions are counted.
         keypoints: the landmark scheme.
-        threads: of torch.
+        threads: number of torch's threads.
     """
     torch.set_num_threads(threads)
     network = build_network(settings.network, heatmaps=int(keypoints.channels(settings.by_source).max()) + 1)
-    costs = convolution_costs(network, torch.empty(BATCH, 1, 96, 96), torch.float32)
+    costs = convolution_costs(network, torch.empty(BATCH_SIZE, 1, 96, 96), torch.float32)
     processor = torch.device("cpu")
     rate = convolution_rate(processor, torch.float32, RATED_IMAGES)
     return limit_seconds(costs, rate, copy_bandwidth(processor, COPIED_MEGABYTES))
@@ -100,19 +100,19 @@ def train_step_cost(overrides: Sequence[str], steps: int, threads: int, folder: 
     """What the steps of a real training in a new process cost, after some that warm up.
 
     Args:
-        overrides: of the training.
-        steps: that are counted.
-        threads: of torch.
-        folder: of the run.
+        overrides: arguments of ``facekp.train``.
+        steps: number of steps that are measured.
+        threads: number of torch's threads.
+        folder: where the training is written.
 
     Raises:
         UserError: the training failed.
     """
     out = folder.with_suffix(".json").absolute()
-    rows = 2 * BATCH * (WARM_UP + steps + PROFILED + 2)  # all steps are of one epoch, as its end would count as theirs
+    rows = 2 * BATCH_SIZE * (WARM_UP + steps + PROFILED + 2)  # one epoch holds all steps: its end would count as theirs
     timer = "++callbacks.timer"
     command = [
-        *(sys.executable, "-m", "facekp.train", "data=synthetic", f"data.rows={rows}", f"data.batch_size={BATCH}"),
+        *(sys.executable, "-m", "facekp.train", "data=synthetic", f"data.rows={rows}", f"data.batch_size={BATCH_SIZE}"),
         *("trainer.max_epochs=1000", "trainer.check_val_every_n_epoch=1000", "callbacks.progress=false", "logger=none"),
         *overrides,
         f"{timer}._target_=facekp.reporting.bench.step_timer.StepTimer",
@@ -133,7 +133,7 @@ def _measure_published(settings: BenchSettings) -> Iterator[Measurement]:
         plain.append(in_new_process(_published_steps, False, settings.steps, settings.threads))
         optimized.append(in_new_process(_published_steps, True, settings.steps, settings.threads))
     slow, fast = (median(time for _, times in runs for time in times) for runs in (plain, optimized))
-    name = f"training step of model=hourglass_seed, {SEED_BATCH} faces"
+    name = f"training step of model=hourglass_seed, {SEED_BATCH_SIZE} faces"
     yield Measurement(name, fast, "s", slow, "eager and contiguous", goal="1.5 times")
     yield Measurement("  difference of the two losses", abs(plain[0][0] - optimized[0][0]), "", goal="at most 1e-4")
 
@@ -146,8 +146,8 @@ def _published_steps(optimized: bool, steps: int, threads: int) -> tuple[float, 
     if optimized:
         optimize_for_cpu(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    images, target = torch.rand(SEED_BATCH, 1, 96, 96), torch.rand(SEED_BATCH, 15, 96, 96)
-    mask, cells = torch.ones(SEED_BATCH, 15), torch.zeros(SEED_BATCH, 15, 2)
+    images, target = torch.rand(SEED_BATCH_SIZE, 1, 96, 96), torch.rand(SEED_BATCH_SIZE, 15, 96, 96)
+    mask, cells = torch.ones(SEED_BATCH_SIZE, 15), torch.zeros(SEED_BATCH_SIZE, 15, 2)
     losses: list[float] = []
 
     def step() -> None:

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from facekp.config.command import key_of
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.core.settings import flatten
 from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
-from facekp.runs.file_checks import LARGEST, reading
-from facekp.runs.folder import RunFolder, find_runs
+from facekp.runs.file_checks import MAX_NUMBER, reading
+from facekp.runs.folder import FIND, RunFolder, find_runs
+from facekp.runs.job_names import REPETITION_KEYS
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,8 +43,6 @@ CONTENT = ("images", "labels")  # keys of data.yaml that identify the data
 FOLDERS = ("data.dir", "data.images", "data.labels")  # settings that say where they were
 FINISHED, UNFINISHED, PRUNED = "finished", "unfinished", "pruned"  # states of runs
 SHOWN_DIGITS = 8  # of the digests of the data; 32 bits tell the data of some thousand runs apart
-FIND = "find"  # lr=find, which searches for the learning rate
-REPEATED = ("seed", "data.fold", "data.split_seed")  # keys in which the runs of a group may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +159,10 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[SkippedRun]]:
             log.warning("skipped: %s: %s", folder, error)
     if not runs:
         why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-        raise UserError(f"{', '.join(map(str, paths))}: there is no run with metrics in or below this folder{why}")
+        raise UserError(
+            f"{', '.join(map(str, paths))}: there is no run with metrics in or below this folder{why}; name "
+            "folders of trainings"
+        )
     if not all(run.digests for run in runs):  # an older run's data can be compared by their folder only
         runs = [replace(run, digests={}) for run in runs]
     return sorted(runs, key=lambda run: (not run.is_complete, run.metrics[MAIN])), skipped
@@ -181,11 +183,11 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         name=name,
         short_name=short_name,
         config=config,
-        compared=_compared(config, digests, _is_rate_found(folder)),
+        compared=_compared(config, digests, folder.has_searched_lr()),
         metrics=metrics,
         curves=curves,
         predictions=predictions,
-        images=by_image(predictions),
+        images=by_image(predictions, _or_empty(folder.read_groups, lambda: None)),
         digests=digests,
         finished=finished,
         pruned=folder.known_status().status == PRUNED,
@@ -210,24 +212,18 @@ def _read_config(folder: RunFolder) -> dict[str, Any]:
     return config
 
 
-def _is_rate_found(folder: RunFolder) -> bool:
-    """Whether the run was started with ``lr=find``; its config.yaml has the rate that was found."""
-    overrides: list[str] = _or_empty(folder.read_overrides, list) if folder.overrides.is_file() else []
-    rates = [override.partition("=")[2].strip("'\"") for override in overrides if key_of(override) == "lr"]
-    return rates[-1:] == [FIND]
-
-
-def _compared(config: dict[str, Any], digests: dict[str, Any], rate_found: bool) -> dict[str, Any]:
+def _compared(config: dict[str, Any], digests: dict[str, Any], searched_lr: bool) -> dict[str, Any]:
     """`Run.compared`: the settings, and what identifies the data.
 
     Args:
         config: config.yaml.
         digests: data.yaml; equal ones are of equal data, whatever folder the files were in. Empty for older runs, whose
             data are identified by the folder.
-        rate_found: whether ``lr`` was searched for; runs are the same recipe, whatever rate each of them found.
+        searched_lr: whether the run was trained with ``lr=find``. Such runs are the same recipe, whatever rate each of
+            them found.
     """
     settings = {key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)}
-    if rate_found:
+    if searched_lr:
         settings["lr"] = FIND
     if not digests:
         return settings
@@ -285,7 +281,7 @@ def _is_figure(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
 
 
 def _why_unfinished(folder: RunFolder) -> str:
@@ -305,15 +301,17 @@ def _or_empty(read: Callable[[], T], empty: Callable[[], T]) -> T:
         return empty()
 
 
-def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
+def by_image(predictions: pd.DataFrame, groups: pd.Series | None = None) -> pd.DataFrame:
     """Squared errors summed by image.
 
     Args:
         predictions: of `facekp.runs.folder.RunFolder.read_predictions`.
+        groups: of `facekp.runs.folder.RunFolder.read_groups`; None: each image is its own group.
 
     Returns:
-        Columns ``squared`` (sum of squared coordinate errors) and ``values`` (labelled coordinates), one row per image.
-        The index is row, source and a sum over the labels, so that runs are only compared on equal labels.
+        Columns ``squared`` (sum of squared coordinate errors), ``values`` (labelled coordinates) and ``group`` (equal
+        for near-duplicates and faces of one photo), one row per image. The index is row, source and a sum over the
+        labels, so that runs are only compared on equal labels.
     """
     source, names = pd.factorize(predictions["source"], sort=True)
     sources = max(len(names), 1)
@@ -323,29 +321,14 @@ def by_image(predictions: pd.DataFrame) -> pd.DataFrame:
     labels, squared = (np.bincount(image, values, len(images)).astype(float) for values in (x + 3 * y, error**2))
     row, name = np.divmod(images, sources)
     index = [row, np.asarray(names, str)[name], labels.round(1)]
+    group = row if groups is None else groups.reindex(row).fillna(pd.Series(row, index=row)).to_numpy(np.int64)
     return pd.DataFrame(
-        {"squared": squared, "values": 2 * np.bincount(image, minlength=len(images))},
+        {"squared": squared, "values": 2 * np.bincount(image, minlength=len(images)), "group": group},
         index=pd.MultiIndex.from_arrays(index, names=["row", "source", "labels"]),
     )
 
 
 # Comparing configs
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one dictionary of dotted keys; lists stay values.
-
-    Example:
-        >>> flatten({"lr": 1, "model": {"sizes": [1, 2]}})
-        {'lr': 1, 'model.sizes': [1, 2]}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _is_one_of(key: str, groups: Sequence[str]) -> bool:
@@ -407,7 +390,8 @@ class Group:
     @property
     def images(self) -> pd.DataFrame:
         """As `Run.images`; an image that several runs predicted has the mean of their squared errors."""
-        return pd.concat([run.images for run in self.runs]).groupby(level=[0, 1, 2], sort=True).mean()
+        images = pd.concat([run.images for run in self.runs]).groupby(level=[0, 1, 2], sort=True)
+        return images.agg({"squared": "mean", "values": "mean", "group": "min"})
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -418,12 +402,12 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     members: dict[tuple[str, int], list[Run]] = {}
     scored: dict[str, list[pd.Index]] = {}  # the different labels that runs of equal settings and split were scored on
     for run in runs:
-        fixed = [f"{key}={_comparable(run.compared, key)}" for key in sorted(run.compared) if key not in REPEATED]
-        settings = "\n".join(fixed)
+        fixed = sorted(key for key in run.compared if key not in REPETITION_KEYS)
+        settings = "\n".join(f"{key}={_comparable(run.compared, key)}" for key in fixed)
         version = _position(run.images.index, scored.setdefault(f"{settings}\n{run.split}", []))
         members.setdefault((settings, version), []).append(run)
     firsts = [group[0].compared for group in members.values()]
-    keys = [key for key in differing(firsts) if key not in REPEATED]
+    keys = [key for key in differing(firsts) if key not in REPETITION_KEYS]
     titles = short_names(keys)
     groups = []
     for first, (key_of_group, group) in zip(firsts, members.items(), strict=True):
@@ -440,7 +424,7 @@ def _newest_of_each_seed(runs: Sequence[Run]) -> list[Run]:
     """Of runs with equal seed, fold and split seed the newest: copies and repeats tell nothing about the spread."""
     newest: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        repeated = tuple(_comparable(run.compared, key) for key in REPEATED)
+        repeated = tuple(_comparable(run.compared, key) for key in REPETITION_KEYS)
         if repeated not in newest or run.written > newest[repeated].written:
             newest[repeated] = run
     return list(newest.values())

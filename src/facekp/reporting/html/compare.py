@@ -1,7 +1,7 @@
 """Is a difference between runs significant? Bootstrap over images.
 
-Sums of squared errors per image come in, 95 % intervals go out. Axes: N images, U units (runs, or groups of runs),
-B resamples.
+Sums of squared errors per image come in, 95 % intervals go out. Near-duplicates and faces of one photo are drawn
+together. Axes: N images, U units (runs, or groups of runs), B resamples.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from facekp.functional.metrics.intervals import LEVEL, resampled_ratios
+from facekp.functional.metrics.intervals import LEVEL, resampled_ratios, sum_by_group
 
 Interval = tuple[float, float]
 
@@ -48,7 +48,7 @@ class Difference:
 
 
 def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | None]:
-    """The 95 % interval of each unit's pooled RMSE over resampled images; None for a unit without images.
+    """The 95 % interval of each unit's pooled RMSE over resampled images; None for a unit without two groups of them.
 
     Args:
         units: `facekp.reporting.html.collect.Run.images` of each.
@@ -56,8 +56,9 @@ def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | 
     """
     result: list[Interval | None] = [None] * len(units)
     for members in _with_same_images(units):
-        if len(units[members[0]]):
-            low, high = np.percentile(_resampled_rmse([units[u] for u in members], resamples), LEVEL, axis=0)
+        frames = [units[u] for u in members]
+        if _can_be_resampled(frames):
+            low, high = np.percentile(_resampled_rmse(frames, resamples), LEVEL, axis=0)
             for u, *bounds in zip(members, low.tolist(), high.tolist(), strict=True):
                 result[u] = (bounds[0], bounds[1])
     return result
@@ -66,7 +67,7 @@ def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | 
 def differences(
     units: Sequence[pd.DataFrame], resamples: int, compared: Collection[int] | None = None
 ) -> dict[tuple[int, int], Difference]:
-    """Pairs of units that have at least two images in common, by their indices (first below second).
+    """Pairs of units that have at least two groups of images in common, by their indices (first below second).
 
     Both units of a pair are resampled together, so an image that is hard for both does not widen the interval.
 
@@ -85,6 +86,8 @@ def differences(
         if len(common) < 2 or len(members) < 2:
             continue
         frames = [units[u] if first is second else units[u].loc[common] for u in members]
+        if not _can_be_resampled(frames):
+            continue
         rmse = dict(zip(members, (_rmse(frame) for frame in frames), strict=True))
         resampled = dict(zip(members, _resampled_rmse(frames, resamples).T, strict=True))
         pairs = combinations(members, 2) if first is second else product(first, second)
@@ -114,8 +117,19 @@ def _rmse(frame: pd.DataFrame) -> float:
     return float(np.sqrt(frame["squared"].sum() / frame["values"].sum()))
 
 
+def _can_be_resampled(frames: Sequence[pd.DataFrame]) -> bool:
+    """Whether units over the same images in the same order have at least two groups of them."""
+    return len(np.unique(_groups(frames))) >= 2
+
+
+def _groups(frames: Sequence[pd.DataFrame]) -> np.ndarray:
+    """int64 (N,): the groups that any of the units has; a run of an older version may have none."""
+    return np.min([frame["group"] for frame in frames], axis=0)
+
+
 def _resampled_rmse(frames: Sequence[pd.DataFrame], resamples: int) -> np.ndarray:
     """Pooled RMSE (B, U) of units over the same images in the same order."""
     squared = np.stack([frame["squared"] for frame in frames], axis=1)  # (N, U)
     values = frames[0]["values"].to_numpy()[:, None]  # (N, 1)
-    return np.sqrt(resampled_ratios(squared, values, resamples))
+    group = _groups(frames)
+    return np.sqrt(resampled_ratios(sum_by_group(squared, group), sum_by_group(values, group), resamples))

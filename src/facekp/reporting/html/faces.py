@@ -26,8 +26,8 @@ from facekp.data.table import FaceTable
 from facekp.reporting.html.collect import Run
 
 log = logging.getLogger(__name__)
-MOST_IMAGES = 500  # of a page: 5 MB
-MOST_RUNS = 100  # whose faces are shown
+MAX_IMAGES = 500  # of a page: 5 MB
+MAX_RUNS = 100  # whose faces are shown
 # Keys of ``data`` on which the table does not depend.
 OF_THE_SPLIT = ("folds", "fold", "split", "split_seed", "batch_size")
 
@@ -120,14 +120,14 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
     if not faces:
         return []
     choices: list[dict[str, Any]] = []
-    predicted = [run for run in runs if len(run.images)][:MOST_RUNS]
+    predicted = [run for run in runs if len(run.images)][:MAX_RUNS]
     wanted = {run.name: worst_and_best(run.images, faces) for run in predicted}
     tables = _read_tables(predicted, wanted, store)
     for run in predicted:
         table = tables.get(_data_key(run))
         if table is None:
             continue
-        if len(store.images) + 2 * faces > MOST_IMAGES:
+        if len(store.images) + 2 * faces > MAX_IMAGES:
             break
         groups = [
             {"label": label, "faces": _faces_of(run, images, table, store)}

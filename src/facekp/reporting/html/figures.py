@@ -27,10 +27,10 @@ Figure = dict[str, Any]
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#bf8700", "#8250df", "#0b7a75", "#c2408b", "#9a6b3f", "#6e7781", "#e36209")
 DASHES = ("solid", "dash", "dot")  # once all colours are used
 GREY = "#8c959f"
-SHOWN = 8  # traces that are visible at first; a click in the legend shows the others
+VISIBLE_TRACES = 8  # at first; a click in the legend shows the others
 FEW_EPOCHS = 10  # up to here each has a tick; plotly would also put some between them
-LONGEST = 600  # epochs that a learning curve shows; longer ones are thinned out evenly
-NEAR = 8.0  # pixels at which the axis of the cumulative error ends
+MAX_EPOCHS = 600  # epochs that a learning curve shows; longer ones are thinned out evenly
+MAX_ERROR = 8.0  # pixels at which the axis of the cumulative error ends
 EPOCHS, MINUTES = "epochs", "minutes of training"
 MAIN_CURVE = "validation RMSE, px"
 
@@ -72,7 +72,7 @@ def line_of(rank: int) -> dict[str, Any]:
 
 def visible(rank: int) -> bool | str:
     """Whether the run of that rank is visible at first."""
-    return True if rank < SHOWN else "legendonly"
+    return True if rank < VISIBLE_TRACES else "legendonly"
 
 
 def shortened(name: str, letters: int = 40) -> str:
@@ -157,8 +157,8 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
-    """At most `LONGEST` rows, spread evenly, the first and the last among them."""
-    return curves.iloc[np.linspace(0, len(curves) - 1, min(len(curves), LONGEST)).round().astype(int)]
+    """At most `MAX_EPOCHS` rows, spread evenly, the first and the last among them."""
+    return curves.iloc[np.linspace(0, len(curves) - 1, min(len(curves), MAX_EPOCHS)).round().astype(int)]
 
 
 def _curve_titles(runs: Sequence[Run]) -> dict[str, str]:
@@ -201,7 +201,7 @@ def _metric_curve(runs: Sequence[Run], metric: Metric) -> Figure | None:
         grey = {"color": GREY, "dash": "dashdot", "width": 2}
         data.append({**_curve_trace(baseline, "mean face", metric), "line": grey})
     unit, *_ = drawn[0][1].metrics[metric.name]  # the first column is the x axis
-    x = {"title": "error of a point, px", "range": [0, NEAR]} if unit == "pixels" else {"title": unit}
+    x = {"title": "error of a point, px", "range": [0, MAX_ERROR]} if unit == "pixels" else {"title": unit}
     y = {"tickformat": ".0%", "rangemode": "tozero"} if metric.unit == "fraction" else {}
     title = metric.label if metric.unit == "fraction" else metric.title(metric.name)
     return {"data": data, "layout": layout(str(x.pop("title")), title, 430, showlegend=True, xaxis=x, yaxis=y)}

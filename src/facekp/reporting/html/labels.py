@@ -18,7 +18,7 @@ from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.label_quality import (
     BASELINES,
-    GROSS,
+    GROSS_ERROR,
     duplicate_pairs,
     label_noise,
     noise_floor,
@@ -26,8 +26,9 @@ from facekp.data.label_quality import (
     suspicious_by_predictions,
     suspicious_by_shape,
 )
+from facekp.data.near_duplicates import near_duplicate_groups
 from facekp.data.readers.base import DataSettings
-from facekp.data.split import near_duplicate_groups, split_folds, with_photos
+from facekp.data.split import split_folds, with_photos
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN
 from facekp.reporting.html import figures, page
@@ -35,9 +36,9 @@ from facekp.reporting.html.collect import Run
 from facekp.reporting.html.faces import ImageStore, face, mark, photo_of
 from facekp.reporting.html.page import Block, Section
 
-LISTED = 200  # suspicious labels in the table
-PATTERNS = 12  # sets of missing points that are listed for each source, the most frequent ones
-NAMED = 4  # missing points that are named; of more, the number and the first
+MAX_LABELS = 200  # suspicious labels in the table
+MAX_PATTERNS = 12  # sets of missing points that are listed for each source, the most frequent ones
+MAX_NAMED = 4  # missing points that are named; of more, the number and the first
 COLUMNS = ["i", "k", "x", "y", "error", "times"]  # of `facekp.data.label_quality.rank_labels`
 
 
@@ -109,7 +110,7 @@ def data_page(
         UserError: the table has no label, too few different images for the folds, or the runs are on other data.
     """
     if not table.mask.any():
-        raise UserError("data: the table has no labelled point, so there is nothing to show")
+        raise UserError("data: the table has no labelled point, so there is nothing to show; give data with labels")
     report = DataReport(table, settings, runs, faces, ImageStore())
     sections = [
         page.section("Summary", "", page.text(*summary(report))),
@@ -202,9 +203,9 @@ def _patterns(table: FaceTable) -> Block | None:
     for s, source in enumerate(table.keypoints.source_names):
         expected = table.keypoints.labels_of(source)
         labelled = table.mask[table.source == s]
-        for pattern, faces in Counter(map(tuple, expected & ~labelled)).most_common(PATTERNS):
+        for pattern, faces in Counter(map(tuple, expected & ~labelled)).most_common(MAX_PATTERNS):
             missing = [readable(name) for name, gone in zip(table.keypoints.names, pattern, strict=True) if gone]
-            names = ", ".join(missing) if len(missing) <= NAMED else f"{len(missing)} points, such as {missing[0]}"
+            names = ", ".join(missing) if len(missing) <= MAX_NAMED else f"{len(missing)} points, such as {missing[0]}"
             percent = 100 * faces / len(labelled)
             rows.append({"missing": names or "none", "source": source, "faces": faces, "percent": percent})
     columns = [
@@ -229,7 +230,7 @@ def _duplicates_section(report: DataReport) -> Section:
         page.column("values", "values", 0, hint="coordinates that are labelled in both images"),
         page.column("rmse", "RMSE, px", 2, hint="of the differences between the two labels"),
         page.column("median", "median, px", 2, hint="of the absolute differences"),
-        page.column("gross", f"pairs above {GROSS:g} px", 0, hint="one of the two labels is grossly wrong"),
+        page.column("gross", f"pairs above {GROSS_ERROR:g} px", 0, hint="one of the two labels is grossly wrong"),
         page.column("noise", "RMSE without these, px", 2),
         page.column("single", "single label, px", 2, hint="RMSE without these, divided by √2"),
     ]
@@ -334,7 +335,7 @@ def _suspicious_table(table: FaceTable, labels: pd.DataFrame) -> Block | None:
             **_in_photo(table, i, k),
         }
         for rank, (i, k, x, y, error, times) in enumerate(
-            labels.head(LISTED)[COLUMNS].itertuples(index=False, name=None), start=1
+            labels.head(MAX_LABELS)[COLUMNS].itertuples(index=False, name=None), start=1
         )
     ]
     columns = [

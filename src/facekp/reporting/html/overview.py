@@ -16,7 +16,6 @@ from facekp.functional.metrics import MAIN, METRICS, Metric, keys_of, metrics_sh
 from facekp.reporting.html import figures, page
 from facekp.reporting.html.collect import (
     PRUNED,
-    REPEATED,
     UNFINISHED,
     Group,
     Run,
@@ -29,10 +28,11 @@ from facekp.reporting.html.compare import Difference, Interval, differences, int
 from facekp.reporting.html.faces import ImageStore, extremes
 from facekp.reporting.html.landmark_metrics import landmarks_section, meaning, metrics_in, subsets_section
 from facekp.reporting.html.page import Section
+from facekp.runs.job_names import REPETITION_KEYS
 
 OF_TRAINING = {"minutes": 1, "epochs": 0, "parameters": 0}  # keys of metrics.json that are no metric: decimals
 
-MOST_COMPARED = 100  # runs, and groups, that can be compared with each other: their pairs are part of the page
+MAX_COMPARED = 100  # runs, and groups, that can be compared with each other: their pairs are part of the page
 
 Pairs = dict[tuple[int, int], Difference]
 
@@ -46,13 +46,13 @@ def runs_page(
         runs: of `read_runs`.
         skipped: folders that can't be shown.
         faces: number of worst faces, and of best faces, of each run.
-        resamples: of the bootstrap.
+        resamples: number of draws of the bootstrap.
     """
     all_groups = group_runs(runs)
     groups = [group for group in all_groups if len(group.runs) > 1]
     units = [*(run.images for run in runs), *(group.images for group in groups)]
     bounds = intervals(units, resamples)
-    compared = [*range(len(runs))[:MOST_COMPARED], *range(len(runs), len(units))[:MOST_COMPARED]]
+    compared = [*range(len(runs))[:MAX_COMPARED], *range(len(runs), len(units))[:MAX_COMPARED]]
     pairs = differences(units, resamples, compared)
     store = ImageStore()
     pictures = extremes(runs, faces, store)
@@ -60,16 +60,16 @@ def runs_page(
         page.section(
             "Summary",
             "",
-            page.text(*headline(runs, bounds), alert=runs[0].gain is not None and runs[0].gain <= 0),
+            page.text(*headline(runs, bounds), alert=_is_useless(runs[0])),
             page.text(*summary(runs, pairs, skipped)),
         ),
         _runs_section(runs, bounds, pairs),
         _groups_section(groups, bounds[len(runs) :], not_counted(all_groups)),
-        _comparison_section(runs[:MOST_COMPARED], groups[:MOST_COMPARED], compared, pairs),
+        _comparison_section(runs[:MAX_COMPARED], groups[:MAX_COMPARED], compared, pairs),
         page.section(
             "Learning curves",
             "Click a name in the legend to show or hide a run.",
-            page.figure("curves", figures.learning_curves(runs), pick=figures.SHOWN),
+            page.figure("curves", figures.learning_curves(runs), pick=figures.VISIBLE_TRACES),
         ),
         _keypoints_section(runs),
         landmarks_section(runs),
@@ -106,28 +106,32 @@ def headline(runs: Sequence[Run], bounds: Sequence[Interval | None]) -> list[str
         bounds: of `facekp.reporting.html.compare.intervals`, the runs first.
     """
     best = runs[0]
+    title = "Best run: " if len(runs) > 1 else ""
     interval = "" if bounds[0] is None else f" (95 % interval over images: {bounds[0][0]:.3f} to {bounds[0][1]:.3f})"
-    lines = [f"{'Best run: ' * (len(runs) > 1)}{best.name}, RMSE {best.metrics[MAIN]:.3f} px{interval}."]
-    if best.baseline is None or best.gain is None:
-        lines[0] += " The RMSE of the mean face is unknown: a scored point has no label in the training rows."
-    else:
-        difference = f"{abs(best.baseline - best.metrics[MAIN]):.3f} px ({abs(best.gain):.0%})"
-        lines[0] += f" That is {difference} {'better' if best.gain > 0 else 'worse'} than the mean face"
-        lines[0] += f" ({best.baseline:.3f} px)."
-    worse = [run for run in runs if run.gain is not None and run.gain <= 0]
-    if best in worse:
+    lines = [f"{title}{best.name}, RMSE {best.metrics[MAIN]:.3f} px{interval}. {_against_mean_face(best)}"]
+    worse = sum(map(_is_useless, runs))
+    if _is_useless(best):
         lines.append(
             "The mean face predicts the same points for every image, so this network has not learnt to find points. "
             "Train longer, or change lr."
         )
     if len(runs) > 1 and worse:
-        none = (
-            f"None of the {len(runs)} runs is"
-            if len(worse) == len(runs)
-            else f"{len(worse)} of {len(runs)} runs are not"
-        )
-        lines.append(f"{none} better than the mean face.")
+        which = f"None of the {worse} runs is" if worse == len(runs) else f"{worse} of {len(runs)} runs are not"
+        lines.append(f"{which} better than the mean face.")
     return lines
+
+
+def _is_useless(run: Run) -> bool:
+    """Whether a run is known to be no better than the mean face."""
+    return run.gain is not None and run.gain <= 0
+
+
+def _against_mean_face(run: Run) -> str:
+    """By how much a run is better or worse than the mean face."""
+    if run.baseline is None or run.gain is None:
+        return "The RMSE of the mean face is unknown: a scored point has no label in the training rows."
+    difference = f"{abs(run.baseline - run.metrics[MAIN]):.3f} px ({abs(run.gain):.0%})"
+    return f"That is {difference} {'better' if run.gain > 0 else 'worse'} than the mean face ({run.baseline:.3f} px)."
 
 
 def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) -> list[str]:
@@ -138,30 +142,46 @@ def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) ->
         pairs: of `facekp.reporting.html.compare.differences`.
         skipped: folders that can't be shown.
     """
+    lines = [*(_similar_runs(runs, pairs) if len(runs) > 1 else []), *_different_images(runs), *_incomplete_runs(runs)]
+    if skipped:
+        lines.append(f"{len(skipped)} folder{'s were' if len(skipped) > 1 else ' was'} skipped; the reasons are below.")
+    return lines
+
+
+def _similar_runs(runs: Sequence[Run], pairs: Pairs) -> list[str]:
+    """The second run, and how many runs do not differ significantly from the best."""
+    second = f"{runs[1].name}{'' if runs[1].is_complete else f' ({runs[1].state})'}"
+    lines = [f"Second: {second}, RMSE {runs[1].metrics[MAIN]:.3f} px. {_is_different(runs, pairs)}"]
+    complete = sum(run.is_complete for run in runs)
+    others = complete if complete > 1 else len(runs)  # the finished runs come first
+    similar = [i for i in range(1, others) if (0, i) in pairs and not pairs[0, i].is_significant]
+    if len(similar) > 1:
+        kind = "finished runs" if others < len(runs) else "runs"
+        lines.append(f"{len(similar)} of the other {others - 1} {kind} do not differ significantly from the best run.")
+    return lines
+
+
+def _different_images(runs: Sequence[Run]) -> list[str]:
+    """Why the RMSE of runs that were validated on different images can't be compared; empty: they can."""
     lines = []
-    if len(runs) > 1:
-        second = f"{runs[1].name}{'' if runs[1].is_complete else f' ({runs[1].state})'}"
-        lines.append(f"Second: {second}, RMSE {runs[1].metrics[MAIN]:.3f} px. {_is_different(runs, pairs)}")
-        complete = sum(run.is_complete for run in runs)
-        others = complete if complete > 1 else len(runs)  # the finished runs come first
-        similar = [i for i in range(1, others) if (0, i) in pairs and not pairs[0, i].is_significant]
-        if len(similar) > 1:
-            kind = "finished runs" if others < len(runs) else "runs"
-            lines.append(
-                f"{len(similar)} of the other {others - 1} {kind} do not differ significantly from the best run."
-            )
-        splits = dict.fromkeys(run.split for run in runs)
-        if len(splits) > 1:
-            lines.append(
-                f"The runs were validated on {len(splits)} different sets of images, some of which are easier than "
-                "others. So their order depends on the set too; compare runs of the same set."
-            )
+    splits = {run.split for run in runs}
+    if len(splits) > 1:
+        lines.append(
+            f"The runs were validated on {len(splits)} different sets of images, some of which are easier than "
+            "others. So their order depends on the set too; compare runs of the same set."
+        )
     sides = sorted({run.side for run in runs if run.side is not None})
     if len(sides) > 1:
         lines.append(
             f"The images have {' and '.join(map(str, sides))} pixels a side, so an error of a pixel is not the same in "
             "all runs. Compare their NME, which does not depend on the size."
         )
+    return lines
+
+
+def _incomplete_runs(runs: Sequence[Run]) -> list[str]:
+    """How many runs were not trained to their end, and what that means for the page; empty: all were."""
+    lines = []
     unfinished, pruned = (sum(run.state == state for run in runs) for state in (UNFINISHED, PRUNED))
     if unfinished:
         are = "is" if unfinished == 1 else "are"
@@ -171,8 +191,6 @@ def summary(runs: Sequence[Run], pairs: Pairs, skipped: Sequence[SkippedRun]) ->
         lines.append(f"{pruned} of {count(len(runs), 'run')} {were} pruned by a search.")
     if 0 < unfinished + pruned < len(runs):
         lines.append("Finished runs come first; only they are in the means over seeds and folds.")
-    if skipped:
-        lines.append(f"{len(skipped)} folder{'s were' if len(skipped) > 1 else ' was'} skipped; the reasons are below.")
     return lines
 
 
@@ -198,10 +216,44 @@ def _is_different(runs: Sequence[Run], pairs: Pairs) -> str:
 
 
 def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs: Pairs) -> Section:
+    """A row per run, and a figure of how far each is behind the best."""
     settings = differing([run.compared for run in runs])
-    titles = short_names(settings)
     metrics = _other_metrics(runs, "runs")
-    columns = [
+    rows = [
+        {
+            **_names(run),
+            "rank": i + 1,
+            "gain": None if run.gain is None else 100 * run.gain,
+            "images": len(run.images) or None,
+            "state": run.state,
+            **_interval_cells(bounds[i]),
+            **{key: run.metrics.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
+            **{f"setting {key}": cell(run.compared.get(key, "")) for key in settings},
+        }
+        for i, run in enumerate(runs)
+    ]
+    behind = {i: pairs[0, i] for i in range(1, len(runs)) if (0, i) in pairs}
+    return page.section(
+        "Runs",
+        "Each setting that differs between the runs has a column. Click a column to sort.",
+        page.table("runs", _runs_columns(runs, metrics, settings), rows),
+        page.figure("behind", figures.behind_best([run.short_name for run in runs], behind)),
+        page.note("RMSE minus that of the best run, on the images that both predicted. Bar: 95 % interval.")
+        if behind
+        else None,
+    )
+
+
+def _runs_columns(runs: Sequence[Run], metrics: dict[str, Metric], settings: Sequence[str]) -> list[dict[str, Any]]:
+    """The columns of the table of runs.
+
+    Args:
+        runs: of the page.
+        metrics: besides the RMSE, by their keys in metrics.json.
+        settings: dotted keys that differ between the runs.
+    """
+    titles = short_names(settings)
+    return [
         page.column("name", "run"),
         page.column("rank", "rank", 0),
         _metric_column(MAIN, METRICS[MAIN]),
@@ -219,29 +271,11 @@ def _runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs:
         *(page.column(key, key, digits) for key, digits in OF_TRAINING.items() if any(key in r.metrics for r in runs)),
         *(page.column(f"setting {key}", titles[key], hint=key) for key in settings),
     ]
-    rows = [
-        {
-            **_names(run),
-            "rank": i + 1,
-            "gain": None if run.gain is None else 100 * run.gain,
-            "images": len(run.images) or None,
-            "state": run.state,
-            **dict(zip(("low", "high"), bounds[i] or (None, None), strict=True)),
-            **{key: run.metrics.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
-            **{f"setting {key}": cell(run.compared.get(key, "")) for key in settings},
-        }
-        for i, run in enumerate(runs)
-    ]
-    behind = {i: pairs[0, i] for i in range(1, len(runs)) if (0, i) in pairs}
-    return page.section(
-        "Runs",
-        "Each setting that differs between the runs has a column. Click a column to sort.",
-        page.table("runs", columns, rows),
-        page.figure("behind", figures.behind_best([run.short_name for run in runs], behind)),
-        page.note("RMSE minus that of the best run, on the images that both predicted. Bar: 95 % interval.")
-        if behind
-        else None,
-    )
+
+
+def _interval_cells(interval: Interval | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
 
 
 def _names(run: Run) -> dict[str, str]:
@@ -257,7 +291,7 @@ def _other_metrics(runs: Sequence[Run], *sections: str) -> dict[str, Metric]:
     """Keys of metrics.json that are numbers of a metric besides the RMSE, with this metric.
 
     Args:
-        runs: whose keys.
+        runs: runs with metrics.json read.
         sections: where the metrics are shown.
     """
     keys = dict.fromkeys(key for run in runs for key in run.numbers)
@@ -278,7 +312,15 @@ def cell(value: Any) -> Any:
 
 
 def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None], left_out: str) -> Section:
+    """A row per group of runs that differ only in seed or fold.
+
+    Args:
+        groups: each of at least two runs.
+        bounds: the interval of each group's pooled RMSE.
+        left_out: of `not_counted`.
+    """
     rows = [_group_row(group, interval) for group, interval in zip(groups, bounds, strict=True)]
+    rows.sort(key=lambda row: row["mean"])
     columns = [
         page.column("name", "settings"),
         page.column("runs", "runs", 0),
@@ -300,7 +342,6 @@ def _groups_section(groups: Sequence[Group], bounds: Sequence[Interval | None], 
         "Runs that differ only in seed or fold are one row. The standard deviation shows how much the RMSE depends on "
         "the seed or the fold. Click a column to sort."
     )
-    rows.sort(key=lambda row: row["mean"])
     table = page.table("groups", columns, rows)
     return page.section("Seeds and folds", note, table, page.note(left_out) if left_out else None)
 
@@ -321,7 +362,7 @@ def not_counted(groups: Sequence[Group]) -> str:
 def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
     rmse = np.array([run.metrics[MAIN] for run in group.runs])
     images = group.images
-    values = {key.removeprefix("data."): [run.compared.get(key) for run in group.runs] for key in REPEATED}
+    values = {key.removeprefix("data."): [run.compared.get(key) for run in group.runs] for key in REPETITION_KEYS}
     varied = {key: sorted(set(of_runs), key=str) for key, of_runs in values.items() if len(set(of_runs)) > 1}
     return {
         "name": group.name,
@@ -331,7 +372,7 @@ def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
         "best": float(rmse.min()),
         "worst": float(rmse.max()),
         "pooled": float(np.sqrt(images["squared"].sum() / images["values"].sum())) if len(images) else None,
-        **dict(zip(("low", "high"), interval or (None, None), strict=True)),
+        **_interval_cells(interval),
         "repeated": ", ".join(f"{key} {' '.join(map(str, of_runs))}" for key, of_runs in varied.items()),
     }
 
@@ -351,38 +392,20 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], compared: 
         return page.section("Compare two runs", "")
     settings = differing([run.compared for run in runs])
     scores = {**_rmse_keys(runs), **dict.fromkeys(_other_metrics(runs, "runs", "landmarks"))}
-    units = [
-        *(
-            {
-                **_names(run),
-                "images": len(run.images),
-                "split": run.split,
-                "config": _settings(run, settings),
-                "metrics": _scores_of(run, scores),
-            }
-            for run in runs
-        ),
-        *(
-            {
-                "name": f"{len(group.runs)} runs: {group.name}",
-                "images": len(group.images),
-                "split": group.split,
-                "config": _settings(group.runs[0], [key for key in settings if key not in REPEATED]),
-                "metrics": _mean_scores(group, scores),
-            }
-            for group in groups
-        ),
-    ]
     note = (
         "Only images that both runs predicted and did not train on are compared. Paired bootstrap: these images are "
-        "drawn with replacement, and the RMSE of both runs is computed on each draw. The interval shows how much the "
-        "difference depends on the choice of images, not on the seed; to test the seed, compare several seeds. The "
-        f"best of many runs is partly best by chance. Of more than {MOST_COMPARED} runs, the best are listed."
+        "drawn with replacement, near-duplicates and faces of one photo together, and the RMSE of both runs is "
+        "computed on each draw. The interval shows how much the difference depends on the choice of images, not on the "
+        "seed; to test the seed, compare several seeds. The best of many runs is partly best by chance. Of more than "
+        f"{MAX_COMPARED} runs, the best are listed."
     )
     block = {
         "kind": "versus",
         "name": "versus",
-        "units": units,
+        "units": [
+            *(_run_choice(run, settings, scores) for run in runs),
+            *(_group_choice(group, settings, scores) for group in groups),
+        ],
         "pairs": {
             f"{a},{b}": _pair_values(pairs[first, second])
             for (a, first), (b, second) in combinations(enumerate(compared), 2)
@@ -392,6 +415,28 @@ def _comparison_section(runs: Sequence[Run], groups: Sequence[Group], compared: 
         "scores": [_score_row(key) for key in scores],
     }
     return page.section("Compare two runs", note, block)
+
+
+def _run_choice(run: Run, settings: Sequence[str], scores: dict[str, Any]) -> dict[str, Any]:
+    """A run that can be chosen, with its settings and metrics of these keys."""
+    return {
+        **_names(run),
+        "images": len(run.images),
+        "split": run.split,
+        "config": _settings(run, settings),
+        "metrics": _scores_of(run, scores),
+    }
+
+
+def _group_choice(group: Group, settings: Sequence[str], scores: dict[str, Any]) -> dict[str, Any]:
+    """A group that can be chosen, with its settings and mean metrics of these keys."""
+    return {
+        "name": f"{len(group.runs)} runs: {group.name}",
+        "images": len(group.images),
+        "split": group.split,
+        "config": _settings(group.runs[0], [key for key in settings if key not in REPETITION_KEYS]),
+        "metrics": _mean_scores(group, scores),
+    }
 
 
 def _pair_values(pair: Difference) -> dict[str, float]:
@@ -465,7 +510,7 @@ def _curve_sections(runs: Sequence[Run]) -> list[Section]:
         metric = METRICS[name]
         title, note = notes.get(name, (metric.label, metric.title(name)))
         better = f" {metric.better.capitalize()} is better." if metric.better else ""
-        block = page.figure(f"{name.replace('/', '-')}-figure", drawn, pick=figures.SHOWN)
+        block = page.figure(f"{name.replace('/', '-')}-figure", drawn, pick=figures.VISIBLE_TRACES)
         sections.append(page.section(title, note.removesuffix(".") + "." + better, block))
     return sections
 
@@ -484,10 +529,11 @@ def _corruptions_section(runs: Sequence[Run]) -> Section:
         "Corrupted images",
         "RMSE in pixels without the worst 1 %, of facekp.evaluate corruptions=standard. Column none: the images as "
         "they are. The other columns: the mean over the strengths of a corruption. The darkest cell of a column is the "
-        "worst. Below: each strength, then expected and measured errors of points in all corrupted images. Corruptions "
-        "and strengths that not all of these runs were evaluated on are not in the table.",
+        "worst. Below: each strength, then expected and measured errors of points in all corrupted images, also of "
+        "faces that facekp.calibrate may have fitted on. Corruptions and strengths that not all of these runs were "
+        "evaluated on are not in the table.",
         page.table("corruptions", columns, [_corruption_row(run, kept[run.name]) for run in measured]),
-        page.figure("corruption-strengths", figures.corruptions(runs), pick=figures.SHOWN),
+        page.figure("corruption-strengths", figures.corruptions(runs), pick=figures.VISIBLE_TRACES),
         page.figure("corrupted-reliability", figures.reliability(runs, corrupted=True)),
     )
 

@@ -88,7 +88,7 @@ def write_page(path: Path, title: str, sections: Sequence[Section], images: Mapp
     """Write the page atomically.
 
     Args:
-        path: of the file.
+        path: HTML file to write.
         title: heading of the page.
         sections: of `section`.
         images: data URLs by name.

@@ -27,7 +27,7 @@ def write_report(settings: ReportSettings, paths: Sequence[Path]) -> Path:
     """Write the page that ``settings.what`` names.
 
     Args:
-        settings: of the command.
+        settings: folders of the runs, and what the page shows.
         paths: folders of runs, or folders above them.
 
     Returns:
@@ -37,10 +37,10 @@ def write_report(settings: ReportSettings, paths: Sequence[Path]) -> Path:
         UserError: another file would be replaced, there are no runs, or the data can't be read.
     """
     replaceable = settings.overwrite or is_page(Path(settings.out))
-    out = output_file(settings.out, overwrite=replaceable)
-    page = _page_of_runs if settings.what == "runs" else _page_of_data
-    title, sections, store = page(settings, paths)
-    write_page(out, title, sections, store.images)
+    with output_file(settings.out, overwrite=replaceable) as out:
+        page = _page_of_runs if settings.what == "runs" else _page_of_data
+        title, sections, store = page(settings, paths)
+        write_page(out, title, sections, store.images)
     log.info("report: %s (%.1f MB); open it in a browser", out, out.stat().st_size / MEGABYTE)
     return out
 

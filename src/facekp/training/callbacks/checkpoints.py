@@ -30,6 +30,8 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
             epoch.
     """
 
+    STATE = "Checkpoints"  # key of the best score in checkpoints since 0.1
+
     def __init__(self, folder: RunFolder, every: int = 1) -> None:
         self.folder, self.every = folder, every
         self.best = math.inf
@@ -59,7 +61,7 @@ class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
 
     @property
     def state_key(self) -> str:
-        return "Checkpoints"  # in checkpoints since 0.1
+        return self.STATE
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

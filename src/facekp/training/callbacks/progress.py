@@ -46,7 +46,7 @@ def epoch_line(rows: Sequence[Mapping[str, float]], epochs: int) -> str:
 
     Args:
         rows: of metrics.csv.
-        epochs: of the whole training.
+        epochs: length of the training in epochs.
 
     Example:
         >>> rows = [{"epoch": 1, "minutes": 2.0, "lr": 0.01, "train/loss": 4.5, "val/rmse": 2.25}]

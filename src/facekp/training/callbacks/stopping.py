@@ -52,7 +52,7 @@ class StopAtSignal(Callback):
         self._stop_if(self.code != 0, trainer)  # the epoch before is saved
 
     def raise_if_asked(self) -> None:
-        """After the training.
+        """Raise the signal's exception after the training, if a signal came.
 
         Raises:
             Stopped: a signal came during the last epoch.
@@ -98,7 +98,8 @@ class FolderGuard(Callback):
         self.close()
 
     def check(self) -> None:
-        """
+        """Check that the run's folder was neither removed nor replaced.
+
         Raises:
             UserError: the folder is not the one in which the training began.
         """
@@ -115,7 +116,7 @@ class FolderGuard(Callback):
             )
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder's descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -22,7 +22,7 @@ class RunLogger(Checkpoint):
 
         Args:
             figures: content of metrics.json.
-            model: of the best checkpoint.
+            model: model of the best checkpoint.
             table: N validation rows.
             points: (N, K, 2) predictions for them, in pixels.
         """

@@ -15,8 +15,8 @@ class SampleFace:
     """One validation face.
 
     Attributes:
-        row: its row number.
-        source: its labelling convention.
+        row: row number in the table.
+        source: name of the labelling convention.
         rmse: of its labelled points, in pixels; None where it has none.
         points: uint8 (h, w, 4), the face with labelled and predicted points.
         heatmaps: uint8 (h, w, 4), the heatmaps of all keypoints over the face.

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from facekp.config.command import key_of
+from facekp.config.arguments import key_of
 from facekp.functional.metrics import MAIN
 from facekp.reporting.wandb_account import has_account
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
