@@ -20,6 +20,7 @@ from facekp.config.command import read_settings, run_command, warn_of_unused
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from facekp.data.table import FaceTable
     from facekp.models.calibration import Calibration
     from facekp.models.command_settings import CalibrateSettings
     from facekp.runs.folder import RunFolder
@@ -66,7 +67,6 @@ def _pictures(settings: CalibrateSettings) -> list[Path]:
 
 def _calibrate(settings: CalibrateSettings, out: Path, picture: Path | None) -> list[Calibration]:
     """Measure, fit and check; write the checkpoint, the picture, and the figures for the run's report."""
-    from facekp.data.digests import is_data_of
     from facekp.data.readers.read import read_table
     from facekp.models.calibration_fit import calibrate_decoders, load_twin, read_calibratable, write_calibrations
     from facekp.models.checkpoint import load_checkpoint
@@ -87,20 +87,24 @@ def _calibrate(settings: CalibrateSettings, out: Path, picture: Path | None) -> 
     if picture is not None:
         _write_picture(picture, one_view)
     if (run := RunFolder.of_best_checkpoint(loaded.path)) is not None:
-        if is_data_of(run.read_data(), table):
-            _write_into(run, one_view)
-        else:
-            log.info("not written into %s, whose report would show it: the data are not those of the run", run)
+        _write_into(run, table, one_view)
     return fitted
 
 
-def _write_into(run: RunFolder, reliability: dict[str, Any]) -> None:
-    """Let `facekp.report` show the expected and measured errors of a run; its folder may be read-only."""
-    from facekp.core.errors import CannotWrite
+def _write_into(run: RunFolder, table: FaceTable, reliability: dict[str, Any]) -> None:
+    """Let `facekp.report` show the expected and measured errors of a run, if the data are its own.
+
+    A damaged or read-only folder is a warning, as the checkpoint is written already.
+    """
+    from facekp.core.errors import UserError
+    from facekp.data.digests import is_data_of
 
     try:
-        run.write_reliability(reliability)
-    except CannotWrite as error:
+        if is_data_of(run.read_data(), table):
+            run.write_reliability(reliability)
+        else:
+            log.info("not written into %s, whose report would show it: the data are not those of the run", run)
+    except UserError as error:
         log.warning("the run's report will not show this: %s", error)
 
 

@@ -5,8 +5,11 @@ import pickle
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.types import RunMode
 
-from facekp.config.trust import may_be_named, names_code
+from facekp.config.trust import CheckedConfigLoader, may_be_named, names_code
+from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
 from facekp.train import main
 
@@ -131,10 +134,12 @@ def test_what_a_file_may_not_set(with_file, case):
     assert len(err.splitlines()) == 1
 
 
-def test_a_primary_config_of_a_folder_adds_no_search_path(with_file):
-    code, err = with_file("hydra: {searchpath: ['pkg://antigravity']}\n", name="train.yaml")
-    assert (code, len(err.splitlines())) == (2, 1)
-    assert "hydra.searchpath: a config file can't set it; give it on the command line" in err
+def test_a_primary_config_of_a_folder_adds_no_search_path(tmp_path):
+    (tmp_path / "evil.yaml").write_text("hydra: {searchpath: ['pkg://antigravity']}\n")
+    path = ConfigSearchPathImpl()
+    path.append("test", f"file://{tmp_path}")
+    with pytest.raises(UserError, match=r"hydra\.searchpath: a config file can't set it; give it on the command line"):
+        CheckedConfigLoader(path).load_configuration("evil", [], RunMode.RUN)
 
 
 def test_the_command_line_may_set_them(with_file):

@@ -89,6 +89,22 @@ def test_two_processes_never_write_one_file(tmp_path):
     assert list(tmp_path.iterdir()) == []  # nothing was written
 
 
+def test_a_link_and_its_file_are_one_file(tmp_path):
+    (tmp_path / "real.csv").write_text("")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    with output_file(str(tmp_path / "link.csv"), overwrite=True), pytest.raises(UserError, match="another process"):
+        claim(tmp_path / "real.csv", overwrite=True)
+
+
+def test_the_lock_of_a_killed_process_does_not_count_and_fits_any_name(tmp_path):
+    with output_file(str(tmp_path / ("x" * 255))):
+        (lock,) = tmp_path.iterdir()
+        left = lock.name
+    (tmp_path / left).write_text("")
+    with output_folder(str(tmp_path)):
+        pass
+
+
 def test_a_file_that_another_process_has_just_written_is_kept(tmp_path, monkeypatch):
     """It appears after the first look, and before the lock is held."""
     path = tmp_path / "a.csv"

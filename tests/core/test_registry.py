@@ -1,9 +1,7 @@
 """Registries: names from facekp, plug-in modules and installed packages; their settings and their mistakes."""
 
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from time import sleep
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -16,10 +14,6 @@ from facekp.core import registry as registry_module
 from facekp.core.errors import UserError
 from facekp.core.registry import REGISTRIES, Registry
 from facekp.core.settings import Settings, parse
-
-
-class Flavour(Enum):
-    SWEET = 1
 
 
 class ShapeSettings(Settings):
@@ -256,12 +250,6 @@ def test_arguments_that_can_t_be_settings_are_named(shapes):
     @shapes.register("tensor")
     def tensor(points, other: Tensor): ...
 
-    @shapes.register("file")
-    def file(points, path: Path | None = None): ...
-
-    @shapes.register("kind")
-    def kind(points, of: list[Flavour] = []): ...  # noqa: B006
-
     @shapes.register("private")
     def private(points, _side: int = 1): ...
 
@@ -273,8 +261,6 @@ def test_arguments_that_can_t_be_settings_are_named(shapes):
 
     for name, why in {
         "tensor": r"can't be settings: Unable to generate .* annotate them with plain types",
-        "file": r"path of .*file can't be a setting: .* annotate it with plain types",
-        "kind": r"of of .*kind can't be a setting: .* annotate it with plain types",
         "private": r"can't be named _side; rename it",
         "taken": r"can't be named colour; rename it",
         "unknown": r"can't be read: name 'Missing' is not defined",

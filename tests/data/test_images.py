@@ -136,8 +136,8 @@ def test_photos_that_need_a_look_are_counted(tmp_path, caplog):
     assert caplog.messages == [
         f"1 photo nearly black at this scale: convert them to 8 bits per channel; the first: {paths[0]}",
         f"1 photo with levels that are NaN or infinite: NaN is read as black; the first: {paths[2]}",
-        "1 photo with several pages: the first page is read; save the others as files of their own; "
-        f"the first: {paths[3]}",
+        "1 photo with several pages: the first page that is not a thumbnail is read; save the others as files of their "
+        f"own; the first: {paths[3]}",
         f"1 photo with several pictures (animations): the first picture is read; the first: {paths[4]}",
     ]
     caplog.clear()
@@ -367,6 +367,21 @@ def test_the_photo_of_a_tiff_is_read_and_not_its_thumbnail(tmp_path, caplog):
     write_tiff(path, pages[0], ({**size_tags(colours), 258: 32, 262: 2, 339: 3}, bytes(648)))
     with pytest.raises(UnreadableImage, match=r"^page 2 of the TIFF, after thumbnails, can't be read; convert it"):
         read_image(path)
+
+
+def test_a_damaged_second_page_of_a_tiff_costs_only_the_count_of_pages(tmp_path, caplog):
+    levels = np.full((6, 9), 900, np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.tif")
+    content = bytearray((tmp_path / "deep.tif").read_bytes())
+    (directory,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, directory)
+    struct.pack_into("<I", content, directory + 2 + 12 * tags, len(content) + 1000)  # where the second page would be
+    (tmp_path / "damaged.tif").write_bytes(content)
+    paths = [str(tmp_path / name) for name in ("deep.tif", "damaged.tif")]
+    with caplog.at_level("INFO"):
+        scales = survey_photos(paths)
+    assert caplog.messages[0] == "2 photos with more than 8 bits per channel: levels 0 to 1023 become 0 to 255"
+    np.testing.assert_array_equal(*(read_image(path, scales=scales) for path in paths))
 
 
 def test_colours_of_12_bits_in_jpeg_2000_are_scaled_by_the_depth_that_they_use(tmp_path, caplog):

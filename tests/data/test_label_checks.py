@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.data.label_checks import PlacedFace, check_placed
+from facekp.data.labelled_face import LabelledFace
 from facekp.data.readers.read import read_table
 from tests.data.photo_folder import BOX, HEADER, read_folder
 from tests.data.samples import data_settings
@@ -192,3 +194,9 @@ def test_a_face_that_is_labelled_twice_is_counted_also_with_nearly_the_same_poin
 def test_two_corners_instead_of_corner_and_size_are_refused(tmp_path, points):
     with pytest.raises(UserError, match=r"looks like two corners x0, y0, x1, y1; write x, y, width, height, or set"):
         read_coco(tmp_path, points, lambda face: (*(face.min(0) - 10), *(face.max(0) + 10)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_faces_without_labels_give_no_warning_of_numpy():
+    face = LabelledFace("a.png", np.full((5, 2), np.nan), None, source=0, row=1, where="line 2")
+    check_placed([PlacedFace(face, (800, 600))] * 9)

@@ -164,7 +164,9 @@ def test_frames_of_other_sites_are_refused(address):
     assert error.value.code == 403
 
 
-def test_clearing_the_photo_clears_its_results(browser):
+def test_clearing_the_photo_clears_its_results(browser, tmp_path, faces):
+    Image.fromarray(faces.images[0]).save(tmp_path / "face.png")
+    upload(browser, tmp_path / "face.png")
     browser.until("document.querySelectorAll('#points td').length > 0")
     clear(browser)
     browser.until(f"({STATUS}).includes('Upload a photo.')")

@@ -64,9 +64,26 @@ def test_paths_and_settings_of_the_machine_may_change(multirun, tmp_path, moved)
     again = rewrite_arguments([f"sweep.resume={tmp_path}", moved])
     assert again == ["-m", moved, "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
     begin_sweep(multirun(tmp_path, *again[1:3]))
+    assert rewrite_arguments([f"sweep.resume={tmp_path}"]) == again  # sweep.yaml keeps the new value
+    with pytest.raises(UserError, match=r"can't be changed, as .* has several values"):
+        rewrite_arguments([f"sweep.resume={tmp_path}", f"{moved},other"])
     SweepFolder(tmp_path).write_settings([stored[0] + ",2"], None)
-    with pytest.raises(UserError, match=rf"{moved} can't be changed, as the jobs have several"):
+    with pytest.raises(UserError, match=rf"{moved} can't be changed, as {stored[0]},2 has several values"):
         rewrite_arguments([f"sweep.resume={tmp_path}", moved])
+
+
+@pytest.mark.parametrize("other", ["data.dir=there", "trainer.devices=2", "trainer.precision=bf16-mixed"])
+def test_a_new_sweep_with_other_data_or_another_machine_is_refused_in_the_folder(multirun, tmp_path, other):
+    begin_sweep(multirun(tmp_path, "lr=1,2"))
+    begin_job(tmp_path / "lr-1")
+    with pytest.raises(UserError, match="holds another sweep"):
+        begin_sweep(multirun(tmp_path, "lr=1,2", other))
+
+
+def test_the_precision_of_a_sweep_can_t_be_changed(multirun, tmp_path):
+    begin_sweep(multirun(tmp_path, "lr=1,2"))
+    with pytest.raises(UserError, match=r"trainer\.precision=32-true can't be changed when a sweep is resumed"):
+        rewrite_arguments([f"sweep.resume={tmp_path}", "trainer.precision=32-true"])
 
 
 def test_plugins_must_be_given_again_as_no_file_names_code_to_import(multirun, tmp_path):

@@ -16,6 +16,7 @@ from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive
+from facekp.core.settings import parse
 from facekp.data.table import HostImages
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.packing import pack
@@ -494,6 +495,15 @@ def test_a_run_of_an_older_version_is_resumed_to_the_last_bit(resumed_old_run):
         if "current_model_state" in digests:
             averaged = digests["current_model_state"]["sha256_any_order"]
             assert digest_in_any_order(raw["current_model_state"]) == averaged
+
+
+@pytest.mark.parametrize("name", OLD_RUNS)
+def test_an_old_run_that_was_killed_right_after_its_resume_is_resumed_again(name, tmp_path):
+    """Only config.yaml is new then."""
+    folder = RunFolder(shutil.copytree(FIXTURES / name, tmp_path / name))
+    settings = parse(TrainSettings, folder.read_config())
+    folder.update_config(settings.with_references())
+    assert checkpoint_of(folder) == folder.last_checkpoint
 
 
 def test_the_checkpoint_of_a_resumed_old_run_has_the_keys_of_this_version(resumed_old_run):

@@ -48,8 +48,10 @@ def test_a_mistake_leaves_no_folder(case, run_here, tmp_path):
 
 
 def test_a_folder_can_t_be_named_by_a_setting_of_hydra(monkeypatch):
-    with pytest.raises(UserError, match=r"^hydra\.run\.dir=keep: name the folder of a run by out=keep$"):
+    with pytest.raises(UserError, match=r"^hydra\.run\.dir=keep: name the folder by out=keep$"):
         rewrite(["lr=1", "hydra.run.dir=keep"])
+    with pytest.raises(UserError, match=r"name the folder by hydra\.sweep\.dir=keep$"):
+        rewrite(["-m", "lr=1", "hydra.run.dir=keep"])
     monkeypatch.setenv("FACEKP_JOB_FOLDER", "keep")  # a job's own process
     assert rewrite(["lr=1", "hydra.run.dir=keep"]) == ["lr=1", "hydra.run.dir=keep"]
 

@@ -301,6 +301,8 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
             reason = str(error).partition("while evaluating")[2].splitlines()[0].partition(":")[2]
             return UserError(f"{error.override}: {reason.strip()}")
         return UserError(f"{error.override}: can't be read; check blanks, brackets and quotes, e.g. \"key='value'\"")
+    if not isinstance(error, HydraException):
+        return error
     keys = catalog.all_keys()
     removed = re.search(r"(?:merging override ~|delete from config\. (?:The value of )?')([\w.]+)", str(error))
     if removed and removed[1] in keys:
@@ -311,7 +313,7 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
         return UserError(f"{of_hydra[1]}: {first_line(error.__cause__ or error)}")
     found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
     found = found or re.search(r"Error merging override (\S+?)=", str(error))
-    if found is None or not isinstance(error, HydraException):
+    if found is None:
         return error
     key = found[1].split("=")[0].lstrip("+~")
     if key in keys and "Could not override" in str(error):
@@ -339,7 +341,7 @@ def _why_missing(key: str, choices: Sequence[str], catalog: Catalog) -> str:
 
 
 def _several(key: str, value: str, catalog: Catalog) -> str:
-    """What to write instead of values with commas.
+    r"""What to write instead of values with commas.
 
     Example:
         >>> train = Catalog("train", [CONF_DIR])

@@ -29,6 +29,7 @@ class Option:
     example: str = ""
     choices: tuple[str, ...] = ()
     is_mode: bool = False
+    needs_value: bool = True
 
 
 INFOS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -41,7 +42,7 @@ OPTIONS = {
     "--cfg": Option("-c", "job", ("job", "hydra", "all"), is_mode=True),
     "--resolve": Option(),
     "--package": Option("-p", "KEY"),
-    "--info": Option("-i", "defaults", INFOS, is_mode=True),
+    "--info": Option("-i", "defaults", INFOS, is_mode=True, needs_value=False),
     "--hydra-help": Option(),
     "--shell-completion": Option("-sc", is_mode=True),
 }
@@ -79,7 +80,7 @@ def check_options(arguments: Sequence[str], catalog: Catalog) -> None:
         if name in REFUSED:
             raise UserError(f"{name}: {REFUSED[name]}")
         if name not in OPTIONS:
-            raise UserError(f"{argument}: is no option{_hint(argument, catalog)}")
+            raise UserError(f"{argument}: unknown option{_hint(argument, catalog)}")
         _check_value(argument, OPTIONS[name], value)
         given.append(name)
     _check_combination(given)
@@ -104,6 +105,8 @@ def _check_value(argument: str, option: Option, value: str | None) -> None:
     name = argument.partition("=")[0]
     if not option.example and value is not None:
         raise UserError(f"{argument}: takes no value; write {name}")
+    if option.example and value is None and not option.needs_value:
+        return
     if option.example and not value:
         raise UserError(f"{name}: needs a value; write {name} {option.example}")
     if option.choices and value not in option.choices:

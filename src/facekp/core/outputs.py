@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +23,8 @@ from filelock import FileLock, Timeout
 from facekp.core.errors import UserError
 from facekp.core.files import PART, cannot_write, missing_folders
 
-LOCK = ".lock"  # in a folder, while a command writes it; the name of a file's lock ends with it
+LOCK = ".lock"  # in a folder, while a command writes it
+FILE_LOCK = re.compile(r"\.[0-9a-f]{12}\.lock")  # beside a file, while a command writes it
 
 
 @contextmanager
@@ -78,7 +81,7 @@ def exclusive(path: Path, key: str = "out") -> Iterator[None]:
 
 def _acquire(path: Path, key: str) -> FileLock:
     """The lock, which is held; errors as `exclusive`."""
-    file = path / LOCK if path.is_dir() else path.with_name(f".{path.name}{LOCK}")
+    file = path / LOCK if path.is_dir() else _lock_of(path)
     while True:
         lock = FileLock(file)
         try:
@@ -92,6 +95,13 @@ def _acquire(path: Path, key: str) -> FileLock:
         if file.exists():
             return lock
         lock.release()  # of a file that the process before has just removed
+
+
+def _lock_of(file: Path) -> Path:
+    """The lock of a file: beside the file itself where the path is a link, and with a name that is not too long."""
+    file = file.resolve()
+    digest = hashlib.blake2b(os.fsencode(file.name), digest_size=6).hexdigest()
+    return file.with_name(f".{digest}{LOCK}")
 
 
 @contextmanager
@@ -202,6 +212,11 @@ def _make(folder: Path, key: str) -> tuple[Path, list[Path]]:
         raise cannot_write(Path(f"{key}={folder}"), error) from error
 
 
+def _is_left(name: str) -> bool:
+    """Whether a file is one that a killed process was writing, or its lock."""
+    return PART.fullmatch(name) is not None or FILE_LOCK.fullmatch(name) is not None
+
+
 def _check_empty(folder: Path, ignored: Collection[str], key: str) -> None:
     """Refuse a folder that holds other files than ``ignored``.
 
@@ -209,7 +224,7 @@ def _check_empty(folder: Path, ignored: Collection[str], key: str) -> None:
         UserError: the folder holds files; those that a killed process was writing do not count.
     """
     names = (path.name for path in folder.iterdir())
-    held = sorted(name for name in names if name not in ignored and not PART.fullmatch(name))
+    held = sorted(name for name in names if name not in ignored and not _is_left(name))
     if held:
         advice = ", or add overwrite=true to write into it" if key == "out" else ""
         raise UserError(f"{key}={folder}: holds {held[0]} already; choose another folder{advice}")

@@ -28,12 +28,9 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import is_dataclass
-from enum import Enum
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from os import PathLike
 from threading import RLock
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -233,11 +230,6 @@ class Registry(Generic[T]):
                     f"{self.kind} {name!r}: an argument of {_address(thing)} can't be named {parameter.name}; rename it"
                 )
             kind = Any if parameter.annotation is parameter.empty else parameter.annotation
-            if not _is_plain(kind):
-                raise UserError(
-                    f"{self.kind} {name!r}: {parameter.name} of {_address(thing)} can't be a setting: no value of a "
-                    f"config file is of type {getattr(kind, '__name__', kind)}; annotate it with {PLAIN_TYPES}"
-                )
             fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
         try:
             return create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
@@ -299,16 +291,6 @@ def _load(kind: str, found: EntryPoint) -> Any:
         return found.load()
     except Exception as error:  # another package's code
         raise UserError(f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {error}") from error
-
-
-def _is_plain(annotation: Any) -> bool:
-    """Whether a value of a config file can be of this type; an Enum, a Path or a dataclass can't."""
-    if get_origin(annotation) is Literal:
-        return True
-    if arguments := get_args(annotation):
-        return all(_is_plain(argument) for argument in arguments)
-    other = isinstance(annotation, type) and (issubclass(annotation, (Enum, PathLike)) or is_dataclass(annotation))
-    return not other
 
 
 def _module(thing: Any) -> str:

@@ -59,7 +59,7 @@ def deep_levels(opened: Image.Image, file: str | IO[bytes]) -> DeepLevels | None
     levels = _decode(content, page=opened.tell() if is_tiff else 0)
     if levels is None:
         if is_tiff:  # Pillow would read 12 bits in 16 as black
-            raise ValueError(f"has {tiff.bits_per_channel(opened)} bits per channel and is damaged; {tiff.WAY_OUT}")
+            raise ValueError(f"has {tiff.bits_per_channel(opened)} bits per channel and is damaged; {tiff.HINT}")
         return None
     if not is_tiff:
         return DeepLevels(_turned(levels, opened.getexif().get(ORIENTATION, 1)))

@@ -149,6 +149,32 @@ def are_alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray(enough & (differences.max(axis=1) <= REPEATED * extent))
 
 
+def find_contradiction(points: np.ndarray, others: Sequence[np.ndarray]) -> int | None:
+    """The position of the first face that is the same face with other points; None if another one has the same points.
+
+    Faces are the same if the centre of one lies within the extent of the other.
+
+    Args:
+        points: float (K, 2) of a face, NaN where it has no label; at least one has.
+        others: of other labels of the photo.
+
+    Example:
+        >>> face = np.array([[10.0, 10.0], [60.0, 10.0], [35.0, 40.0]])
+        >>> find_contradiction(face, [face + 100, face + 10]), find_contradiction(face, [face + 10, face])
+        (1, None)
+    """
+    if any(are_alike(points[None], other[None]).all() for other in others):
+        return None
+    overlaps = (_is_within(points, other) or _is_within(other, points) for other in others)
+    return next((position for position, overlap in enumerate(overlaps) if overlap), None)
+
+
+def _is_within(points: np.ndarray, others: np.ndarray) -> bool:
+    """Whether the centre of some points lies within the extent of others."""
+    centre = np.nanmean(points, axis=0)
+    return bool((centre >= np.nanmin(others, axis=0)).all() and (centre <= np.nanmax(others, axis=0)).all())
+
+
 def check_boxes(faces: Sequence[LabelledFace]) -> None:
     """Warn of boxes that are the extent of the points: the network would see faces closer than in use."""
     boxed = [face for face in faces if face.box is not None and not np.isnan(face.points).all()]
@@ -194,6 +220,8 @@ def check_placed(placed: Sequence[PlacedFace]) -> None:
 
 def _warn_of_per_cent(placed: Sequence[PlacedFace]) -> None:
     points = np.concatenate([face.points for face, _ in placed])
+    if np.isnan(points).all():
+        return
     smallest = min(min(size) for _, size in placed)
     if smallest >= LARGE_PHOTO and np.nanmin(points) >= 0 and 1 < np.nanmax(points) <= 100:
         log.warning(

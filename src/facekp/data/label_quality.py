@@ -42,8 +42,8 @@ def duplicate_pairs(table: FaceTable, groups: np.ndarray) -> pd.DataFrame:
 
     Returns:
         Columns ``first`` and ``second`` (indices of rows) and ``kind`` (one of `KINDS`). Rows of a group that are not
-        similar to each other, but only to a third row, are no pair. Of a group of more than `ALL_PAIRS` rows, each row
-        is compared with `MAX_PARTNERS` others, drawn at random.
+        similar to each other, but only to a third row, are not a pair. Of a group of more than `ALL_PAIRS` rows, each
+        row is compared with `MAX_PARTNERS` others, drawn at random.
     """
     members = np.split(np.argsort(groups, kind="stable"), np.unique(np.sort(groups), return_index=True)[1][1:])
     pairs = np.concatenate([np.empty((0, 2), np.int64), *map(_pairs_of_group, members)])  # (P, 2)

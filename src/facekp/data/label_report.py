@@ -24,7 +24,7 @@ from facekp.data.scheme_guess import scheme_yaml
 
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
 MAX_VALUES = 6  # of an attribute that are listed
-MAX_PATH = 1000  # characters; a longer text in a file is no folder
+MAX_PATH = 1000  # characters; a longer text in a file is not a folder
 MIN_FACES = 10  # faces; fewer show that a program works, and train nothing
 
 

@@ -127,7 +127,9 @@ def read_text(path: Path) -> str:
             raise UserError(f"data.labels={path}: is a binary file, not a text; give the label file as a text")
         return text
     except UnicodeDecodeError as error:
-        raise UserError(f"data.labels={path}: not a text in UTF-8 or UTF-16 ({error}); save it in UTF-8") from error
+        raise UserError(
+            f"data.labels={path}: not a text in UTF-8, UTF-16 or UTF-32 ({error}); save it in UTF-8"
+        ) from error
 
 
 def read_content(path: Path) -> bytes:

@@ -1,7 +1,8 @@
 """Finds the photos that a label file names, also where another system spelled the names differently.
 
-A name that is no file is looked up without regard to case, to the Unicode form of its letters (``é`` as one character
-or two) and to the direction of slashes. So a file counts as the photo of a name only if it is the only such file.
+A name that is not a file is looked up without regard to case, to the Unicode form of its letters (``é`` as one
+character or two) and to the direction of slashes. So a file counts as the photo of a name only if it is the
+only such file.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults
         the faces whose names are fine.
 
     Raises:
-        UserError: a name is absolute and elsewhere, climbs out by ``..``, or is no name of a file (a fault of its
+        UserError: a name is absolute and elsewhere, climbs out by ``..``, or is not the name of a file (a fault of its
             faces).
     """
     inside = _InFolder(folder)

@@ -52,7 +52,10 @@ def survey_photos(files: Iterable[str], animations: bool = False) -> Scales:
     dark = [name for name, extent in seen.deep.items() if is_dark(extent, scales)]
     _warn(dark, "nearly black at this scale: convert them to 8 bits per channel")
     _warn(seen.holes, "with levels that are NaN or infinite: NaN is read as black")
-    _warn(seen.pages, "with several pages: the first page is read; save the others as files of their own")
+    _warn(
+        seen.pages,
+        "with several pages: the first page that is not a thumbnail is read; save the others as files of their own",
+    )
     if not animations:
         _warn(seen.animations, "with several pictures (animations): the first picture is read")
     return scales

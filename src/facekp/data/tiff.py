@@ -25,7 +25,7 @@ SIGNED = 2  # value of SAMPLE_FORMAT
 
 SWAPPED_MODES = {"F", "I"}  # Pillow reads them in the file's byte order, where libtiff has swapped the bytes already
 
-WAY_OUT = "convert it to PNG, or to a TIFF with unsigned levels and interleaved channels"
+HINT = "convert it to PNG, or to a TIFF with unsigned levels and interleaved channels"
 
 
 def first_tag(opened: Image.Image, tag: int, default: int) -> int:
@@ -35,27 +35,30 @@ def first_tag(opened: Image.Image, tag: int, default: int) -> int:
 
 
 def full_pages(opened: Image.Image) -> list[int]:
-    """The numbers of the pages that are no smaller copies of others; the open page stays.
+    """The numbers of the pages that are not smaller copies of others; the open page stays.
 
-    A page that Pillow can't open counts.
+    A page that Pillow can't open counts. Pages after a damaged one do not.
     """
     here, pages = opened.tell(), []
     for page in count():
         try:
             opened.seek(page)
+            is_reduced = first_tag(opened, SUBFILE_TYPE, 0) & IS_REDUCED
         except EOFError:
             break
-        except SyntaxError:
+        except SyntaxError:  # a kind of page that Pillow does not know
+            is_reduced = 0
+        except Exception:  # whatever Pillow raises for broken bytes
             pages.append(page)
-            continue
-        if not first_tag(opened, SUBFILE_TYPE, 0) & IS_REDUCED:
+            break
+        if not is_reduced:
             pages.append(page)
     opened.seek(here)
     return pages
 
 
 def open_photo(opened: Image.Image) -> None:
-    """Open the first page that is no thumbnail, and check that its pixels can be read.
+    """Open the first page that is not a thumbnail, and check that its pixels can be read.
 
     Raises:
         ValueError: they would be misread.
@@ -63,18 +66,18 @@ def open_photo(opened: Image.Image) -> None:
     if first_tag(opened, SUBFILE_TYPE, 0) & IS_REDUCED and (pages := full_pages(opened)):
         try:
             opened.seek(pages[0])
-        except SyntaxError as error:
-            raise ValueError(f"page {pages[0] + 1} of the TIFF, after thumbnails, can't be read; {WAY_OUT}") from error
+        except Exception as error:  # whatever Pillow raises for broken bytes
+            raise ValueError(f"page {pages[0] + 1} of the TIFF, after thumbnails, can't be read; {HINT}") from error
     bits = bits_per_channel(opened)
     if bits > 8 and first_tag(opened, PLANES, 1) == SEPARATE and len(opened.getbands()) > 1:
-        raise ValueError(f"has {bits} bits per channel in separate planes; {WAY_OUT}")
+        raise ValueError(f"has {bits} bits per channel in separate planes; {HINT}")
     if bits == 8 and first_tag(opened, SAMPLE_FORMAT, 1) == SIGNED:
-        raise ValueError(f"has signed levels of 8 bits; {WAY_OUT}")
+        raise ValueError(f"has signed levels of 8 bits; {HINT}")
     is_compressed = first_tag(opened, COMPRESSION, UNCOMPRESSED) != UNCOMPRESSED
     if first_tag(opened, PHOTOMETRIC, 1) == YCBCR and not is_compressed and opened.mode != "L":
-        raise ValueError(f"has uncompressed levels of YCbCr; {WAY_OUT}")
+        raise ValueError(f"has uncompressed levels of YCbCr; {HINT}")
     if is_compressed and opened.mode in SWAPPED_MODES and opened.tag_v2.prefix == b"MM":  # type: ignore[attr-defined]
-        raise ValueError(f"has compressed levels of {bits} bits in big-endian order; {WAY_OUT}")
+        raise ValueError(f"has compressed levels of {bits} bits in big-endian order; {HINT}")
 
 
 def bits_per_channel(opened: Image.Image) -> int:
@@ -90,4 +93,4 @@ def check_signed(opened: Image.Image, highest: float) -> None:
     """
     bits = bits_per_channel(opened)
     if first_tag(opened, SAMPLE_FORMAT, 1) == SIGNED and highest >= 2 ** (bits - 2):
-        raise ValueError(f"has signed levels of {bits} bits up to {highest:g}; {WAY_OUT}")
+        raise ValueError(f"has signed levels of {bits} bits up to {highest:g}; {HINT}")

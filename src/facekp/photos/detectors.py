@@ -24,8 +24,9 @@ from __future__ import annotations
 import math
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -122,7 +123,7 @@ def check_detector(detector: Any, where: str) -> FaceDetector:
     """
     if isinstance(detector, type):
         raise UserError(f"{where}: {detector.__name__} is a class; give an object of it, {detector.__name__}(...)")
-    if not callable(getattr(detector, "find", None)) or not isinstance(getattr(detector, "margin", None), (int, float)):
+    if not callable(getattr(detector, "find", None)) or not isinstance(getattr(detector, "margin", None), Real):
         raise UserError(
             f"{where}: {type(detector).__name__} needs a method find and a number margin; derive it from "
             "facekp.photos.detectors.FaceDetector"
@@ -130,7 +131,7 @@ def check_detector(detector: Any, where: str) -> FaceDetector:
     if not (math.isfinite(detector.margin) and detector.margin > 0):
         raise UserError(f"{where}: margin is {detector.margin}; give a number above 0")
     turns = getattr(detector, "turns", ())
-    if not all(isinstance(angle, int) and angle % 90 == 0 for angle in turns):
+    if not isinstance(turns, Iterable) or not all(isinstance(angle, Integral) and angle % 90 == 0 for angle in turns):
         raise UserError(f"{where}: turns are {turns}; give multiples of 90 degrees")
     made: FaceDetector = detector
     return made

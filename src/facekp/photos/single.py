@@ -38,7 +38,8 @@ from facekp.photos.reading import Photo
 MAX_PREDICTORS = 4  # that are kept; the least recently used one makes room
 
 _predictors: OrderedDict[tuple[Any, ...], KeypointPredictor] = OrderedDict()  # the most recently used one comes last
-_predictors_lock = Lock()
+_predictors_lock = Lock()  # held for a moment only
+_loading: dict[tuple[Any, ...], Lock] = {}  # of each predictor that is being loaded
 
 
 def find_points(
@@ -96,20 +97,45 @@ def find_points(
 
 
 def _predictor(ckpt: Any, source: str | None, device: str, views: ViewsChoice, engine: Engine) -> KeypointPredictor:
-    """The predictor of these arguments, loaded by the first call; the lock keeps others from loading it as well."""
+    """The predictor of these arguments, loaded by the first call; others wait for it only if they need the same one."""
     paths = ckpt if isinstance(ckpt, (list, tuple)) else [ckpt]
     key = (*map(_version, paths), *map(repr, (source, device, views, engine)))
+    if (kept := _kept(key)) is not None:
+        return kept
     with _predictors_lock:
-        if key not in _predictors:
-            _predictors[key] = KeypointPredictor.from_checkpoint(ckpt, source, device, views=views, engine=engine)
-        _predictors.move_to_end(key)
-        while len(_predictors) > MAX_PREDICTORS:
-            _predictors.popitem(last=False)
-        return _predictors[key]
+        loading = _loading.setdefault(key, Lock())
+    with loading:
+        if (kept := _kept(key)) is not None:  # another thread has loaded it
+            return kept
+        predictor = KeypointPredictor.from_checkpoint(ckpt, source, device, views=views, engine=engine)
+        with _predictors_lock:
+            _predictors[key] = predictor
+            _loading.pop(key, None)
+            while len(_predictors) > MAX_PREDICTORS:
+                _predictors.popitem(last=False)
+        return predictor
+
+
+def _kept(key: tuple[Any, ...]) -> KeypointPredictor | None:
+    """A predictor that is loaded already, which counts as used now."""
+    with _predictors_lock:
+        if key in _predictors:
+            _predictors.move_to_end(key)
+        return _predictors.get(key)
+
+
+def _renew_locks() -> None:
+    """In a forked process: another thread of the parent may have held a lock, and does not run here."""
+    global _predictors_lock
+    _predictors_lock = Lock()
+    _loading.clear()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _version(ckpt: Any) -> tuple[Any, ...]:
-    """What tells a checkpoint from others and from the file that replaces it: its path, and its last change and size.
+    """What identifies a checkpoint: its path, and its last change and size, as another file may replace it.
 
     The path is absolute, as a relative one names another file in another working directory.
     """
@@ -129,7 +155,8 @@ def _as_photo(photo: Any) -> Photo:
     """
     if isinstance(photo, np.ndarray):
         return Photo("photo", _as_rgb(photo))
-    if isinstance(photo, (str, Path)):
+    if isinstance(photo, (str, os.PathLike)):
+        photo = os.fspath(photo)
         if os.path.isdir(photo):
             raise UserError(f"{photo}: is a folder; name a photo, or use facekp predict for all photos in it")
         if not os.path.exists(photo):

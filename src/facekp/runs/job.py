@@ -27,7 +27,7 @@ from facekp.runs.job_names import job_settings
 from facekp.runs.orphans import job_of_worker
 from facekp.runs.resume_arguments import JOB_FOLDER, first_difference
 from facekp.runs.sequence import resume_arguments
-from facekp.runs.sweep_arguments import MAY_DIFFER, resume_sweep_text
+from facekp.runs.sweep_arguments import MAY_DIFFER, MOVED, resume_sweep_text
 
 log = logging.getLogger(__name__)
 SUCCESSFUL = ("ok", "pruned")
@@ -74,7 +74,7 @@ def _check_same_settings(folder: RunFolder) -> None:
     Raises:
         UserError: the run in the folder was started with other settings than this job.
     """
-    if difference := first_difference(folder, (*MAY_DIFFER, "debug")):
+    if difference := first_difference(folder, (*MAY_DIFFER, *MOVED, "debug")):
         raise UserError(f"{folder}: holds the run of another job ({difference}); choose another hydra.sweep.dir")
 
 

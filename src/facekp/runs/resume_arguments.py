@@ -61,7 +61,8 @@ def check_run_dir(arguments: Sequence[str]) -> None:
         folder = text.partition("=")[2].strip("'\"")
         # Lightning gives "." or the job's folder to the processes that it starts.
         if key_of(text) == RUN_DIR and folder not in (".", os.environ.get(JOB_FOLDER)):
-            raise UserError(f"{text}: name the folder of a run by out={folder}")
+            key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(arguments) else "out"
+            raise UserError(f"{text}: name the folder by {key}={folder}")
 
 
 def is_repeated(key: str) -> bool:

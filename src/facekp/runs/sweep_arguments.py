@@ -6,12 +6,16 @@ Every training reads its command line through this module, so it imports nothing
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 
 from facekp.config.arguments import key_of
 from facekp.config.plugins import named_plugins
 from facekp.config.trust import names_code
 from facekp.core.errors import UserError
+from facekp.core.outputs import exclusive
 from facekp.core.settings import parse
 from facekp.runs.resume_arguments import DATA_PATHS, MACHINE, TEACHER, resume_text
 from facekp.runs.settings import SweepSettings
@@ -19,9 +23,10 @@ from facekp.runs.sweep_folder import SweepFolder
 
 SWEEP_RESUME = "sweep.resume="
 BUDGET = "hparams_search.trials"  # a resumed search may have more trials
-OF_PLACE = (*DATA_PATHS, TEACHER, *MACHINE)  # keys that change when a sweep is moved
-MAY_CHANGE = ("debug", "plugins", BUDGET, *OF_PLACE)  # keys that may be given with sweep.resume=
-MAY_DIFFER = (BUDGET, "plugins", "--config-dir", *OF_PLACE)  # may differ from what the sweep was started with
+# Keys that may change when a sweep is moved to another folder or machine. Another precision gives other results.
+MOVED = (*DATA_PATHS, TEACHER, *(key for key in MACHINE if key != "trainer.precision"))
+MAY_CHANGE = ("debug", "plugins", BUDGET, *MOVED)  # keys that may be given with sweep.resume=
+MAY_DIFFER = (BUDGET, "plugins", "--config-dir")  # may differ from what the sweep was started with
 CONFIG_DIR = ("--config-dir", "-cd")  # options of Hydra whose value may be an argument of its own
 SWEEP_DIR = "hydra.sweep.dir"
 
@@ -71,9 +76,28 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     _check_again(folder, given)
     given = [text for text in given if text not in stored or names_code(text)]  # the others keep their place
+    moved = {key_of(text): text for text in given if key_of(text) in MOVED}
+    if moved:
+        stored = _with_moved(folder, stored, moved)
+        given = [text for text in given if text not in stored]
     given_keys = {*map(key_of, given), *CONFIG_DIR, SWEEP_DIR}
     kept = [override for override in stored if key_of(override) not in given_keys]
     return ["-m", *given, *kept, f"{SWEEP_DIR}={folder}"]
+
+
+def _with_moved(folder: SweepFolder, stored: Sequence[str], moved: Mapping[str, str]) -> list[str]:
+    """Write the new paths and settings of the machine into sweep.yaml; all overrides of the sweep.
+
+    Args:
+        folder: of the sweep.
+        stored: its overrides so far.
+        moved: override by key, each with one value.
+    """
+    new = [text for key, text in moved.items() if key not in map(key_of, stored)]
+    overrides = [*new, *(moved.get(key_of(text), text) for text in stored)]
+    with exclusive(folder.path, SWEEP_RESUME.removesuffix("=")):
+        folder.write_settings(overrides, folder.read_search())
+    return overrides
 
 
 def _check_given(folder: SweepFolder, given: Sequence[str], stored: Sequence[str]) -> None:
@@ -84,12 +108,26 @@ def _check_given(folder: SweepFolder, given: Sequence[str], stored: Sequence[str
                 f"{SWEEP_RESUME}{folder}: {argument} can't be changed when a sweep is resumed; leave it out or start "
                 "a new sweep"
             )
-        swept = next((text for text in stored if key_of(text) == key_of(argument) and "," in text), argument)
-        if key_of(argument) in OF_PLACE and swept != argument:
-            raise UserError(
-                f"{SWEEP_RESUME}{folder}: {argument} can't be changed, as the jobs have several ({swept}); leave it "
-                "out or start a new sweep"
-            )
+        if key_of(argument) in MOVED:
+            swept = [text for text in (*stored, argument) if key_of(text) == key_of(argument) and is_swept(text)]
+            if swept:
+                raise UserError(
+                    f"{SWEEP_RESUME}{folder}: {argument} can't be changed, as {swept[0]} has several values; leave it "
+                    "out or start a new sweep"
+                )
+
+
+def is_swept(override: str) -> bool:
+    """Whether an override has several values, of which each job gets one; a list is one value.
+
+    Example:
+        >>> is_swept("lr=1e-3,1e-4"), is_swept("trainer.devices=[0,1]")
+        (True, False)
+    """
+    try:
+        return bool(OverridesParser.create().parse_override(override).is_sweep_override())
+    except OverrideParseException:
+        return False
 
 
 def _check_again(folder: SweepFolder, given: Sequence[str]) -> None:

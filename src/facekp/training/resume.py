@@ -181,14 +181,17 @@ def _check_settings(run: RunFolder, path: Path, raw: Mapping[str, Any]) -> None:
 
 
 def _trained_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key, without paths, references, observers, and what may change when a run is resumed."""
+    """Numbers and texts by dotted key, without paths, references, observers, and what may change in a resumed run.
+
+    Lists and null are left out: config.yaml of a resumed run may have them in another form than an older checkpoint.
+    """
     values: dict[str, Any] = {}
     for name, value in config.items():
         key = f"{prefix}{name}"
         may_differ = key.split(".")[0] in OBSERVERS or key in CHANGEABLE[RESUME] or name in PATH_KEYS
         if isinstance(value, dict):
             values |= _trained_settings(value, f"{key}.")
-        elif not may_differ and "${" not in str(value):
+        elif isinstance(value, (bool, int, float, str)) and not may_differ and "${" not in str(value):
             values[key] = value
     return values
 

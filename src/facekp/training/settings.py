@@ -259,7 +259,8 @@ class TrainSettings(CommandSettings):
                 f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: no epoch would be validated; "
                 f"choose at most trainer.max_epochs={trainer.max_epochs}"
             )
-        if isinstance(trainer.limit_train_batches, int):  # a fraction: once the data are read
+        # A fraction is checked once the data are read.
+        if isinstance(trainer.limit_train_batches, int) and not trainer.fast_dev_run:
             trainer.check_whole_steps(trainer.limit_train_batches)
         if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
             raise ValueError("trainer.precision=16-mixed: needs a GPU; choose bf16-mixed or 32-true")

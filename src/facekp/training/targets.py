@@ -94,7 +94,7 @@ def build_targets(settings: SettingsWithTargets, group: str, base: type[T]) -> l
     """Create the added callbacks or loggers.
 
     Args:
-        settings: loss, weight and sigma of the group's heatmaps.
+        settings: of the group, with those of the added classes.
         group: its config key, for messages.
         base: the class that each must derive from.
 

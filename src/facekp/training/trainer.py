@@ -152,7 +152,7 @@ def trainer_errors() -> Iterator[None]:
         if not _is_of_lightning(error):
             raise
         raise UserError(f"trainer: {one_line(error)}") from error
-    except RuntimeError as error:  # torch raises many; Lightning's tell of settings, e.g. a metric that is not logged
+    except RuntimeError as error:  # torch raises many; Lightning's are about settings, e.g. a metric that is not logged
         if not _modules(error)[-1].startswith(LIGHTNING):
             raise
         raise UserError(f"trainer: {one_line(error)}") from error

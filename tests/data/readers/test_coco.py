@@ -167,7 +167,7 @@ def with_value(at, value):
         (changed(lambda c: c["annotations"].clear()), "has no face with a labelled point"),
         (
             changed(lambda c: c["images"][1].update(file_name="./" + c["images"][0]["file_name"])),
-            r"images: ids 0 and 1 have the same file_name './0000.jpg'; write one image for each photo",
+            r"images, ids 0 and 1 have the same file_name './0000.jpg', but sizes \(.* and \(.*; remove one of them",
         ),
         (
             changed(lambda c: c["categories"].append({"id": "1", "name": "cat", "keypoints": NAMES[::-1]})),
@@ -402,3 +402,34 @@ def test_photos_may_lie_in_subfolders_and_a_fault_of_one_face_costs_that_face(gi
     (line,) = [message for message in caplog.messages if "left out" in message]
     assert "4 faces with faults left out (data.skip_broken=true), the first: " in line
     assert "id 103: image_id 99 is not among images" in line
+
+
+def test_two_images_of_one_file_may_have_different_faces_but_not_different_points_of_one(given):
+    folder, coco, write = given
+    face = next(one for one in coco["annotations"] if one["id"] == 100)
+    photo = next(one for one in coco["images"] if one["id"] == face["image_id"])
+    coco["images"].append({**photo, "id": 500})
+    coco["annotations"].append({**face, "id": 200, "image_id": 500})  # the same face
+    write()
+    assert 200 in read(folder).row
+    coco["annotations"].append({"id": 201, "image_id": 500, "category_id": 7})  # not read
+    shifted = np.reshape(face["keypoints"], (5, 3)) + np.array([9, 0, 0])
+    coco["annotations"][-2]["keypoints"] = shifted.ravel().tolist()
+    write()
+    with pytest.raises(UserError, match=r"id 200: images, ids \d+ and 500 have .* but different points for the same"):
+        read(folder)
+    assert 200 not in read(folder, "data.skip_broken=true").row
+    coco["annotations"][-2]["category_id"] = 7
+    write()
+    assert 200 not in read(folder).row
+
+
+def test_three_negative_numbers_are_no_label_and_crowds_of_other_categories_do_not_count(given):
+    folder, coco, write = given
+    coco["annotations"][0]["keypoints"][:3] = [-1, -1, -1]
+    coco["annotations"].append({"id": 300, "image_id": 0, "category_id": 7, "iscrowd": "no"})
+    write()
+    table = read(folder)
+    first = table.take(table.row == 100)
+    assert not first.mask[0, first.keypoints.names.index(NAMES[0])]
+    assert first.mask.sum() == 4

@@ -85,13 +85,17 @@ def test_the_photos_of_another_file_of_the_same_name_are_written(tmp_path):
 
 
 def test_the_photos_of_a_file_in_another_folder_are_not_mixed_up(tmp_path):
-    for name, photos in (("a", (GREY, COLOUR)), ("b", (COLOUR[..., 0], COLOUR)), ("c", (GREY, COLOUR))):
+    folders = (("a", (GREY, COLOUR), 1e9), ("b", (COLOUR[..., 0], COLOUR), 2e9), ("c", (GREY, COLOUR), 1e9))
+    for name, photos, seconds in folders:
         (tmp_path / name).mkdir()
         write(tmp_path / name, photos=photos)
-        os.utime(tmp_path / name / "COFW_test.mat", (1e9, 1e9))
+        os.utime(tmp_path / name / "COFW_test.mat", (seconds, seconds))
     images = f"data.images={tmp_path}/photos"
     expected = read(tmp_path / "a", images)
-    with pytest.raises(UserError, match=r"0001.png: is not known to be a photo of .*/b/COFW_test.mat; choose"):
+    with pytest.raises(
+        UserError,
+        match=r"0001.png: is not known to be a photo of .*/b/COFW_test.mat; choose .* delete the folder .*/COFW_test",
+    ):
         read(tmp_path / "b", images)
     np.testing.assert_array_equal(read(tmp_path / "c", images).images, expected.images)  # a copy
 
@@ -107,3 +111,41 @@ def test_written_photos_are_used_where_the_file_can_t_be_read_again(tmp_path, mo
     monkeypatch.setattr("facekp.data.readers.cofw._pixels", refuse)
     np.testing.assert_array_equal(read(tmp_path).images, before.images)
     assert caplog.text.count("may have changed since its photos were written") == 1
+
+
+def test_photos_of_a_moved_file_are_neither_read_again_nor_written(tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        write(tmp_path / name)
+    images, photo = f"data.images={tmp_path}/photos", tmp_path / "photos" / "COFW_test" / "0001.png"
+    expected = read(tmp_path / "a", images).images
+    content = photo.read_bytes()
+    status = (tmp_path / "a" / "COFW_test.mat").stat()
+    os.utime(tmp_path / "b" / "COFW_test.mat", ns=(status.st_atime_ns, status.st_mtime_ns))  # moved
+    os.utime(tmp_path / "c" / "COFW_test.mat", (1e9, 1e9))  # copied without its time
+    np.testing.assert_array_equal(read(tmp_path / "c", images).images, expected)
+    monkeypatch.setattr("facekp.data.readers.cofw._pixels", None)
+    for name in "bc":
+        np.testing.assert_array_equal(read(tmp_path / name, images).images, expected)
+    assert photo.read_bytes() == content
+
+
+def test_photos_that_state_no_file_count_if_they_have_its_time(tmp_path, monkeypatch):
+    write(tmp_path)
+    expected = read(tmp_path).images
+    seconds = (tmp_path / "COFW_test.mat").stat().st_mtime
+    for name, pixels in (("0001.png", GREY), ("0002.png", COLOUR)):  # as earlier versions wrote them
+        Image.fromarray(pixels).save(tmp_path / "photos" / "COFW_test" / name)
+        os.utime(tmp_path / "photos" / "COFW_test" / name, (seconds, seconds))
+    monkeypatch.setattr("facekp.data.readers.cofw._pixels", None)
+    np.testing.assert_array_equal(read(tmp_path).images, expected)
+
+
+def test_slightly_different_pixels_of_a_copied_file_are_used_with_a_warning(tmp_path, caplog):
+    (tmp_path / "b").mkdir()
+    write(tmp_path)
+    expected = read(tmp_path).images
+    brighter = np.clip(GREY.astype(int) + 5, 0, 255).astype(np.uint8)  # as another decoder gives them
+    write(tmp_path / "b", photos=(brighter, COLOUR))
+    np.testing.assert_array_equal(read(tmp_path / "b", f"data.images={tmp_path}/photos").images, expected)
+    assert "are used as they are (its frames are decoded differently here)" in caplog.text

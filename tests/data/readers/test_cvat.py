@@ -152,7 +152,7 @@ def test_two_images_of_one_name_are_refused_unless_one_is_empty(folder):
     write(folder, together(), image)
     assert len(read(folder)) == 1
     write(folder, together(), image, together(POINTS + 5))
-    with pytest.raises(UserError, match=r"line 6: <image> './a.png' is also the one of line 3; export tasks one by"):
+    with pytest.raises(UserError, match=r"line 6: <image> './a.png' is duplicated, in lines 3 and 6; export tasks"):
         read(folder)
 
 

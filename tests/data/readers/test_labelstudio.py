@@ -119,7 +119,7 @@ def test_a_photo_is_found_by_its_address(folder, address):
         (task(face(POINTS * np.nan)), "labels.json: task 7, left_eye: x is nan; give per cent of the photo"),
         (task(face(original_width=None)), "task 7: original_width and original_height are None, 50; give pixels"),
         (task(face(original_width=61)), "a.png: its labels are for 61 x 50 pixels, but a viewer shows 60 x 50"),
-        (task(face(), image="/data/x.wav"), "task 7: its data .* name no photo; give its address"),
+        (task(face(), image="/data/x.wav"), "task 7: its data .* do not name a photo; give its address"),
         (task(face(), image="https://x.org/other/a.png"), "other/a.png and .*0a1b2c3d-a.png are both a.png; use sub"),
         (task(face(), image="../../a.png"), "task 7: '../../a.png' is outside "),
         (
@@ -130,10 +130,6 @@ def test_a_photo_is_found_by_its_address(folder, address):
         (
             task([rectangle("r", 0, 0, 60, 50), rectangle("s", 15, 25, 25, 35, rectanglelabels=["ring"]), *face()]),
             "task 7: point 'nose' is in rectangles labelled 'ring' and 'face'; make it part of one of them, or remove",
-        ),
-        (
-            {**task(face(to_name="img")), "data": {"thumb": "b.png", "image": "a.png"}},
-            "task 7: its data name several photos, in 'thumb' and 'image', and its keypoints are drawn on 'img'; keep",
         ),
         (task([rectangle("r", 0, 0, np.inf, 9), *face()]), "task 7, rectangle: width is inf; give per cent"),
     ],
@@ -182,3 +178,28 @@ def test_a_point_at_zero_is_missing_and_counted(folder, caplog):
 def test_addresses_may_have_a_host_and_a_query(folder, image):
     write(folder, task(face(), image=image))
     assert read(folder).name.tolist() == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "more", [{"thumb": "s3://b/thumbs/a_t.jpg"}, {"original": "IMG_001.JPG"}, {"source": "https://x.org/x.jpg"}]
+)
+@pytest.mark.parametrize("drawn_on", [{}, {"to_name": "img-1"}])
+def test_of_several_photos_in_a_task_the_one_in_the_folder_is_read(folder, more, drawn_on):
+    given = task(face(**drawn_on))
+    given["data"] = {**more, **given["data"]}
+    write(folder, given)
+    assert read(folder).name.tolist() == ["a.png"]
+
+
+def test_of_several_photos_in_the_folder_the_field_that_to_name_names_is_read(folder):
+    (folder / "photos" / "b.png").write_bytes((folder / "photos" / "a.png").read_bytes())
+    data = {"thumb": "b.png", "image": "a.png"}
+    write(folder, {**task(face(to_name="image")), "data": data})
+    assert read(folder).name.tolist() == ["a.png"]
+    write(folder, {**task(face(to_name="img")), "data": data})
+    message = "task 7: its data name several photos, in 'thumb' and 'image'; keep only the field of the labelled photo"
+    with pytest.raises(UserError, match=f"{message}, or rename it to 'img', the to_name of the keypoints"):
+        read(folder)
+    write(folder, {**task(face()), "data": data})
+    with pytest.raises(UserError, match=f"{message}; or leave"):
+        read(folder)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
-from facekp.data.readers.sleap import _frame_folders, _in_folder, point_names
+from facekp.data.readers.sleap import FilesOfAddresses, _frame_folders, _in_folder, point_names
 from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
 from tests.drawn_photos import DRAWN
@@ -115,7 +115,7 @@ def test_two_addresses_of_one_file_are_refused(folder, found):
     labels.save(str(folder / "two.slp"), verbose=False)
     if found:
         with pytest.raises(
-            UserError, match=r"video 2, .*: /other/day2/a.png and .*photos/a.png are both a.png in .*sub"
+            UserError, match=r"video 2, .*: /other/day2/a.png and .*photos/a.png are both a.png in .*give both .* sub"
         ):
             read(folder, labels="two.slp")
     else:
@@ -144,3 +144,11 @@ def test_videos_of_one_name_in_two_folders_have_folders_of_their_own(tmp_path):
     videos = [SimpleNamespace(filename=address) for address in [*addresses, "/x/day1/cam.mp4", ["a.png"], []]]
     folders = _frame_folders(SimpleNamespace(videos=videos), tmp_path / "a.slp", tmp_path)
     assert folders == [*addresses.values(), "day1/cam", "", ""]
+
+
+def test_spellings_of_one_path_are_one_video(tmp_path):
+    (tmp_path / "v.mp4").touch()
+    files = FilesOfAddresses(tmp_path)
+    assert {files.find(address, "") for address in ("C:\\d\\v.mp4", "C:/d/v.mp4", "C:/d/./v.mp4")} == {"v.mp4"}
+    videos = [SimpleNamespace(filename=address) for address in ("d/v.mp4", "./d/v.mp4", "d\\v.mp4")]
+    assert _frame_folders(SimpleNamespace(videos=videos), tmp_path / "a.slp", tmp_path) == ["v"] * 3

@@ -1,6 +1,7 @@
 """A face from an annotation of a COCO file: points, visibility, box, attributes.
 
-- ``keypoints`` are x, y, v for each point. v = 0, or three nulls: not labelled; 1: labelled but hidden; 2: in view.
+- ``keypoints`` are x, y, v for each point. v = 1: labelled but hidden; 2: in view; 0: not labelled. Three nulls, and
+  three negative numbers, are not labelled, either.
 - ``bbox`` is x, y, width, height. Without it, ``center`` and ``scale`` give the box, as pose libraries write them.
 - ``attributes`` and ``flags``, and other keys with a text or true or false, are the face's attributes.
 """
@@ -106,6 +107,7 @@ def _parse_points(values: Any, where: str, points: int, key: str) -> tuple[np.nd
     numbers = np.array([number_of(value) for value in values]).reshape(-1, 3)
     triples = [values[i : i + 3] for i in range(0, len(values), 3)]
     unlabelled = (numbers[:, 2] == 0) | np.array([triple == [None, None, None] for triple in triples])
+    unlabelled |= (numbers < 0).all(axis=1)
     faulty = np.isnan(numbers).any(axis=1) & ~unlabelled
     if faulty.any():
         at = int(faulty.argmax())
@@ -113,7 +115,7 @@ def _parse_points(values: Any, where: str, points: int, key: str) -> tuple[np.nd
             f"{where}: point {at + 1} of its {key} is {shown(triples[at])}, not x, y, v in finite numbers; write "
             "0, 0, 0 for a point without a label"
         )
-    v = np.nan_to_num(numbers[:, 2])
+    v = np.where(unlabelled, 0, numbers[:, 2])
     if (v < 0).any():
         at = int((v < 0).argmax())
         raise UserError(

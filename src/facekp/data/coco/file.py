@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from facekp.core.errors import UserError
 from facekp.data.label_json import read_json, shown
 
 MAX_ID_LENGTH = 18  # characters; int64 can hold as many digits
-MAX_TEXT_ID_LENGTH = 200  # characters; longer ones are no ids, and messages and tables would carry them
+MAX_TEXT_ID_LENGTH = 200  # characters; longer ones are not ids, and messages and tables would carry them
 FORMAT = "a file of COCO keypoints"
 Id = int | str
 
@@ -60,7 +59,7 @@ def read_coco_file(path: Path) -> CocoFile:
     """Read the lists of a COCO file.
 
     Raises:
-        UserError: the file is not JSON, a list is missing, or two images have one id or, with annotations, one file.
+        UserError: the file is not JSON, a list is missing, or two images have one id.
     """
     content = read_json(path, FORMAT)
     lists = {}
@@ -71,9 +70,7 @@ def read_coco_file(path: Path) -> CocoFile:
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise UserError(f"{path}: {key} is missing or not a list of objects; give {FORMAT}")
         lists[key] = items
-    file = CocoFile(path, _by_id(path, lists["images"]), lists["annotations"], lists["categories"])
-    _check_file_names(file)
-    return file
+    return CocoFile(path, _by_id(path, lists["images"]), lists["annotations"], lists["categories"])
 
 
 def _by_id(path: Path, photos: Sequence[Mapping[str, Any]]) -> dict[Id, Mapping[str, Any]]:
@@ -92,27 +89,6 @@ def _by_id(path: Path, photos: Sequence[Mapping[str, Any]]) -> dict[Id, Mapping[
     unique = ((number, text) for text, number in padded.items() if counts[number] == 1)
     numbers: dict[Id, Mapping[str, Any]] = {number: by_id[text] for number, text in unique}  # 7 finds "007"
     return {**numbers, **by_id}
-
-
-def _check_file_names(file: CocoFile) -> None:
-    """Refuse two images of one file: the labels of one of them would belong to another photo.
-
-    Raises:
-        UserError: names the file and both ids. Images without annotations do not count.
-    """
-    first: dict[str, Mapping[str, Any]] = {}
-    for annotation in file.annotations:
-        try:
-            photo = file.photo_of(annotation, "")
-        except UserError:  # a fault of one face, which is reported where the face is parsed
-            continue
-        name = photo["file_name"].strip()
-        same = first.setdefault(posixpath.normpath(name.replace("\\", "/")), photo)
-        if same is not photo:
-            raise UserError(
-                f"{file.path}: images: ids {shown(same['id'])} and {shown(photo['id'])} have the same file_name "
-                f"{shown(name)}; write one image for each photo, or name photos of the same name with their folders"
-            )
 
 
 def _photo_id(where: str, item: Mapping[str, Any], key: str) -> Id:

@@ -34,7 +34,8 @@ class PhotoAddresses:
 
         Args:
             data: of the task, the addresses by field.
-            drawn_on: ``to_name`` of the keypoints, which chooses the field if several name different photos.
+            drawn_on: ``to_name`` of the keypoints. If it is the name of a field, this field counts; otherwise the field
+                whose file is in the folder.
             where: the task, for messages.
 
         Raises:
@@ -42,13 +43,20 @@ class PhotoAddresses:
         """
         addresses = _addresses(data)
         if not addresses:
-            raise UserError(f"{where}: its data {shown(data)} name no photo; give its address, such as image: a.jpg")
-        names = {field: self._name(_path(address)) for field, address in addresses.items()}
-        if len(set(names.values())) > 1 and drawn_on not in names:
             raise UserError(
-                f"{where}: its data name several photos, in {' and '.join(map(shown, names))}, and its keypoints are "
-                f"drawn on {drawn_on!r}; keep the field of that photo only, or give it this name"
+                f"{where}: its data {shown(data)} do not name a photo; give its address, such as image: a.jpg"
             )
+        names = {field: self._name(_path(address)) for field, address in addresses.items()}
+        if drawn_on not in names:
+            in_folder = {field: name for field, name in names.items() if (self.folder / name).is_file()}
+            if len(set(in_folder.values())) > 1:
+                fields = " and ".join(map(shown, in_folder))
+                rename = f", or rename it to {drawn_on!r}, the to_name of the keypoints" if drawn_on else ""
+                raise UserError(
+                    f"{where}: its data name several photos, in {fields}; keep only the field of the labelled "
+                    f"photo{rename}"
+                )
+            names = in_folder or names
         field = drawn_on if drawn_on in names else next(iter(names))
         name, address = names[field], addresses[field]
         first = self.addresses.setdefault(name, address)

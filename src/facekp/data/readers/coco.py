@@ -11,7 +11,8 @@ pixel centre. A bbox has edges: [0, 0, W, H] is the whole photo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,9 +30,12 @@ from facekp.data.coco.categories import (
     point_orders,
 )
 from facekp.data.coco.file import CocoFile, Id, id_of, read_coco_file
+from facekp.data.label_checks import find_contradiction
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import shown
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
+
+PhotoFace = tuple[Mapping[str, Any], LabelledFace]  # an entry of ``images``, and a face of it
 
 
 class CocoSettings(PhotoDataSettings):
@@ -73,23 +77,48 @@ def read_coco(settings: CocoSettings, keypoints: Keypoints) -> list[LabelledFace
             f"data.occluded=false: no point of {file.path} has v = 2, so all would be missing; set data.occluded=true"
         )
     row_of, known = _rows(file), category_ids(file)
+    others: dict[str, list[PhotoFace]] = {}  # the faces so far, by file name
 
     def parse(entry: tuple[int, Mapping[str, Any]]) -> LabelledFace | None:
         position, annotation = entry
         category, where = category_of(file, annotation), file.where("annotations", annotation)
+        is_unknown = category not in known and number_of_points(annotation.get(part.points)) > 0
+        if category not in orders and not is_unknown:
+            return None
         if is_crowd(annotation, where) or not part.is_valid(annotation):
             return None
-        if category not in known and number_of_points(annotation.get(part.points)):
+        if is_unknown:
             raise UserError(f"{where}: category_id {shown(category)} is not among categories; add it there")
-        if category not in orders:
-            return None
         face = parse_face(file, annotation, orders[category], part, settings.occluded, row_of(position))
         if face is None:
             return None
+        photo = file.photo_of(annotation, where)
+        of_photo = others.setdefault(posixpath.normpath(face.name.strip().replace("\\", "/")), [])
+        _check_photos(photo, face, of_photo)
+        of_photo.append((photo, face))
         return _with_source(face if has_hidden else replace(face, visible=None), keypoints)
 
     faces = collect_faces(enumerate(file.annotations), parse, file.path, settings.skip_broken)
     return sorted(faces, key=lambda face: face.name)
+
+
+def _check_photos(photo: Mapping[str, Any], face: LabelledFace, others: Sequence[PhotoFace]) -> None:
+    """Refuse a face of a second entry of ``images`` with the same file name, if the two may be different photos.
+
+    Raises:
+        UserError: the entries have different sizes, or different points for the same face.
+    """
+    others = [other for other in others if other[0] is not photo]
+    sizes = ((entry, other.size) for entry, other in others if face.size and other.size and other.size != face.size)
+    entry, fault = next(((entry, f"sizes {size} and {face.size}") for entry, size in sizes), (None, ""))
+    if entry is None:
+        at = find_contradiction(face.points, [other.points for _, other in others])
+        entry, fault = (None, "") if at is None else (others[at][0], "different points for the same face")
+    if entry is not None:
+        raise UserError(
+            f"{face.where}: images, ids {shown(entry['id'])} and {shown(photo['id'])} have the same file_name "
+            f"{shown(face.name)}, but {fault}; remove one of them, or name photos of the same name with their folders"
+        )
 
 
 def _with_source(face: LabelledFace, keypoints: Keypoints) -> LabelledFace:

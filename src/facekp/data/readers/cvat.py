@@ -114,8 +114,8 @@ def _check_names(drawn: Sequence[Drawn], path: Path) -> None:
         image = first.setdefault(posixpath.normpath(name.replace("\\", "/")), face.image)
         if name and image is not face.image:
             raise UserError(
-                f"{place_of(path, face.image)}: <image> {name!r} is also the one of line {image.get(LINE)}; export "
-                "tasks one by one, or name photos of the same name with their folders"
+                f"{place_of(path, face.image)}: <image> {name!r} is duplicated, in lines {image.get(LINE)} and "
+                f"{face.image.get(LINE)}; export tasks one by one, or name photos of the same name with their folders"
             )
 
 

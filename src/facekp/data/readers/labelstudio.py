@@ -18,7 +18,7 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.label_boxes import EDGE, Box, extent_of_turned
-from facekp.data.label_checks import ZeroPoints, are_alike
+from facekp.data.label_checks import ZeroPoints, find_contradiction
 from facekp.data.label_faults import collect_faces
 from facekp.data.label_json import number_of, shown
 from facekp.data.labelstudio.addresses import PhotoAddresses
@@ -98,20 +98,12 @@ def _check_tasks(task: Mapping[str, Any], face: LabelledFace, others: Sequence[T
         UserError: names both tasks. The same labels, and other faces of the photo, are fine.
     """
     others = [other for other in others if other[0] is not task]
-    if any(are_alike(other.points[None], face.points[None]).all() for _, other in others):
-        return
-    for other_task, other in others:
-        if _is_within(face.points, other.points) or _is_within(other.points, face.points):
-            raise UserError(
-                f"{face.where}: task {shown(other_task.get('id'))} has other points for the same face of {face.name}; "
-                "remove one of the two tasks, or correct its address"
-            )
-
-
-def _is_within(points: np.ndarray, others: np.ndarray) -> bool:
-    """Whether the middle of some points lies among others."""
-    middle = np.nanmean(points, axis=0)
-    return bool((middle >= np.nanmin(others, axis=0)).all() and (middle <= np.nanmax(others, axis=0)).all())
+    at = find_contradiction(face.points, [other.points for _, other in others])
+    if at is not None:
+        raise UserError(
+            f"{face.where}: task {shown(others[at][0].get('id'))} has other points for the same face of {face.name}; "
+            "remove one of the two tasks, or correct its address"
+        )
 
 
 def _label(item: Mapping[str, Any], where: str) -> PointLabel:

@@ -1,6 +1,7 @@
 """``data=folder``: photos, and a CSV with any number of points, of photos of any sizes, with several faces per photo.
 
-The CSV is separated by commas, semicolons or tabs, in UTF-8 or UTF-16, plain or compressed (`facekp.data.label_text`).
+The CSV is separated by commas, semicolons or tabs, in UTF-8, UTF-16 or UTF-32, plain or compressed
+(`facekp.data.label_text`).
 Each line is a face:
 
 - ``name``: path of the photo, relative to the photos' folder;

@@ -7,6 +7,7 @@ as ``day1/mouse/frame_000012.png`` for ``day1/mouse.mp4``. Coordinates are as he
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -114,8 +115,8 @@ def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
         if isinstance(video.filename, list):  # photos
             names.append("")
             continue
-        address = str(video.filename)
-        if Path(address) == path:
+        address = _normalised(str(video.filename))
+        if Path(str(video.filename)) == path:
             address, stem = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
         else:
             file = _in_folder(address, folder)
@@ -195,10 +196,10 @@ class FilesOfAddresses:
         """
         name = _in_folder(address, self.folder)
         first = self.addresses.setdefault(name, address)
-        if first != address and (self.folder / name).is_file():
+        if _normalised(first) != _normalised(address) and (self.folder / name).is_file():
             raise UserError(
-                f"{where}: {address} and {first} are both {name} in {self.folder}; put files of the same name into "
-                "subfolders, as in these paths"
+                f"{where}: {address} and {first} are both {name} in {self.folder}; if they are the same file, give "
+                "both videos one path in SLEAP, otherwise put the files into subfolders, as in these paths"
             )
         return name
 
@@ -207,6 +208,11 @@ def _in_folder(address: str, folder: Path) -> str:
     """The longest end of a path that is a file in the folder; the file's name if none is."""
     ends = _ends(address)
     return next((end for end in ends if (folder / end).is_file()), (ends or [""])[-1])
+
+
+def _normalised(address: str) -> str:
+    """One spelling of a path: ``C:\\d\\v.mp4`` is ``C:/d/v.mp4``, and ``./v.mp4`` is ``v.mp4``."""
+    return posixpath.normpath(address.replace("\\", "/")) if address else ""
 
 
 def _ends(address: str) -> list[str]:
