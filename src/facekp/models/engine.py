@@ -2,7 +2,7 @@
 
 onnxruntime runs a graph, which ``engine=onnx`` exports from the checkpoint and keeps in the user's cache folder. With
 ``engine=auto``, torch predicts the first images: until they have taken about as long as loading the graph takes. If
-the graph is not in the cache, torch goes on: calls would wait half a minute for an export, or share the cores with it.
+the graph is not in the cache, torch continues, as an export would take half a minute of all cores.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Runner:
             self._images += images * passes(loaded.model.decoder)
             if self._images < LOAD_AFTER or not os.path.isfile(self._file):  # False also in a folder of another user
                 return
-            self._checkpoint = None  # this call loads the graph; those of other threads go on with torch
+            self._checkpoint = None  # this call loads the graph; other threads continue with torch
         try:
             self.model = load_kept(loaded, self._file)
         except (UserError, OSError) as error:
