@@ -65,14 +65,14 @@ def has_option(arguments: Sequence[str], name: str) -> bool:
 
 
 def check_options(arguments: Sequence[str], catalog: Catalog) -> None:
-    """Refuse options that do not exist, lack a value, can't be combined, or start a sweep where there is none.
+    """Refuse unknown options, missing values, options that exclude each other, and sweeps of commands without one.
 
     Args:
         arguments: of the command line, without those after ``--``.
         catalog: groups and keys of the command.
 
     Raises:
-        UserError: names the option and the way out.
+        UserError: names the option, and says what to write instead.
     """
     given = []
     for argument, value in _options(arguments):

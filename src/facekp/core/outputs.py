@@ -152,7 +152,8 @@ def _new_file(default: Path, key: str) -> Iterator[Path]:
 
 
 def _check_replaceable(path: Path, overwrite: bool, key: str) -> None:
-    """
+    """Refuse a path that can't be written to.
+
     Raises:
         UserError: the path is a folder, can't be a file's, or is a file that may not be replaced.
     """

@@ -40,7 +40,6 @@ from facekp.core.errors import UserError, first_line
 from facekp.core.settings import Settings, one_of, parse
 
 T = TypeVar("T")
-PLAIN_TYPES = "plain types (int, float, str, bool, Literal, lists of these)"
 REGISTRIES: dict[str, Registry[Any]] = {}  # by the entry-point group
 _IMPORTING = RLock()  # one for all registries, so that no two threads wait for each other; a module may ask for names
 
@@ -237,7 +236,7 @@ class Registry(Generic[T]):
             why = first_line(error)
             raise UserError(
                 f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
-                f"with {PLAIN_TYPES}"
+                "with plain types (int, float, str, bool, Literal, lists of these)"
             ) from error
 
     def _import_builtin(self) -> None:

@@ -289,7 +289,7 @@ def _cause(reading: Reading) -> str:
 
 
 def reading_that_fits(item: PlacedFace) -> Reading | None:
-    """The reading by which a box lies in the photo and around the points; None if there is none."""
+    """The order of a box's numbers that puts it into the photo and around the points; None: no order does."""
     return next((reading for reading in READINGS if _fits(item, reading)), None)
 
 

@@ -82,7 +82,7 @@ def predict_photos(
         each photo with its faces, in the order of the photos.
 
     Raises:
-        UserError: the detector is none or does not return boxes, an image is not uint8 (H, W, 3), or
+        UserError: the detector is not valid or does not return boxes, an image is not uint8 (H, W, 3), or
             ``min_confidence`` is not a number from 0 to 1.
 
     Example:

@@ -68,7 +68,7 @@ class FaceTracker:
             has no such limit.
 
     Raises:
-        UserError: the detector is none, or ``min_confidence`` is not a number from 0 to 1.
+        UserError: the detector is not a `FaceDetector`, or ``min_confidence`` is not a number from 0 to 1.
 
     Attributes:
         dropped: counts the boxes of the detector that were dropped, because their confidence is too low.

@@ -103,7 +103,7 @@ def _add_choices(item: Mapping[str, Any], regions: list[Region], drawn: Mapping[
 
 
 def _around(keypoint: Mapping[str, Any], drawn: Mapping[str, Region]) -> Region | None:
-    """The only rectangle of a photo, or the smallest around a keypoint; None if there is none.
+    """The only rectangle of a photo, or the smallest one around a keypoint; None: no rectangle.
 
     A rectangle with another label that holds the smallest one, too, is a fault of both: which one is the face?
     """
