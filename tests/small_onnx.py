@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.onnx_export import OPSET, attach, describe
+from facekp.models.export.onnx_file import OPSET, attach, describe
 from facekp.models.onnx_model import load_onnx
 
 

@@ -39,7 +39,7 @@ from tools.checks import (
 )
 
 from facekp.runs.folder import RunFolder
-from facekp.runs.study import FOLDER, open_study
+from facekp.runs.searches.study import FOLDER, open_study
 from facekp.runs.sweep_folder import SweepFolder
 
 NEEDED = ("ray", "optuna")

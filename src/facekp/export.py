@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
     from facekp.models.command_settings import OF_TRAININGS, ExportSettings
-    from facekp.models.export import export
+    from facekp.models.export.run import export
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, ExportSettings))

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from facekp.config.command import run_command
 from facekp.runs.resume_arguments import allow_keys_of_the_run, check_run_dir
-from facekp.runs.sweep_arguments import rewrite_arguments
+from facekp.runs.sweeps.arguments import rewrite_arguments
 
 
 def main(cfg: DictConfig) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """The launcher of `hydra/launcher=joblib` in sweeps. Hydra finds plug-ins only in the package hydra_plugins.
 
-Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.killed_workers`.
+Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.sweeps.killed_workers`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ else:
         joblib: dict[str, Any]
 
         def __init__(self, **settings: Any) -> None:
-            from facekp.runs.killed_workers import LaunchLock
+            from facekp.runs.sweeps.killed_workers import LaunchLock
 
             super().__init__(**settings)
             self._lock, self._stopped = LaunchLock(), False
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-            from facekp.runs.killed_workers import run_joblib_jobs
+            from facekp.runs.sweeps.killed_workers import run_joblib_jobs
 
             assert self.hydra_context is not None
             assert self.config is not None
@@ -40,7 +40,7 @@ else:
             return run_joblib_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
 
         def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
-            from facekp.runs.orphans import SWEEP
+            from facekp.runs.sweeps.orphans import SWEEP
 
             os.environ[SWEEP] = str(os.getpid())
             launcher = copy(self)

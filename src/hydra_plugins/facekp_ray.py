@@ -1,6 +1,6 @@
 """The launcher of `hydra/launcher=ray`. Hydra finds plug-ins only in the package hydra_plugins.
 
-Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.ray_tasks`.
+Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.sweeps.ray_tasks`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
-    from facekp.runs.ray_tasks import RayTasks
+    from facekp.runs.sweeps.ray_tasks import RayTasks
 
 
 class RayLauncher(Launcher):
@@ -31,7 +31,7 @@ class RayLauncher(Launcher):
         self.ray = ray
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from facekp.runs.ray_tasks import RayTasks
+        from facekp.runs.sweeps.ray_tasks import RayTasks
 
         self.config, self.loader = config, hydra_context.config_loader
         settings = OmegaConf.to_container(self.ray, resolve=True)
@@ -39,7 +39,7 @@ class RayLauncher(Launcher):
         self.tasks = RayTasks(hydra_context, task_function, settings["init"], settings["remote"])
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from facekp.runs.ray_tasks import run_ray_jobs
+        from facekp.runs.sweeps.ray_tasks import run_ray_jobs
 
         configs = [self._config(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
         return run_ray_jobs(self.tasks, configs, self.config.plugins)

@@ -1,6 +1,6 @@
 """The sweeper and the launcher of a resumed sweep. Hydra finds plug-ins only in the package hydra_plugins.
 
-Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.finished_jobs`.
+Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.sweeps.finished_jobs`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ResumingLauncher(Launcher):
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from facekp.runs.finished_jobs import launch_unfinished
+        from facekp.runs.sweeps.finished_jobs import launch_unfinished
 
         taken = [str(key) for key in self.config]
         return launch_unfinished(

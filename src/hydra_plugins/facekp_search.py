@@ -1,6 +1,6 @@
 """The sweeper of `hparams_search=optuna`. Hydra finds plug-ins only in the package hydra_plugins.
 
-Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.search`.
+Every Hydra program imports this module when it starts, so the work is done in `facekp.runs.searches.search`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from facekp.runs.search import search
+        from facekp.runs.searches.search import search
 
         search(arguments, self.config, self.hydra_context.config_loader, self.launcher)

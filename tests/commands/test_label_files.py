@@ -10,8 +10,8 @@ import yaml
 
 from facekp.core.keypoints import Keypoints
 from facekp.data import convert, inspect
+from facekp.data.labels.scheme_guess import guess_scheme
 from facekp.data.readers.read import read_table
-from facekp.data.scheme_guess import guess_scheme
 from tests.data.label_samples import FACES, NAMES, write_coco
 from tests.data.samples import data_settings
 

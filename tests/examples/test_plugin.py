@@ -126,7 +126,7 @@ def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):
         *data,
         *TINY,
         plugins,
-        "lr=1e-3,1e-4",  # workers of a launcher: tests/runs/test_sweep.py
+        "lr=1e-3,1e-4",  # workers of a launcher: tests/runs/sweeps/test_sweep.py
         "hydra.sweep.dir=sweep",
         cwd=tmp_path,
         path=source,

@@ -24,7 +24,7 @@ from facekp.reporting.html.overview import runs_page
 from facekp.runs.folder import RunFolder
 from facekp.runs.lookup import checkpoint_files, newest_run
 from facekp.runs.sweep_folder import SweepFolder
-from facekp.runs.sweep_table import read_jobs, sweep_table
+from facekp.runs.sweeps.table import read_jobs, sweep_table
 from facekp.training.resume import checkpoint_to_resume
 from tests.small_onnx import write_small_onnx
 
@@ -312,8 +312,8 @@ def test_a_damaged_sweep_is_read_or_refused_in_one_line(seed, tmp_path):
 
 @pytest.mark.parametrize("seed", seeds(30))
 def test_a_damaged_journal_of_a_search_is_read_or_refused_in_one_line(seed, tmp_path):
+    from facekp.runs.searches.study import open_study
     from facekp.runs.settings import parse_search
-    from facekp.runs.study import open_study
 
     search = {"name": "optuna", "trials": 4, "parallel": None, "seed": 0, "random": 10, "storage": None}
     settings = parse_search({**search, "prune": {"percentile": 50.0, "trials": 2, "epochs": 2}})

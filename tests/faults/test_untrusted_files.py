@@ -24,14 +24,14 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.competition import read_test_csv, read_training_csv
 from facekp.data.images import UnreadableImage, read_image
-from facekp.data.label_text import read_csv, read_text
+from facekp.data.labels.text import read_csv, read_text
 from facekp.data.readers.read import read_table
 from facekp.models.checkpoint import load_checkpoint
 from facekp.photos.detectors import default_detector
 from facekp.photos.run import predict
 from facekp.photos.settings import PredictSettings
 from facekp.runs.resume_arguments import resume_text
-from facekp.runs.sweep_arguments import rewrite_arguments
+from facekp.runs.sweeps.arguments import rewrite_arguments
 from tests.conftest import REPOSITORY, TINY, composed
 from tests.data.samples import data_settings
 from tests.drawn_photos import five, write_photos
@@ -103,7 +103,7 @@ def test_a_damaged_label_file(tmp_path, kind):
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zipped], ids=["gz", "xz", "zip"])
 def test_a_small_file_that_stands_for_a_large_text(tmp_path, monkeypatch, compress):
-    monkeypatch.setattr("facekp.data.label_text.MAX_TEXT_BYTES", MEGABYTE)
+    monkeypatch.setattr("facekp.data.labels.text.MAX_TEXT_BYTES", MEGABYTE)
     path = tmp_path / "labels"
     path.write_bytes(compress(b"\0" * 50 * MEGABYTE))
     assert path.stat().st_size < 100_000

@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from facekp.config.location import CONF_DIR
-from facekp.runs.job_names import register_job_name
 from facekp.runs.settings import SearchSettings, parse_search
-from facekp.runs.sweep import SHARED_KEYS
+from facekp.runs.sweeps.job_names import register_job_name
+from facekp.runs.sweeps.sweep import SHARED_KEYS
 
 PRUNE = {"percentile": 50.0, "trials": 2, "epochs": 2}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from facekp.runs.study import FOLDER, open_study
+from facekp.runs.searches.study import FOLDER, open_study
 from facekp.runs.sweep_folder import SweepFolder
 from tests.runs.conftest import search_settings
 from tools import ray_check

@@ -49,7 +49,7 @@ TARGETS = {  # what Hydra may call, by key
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "hydra_plugins.facekp_search.OptunaSweeper",
     },
-    "hydra.callbacks.sweep._target_": {"facekp.runs.sweep.Sweep"},
+    "hydra.callbacks.sweep._target_": {"facekp.runs.sweeps.sweep.Sweep"},
 }
 CALLED = ("hydra.callbacks", "hydra.launcher", "hydra.sweeper", "hydra.job_logging", "hydra.hydra_logging")
 LOGGING = CALLED[3:]

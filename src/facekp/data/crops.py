@@ -26,10 +26,9 @@ from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.cache import cached
-from facekp.data.crop_labels import attributes_of, boxes_of, visible_of
-from facekp.data.grey_levels import Scales
+from facekp.data.image_formats.grey_levels import Scales
 from facekp.data.images import WHOLE_DEPTH, UnreadableImage, read_image, readable_formats
-from facekp.data.label_checks import (
+from facekp.data.labels.checks import (
     IGNORE_BOXES,
     PlacedFace,
     cause_of_misfit,
@@ -39,9 +38,10 @@ from facekp.data.label_checks import (
     check_points,
     in_rectangle,
 )
-from facekp.data.label_faults import FaceFaults
-from facekp.data.labelled_face import LabelledFace
-from facekp.data.photo_names import check_inside, with_normal_names, with_real_names
+from facekp.data.labels.crop_labels import attributes_of, boxes_of, visible_of
+from facekp.data.labels.face import LabelledFace
+from facekp.data.labels.faults import FaceFaults
+from facekp.data.labels.photo_names import check_inside, with_normal_names, with_real_names
 from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable

@@ -16,9 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from facekp.core.channels import to_colour
 from facekp.core.errors import UserError
 from facekp.core.untrusted import check_regular
-from facekp.data import tiff
-from facekp.data.deep_levels import ORIENTATION, DeepLevels, deep_levels
-from facekp.data.grey_levels import Scales, to_8_bits
+from facekp.data.image_formats import tiff
+from facekp.data.image_formats.deep_levels import ORIENTATION, DeepLevels, deep_levels
+from facekp.data.image_formats.grey_levels import Scales, to_8_bits
 
 BACKGROUND = 127  # grey level behind transparent pixels
 

@@ -15,7 +15,7 @@ from facekp.core.files import write_text
 from facekp.core.keypoints import Keypoints, KeypointsField
 from facekp.core.settings import FilePath, NewPath
 from facekp.data.label_file import LabelFile, open_label_file
-from facekp.data.scheme_guess import scheme_yaml, shipped_schemes
+from facekp.data.labels.scheme_guess import scheme_yaml, shipped_schemes
 
 S = TypeVar("S", bound=CommandSettings)
 

@@ -19,12 +19,12 @@ from facekp.core.console import recorded_warnings
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import parse
-from facekp.data.label_faults import FaceFaults
-from facekp.data.label_text import read_content, read_text
-from facekp.data.labelled_face import LabelledFace
-from facekp.data.photo_names import with_normal_names, with_real_names
+from facekp.data.labels.face import LabelledFace
+from facekp.data.labels.faults import FaceFaults
+from facekp.data.labels.photo_names import with_normal_names, with_real_names
+from facekp.data.labels.scheme_guess import guess_scheme, numbered, shipped_schemes
+from facekp.data.labels.text import read_content, read_text
 from facekp.data.readers.base import POINT_NAMES, READERS, RECOGNISERS
-from facekp.data.scheme_guess import guess_scheme, numbered, shipped_schemes
 from facekp.data.settings import PhotoDataSettings
 
 PHOTO_FOLDERS = ("images", "photos", "imgs", "img", "frames")  # usual names beside a label file

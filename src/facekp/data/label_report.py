@@ -15,12 +15,12 @@ from facekp.core.errors import UserError
 from facekp.data.coco.file import FORMAT
 from facekp.data.crops import BORDER, square_around
 from facekp.data.images import UnreadableImage, upright_size
-from facekp.data.label_checks import IGNORE_BOXES, check_boxes, check_points
-from facekp.data.label_faults import SKIP
 from facekp.data.label_file import LabelFile, defaults_of
-from facekp.data.label_json import read_json
-from facekp.data.labelled_face import LabelledFace
-from facekp.data.scheme_guess import scheme_yaml
+from facekp.data.labels.checks import IGNORE_BOXES, check_boxes, check_points
+from facekp.data.labels.face import LabelledFace
+from facekp.data.labels.faults import SKIP
+from facekp.data.labels.json_values import read_json
+from facekp.data.labels.scheme_guess import scheme_yaml
 
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
 MAX_VALUES = 6  # of an attribute that are listed

@@ -15,7 +15,7 @@ from facekp.data.coco.annotations import SOURCE as SOURCE_ATTRIBUTE
 from facekp.data.coco.writing import CATEGORY, write_coco_file
 from facekp.data.images import UnreadableImage, upright_size
 from facekp.data.label_file import LabelFile
-from facekp.data.labelled_face import LabelledFace
+from facekp.data.labels.face import LabelledFace
 from facekp.data.readers.photo_csv import ATTRIBUTE, BOX, NAME, SOURCE
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from facekp.core.console import count
-from facekp.data.deep_levels import deep_levels
-from facekp.data.grey_levels import Extent, Scale, Scales, common_scales, extent_of, is_dark, scale_of
+from facekp.data.image_formats.deep_levels import deep_levels
+from facekp.data.image_formats.grey_levels import Extent, Scale, Scales, common_scales, extent_of, is_dark, scale_of
 from facekp.data.images import UnreadableImage, count_pages, is_animation, open_image
 
 log = logging.getLogger(__name__)

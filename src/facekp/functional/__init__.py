@@ -1,0 +1,1 @@
+"""Pure tensor functions without settings or files: heatmaps, decoders, losses, warps and metrics."""

@@ -80,7 +80,7 @@ def check_agreement(model: OnnxModel, loaded: LoadedCheckpoint) -> None:
     Raises:
         UserError: a point differs by more than `MAX_DIFFERENCE`.
     """
-    from facekp.models.export_check import compare, drawn_faces  # imported here: most calls of predict do without
+    from facekp.models.export.check import compare, drawn_faces  # imported here: most calls of predict do without
 
     furthest = compare(loaded, model.predict, drawn_faces(2, loaded))["furthest"]
     if not furthest <= MAX_DIFFERENCE:  # also where it is NaN
@@ -93,8 +93,8 @@ def _export(loaded: LoadedCheckpoint, path: Path | None) -> OnnxModel:
     Raises:
         UserError: a package is not installed, or the network can't be exported.
     """
-    from facekp.models.export_graph import KeypointGraph, trace  # imported here, as torch.export takes a second
-    from facekp.models.onnx_export import attach, check_packages, describe, write_onnx
+    from facekp.models.export.graph import KeypointGraph, trace  # imported here, as torch.export takes a second
+    from facekp.models.export.onnx_file import attach, check_packages, describe, write_onnx
 
     check_packages("engine=onnx")
     log.info("%s: exporting the network for onnxruntime; this takes half a minute, and is done once", loaded.path)

@@ -51,7 +51,7 @@ class OnnxModel:
         decoder: the settings that were exported; they can't be changed.
         mean_face: float32 (S, K, 2), pixels.
         source: the only source that can be predicted; None: all can.
-        entry: the file's metadata (`facekp.models.onnx_export.describe`).
+        entry: the file's metadata (`facekp.models.export.onnx_file.describe`).
 
     Raises:
         UserError: onnxruntime is not installed, or the file does not exist, is damaged, was not written by

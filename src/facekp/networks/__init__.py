@@ -1,0 +1,1 @@
+"""Networks that predict heatmaps. `base` has their base class and registry, `hourglass` the default network."""

@@ -22,7 +22,7 @@ from PIL import UnidentifiedImageError
 from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
 from facekp.core.opencv_log import quiet_opencv
-from facekp.data.grey_levels import Scales
+from facekp.data.image_formats.grey_levels import Scales
 from facekp.data.images import (
     WHOLE_DEPTH,
     UnreadableImage,

@@ -10,7 +10,7 @@ from pathlib import Path
 from facekp.core.console import ProgressDisplay, count, progress
 from facekp.core.errors import CannotWrite
 from facekp.core.signals import Stopped
-from facekp.data.grey_levels import Scales
+from facekp.data.image_formats.grey_levels import Scales
 from facekp.data.images import UnreadableImage
 from facekp.data.photo_survey import survey_photos
 from facekp.models.mean_face import report_mean_face

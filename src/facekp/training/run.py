@@ -32,9 +32,7 @@ from facekp.core.settings import Settings, parse, replace_paths
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
-from facekp.runs.job import Pruned, run_job, train_in_new_process
 from facekp.runs.lookup import check_checkpoints_exist, run_folder, with_checkpoint_files
-from facekp.runs.pruning import pruning_callback
 from facekp.runs.resume_arguments import (
     AUTO,
     DATA_PATHS,
@@ -47,7 +45,9 @@ from facekp.runs.resume_arguments import (
     may_change,
     with_changes,
 )
+from facekp.runs.searches.pruning import pruning_callback
 from facekp.runs.settings import parse_search
+from facekp.runs.sweeps.job import Pruned, run_job, train_in_new_process
 from facekp.training.rerun import restore_environment
 from facekp.training.settings import TrainSettings
 from facekp.training.setup import train

@@ -16,9 +16,9 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.data.coco.file import CocoFile
-from facekp.data.crop_labels import MAX_VALUE_LENGTH
-from facekp.data.label_json import number_of, shown
-from facekp.data.labelled_face import LabelledFace
+from facekp.data.labels.crop_labels import MAX_VALUE_LENGTH
+from facekp.data.labels.face import LabelledFace
+from facekp.data.labels.json_values import number_of, shown
 
 SCALE = 200  # pixels of the box's side for a scale of 1
 MAX_TEXT_LENGTH = 60  # characters of a text beside the attributes; longer ones are descriptions

@@ -15,8 +15,8 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.coco.file import FORMAT, CocoFile, Id, id_of
-from facekp.data.label_json import shown
-from facekp.data.point_names import check_count, index_by_name
+from facekp.data.labels.json_values import shown
+from facekp.data.labels.point_names import check_count, index_by_name
 
 ALL = "all"  # as data.category
 CHOOSE = "choose one with data.category=NAME, several with data.category=[A,B], or all with data.category=all"

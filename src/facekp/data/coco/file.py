@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facekp.core.errors import UserError
-from facekp.data.label_json import read_json, shown
+from facekp.data.labels.json_values import read_json, shown
 
 MAX_ID_LENGTH = 18  # characters; int64 can hold as many digits
 MAX_TEXT_ID_LENGTH = 200  # characters; longer ones are not ids, and messages and tables would carry them

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from facekp.core.errors import UserError
 from facekp.data.images import photo_endings
-from facekp.data.label_json import shown
+from facekp.data.labels.json_values import shown
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 LOCAL = "/data/local-files/"  # part of its address of a file in a local folder, named by ?d=

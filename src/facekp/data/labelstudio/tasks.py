@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from facekp.core.errors import UserError
-from facekp.data.label_boxes import Box, smallest_around
-from facekp.data.label_json import number_of, read_json
+from facekp.data.labels.boxes import Box, smallest_around
+from facekp.data.labels.json_values import number_of, read_json
 
 EXPECTED = "Label Studio's export as JSON (not JSON-MIN)"
 HIDDEN = {"occluded", "hidden", "invisible"}  # choices of a keypoint

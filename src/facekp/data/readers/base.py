@@ -37,7 +37,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
-from facekp.data.labelled_face import LabelledFace as LabelledFace  # part of what a reader needs
+from facekp.data.labels.face import LabelledFace as LabelledFace  # part of what a reader needs
 from facekp.data.settings import DataSettings, PhotoDataSettings
 from facekp.data.table import FaceTable
 

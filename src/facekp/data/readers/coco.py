@@ -30,9 +30,9 @@ from facekp.data.coco.categories import (
     point_orders,
 )
 from facekp.data.coco.file import CocoFile, Id, id_of, read_coco_file
-from facekp.data.label_checks import find_contradiction
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import shown
+from facekp.data.labels.checks import find_contradiction
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import shown
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 PhotoFace = tuple[Mapping[str, Any], LabelledFace]  # an entry of ``images``, and a face of it

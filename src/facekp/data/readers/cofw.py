@@ -17,9 +17,9 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.untrusted import check_regular
-from facekp.data.embedded_photos import MAX_PIXELS, write_photo
-from facekp.data.label_faults import collect_faces
-from facekp.data.point_names import check_count
+from facekp.data.labels.embedded_photos import MAX_PIXELS, write_photo
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.point_names import check_count
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel

@@ -24,12 +24,12 @@ import numpy as np
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_boxes import EDGE, Box, extent_of_turned, smallest_around
-from facekp.data.label_checks import ZeroPoints
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import number_of
-from facekp.data.label_xml import LINE, number_in, place_of, read_xml
-from facekp.data.point_names import PointLabel, check_count, index_by_name, place_points
+from facekp.data.labels.boxes import EDGE, Box, extent_of_turned, smallest_around
+from facekp.data.labels.checks import ZeroPoints
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of
+from facekp.data.labels.point_names import PointLabel, check_count, index_by_name, place_points
+from facekp.data.labels.safe_xml import LINE, number_in, place_of, read_xml
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 log = logging.getLogger(__name__)

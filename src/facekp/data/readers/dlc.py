@@ -18,11 +18,11 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_checks import are_alike
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import number_of
-from facekp.data.label_text import CsvText, header_of, read_csv
-from facekp.data.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.checks import are_alike
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of
+from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.text import CsvText, header_of, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FILES = "CollectedData*.csv"

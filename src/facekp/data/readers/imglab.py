@@ -23,9 +23,9 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_xml import number_in, place_of, read_xml
-from facekp.data.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.safe_xml import number_in, place_of, read_xml
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 YES, NO = ("1", "true", "yes"), ("0", "false", "no", "")  # values of ``ignore``, in any case

@@ -17,13 +17,13 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_boxes import EDGE, Box, extent_of_turned
-from facekp.data.label_checks import ZeroPoints, find_contradiction
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import number_of, shown
+from facekp.data.labels.boxes import EDGE, Box, extent_of_turned
+from facekp.data.labels.checks import ZeroPoints, find_contradiction
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of, shown
+from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
 from facekp.data.labelstudio.addresses import PhotoAddresses
 from facekp.data.labelstudio.tasks import SIDES, Region, name_of, names_of, read_tasks, regions_of
-from facekp.data.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 TaskFace = tuple[Mapping[str, Any], LabelledFace]

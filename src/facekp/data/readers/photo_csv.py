@@ -1,7 +1,7 @@
 """``data=folder``: photos, and a CSV with any number of points, of photos of any sizes, with several faces per photo.
 
 The CSV is separated by commas, semicolons or tabs, in UTF-8, UTF-16 or UTF-32, plain or compressed
-(`facekp.data.label_text`).
+(`facekp.data.labels.text`).
 Each line is a face:
 
 - ``name``: path of the photo, relative to the photos' folder;
@@ -26,9 +26,9 @@ import numpy as np
 from facekp.core.csv_cells import original
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import number_of
-from facekp.data.label_text import CsvText, header_of, read_csv
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of
+from facekp.data.labels.text import CsvText, header_of, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 NAME, SOURCE = "name", "source"

@@ -26,11 +26,11 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import FilePath
 from facekp.data.images import photo_endings
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import number_of
-from facekp.data.label_text import read_text
-from facekp.data.photo_names import files_below, name_key
-from facekp.data.point_names import check_count
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of
+from facekp.data.labels.photo_names import files_below, name_key
+from facekp.data.labels.point_names import check_count
+from facekp.data.labels.text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel

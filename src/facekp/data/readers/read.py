@@ -15,7 +15,7 @@ from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.crops import read_crops
-from facekp.data.labelled_face import LabelledFace
+from facekp.data.labels.face import LabelledFace
 from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings, read_test_files
 from facekp.data.sampling import spread_rows

@@ -17,9 +17,9 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.untrusted import check_regular
-from facekp.data.embedded_photos import write_photo
-from facekp.data.label_faults import collect_faces
-from facekp.data.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.embedded_photos import write_photo
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 MAX_FILE_BYTES = 2**33  # bytes; a package holds the frames

@@ -15,9 +15,9 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.images import photo_endings
-from facekp.data.label_faults import collect_faces
-from facekp.data.label_json import number_of
-from facekp.data.label_text import read_text
+from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of
+from facekp.data.labels.text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FLAGS = {  # in the order of a line; the words for 0 and 1

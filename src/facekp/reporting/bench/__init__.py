@@ -1,0 +1,1 @@
+"""The benchmark ``facekp.bench``: `run` runs its sections, each of which is a module that returns measurements."""

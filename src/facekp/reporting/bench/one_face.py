@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.export_check import drawn_faces
+from facekp.models.export.check import drawn_faces
 from facekp.models.predictor import KeypointPredictor
 from facekp.models.settings import DecoderOverride, Engine
 
@@ -70,9 +70,9 @@ def write_int8(ckpt: str, flip: bool, path: Path) -> Path:
         flip: whether the mirror image is part of the graph.
         path: the file.
     """
-    from facekp.models.export_graph import KeypointGraph, trace
-    from facekp.models.onnx_export import attach, describe, write_onnx
-    from facekp.models.quantise import quantise
+    from facekp.models.export.graph import KeypointGraph, trace
+    from facekp.models.export.onnx_file import attach, describe, write_onnx
+    from facekp.models.export.quantise import quantise
 
     loaded = load_checkpoint(ckpt)
     loaded.model.override_decoder(DecoderOverride(flip=flip).for_views("one"))

@@ -20,7 +20,7 @@ from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
 from facekp.runs.file_checks import MAX_NUMBER, reading
 from facekp.runs.folder import FIND, RunFolder, find_runs
-from facekp.runs.job_names import REPETITION_KEYS
+from facekp.runs.sweeps.job_names import REPETITION_KEYS
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from facekp.reporting.html.compare import Difference, Interval, differences, int
 from facekp.reporting.html.faces import ImageStore, extremes
 from facekp.reporting.html.landmark_metrics import landmarks_section, meaning, metrics_in, subsets_section
 from facekp.reporting.html.page import Section
-from facekp.runs.job_names import REPETITION_KEYS
+from facekp.runs.sweeps.job_names import REPETITION_KEYS
 
 OF_TRAINING = {"minutes": 1, "epochs": 0, "parameters": 0}  # keys of metrics.json that are no metric: decimals
 

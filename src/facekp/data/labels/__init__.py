@@ -1,0 +1,1 @@
+"""What the readers of label files share: `LabelledFace`, names of points and photos, checks, text, JSON and XML."""

@@ -1,0 +1,75 @@
+"""The table of a sweep: RMSE of all and of each source, other metrics where they are declared, empty cells."""
+
+import json
+
+import pytest
+
+from facekp.functional.metrics import METRICS, metric
+from facekp.runs.sweep_folder import SweepFolder
+from facekp.runs.sweeps.table import read_jobs, sweep_table
+
+
+def leave(folder, name, status, metrics):
+    (folder / name).mkdir()
+    text = {"status": status, "message": "", "differs": {"lr": name}}
+    (folder / name / "status.json").write_text(json.dumps(text))
+    if metrics is not None:
+        (folder / name / "metrics.json").write_text(json.dumps(metrics))
+
+
+@pytest.fixture
+def failures():
+    """A metric that a plug-in declares."""
+
+    @metric("failures", label="faces off by more than 5 px", unit="fraction", digits=1, better="lower")
+    def failures(scored):
+        return 0.25
+
+    yield
+    del METRICS.entries["failures"]
+
+
+def test_a_metric_of_a_plug_in_has_its_column_and_digits(tmp_path, failures):
+    parts = {"rmse/nose_tip": 1.0, "rmse/trimmed": 1.1, "auc/0.08": 0.5, "curve": {"pixels": [0.1]}}
+    leave(tmp_path, "a", "ok", {"rmse": 1.5, "rmse/dense": 1.25, **parts, "failures": 0.25, "minutes": 2})
+    leave(tmp_path, "b", "failed", None)
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"])
+    assert list(jobs) == ["lr", "rmse", "rmse/dense", "auc/0.08", "failures", "minutes", "status", "message", "folder"]
+    table = sweep_table(jobs, "s")
+    # the terminal leaves out the parts of other metrics, which sweep.csv has
+    assert [column.header for column in table.columns] == ["lr", "rmse", "dense", "failures", "minutes", "status"]
+    assert [list(column.cells) for column in table.columns] == [
+        ["a", "b"],
+        ["1.500", ""],
+        ["1.250", ""],
+        ["0.2", ""],
+        ["2.000", ""],
+        ["ok", "failed"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["status.json", "metrics.json", "overrides.yaml"])
+def test_a_damaged_job_is_listed_and_the_others_stay(tmp_path, name, caplog):
+    for job in ("a", "b"):
+        leave(tmp_path, job, "ok", {"rmse": 1.5})
+    (tmp_path / "a" / name).write_text("[")
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"]).set_index("folder")
+    assert jobs["status"].to_dict() == {"b": "ok", "a": "damaged"}
+    assert f"a/{name} can't be read" in jobs.loc["a", "message"]
+    assert list(jobs)[:2] == ["lr", "rmse"]  # settings come first, also where the first job does not know its own
+    assert f"damaged: {tmp_path}/a/{name} can't be read" in caplog.text
+
+
+def test_a_finished_job_without_its_metrics_is_damaged(tmp_path):
+    for job in ("a", "b"):
+        leave(tmp_path, job, "ok", {"rmse": 1.5})
+    (tmp_path / "a" / "metrics.json").unlink()
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"]).set_index("folder")
+    assert jobs["status"].to_dict() == {"b": "ok", "a": "damaged"}
+    assert "a/metrics.json does not exist; put it back" in jobs.loc["a", "message"]
+
+
+def test_without_a_job_there_is_an_empty_table(tmp_path):
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense"])
+    assert list(jobs)[:2] == ["rmse", "rmse/dense"]
+    assert jobs.empty
