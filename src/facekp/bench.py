@@ -1,6 +1,6 @@
-"""`python -m facekp.bench`: what facekp costs, beside the plainest equivalent and the limit of the machine.
+"""`python -m facekp.bench`: measures time and memory, and compares them with simple baselines and the machine's limit.
 
-The two sides of a ratio are measured in turn, as machines differ and are noisy.
+A cost and its baseline are measured alternately, as machines differ and are noisy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m facekp.calibrate ckpt=FILE out=FILE`: a checkpoint that predicts the error of each point as well.
+"""`python -m facekp.calibrate ckpt=FILE out=FILE`: makes a checkpoint predict the error of each point.
 
 It is calibrated for one view, with and without its mirror image, and for all views of its decoder, on faces as they are
 and corrupted (``corruptions=standard``). Rows that trained the checkpoint are left out. One half of the others is used

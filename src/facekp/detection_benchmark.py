@@ -1,4 +1,4 @@
-"""`python -m facekp.detection_benchmark`: measures what finding and cropping faces costs in accuracy."""
+"""`python -m facekp.detection_benchmark`: measures how much accuracy face detection and cropping cost."""
 
 from __future__ import annotations
 

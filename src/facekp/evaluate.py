@@ -1,4 +1,4 @@
-"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on the rows that trained none of them.
+"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on held-out rows: those that trained none of them.
 
 With ``corruptions=standard`` it also scores them on corrupted images (`facekp.data.corruptions`).
 """

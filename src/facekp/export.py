@@ -1,4 +1,4 @@
-"""`python -m facekp.export ckpt=FILE out=FILE.onnx`: one graph from pixels to points, checked before it is kept.
+"""`python -m facekp.export ckpt=FILE out=FILE.onnx`: writes one graph from pixels to points, and checks it.
 
 Inputs: ``images`` (N, 1, H, W), or in colour (N, 3, H, W), any N, levels 0..255; with ``source=all`` also ``source``
 int64 (N,), an index into the metadata's ``keypoints.sources``. Outputs: ``points`` float32 (N, K, 2) in pixels,

@@ -1,6 +1,6 @@
-"""`python -m facekp.pack ckpt=FILE out=FILE`: a checkpoint without what only training needs, a third of the size.
+"""`python -m facekp.pack ckpt=FILE out=FILE`: shrinks a checkpoint to what prediction needs, a third of the size.
 
-With ``half=true`` convolution kernels are kept in 16 bits, which halves it again; they are read back as float32.
+With ``half=true`` convolution kernels are stored in 16 bits, which halves it again; they are read back as float32.
 """
 
 from __future__ import annotations

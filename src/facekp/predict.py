@@ -1,7 +1,7 @@
 """`python -m facekp.predict photo.jpg ...`: predicts the keypoints of all faces in photos, videos or webcam frames.
 
-Names of files are plain arguments, settings are key=value; behind ``--`` every argument is a name. What is written to
-the output folder is described in `facekp.photos.output`. The exit code is 1 if a file or a frame could not be read, or
+Files are plain arguments, settings are key=value; after ``--`` every argument is a file name. `facekp.photos.output`
+describes the files of the output folder. The exit code is 1 if a file or a frame could not be read, or
 if a prediction is not finite. After Ctrl+C it is 130, after SIGTERM 143, on a full disk 2. The photos that were
 predicted before are kept.
 """
