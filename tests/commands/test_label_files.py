@@ -30,7 +30,7 @@ def inspected(run_here, capfd):
     return run
 
 
-def test_a_file_is_described_with_what_is_odd_and_a_command(tmp_path, inspected):
+def test_a_file_is_described_with_its_problems_and_a_command(tmp_path, inspected):
     write_coco(tmp_path, [*FACES, {**FACES[1], "id": 13}, {**FACES[1], "id": 14, "bbox": 5}])
     code, lines, _ = inspected()
     assert code == 0
@@ -38,7 +38,7 @@ def test_a_file_is_described_with_what_is_odd_and_a_command(tmp_path, inspected)
         "labels.json: data=coco",
         "faces: 4 in 2 photos, such as -1.png",
         "photos: in images",
-        "points: 3, keypoints=labels, a new scheme; 2 to 3 labelled in a face",
+        "points: 3, keypoints=labels, a new scheme; between 2 and 3 labelled in a face",
         "hidden points: 1 of 11",
         "boxes: 2 of 4 faces",
         "attribute pose: large (2), not stated (2)",
@@ -96,8 +96,8 @@ def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, n
     assert yaml.safe_load((tmp_path / "new" / "keypoints" / "labels.yaml").read_text())["names"] == NAMES
     reader = {"csv": "folder", "coco": "coco"}[form]
     assert (
-        f"--config-dir=new data={reader} data.images=images data.labels=new/{name} keypoints=labels"
-        in caplog.messages[-1]
+        f"--config-dir=new data={reader} data.images=images data.labels=new/{name} data.boxes=points keypoints=labels "
+        "data.folds=2" in caplog.messages[-1]  # as inspect proposes it
     )
 
 

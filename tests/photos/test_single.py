@@ -59,7 +59,7 @@ def test_the_detector_may_be_an_object_or_a_name(faces, small_checkpoint):
         ([np.zeros((4, 5), np.uint8)], "^photo: of type list; give one photo"),
         (Image.new("L", (5, 4)), r"^photo: of type Image; give np\.asarray\(PIL\.ImageOps"),
         (torch.zeros(4, 5), r"^photo: of type Tensor; give an array: photo\.cpu\(\)\.numpy\(\)"),
-        (b"hello", "^photo: is not a photo"),
+        (b"hello", "^photo: is not an image file"),
     ],
 )
 def test_what_is_no_photo_is_refused_in_one_line(small_checkpoint, photo, message):
@@ -152,7 +152,7 @@ def test_files_that_are_no_photos_are_named(tmp_path, faces, small_checkpoint):
     write_video(tmp_path / "clip.mp4", faces.images[0], 2)
     Image.fromarray(faces.images[0]).save(tmp_path / "whole.jpg")
     (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"clip.mp4: is not a photo; for videos use facekp predict"):
+    with pytest.raises(UserError, match=r"clip.mp4: is not an image file; give a photo"):
         facekp.find_points(tmp_path / "clip.mp4", ckpt=small_checkpoint)
     with pytest.raises(UserError, match=r"half.jpg: .*truncated"):
         facekp.find_points(tmp_path / "half.jpg", ckpt=small_checkpoint)

@@ -1,4 +1,4 @@
-"""`python -m facekp.data.inspect FILE`: says what a label file is, what is odd in it, and how to train on it."""
+"""`python -m facekp.data.inspect FILE`: recognises a label file, lists its problems, and shows how to train on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a label file holds, what is odd in it, and how to train on it, as lines of text."""
+"""What a label file contains, its problems, and how to train on it, as lines of text."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from facekp.data.labels.scheme_guess import scheme_yaml
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
 MAX_VALUES = 6  # of an attribute that are listed
 MAX_PATH = 1000  # characters; a longer text in a file is not a folder
+ADD_OR_SKIP = f"add them, or leave their faces out by {SKIP}"
 MIN_FACES = 10  # faces; fewer show that a program works, and train nothing
 
 
@@ -35,59 +36,73 @@ def report_of(file: LabelFile, folder: str | None) -> list[str]:
         file: the label file.
         folder: into which a new scheme was written; None: the scheme is printed.
     """
-    odd = list(_odd(file))
+    problems = list(_problems(file))
     lines = [
         f"{file.settings.label_file}: data={file.settings.name}",
         *_summary(file),
-        "odd:" if odd else "odd: nothing",
-        *(f"- {line}" for line in odd),
+        "problems:" if problems else "problems: none",
+        *(f"- {line}" for line in problems),
     ]
     if not file.is_shipped and folder is None:
         name = f"{file.keypoints.name}.yaml"
         lines += [f"scheme: save it as DIR/keypoints/{name}, or let out=DIR write it; check pairs and normaliser", ""]
         lines += [scheme_yaml(file.keypoints)]
-    return [*lines, "train on it:", f"  {train_command(file, folder, odd)}"]
+    return [*lines, "train on it:", f"  {train_command(file, folder, problems)}"]
 
 
-def train_command(file: LabelFile, folder: str | None, odd: Sequence[str] = ()) -> str:
+def train_command(file: LabelFile, folder: str | None, problems: Sequence[str] = ()) -> str:
     """The command that trains on the file.
 
     Args:
         file: the label file.
         folder: of a new scheme; None: ``DIR``, a folder that the user has to make.
-        odd: what is odd; settings that it names are added.
+        problems: settings that they name are added.
     """
     settings, usual = file.settings, defaults_of(file.settings.name)
     own = {"images", "labels", "cache", "skip_broken", "name"}
     changed = {key: value for key, value in settings.plain().items() if key not in own and value != usual.get(key)}
-    text, photos = " ".join(odd), len({face.name for face in file.faces})
     arguments = [
         *([] if file.is_shipped else [f"--config-dir={folder or 'DIR'}"]),
         f"data={settings.name}",
         f"data.images={settings.images if file.has_photos else 'FOLDER'}",
         f"data.labels={settings.labels}",
         *(f"data.{key}={_plain(value)}" for key, value in changed.items()),
-        *(setting for setting in (IGNORE_BOXES, SKIP) if setting in text),
+        *_of_problems(problems),
         *_of_scheme(file),
-        *([f"data.folds={photos}"] if 2 <= photos < settings.folds else []),
+        *_folds(file),
     ]
     return _training(arguments)
 
 
 def converted_command(file: LabelFile, folder: Path, form: str, name: str) -> str:
     """The command that trains on what `facekp.data.label_writing` wrote."""
+    problems = [problem for problem in _problems(file) if problem not in file.warnings]  # of reading: faces left out
     arguments = [
         *([] if file.is_shipped else [f"--config-dir={folder}"]),
         f"data={'folder' if form == 'csv' else 'coco'}",
         f"data.images={file.settings.images if file.has_photos else 'FOLDER'}",
         f"data.labels={folder / name}",
+        *_of_problems(problems),
         *_of_scheme(file),
+        *_folds(file),
     ]
     return _training(arguments)
 
 
 def _training(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "facekp.train", *arguments])
+
+
+def _of_problems(problems: Sequence[str]) -> list[str]:
+    """The settings that problems name as a way out."""
+    text = " ".join(problems)
+    return [setting for setting in (IGNORE_BOXES, SKIP) if setting in text]
+
+
+def _folds(file: LabelFile) -> list[str]:
+    """A fold per photo, if there are fewer photos than folds."""
+    photos = len({face.name for face in file.faces})
+    return [f"data.folds={photos}"] if 2 <= photos < file.settings.folds else []
 
 
 def _of_scheme(file: LabelFile) -> list[str]:
@@ -112,7 +127,10 @@ def _summary(file: LabelFile) -> Iterator[str]:
         hint = f"; the file names {stated}" if stated else ""
         yield f"photos: not found beside the file; name their folder with images=FOLDER{hint}"
     scheme = f"keypoints={file.keypoints.name}" + ("" if file.is_shipped else ", a new scheme")
-    yield f"points: {len(names)}, {scheme}; {labelled.min()} to {labelled.max()} labelled in a face"
+    fewest, most = labelled.min(), labelled.max()
+    yield f"points: {len(names)}, {scheme}; " + (
+        f"{most} labelled in each face" if fewest == most else f"between {fewest} and {most} labelled in a face"
+    )
     hidden = sum(int((face.visible == 1).sum()) for face in faces if face.visible is not None)
     if any(face.visible is not None for face in faces):
         yield f"hidden points: {hidden} of {labelled.sum()}"
@@ -135,7 +153,7 @@ def _stated_folder(file: LabelFile) -> str | None:
     return repr(folder) if is_path else None  # control characters escaped
 
 
-def _odd(file: LabelFile) -> Iterator[str]:
+def _problems(file: LabelFile) -> Iterator[str]:
     faces = file.faces
     yield from file.warnings
     with recorded_warnings(shown=False) as warnings:
@@ -155,7 +173,7 @@ def _odd(file: LabelFile) -> Iterator[str]:
     if len(faces) < MIN_FACES:
         yield f"only {count(len(faces), 'face')}: enough to try the commands, not to train"
     if file.has_photos:
-        yield from _odd_photos(faces, Path(file.settings.images))
+        yield from _photo_problems(faces, Path(file.settings.images))
 
 
 def _points_outside_box(face: LabelledFace) -> int:
@@ -168,12 +186,12 @@ def _points_outside_box(face: LabelledFace) -> int:
     return int(((edges < first) | (edges > first + side + 2 * BORDER)).any(axis=1).sum())
 
 
-def _odd_photos(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
+def _photo_problems(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
     """Photos that are missing or of another size than stated, and points and boxes outside them."""
     names = list(dict.fromkeys(face.name for face in faces))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        yield f"{len(missing)} of {len(names)} photos are missing in {folder}, such as {missing[0]}; or {SKIP}"
+        yield f"{len(missing)} of {len(names)} photos are missing in {folder}, such as {missing[0]}; {ADD_OR_SKIP}"
     looked_at = [name for name in names if name not in set(missing)][:: len(names) // MAX_PHOTOS + 1]
     sizes, broken = {}, []
     for name in looked_at:
@@ -182,7 +200,7 @@ def _odd_photos(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
         except (UnreadableImage, UnidentifiedImageError, OSError):
             broken.append(name)
     if broken:
-        yield f"{count(len(broken), 'photo')} can't be read, such as {broken[0]}; or {SKIP}"
+        yield f"{count(len(broken), 'photo')} can't be read, such as {broken[0]}; {ADD_OR_SKIP}"
     placed = [(face, sizes[face.name]) for face in faces if face.name in sizes]
     for fault, what in (
         (_has_other_size, "whose photo has another size than the file states"),

@@ -46,7 +46,7 @@ class HostImages:
 Images = np.ndarray | HostImages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceTable:
     """Faces with labelled points. N rows, K points, images of H x W pixels.
 

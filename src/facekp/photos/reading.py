@@ -48,7 +48,7 @@ MAX_FAILURES = 10_000  # attempts in a row; two seconds
 FAILURES_AT_END = 10  # failed attempts at the end of a video, after which no frame is expected any more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """A photo, or a frame of a video.
 

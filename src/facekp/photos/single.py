@@ -174,7 +174,9 @@ def _read(name: str, file: str | IO[bytes]) -> Photo:
     try:
         return Photo(name, read_image(file))
     except UnidentifiedImageError as error:
-        raise UserError(f"{name}: is not a photo; for videos use facekp predict") from error
+        raise UserError(
+            f"{name}: is not an image file; give a photo (the command facekp predict also takes videos)"
+        ) from error
     except UnreadableImage as error:
         raise UserError(f"{name}: {error}") from error
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 
-from facekp.core.console import show
+from facekp.core.console import count, show
 from facekp.core.errors import first_line
 from facekp.data.datamodule import FaceData
 from facekp.data.readers.read import read_table
@@ -203,7 +203,7 @@ def _finish(
     draw_run(run, best.model, held_out, points, metrics, settings.callbacks.pictures)
     for logger in run_loggers:
         logger.log_end(metrics, best.model, held_out, points)
-    show(metrics_table(metrics, held_out.keypoints, f"{len(held_out)} validation faces, RMSE in pixels"))
+    show(metrics_table(metrics, held_out.keypoints, f"{count(len(held_out), 'validation face')}, RMSE in pixels"))
     log_outcome(run, metrics)
     if settings.augment.flip:
         warn_of_offsets(held_out, points, results.others, settings.data.offsets)
