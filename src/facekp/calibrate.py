@@ -1,7 +1,7 @@
 """`python -m facekp.calibrate ckpt=FILE out=FILE`: makes a checkpoint predict the error of each point.
 
 It is calibrated for one view, with and without its mirror image, and for all views of its decoder, on faces as they are
-and corrupted (``corruptions=standard``). Rows that trained the checkpoint are left out. One half of the others is used
+and corrupted (``corruptions=standard``). Training rows of the checkpoint are left out. One half of the others is used
 to fit, the other half to check; near-duplicates and faces of one photo stay in the same half. If a checkpoint was
 trained on all rows, give its twin (``twin=FILE``), which is measured instead: the same recipe, trained without one
 fold.
@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> list[Calibration]:
 
     settings = with_checkpoint_files(read_settings(cfg, CalibrateSettings))
     unused = [key for key in OF_TRAININGS if key != "data.split_seed"]
-    warn_of_unused(unused, "the rows that trained no checkpoint are divided into two halves")
+    warn_of_unused(unused, "the rows that no checkpoint was trained on are divided into two halves")
     pictures = _pictures(settings)
     with ExitStack() as claims:
         out = claims.enter_context(output_file(settings.out, overwrite=settings.overwrite))

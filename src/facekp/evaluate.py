@@ -1,4 +1,4 @@
-"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on held-out rows: those that trained none of them.
+"""`python -m facekp.evaluate ckpt=FILE`: scores checkpoints on held-out rows: those that none of them was trained on.
 
 With ``corruptions=standard`` it also scores them on corrupted images (`facekp.data.corruptions`).
 """
@@ -59,7 +59,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, EvaluateSettings))
-    warn_of_unused(OF_TRAININGS, "all rows that trained no checkpoint are scored, by the checkpoint's offsets")
+    warn_of_unused(OF_TRAININGS, "all rows that no checkpoint was trained on are scored, by the checkpoint's offsets")
     if settings.out is None:
         scores = _score(settings)
     elif RunFolder(settings.out).has_begun():
@@ -123,8 +123,8 @@ def _score(settings: EvaluateSettings) -> Scores:
     held_out, others = table.take(rows), table.without(rows)
     if not held_out.mask.any():
         raise UserError(
-            f"data: none of the {len(held_out)} rows that trained no checkpoint has a labelled point; give data that "
-            "trained none of them"
+            f"data: none of the {len(held_out)} rows that no checkpoint was trained on has a labelled point; "
+            "give data with labels that they were not trained on"
         )
     warn_of_untrained(models, labelled_points(held_out))
     scores = _score_rows(settings, models, held_out, others if others.mask.any() else held_out, groups[rows])

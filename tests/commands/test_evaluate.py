@@ -1,4 +1,4 @@
-"""`facekp.evaluate`: prints and writes the metrics of the rows that trained no checkpoint."""
+"""`facekp.evaluate`: prints and writes the metrics of rows that no checkpoint was trained on."""
 
 import json
 import logging
@@ -34,7 +34,10 @@ def test_settings_of_the_split_are_reported_as_without_effect(ckpt, run_here, ca
         "evaluate", main, f"ckpt={ckpt}", "data=synthetic", "data.rows=60", "data.fold=2", "data.folds=4"
     )
     assert code == 0
-    assert "data.fold=2 data.folds=4: has no effect here; all rows that trained no checkpoint are scored" in caplog.text
+    assert (
+        "data.fold=2 data.folds=4: has no effect here; all rows that no checkpoint was trained on are scored"
+        in caplog.text
+    )
     caplog.clear()
     run_here("evaluate", main, f"ckpt={ckpt}", "data=synthetic", "data.rows=60")
     assert "no effect" not in caplog.text

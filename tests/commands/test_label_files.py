@@ -50,7 +50,7 @@ def test_a_file_is_described_with_its_problems_and_a_command(tmp_path, inspected
         "- only 4 faces: enough to try the commands, not to train",
     ):
         assert line in lines, lines
-    assert any(line.startswith("- 1 face with faults left out (data.skip_broken=true), the first: ") for line in lines)
+    assert any(line.startswith("- 1 face with errors left out (data.skip_broken=true), the first: ") for line in lines)
     assert lines[-1] == (
         "  python -m facekp.train --config-dir=DIR data=coco data.images=images data.labels=labels.json "
         "data.boxes=points data.skip_broken=true keypoints=labels data.folds=2"

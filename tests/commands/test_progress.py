@@ -30,7 +30,7 @@ def lines(monkeypatch, capfd):
 
 def test_evaluate_counts_the_faces_of_all_checkpoints(lines, ckpt):
     shown = lines("evaluate", evaluate, f"ckpt=[{ckpt},{ckpt}]", "data=synthetic", "data.rows=60")
-    assert shown["predicting faces"].startswith("predicting faces: 24 of 24 (100%)")  # 12 of 60 trained none of them
+    assert shown["predicting faces"].startswith("predicting faces: 24 of 24 (100%)")  # 12 held out of 60
 
 
 def test_submit_counts_the_rows_of_the_file_and_the_faces(lines, ckpt, tmp_path, faces):

@@ -221,7 +221,7 @@ def test_a_face_with_a_fault_can_be_left_out(tmp_path, fields, message, caplog):
     with pytest.raises(UserError, match=f"{message}.*; or leave out such faces with data.skip_broken=true"):
         read_folder(tmp_path)
     assert read_folder(tmp_path, "data.skip_broken=true").row.tolist() == [1, 3]
-    assert "1 face with faults left out (data.skip_broken=true), the first: " in caplog.text
+    assert "1 face with errors left out (data.skip_broken=true), the first: " in caplog.text
 
 
 def test_a_skipped_photo_is_read_when_its_format_can_be(folder, monkeypatch):

@@ -92,7 +92,7 @@ def test_faults_of_faces_are_counted(tmp_path):
     file = open_label_file(write_coco(tmp_path, [*FACES, {**FACES[0], "id": 13, "image_id": 99}]), None, None, None)
     assert len(file.faces) == 3
     (warning,) = file.warnings
-    assert "1 face with faults left out" in warning
+    assert "1 face with errors left out" in warning
 
 
 def test_the_reader_s_settings_choose_the_points_of_a_new_scheme(tmp_path):

@@ -88,7 +88,7 @@ def test_offsets_given_are_added_to_every_prediction(tiny_run, tmp_path, faces):
 def test_the_shipped_checkpoint_is_small_and_predicts_the_competition_s_faces(competition):
     assert PACKAGED["shipped"].stat().st_size < 6e6
     metrics = evaluate(composed("ckpt=shipped", f"data.dir={competition}", "data.cache=null", name="evaluate"))
-    assert metrics["rmse/trimmed"] < 1.5  # on rows that did not train it; the mean face is off by 3 px
+    assert metrics["rmse/trimmed"] < 1.5  # on held-out rows; the mean face is off by 3 px
 
 
 def test_half_precision_halves_it_and_hardly_moves_a_point(tiny_run, tmp_path, faces):

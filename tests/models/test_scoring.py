@@ -1,4 +1,4 @@
-"""Scoring: only rows that trained no checkpoint, and the metrics that their run recorded."""
+"""Scoring: only rows that no checkpoint was trained on, and the metrics that their run recorded."""
 
 import json
 from dataclasses import replace

@@ -132,7 +132,7 @@ SAME_PHOTOS = {  # settings of the data now, hashes of their faces, and what the
     "margin": (
         ["data.margin=0.3"],
         range(9, 29),
-        "only 1 of the 10 faces .* among these 20, as .* had data.margin=0.2;",
+        "only 1 of the 10 training faces .* among these 20, as .* had data.margin=0.2;",
     ),
     "size and labels": (["data.size=48", "data.labels=b.txt"], range(20, 40), ""),
     "copies of the photos": (["data.images=copies"], range(20, 40), ""),
@@ -173,4 +173,4 @@ def test_rows_are_scored_with_a_warning_where_other_crops_hide_that_they_trained
     files = ["data=folder", "data.images=photos", "data.labels=a.csv"]
     before = trained_on("a.ckpt", range(40), **data_settings(*files).plain())
     assert len(unseen_rows([before], faces, data_settings(*files, "data.boxes=points"))) == len(faces)
-    assert "only 0 of the 40 faces that trained it were recognised among these 80" in caplog.text
+    assert "only 0 of the 40 training faces were recognised among these 80" in caplog.text

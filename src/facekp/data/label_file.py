@@ -40,7 +40,7 @@ class LabelFile:
         keypoints: names, pairs and sources of the file's points.
         is_shipped: whether the scheme is one of facekp's.
         faces: those that can be read.
-        warnings: log lines of the reader, such as the number of faces with faults.
+        warnings: log lines of the reader, such as the number of faces with errors.
     """
 
     settings: PhotoDataSettings

@@ -83,7 +83,7 @@ class PhotoDataSettings(DataSettings):
             side.
         boxes: ``given``: faces are cropped by their boxes where the file has them; ``points``: always around their
             points.
-        skip_broken: skip faces with faults and photos that can't be read, instead of stopping with an error.
+        skip_broken: skip faces with errors and photos that can't be read, instead of stopping with an error.
         cache: folder that keeps the cropped images; None: no cache.
         anywhere: allow a label file to name photos outside ``images``, by absolute paths or ``..``.
     """

@@ -1,6 +1,6 @@
 """Fits calibrations on labelled faces, checks them on others, and writes them into a checkpoint.
 
-Rows that trained the checkpoint are left out. One half of the others is fitted on, the other half checked on;
+Training rows of the checkpoint are left out. One half of the others is fitted on, the other half checked on;
 near-duplicates and faces of one photo stay in the same half. Each face is used as it is and under several corruptions
 (`facekp.data.corruptions`), so that expected errors hold for bad photos as well. If a checkpoint was trained on all
 rows, its *twin* is measured instead: the same recipe, trained without one fold. Axes: N faces, K points, S sources,
@@ -98,7 +98,7 @@ def calibrate(
 
     Args:
         loaded: the checkpoint, with the decoder that is calibrated.
-        table: N labelled rows that did not train it.
+        table: N labelled rows that it was not trained on.
         seed: decides which faces are in which half.
         corruptions: each face is also used under `PER_FACE` of them; None: only as it is.
 

@@ -1,4 +1,4 @@
-"""Checkpoints: plain values and tensors that rebuild a model, and the hashes of the images that trained it.
+"""Checkpoints: plain values and tensors that rebuild a model, and the hashes of its training images.
 
 A file comes in, a `LoadedCheckpoint` goes out. Every byte of a file is compared with its checksums first
 (`facekp.core.archive`). Files are read with ``weights_only=True`` and a network is rebuilt from its name in
@@ -51,7 +51,7 @@ class LoadedCheckpoint:
     Attributes:
         path: the file.
         model: in evaluation mode, on the CPU.
-        trained_on: int64 hashes (`facekp.data.near_duplicates.image_hashes`) of all images that trained it, including
+        trained_on: int64 hashes (`facekp.data.near_duplicates.image_hashes`) of all its training images, including
             those of the checkpoints it started from; None where the file does not record them.
         config: the resolved training config with the keys of this version; empty where the file has none.
         labels: int64 (S, K), how many labels trained the heatmap that each source's point is read from

@@ -40,7 +40,7 @@ class EvaluateSettings(CommandSettings):
 
     Attributes:
         ckpt: checkpoints or exported files; several predict with their mean.
-        data: the rows that are scored, as far as they trained none of the checkpoints.
+        data: the rows that are scored, except those that a checkpoint was trained on.
         views: ``all``: also the moved and scaled views of the checkpoint's decoder; ``one``: the image alone.
         refine: predict a face again in another crop of its image where that is more certain.
         decoder: replaces settings of the checkpoints' decoders.
@@ -109,7 +109,7 @@ class CalibrateSettings(CommandSettings):
     Attributes:
         ckpt: the checkpoint to calibrate.
         out: the file to write: the checkpoint with its calibrations.
-        data: its labelled rows that trained no checkpoint are fitted and checked on.
+        data: its labelled rows that the checkpoint was not trained on are fitted and checked on.
         twin: checkpoint of the same recipe, trained without some rows, which is measured instead of ``ckpt``.
         corruptions: corrupted images that are fitted and checked on as well.
         reliability: picture of expected and measured errors with one view; its values are written beside it as JSON.

@@ -1,4 +1,4 @@
-"""Packed checkpoints: a model, its settings and the hashes of its training images, without what only training needs.
+"""Packed checkpoints: a model, its settings and the hashes of its training images, without what only a training needs.
 
 A packed file has a third of the size. With ``half`` the convolution kernels are kept in 16 bits, which halves it again;
 they are read back as float32.
@@ -40,7 +40,7 @@ def pack(
     decoder: DecoderOverride | None = None,
     offsets: Mapping[str, float] | None = None,
 ) -> None:
-    """Write the model, its settings and what trained it, and nothing else; no path of the machine that trained it.
+    """Write the model, its settings and the hashes of its training images, and nothing else; no path of the machine.
 
     Args:
         source: a checkpoint of `facekp.train`, or several of equal networks, whose weights are averaged (Wortsman et
@@ -116,7 +116,7 @@ def _what_must_agree(loaded: LoadedCheckpoint) -> dict[str, Any]:
 
 
 def _training_data(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Hashes of all images that trained the checkpoints, and their most labels; None where one does not know them."""
+    """Hashes of all training images of the checkpoints, and their most labels; None where one does not know them."""
     hashes = [each.trained_on for each in checkpoints if each.trained_on is not None]
     labels = [each.labels for each in checkpoints if each.labels is not None]
     complete = len(checkpoints)

@@ -69,7 +69,7 @@ def predict_corrupted(
 
     Args:
         models: checkpoints or exported files.
-        table: N labelled rows that trained none of them.
+        table: N labelled rows that none of them was trained on.
         settings: the corruptions and their strengths.
         predict: predicts a table.
 

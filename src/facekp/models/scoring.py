@@ -1,4 +1,4 @@
-"""Metrics of models on labelled rows, and which rows may be scored: those that trained none of the models."""
+"""Metrics of models on labelled rows, and which rows may be scored: those that none of the models was trained on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def score_models(
 
     Args:
         models: checkpoints or exported files.
-        table: N labelled rows that trained none of them.
+        table: N labelled rows that none of them was trained on.
         others: the rows whose mean face is the baseline.
         corrupted: predictions for the corrupted rows (`facekp.models.robustness.CorruptedFaces.scored`); None: none.
         predict: predicts the table.
@@ -140,7 +140,7 @@ def unseen_rows(
     data: DataSettings | None = None,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Rows whose image trained none of the models, and neither a near-duplicate nor another face of the same photo did.
+    """Rows that no model was trained on, nor on a near-duplicate of theirs or another face of the same photo.
 
     Args:
         models: checkpoints or exported files.

@@ -37,7 +37,7 @@ Models = Sequence[LoadedCheckpoint | LoadedOnnx]
 
 
 def warn_of_untrained(models: Models, needed: np.ndarray) -> None:
-    """Warn of predicted points that no label trained.
+    """Warn of predicted points without training labels.
 
     Args:
         models: those of another scheme than ``needed`` are passed over.
@@ -147,7 +147,7 @@ def _warn_of_kind(models: Models, predicted: Mapping[str, Any], shown: str) -> N
 def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) -> None:
     """Warn of a checkpoint that was trained on the same photos, of which few faces are recognised.
 
-    Faces that trained a checkpoint are recognised by the pixels of their crops. With another margin, size or box, or
+    Training faces of a checkpoint are recognised by the pixels of their crops. With another margin, size or box, or
     with corrected labels of faces without boxes, a face has another crop and would be scored as a new one. Other files
     give no warning, as they most often list other photos.
 
@@ -170,8 +170,8 @@ def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) 
             continue
         before = " ".join(f"data.{key}={loaded.data[key]}" for key in changed)
         log.warning(
-            "%s: only %d of the %d faces that trained it were recognised among these %d, as %s; so photos that trained "
-            "it may be scored as new ones; give %s, or photos that did not train it",
+            "%s: only %d of the %d training faces were recognised among these %d, as %s; so training photos may be "
+            "scored as new ones; give %s, or photos that it was not trained on",
             loaded.path,
             recognised,
             len(loaded.trained_on),

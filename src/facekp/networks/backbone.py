@@ -40,7 +40,7 @@ class PretrainedBackbone(HeatmapNetwork):
         width: channels of the decoder.
         frozen: levels of features, counted from the image, whose weights are not trained; ``all``: the whole backbone.
         lr_scale: learning rate of the backbone, as a fraction of ``lr``; the decoder has ``lr``.
-        mean: of the images that trained the backbone, for levels from 0 to 1; red, green, blue.
+        mean: of the images that the backbone was trained on, for levels from 0 to 1; red, green, blue.
         std: of these images.
         image_channels: 1 for grey images, 3 for colour.
 

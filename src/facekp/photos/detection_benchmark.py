@@ -65,7 +65,7 @@ class BenchmarkRow(NamedTuple):
 
 
 def run_detection_benchmark(settings: DetectionBenchmarkSettings) -> list[BenchmarkRow]:
-    """Measure with faces that trained none of the checkpoints, for each source and each size.
+    """Measure with faces that no checkpoint was trained on, for each source and each size.
 
     Raises:
         UserError: a checkpoint or the data can't be read, or every face trained a checkpoint.

@@ -20,7 +20,7 @@ from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder, command_line
 
 RESUME, RERUN = "resume", "rerun"
-AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or begin it
+AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or start it
 DATA_PATHS = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
 TEACHER = "teacher.ckpt"
 RUN_DIR = "hydra.run.dir"

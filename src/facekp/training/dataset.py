@@ -23,7 +23,7 @@ class TrainingData:
     Attributes:
         module: the batches.
         split: the set of every row, for split.csv (`facekp.runs.frames.split_frame`).
-        trained_teacher: int64 hashes of the images that trained the teachers; empty without a teacher.
+        trained_teacher: int64 hashes of the teachers' training images; empty without a teacher.
     """
 
     module: FaceData

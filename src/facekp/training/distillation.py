@@ -2,7 +2,7 @@
 
 The teachers predict every training image by the convention of every source. The student learns these predictions beside
 the labels (`teacher.weight`), also for images without labels. Labels far from the prediction can be left out
-(`teacher.drop`). Images that trained a teacher count as having trained the student. A teacher that has seen validation
+(`teacher.drop`). Training images of a teacher count as those of the student, too. A teacher that has seen validation
 rows is therefore refused, unless `teacher.seen` says that the scores do not matter.
 """
 
@@ -35,7 +35,7 @@ class DistillationData:
         table: the labelled rows without the labels that were left out, then the rows without labels.
         fold_of: int (N,), the fold of each row; -1: the row is never held out.
         teacher_points: float32 (N, S, K, 2), predictions in pixels; NaN where the source never labels the point.
-        trained_on: int64 hashes of the images that trained the teachers.
+        trained_on: int64 hashes of the teachers' training images.
     """
 
     table: FaceTable
@@ -75,7 +75,7 @@ def build_distillation(
 
 
 def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: Images, fold: int, allowed: bool) -> np.ndarray:
-    """Hashes of all images that trained the teachers; held-out images among them are an error unless allowed."""
+    """Hashes of all training images of the teachers; held-out images among them are an error unless allowed."""
     hashes = image_hashes(held_out)
     known = []
     for teacher in teachers:

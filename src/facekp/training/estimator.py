@@ -35,8 +35,8 @@ class KeypointEstimator(LightningModule):
         optimizer: name and settings of the optimiser.
         scheduler: name and settings of the learning-rate schedule.
         teacher_weight: weight of the loss on a teacher's predictions; the loss on labels has weight 1.
-        trained_before: hashes of the images that trained the initial weights; None: unknown.
-        labels_before: int64 (S, K), labels that trained the initial weights, as in
+        trained_before: hashes of the images that the initial weights were trained on; None: unknown.
+        labels_before: int64 (S, K), labels that the initial weights were trained on, as in
             `facekp.models.checkpoint.LoadedCheckpoint`; None: unknown.
         config: the resolved config as plain values; saved in the checkpoint.
 

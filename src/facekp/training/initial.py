@@ -35,7 +35,7 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
     """The estimator with its initial weights.
 
     Args:
-        dataset: the rows of the training, and the images that trained a teacher.
+        dataset: the rows of the training, and the training images of the teachers.
         settings: of the training.
         resume_from: last checkpoint of the run that is resumed; it replaces ``init_from``. The weights themselves are
             restored by the Trainer.
@@ -122,7 +122,7 @@ def _warn_of_untrained(estimator: KeypointEstimator, data: FaceData) -> None:
 
 
 def _labels_before(model: KeypointModel, start: LoadedCheckpoint | None) -> np.ndarray | None:
-    """int64 (S, K), the labels that trained the initial weights; None: unknown."""
+    """int64 (S, K), the labels that the initial weights were trained on; None: unknown."""
     labels = np.zeros(model.channels.shape, dtype=np.int64)
     if start is None:
         return labels

@@ -24,7 +24,7 @@ def test_a_fault_costs_its_face_and_one_line(caplog):
     caplog.set_level(logging.WARNING)
     faces = collect_faces([1, "broken", None, 3, "broken", 3], parse, Path("labels"), skip_broken=True)
     assert [face.row for face in faces] == [1, 3]
-    message = "3 faces with faults left out (data.skip_broken=true), the first: labels: line 2: 'x' is not a number"
+    message = "3 faces with errors left out (data.skip_broken=true), the first: labels: line 2: 'x' is not a number"
     assert [record.getMessage() for record in caplog.records] == [f"{message}; write one"]
 
 

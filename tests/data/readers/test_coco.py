@@ -400,7 +400,7 @@ def test_photos_may_lie_in_subfolders_and_a_fault_of_one_face_costs_that_face(gi
     assert sorted(table.row) == [100 + i for i in range(12) if i not in (3, 4, 5, 6)]
     assert f"sub/{names[0]}" in table.name
     (line,) = [message for message in caplog.messages if "left out" in message]
-    assert "4 faces with faults left out (data.skip_broken=true), the first: " in line
+    assert "4 faces with errors left out (data.skip_broken=true), the first: " in line
     assert "id 103: image_id 99 is not among images" in line
 
 

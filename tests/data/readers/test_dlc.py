@@ -127,7 +127,7 @@ def test_a_fault_of_a_frame_is_refused_with_its_position(folder, change, message
     with pytest.raises(UserError, match=message):
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist() == [2]
-    assert "1 face with faults left out" in caplog.text
+    assert "1 face with errors left out" in caplog.text
 
 
 @pytest.mark.parametrize(

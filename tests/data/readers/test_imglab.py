@@ -90,7 +90,7 @@ def test_every_fault_is_refused_with_its_position(folder, faulty, message, caplo
     with pytest.raises(UserError, match=message):
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist() == [2]
-    assert "1 face with faults left out" in caplog.text
+    assert "1 face with errors left out" in caplog.text
 
 
 def test_a_photo_without_a_name_or_of_another_size_is_refused(folder):

@@ -83,7 +83,7 @@ def test_every_fault_is_refused_with_its_position(folder, text, message):
 def test_lines_with_faults_can_be_left_out(folder, caplog):
     (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n{FACE.replace('30', 'x3', 1)}\n{FACE},5\n{FACE}\n")
     assert read_folder(folder, "data.skip_broken=true").row.tolist() == [1, 4]
-    assert "2 faces with faults left out (data.skip_broken=true), the first: " in caplog.text
+    assert "2 faces with errors left out (data.skip_broken=true), the first: " in caplog.text
     assert "labels.csv: line 3, left_eye_x: 'x3' is not a valid coordinate" in caplog.text
 
 

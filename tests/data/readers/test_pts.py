@@ -84,7 +84,7 @@ def test_every_fault_is_refused_with_its_position(folder, text, message, caplog)
     with pytest.raises(UserError, match=message):
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist() == [2, 3]
-    assert "1 face with faults left out (data.skip_broken=true), the first: " in caplog.text
+    assert "1 face with errors left out (data.skip_broken=true), the first: " in caplog.text
 
 
 def test_missing_and_ambiguous_photos_and_folders_are_refused(folder):

@@ -65,7 +65,7 @@ def test_every_fault_is_refused_with_its_position(folder, line, message, caplog)
     with pytest.raises(UserError, match=message):
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist() == [2]
-    assert "1 face with faults left out" in caplog.text
+    assert "1 face with errors left out" in caplog.text
 
 
 def test_the_name_of_a_photo_may_hold_blanks(tmp_path):

@@ -38,7 +38,7 @@ class FaceFaults:
         """Count the fault of a face.
 
         Raises:
-            UserError: faces with faults are not left out.
+            UserError: faces with errors are not left out.
         """
         if not self.skip:
             raise UserError(f"{error}; or leave out such faces with {SKIP}") from error
@@ -48,7 +48,7 @@ class FaceFaults:
         """Write one line: how many faces were left out, and why the first one was."""
         if self.messages:
             left_out = count(len(self.messages), "face")
-            log.warning("%s with faults left out (%s), the first: %s", left_out, SKIP, self.messages[0])
+            log.warning("%s with errors left out (%s), the first: %s", left_out, SKIP, self.messages[0])
 
 
 def collect_faces(
