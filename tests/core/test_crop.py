@@ -35,6 +35,18 @@ def test_a_mark_in_the_photo_is_found_where_the_crop_shows_it(x, y, scale):
     assert np.allclose(crop.to_photo(where), (x, y), atol=0.25 * max(scale, 1))
 
 
+def test_the_crop_of_a_box_is_the_smallest_of_its_aspect_ratio_that_holds_it():
+    wide, tall = np.array([10.0, 20.0, 130.0, 60.0]), np.array([10.0, 20.0, 50.0, 140.0])
+    for box, width, height in ((wide, 120, 80), (tall, 180, 120)):
+        crop = Crop.of_box(box, 1.0, (64, 96))
+        assert (crop.width, crop.height) == (width, height)
+        np.testing.assert_allclose(crop.centre, (box[:2] + box[2:]) / 2, atol=0.5)
+    grown = Crop.of_box(wide, 1.5, (64, 96))
+    assert (grown.width, grown.height) == (180, 120)
+    point = Crop.of_box(np.array([10.0, 20.0, 10.0, 20.0]), 1.5, SIZE)
+    assert (point.width, point.height) == (1, 1)
+
+
 def test_a_crop_that_reaches_beyond_the_photo_repeats_its_edge():
     photo = np.tile(np.arange(50, 100, dtype=np.uint8), (50, 1))
     shown = Crop(-100, -30, 200, 200, SIZE).cut(photo)
@@ -59,6 +71,29 @@ def test_the_refined_crop_shows_the_points_as_the_mean_face(faces):
     assert crop.refined(points, mean * 0) is crop  # a checkpoint without a mean face
 
 
+@pytest.mark.parametrize("scale", [0.3, 0.8, 1.25, 3.5])
+def test_points_of_another_size_in_the_same_place_give_a_crop_of_their_size(faces, scale):
+    mean = np.nanmean(faces.points[faces.source == 0], axis=0)
+    crop, centre = Crop(100, 50, 300, 300, SIZE), mean.mean(axis=0)
+    better = crop.refined((mean - centre) * scale + centre, mean)
+    assert better.width == pytest.approx(300 * scale, abs=1)
+
+
+@pytest.mark.parametrize("scale", [0.2, 5.0])
+def test_points_of_a_size_that_no_face_has_do_not_change_the_crop(faces, scale):
+    mean = np.nanmean(faces.points[faces.source == 0], axis=0)
+    crop = Crop(100, 50, 300, 300, SIZE)
+    assert crop.refined((mean - 48) * scale + 48, mean) is crop
+
+
+@pytest.mark.parametrize("angle", [0, 50])
+def test_a_mean_face_beside_the_middle_stays_there(faces, angle):
+    mean = np.nanmean(faces.points[faces.source == 0], axis=0) + np.array([14, -11])
+    crop = Crop(100, 50, 300, 300, SIZE)
+    points = (mean - 48) @ rotation(angle).T * 0.6 + (55, 40)
+    assert np.allclose(crop.refined(points, mean).to_crop(crop.to_photo(points)), mean, atol=0.4)
+
+
 def blob(x, y, shape=(220, 220), sigma=4.0):
     """A photo with one bright spot."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
@@ -81,6 +116,12 @@ def test_a_mark_is_found_where_a_turned_crop_shows_it(angle, x, y, scale):
     np.testing.assert_allclose(crop.photo_matrix @ [*inside, 1], (x, y), atol=1e-9)
     if inside.min() > 16 and inside.max() < 79:
         assert np.allclose(crop.to_photo(middle_of(crop.cut(blob(x, y)))), (x, y), atol=0.25 * max(scale, 1))
+
+
+@pytest.mark.parametrize("angle", [90, 180, -90])
+def test_a_mark_is_found_where_a_crop_of_a_quarter_turn_shows_it(angle):
+    crop = Crop(60, 50, 96, 96, SIZE).turned(angle)
+    np.testing.assert_allclose(crop.to_photo(middle_of(crop.cut(blob(95, 120)))), (95, 120), atol=0.05)
 
 
 def test_the_angle_of_a_crop_is_that_of_the_face_in_the_photo():
@@ -133,6 +174,22 @@ def test_a_turned_face_gets_a_crop_that_levels_it(faces, angle):
     assert np.isclose(better.angle, angle, atol=1e-3)
     assert np.allclose(better.to_crop(crop.to_photo(points)), mean, atol=0.4)
     assert better.refined(better.to_crop(crop.to_photo(points)), mean) is better
+
+
+def test_a_face_that_is_turned_in_its_place_is_levelled(faces):
+    mean = np.nanmean(faces.points[faces.source == 0], axis=0)
+    centre = mean.mean(axis=0)
+    crop = Crop(100, 50, 300, 300, SIZE)
+    assert np.isclose(crop.refined((mean - centre) @ rotation(-30).T + centre, mean).angle, -30, atol=1e-3)
+
+
+def test_a_turned_crop_is_turned_further(faces):
+    mean = np.nanmean(faces.points[faces.source == 0], axis=0)
+    crop = Crop(100, 50, 300, 300, SIZE).turned(40)
+    points = (mean - 48) @ rotation(35).T * 0.8 + (50, 44)
+    better = crop.refined(points, mean)
+    assert np.isclose(better.angle, 75, atol=1e-3)
+    assert np.allclose(better.to_crop(crop.to_photo(points)), mean, atol=0.4)
 
 
 def test_a_face_that_is_turned_little_is_not_levelled(faces):

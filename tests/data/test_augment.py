@@ -120,6 +120,16 @@ def test_a_mirror_image_swaps_left_and_right_and_mirrors_pixels():
     torch.testing.assert_close(moved, torch.tensor([[[25.0, 30.0], [85.0, 20.0]]]))
 
 
+def test_an_image_that_is_not_square_is_mirrored_and_turned_about_its_middle():
+    points = torch.tensor([[[10.0, 20.0], [35.5, 19.5]]])
+    images = torch.rand(1, 1, 40, 72) * 255
+    flipped, moved = Augmentation(**{**OFF, "flip": 1.0})(images, points, torch.arange(2), torch.Generator())
+    torch.testing.assert_close(flipped, images.flip(-1), atol=1e-2, rtol=0)
+    torch.testing.assert_close(moved, torch.tensor([[[61.0, 20.0], [35.5, 19.5]]]))
+    _, turned = Augmentation(**{**OFF, "rotate": 30.0})(images, points, torch.arange(2), torch.Generator())
+    torch.testing.assert_close(turned[:, 1], points[:, 1])
+
+
 def test_nothing_switched_on_changes_nothing(faces, scheme):
     images = torch.from_numpy(faces.images[:4]).unsqueeze(1).float()
     points = torch.from_numpy(faces.points[:4])
@@ -209,6 +219,13 @@ def test_blur_equals_scipy_s_and_spares_the_rest(faces):
     assert 0 < spared.sum() < 16
 
 
+def test_blur_repeats_the_border_so_that_an_even_image_stays_even():
+    images = torch.full((16, 1, 96, 96), 200.0)
+    shake = Augmentation(**{**OFF, "blur": 1.0})
+    out, _ = shake(images, torch.zeros(16, 0, 2), torch.arange(0), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(out, images, atol=1e-2, rtol=0)
+
+
 def test_noise_differs_in_strength_between_images(faces):
     before, after = degraded(faces, noise=8.0)
     levels = (after - before)[:, 0, :, :].std(axis=(1, 2))
@@ -224,6 +241,23 @@ def test_an_erased_rectangle_has_the_image_s_mean_grey(faces):
             box = new[y.min() : y.max() + 1, x.min() : x.max() + 1]
             np.testing.assert_allclose(box, old.mean(), atol=1.0)
             assert max(box.shape) <= 0.4 * 96 + 1
+
+
+def test_rectangles_of_an_image_that_is_not_square_are_up_to_two_fifths_of_its_sides():
+    images = 255 * torch.rand(300, 1, 40, 72, generator=torch.Generator().manual_seed(1))
+    shake, no_points = Augmentation(**{**OFF, "erase": 0.5}), torch.zeros(300, 0, 2)
+    out, _ = shake(images, no_points, torch.arange(0), torch.Generator().manual_seed(0))
+    sizes = []
+    for old, new in zip(images[:, 0].numpy(), out[:, 0].numpy(), strict=True):
+        y, x = np.nonzero(np.abs(old - new) > 1e-2)
+        if len(y):
+            np.testing.assert_allclose(new[y, x], old.mean(), atol=1e-2)
+            sizes.append((np.ptp(y) + 1, np.ptp(x) + 1))
+    assert len(sizes) / 300 == pytest.approx(0.5, abs=0.1)
+    height, width = np.array(sizes).T
+    assert 0.3 * 40 < height.max() <= 0.4 * 40 + 1
+    assert 0.3 * 72 < width.max() <= 0.4 * 72 + 1
+    assert abs(np.corrcoef(height, width)[0, 1]) < 0.5  # sides are drawn one by one
 
 
 def test_brightness_lifts_greys_and_contrast_spreads_them_about_their_mean(faces):
@@ -255,6 +289,14 @@ def test_gamma_bends_greys_and_keeps_black_and_white(faces):
     assert middle.std() > 0.1
 
 
+def test_greys_beyond_black_and_white_are_black_and_white_whatever_the_tone_curve():
+    images = torch.linspace(0, 255, 96).expand(64, 1, 96, 96).clone()
+    shake = Augmentation(**{**OFF, "contrast": 1.0, "brightness": 80.0, "gamma": 1.0})
+    out, _ = shake(images, torch.zeros(64, 1, 2), torch.tensor([0]), torch.Generator().manual_seed(0))
+    assert out.isfinite().all()
+    assert (out.min(), out.max()) == (0, 255)
+
+
 def test_wild_faces_are_moved_three_times_as_far_and_none_vanishes():
     points = torch.full((4000, 1, 2), 47.5)
     order = torch.tensor([0])
@@ -271,3 +313,32 @@ def test_wild_faces_are_moved_three_times_as_far_and_none_vanishes():
     wild = Augmentation(**{**OFF, "scale": 0.9, "wild": 1.0})
     _, moved = wild(torch.zeros(500, 1, 96, 96), corner, torch.tensor([0, 1]), generator)
     assert (moved[:, 1, 0] - moved[:, 0, 0]).nan_to_num(99).min() >= 4 - 1e-3
+
+
+@pytest.mark.parametrize(
+    ("part", "most", "measured"),
+    [
+        ("rotate", 20.0, lambda across, down: torch.rad2deg(torch.atan2(across[:, 1], across[:, 0]))),
+        ("shear", 0.1, lambda across, down: down[:, 0]),
+    ],
+)
+@pytest.mark.parametrize(("wild", "times"), [(0.0, 1), (1.0, 3)])
+def test_wild_faces_are_turned_and_sheared_three_times_as_far(part, most, measured, wild, times):
+    across, down = moved_sides({part: most, "wild": wild})
+    found = measured(across, down).abs().max().item()
+    assert 0.95 * times * most < found <= times * most + 1e-3
+
+
+def test_wild_faces_are_not_stretched_farther():
+    across, _ = moved_sides({"stretch": 0.9, "wild": 1.0})
+    assert 0.1 - 1e-3 <= across[:, 0].min() < 0.15
+    assert 1.85 < across[:, 0].max() <= 1.9 + 1e-3
+
+
+def moved_sides(parts):
+    """(2000, 2) each: where two sides of length 1, to the right and down, point after the movement."""
+    points = torch.tensor([[[47.5, 47.5], [57.5, 47.5], [47.5, 57.5]]]).repeat(2000, 1, 1)
+    shake = Augmentation(**{**OFF, **parts})
+    draws = shake.draw_movement(2000, (96, 96), points.device, torch.Generator().manual_seed(0))
+    moved = shake.move_points(points, (96, 96), torch.arange(3), draws)
+    return (moved[:, 1] - moved[:, 0]) / 10, (moved[:, 2] - moved[:, 0]) / 10

@@ -1,6 +1,7 @@
 """Faces cropped out of photos: their geometry, missing points, the cache, broken photos."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -92,11 +93,53 @@ def test_colour_crops_are_the_photo_s_pixels_and_their_grey_levels_the_grey_crop
     np.testing.assert_array_equal(grey.points, colour.points)
 
 
+def test_images_of_more_than_the_limit_lie_in_a_file(folder):
+    limit = f"data.device_bytes={3 * 96 * 96}"
+    assert not isinstance(crops._allocate(3, folder_settings(folder, limit)), np.memmap)
+    assert isinstance(crops._allocate(4, folder_settings(folder, limit)), np.memmap)
+    with pytest.raises(UserError, match=r"data\.cache=null: .* set data\.cache to a folder"):
+        crops._allocate(4, folder_settings(folder, limit, "data.cache=null"))
+
+
+def test_of_missing_photos_the_first_is_named(folder):
+    lines = [FACE, *(FACE.replace("a.png", name) for name in ("c.png", "b.png", "c.png"))]
+    (folder / "labels.csv").write_text("\n".join([HEADER, *lines]))
+    with pytest.raises(UserError, match=r"can't be used: 2, the first: .*line 3: .*c\.png: does not exist"):
+        read_folder(folder)
+
+
 def test_margin_is_a_fraction_of_the_points_extent(folder):
     narrow, wide = read_folder(folder, "data.margin=0"), read_folder(folder, "data.margin=0.5")
     scale = [table.photo_matrix[0, 0, 0] * 96 for table in (narrow, wide)]
     assert scale[0] == pytest.approx(20, abs=1.01)
     assert scale[1] == pytest.approx(40, abs=1.01)
+
+
+def crop_of(table):
+    """Left and top edge, and side, of the first crop in its photo."""
+    (scale, _, left), (_, _, top) = table.photo_matrix[0]
+    side = scale * table.size[1]
+    return left + 0.5 - scale / 2, top + 0.5 - scale / 2, side
+
+
+def test_without_a_margin_a_crop_holds_the_pixels_of_all_points(folder):
+    table = read_folder(folder, "data.margin=0")  # points from (10, 20) to (30, 40)
+    assert crop_of(table) == pytest.approx((10, 20, 21))
+    assert table.mask.all()
+
+
+def test_a_box_that_is_the_points_extent_is_widened_by_their_pixels(folder):
+    (folder / "labels.csv").write_text(f"{HEADER},{BOX}\n{FACE},10,20,30,40\n")
+    table = read_folder(folder)
+    assert crop_of(table) == pytest.approx((10, 20, 21))
+    assert table.mask.all()
+
+
+def test_a_point_further_than_a_pixel_beyond_its_box_is_missing(folder):
+    (folder / "labels.csv").write_text(f"{HEADER},{BOX}\n{FACE},10,20,31,38\n")
+    table = read_folder(folder)
+    assert crop_of(table)[2] == pytest.approx(21)
+    assert table.mask.tolist() == [[True, True, True, False, False]]
 
 
 def test_faces_of_unknown_position_are_left_out_and_counted(folder, caplog):
@@ -113,6 +156,38 @@ def test_points_beyond_the_photo_are_missing_and_counted(folder, caplog):
     (folder / "labels.csv").write_text(f"{HEADER}\na.png,30,20,-9,20,20,30,28,400,12,40\n")
     assert read_folder(folder).mask.tolist() == [[True, False, True, False, True]]
     assert "2 points outside the photo or box taken as missing, the first: " in caplog.text
+
+
+def test_an_unlabelled_point_is_not_counted_as_one_beyond_the_photo(folder, caplog):
+    face = "a.png,30,20,-9,20,,,28,40,12,40"
+    (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n{face}\n{face}\n")
+    assert read_folder(folder).mask.tolist() == [[True] * 5, *[[True, False, False, True, True]] * 2]
+    assert "2 points outside the photo or box taken as missing, the first: " in caplog.text
+    assert "labels.csv: line 3" in caplog.text
+    caplog.clear()
+    (folder / "labels.csv").write_text(f"{HEADER}\na.png,30,20,10,20,,,28,40,12,40\n")
+    read_folder(folder)
+    assert "outside" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "b.png"},
+        {"points": np.ones((5, 2))},
+        {"box": (0, 0, 9, 9)},
+        {"source": 1},
+        {"row": 2},
+        {"size": (60, 50)},
+        {"attributes": {"pose": "large"}},
+        {"visible": np.full(5, 2, np.uint8)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_all_that_the_label_file_says_of_a_face_is_part_of_the_cache_s_key(change):
+    face = LabelledFace("a.png", np.zeros((5, 2)), None, 0, 1, "line 1")
+    assert crops._labels_digest([face]) == crops._labels_digest([replace(face, where="line 7")])
+    assert crops._labels_digest([face]) != crops._labels_digest([replace(face, **change)])
 
 
 def test_a_table_is_read_again_when_labels_photos_or_settings_change(tmp_path, monkeypatch):

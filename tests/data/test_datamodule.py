@@ -56,6 +56,22 @@ def test_a_fold_without_a_label_has_no_scores_and_training_rows_without_one_are_
         data_of(one, fold=2)
 
 
+def test_training_labels_are_counted_by_source_with_those_of_mirror_images_and_of_the_teacher(faces, scheme):
+    points = faces.points.copy()
+    points[::3, 0] = np.nan  # more right eyes than left ones
+    faces = replace(faces, points=points)
+    data = data_of(faces)
+    mask, source = faces.mask[data.train_rows], faces.source[data.train_rows]
+    expected = np.stack([mask[source == s].sum(axis=0) for s in (0, 1)])
+    np.testing.assert_array_equal(data.train_labels, expected)
+    mirrored = data_of(faces, augment={**OFF, "flip": 0.5})
+    np.testing.assert_array_equal(mirrored.train_labels, expected + expected[:, scheme.flip_order()])
+    labels = np.stack([scheme.labels_of(name) for name in scheme.source_names])  # (S, K)
+    teacher = np.where(labels[..., None], np.float32(40), np.float32(np.nan)) + np.zeros((80, 1, 1, 2), np.float32)
+    taught = data_of(faces, teacher_points=teacher)
+    np.testing.assert_array_equal(taught.train_labels, expected + len(mask) * labels)
+
+
 def test_shuffling_draws_from_seed_and_epoch_alone(faces):
     order = rows_of(data_of(faces, epoch=3).train_dataloader())
     torch.manual_seed(99)
@@ -71,6 +87,11 @@ def test_every_batch_is_split_over_the_processes_without_padding(faces):
     assert len({len(p) for p in parts}) == 1
     for batch, *of_processes in zip(whole, *parts, strict=True):
         assert sorted(chain(*of_processes)) == sorted(batch)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(7, [6, 5, 5]), (8, [8, 8]), (15, [8, 8]), (16, [16])])
+def test_validation_batches_are_as_few_as_their_size_allows_and_even(faces, size, sizes):
+    assert sorted(map(len, rows_of(data_of(faces, batch_size=size).val_dataloader())), reverse=True) == sizes
 
 
 def test_sampler_length_is_its_number_of_batches():

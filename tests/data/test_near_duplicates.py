@@ -42,6 +42,39 @@ def test_groups_are_those_of_every_pair(frames, leaf, block, monkeypatch):
     np.testing.assert_array_equal(groups, expected)
 
 
+def mixed(first, second, correlation):
+    """A pattern that correlates with the first of two that are orthogonal."""
+    return correlation * first + np.sqrt(1 - correlation**2) * second
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    """Three orthogonal patterns (96, 96) of mean 0 and length 1: two coarse, one that no thumbnail shows."""
+    random = np.random.default_rng(0)
+    coarse = np.kron(random.normal(size=(2, 6, 6)), np.ones((16, 16)))  # coarse forms show it as well
+    fine = random.normal(size=(96, 96)).reshape(24, 4, 24, 4)
+    fine = (fine - fine.mean(axis=(1, 3), keepdims=True)).reshape(1, 96, 96)
+    flat = np.concatenate((coarse - coarse.mean(axis=(1, 2), keepdims=True), fine)).reshape(3, -1)
+    return np.linalg.qr(flat.T)[0].T.reshape(3, 96, 96)
+
+
+@pytest.mark.parametrize(("correlation", "number"), [(0.973, 1), (0.967, 2)])
+def test_images_are_near_duplicates_from_a_correlation_of_97_hundredths(patterns, correlation, number):
+    first, second, _ = patterns
+    images = 128 + 3000 * np.stack([first, mixed(first, second, correlation)])
+    groups = near_duplicate_groups(images.round().clip(0, 255).astype(np.uint8))
+    assert len(np.unique(groups)) == number
+
+
+@pytest.mark.parametrize(("correlation", "number"), [(0.95, 1), (0.93, 2)])
+def test_images_whose_thumbnails_differ_are_no_near_duplicates(patterns, correlation, number):
+    first, second, fine = patterns
+    images = 128 + 3000 * np.stack([mixed(fine, each, 0.85) for each in (first, mixed(first, second, correlation))])
+    images = images.round().clip(0, 255).astype(np.uint8)
+    assert np.corrcoef(images.reshape(2, -1))[0, 1] > 0.975
+    assert len(np.unique(near_duplicate_groups(images))) == number
+
+
 def test_leaves_that_are_far_apart_are_not_compared(frames, monkeypatch):
     monkeypatch.setattr(near_duplicates, "MAX_LEAF", 8)
     small = signatures(frames)

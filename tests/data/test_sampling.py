@@ -33,6 +33,18 @@ def test_rows_are_distinct_increasing_and_of_every_source(sizes, count):
         assert len(np.unique(source[rows])) == len(sizes)
 
 
+def test_rows_of_sources_in_any_order_are_increasing():
+    source = np.random.default_rng(0).integers(0, 3, 200)
+    rows = spread_rows(source, 30)
+    assert (np.diff(rows) > 0).all()
+    assert np.abs(np.bincount(source[rows]) - np.bincount(source) * 30 / 200).max() < 1
+
+
+def test_what_small_sources_take_more_than_their_part_is_taken_from_large_ones_in_proportion():
+    source = np.repeat(np.arange(6), [1, 1, 1, 1, 40, 60])
+    assert np.bincount(source[spread_rows(source, 10)]).tolist() == [1, 1, 1, 1, 2, 4]
+
+
 def test_the_competition_s_rows_are_spread_or_the_first(tmp_path):
     table = faces(40)
     table = table.take(np.argsort(table.source, kind="stable"))

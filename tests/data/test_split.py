@@ -55,9 +55,23 @@ def test_folds_keep_groups_whole_and_sources_even():
     assert (assign_folds(groups, source, 5, seed=1) != fold_of).any()
 
 
-def test_more_folds_than_different_images_is_told(images):
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rare_source_is_in_every_fold(seed):
+    sizes = np.random.default_rng(seed).integers(1, 7, 60)
+    groups = np.repeat(np.arange(60), sizes)
+    source = (groups < 5).astype(int)  # five groups of the rare one
+    fold_of = assign_folds(groups, source, folds=5, seed=seed)
+    assert set(fold_of[source == 1]) == {0, 1, 2, 3, 4}
+
+
+def test_more_folds_than_different_images_is_reported(images):
     with pytest.raises(UserError, match="there are only 2 groups"):
         assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=5, seed=0)
+
+
+def test_a_single_fold_is_refused():
+    with pytest.raises(UserError, match=r"data\.folds=1: .*use 2 to 2 folds"):
+        assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=1, seed=0)
 
 
 def test_an_image_is_in_the_same_fold_whatever_rows_are_beside_it(scheme):
@@ -72,6 +86,13 @@ def test_an_image_is_in_the_same_fold_whatever_rows_are_beside_it(scheme):
     both = np.isin(kept, alone)
     assert (again[both] == fold_of[kept][both]).all()
     assert (content_folds(images, np.arange(300), 5, seed=1) != fold_of).mean() > 0.5
+
+
+def test_the_order_of_the_rows_does_not_change_the_fold_of_a_group(scheme):
+    images, groups = draw_faces(150, 3, scheme).images, np.arange(150) // 3
+    order = np.random.default_rng(0).permutation(150)
+    fold_of = content_folds(images, groups, 5, seed=0)
+    assert (content_folds(images[order], groups[order], 5, seed=0) == fold_of[order]).all()
 
 
 def test_content_folds_are_about_equal_and_keep_groups_whole(scheme):
@@ -101,6 +122,10 @@ def test_the_setting_chooses_the_split_and_an_empty_fold_is_refused(faces):
     empty = next(fold for fold in range(5) if fold not in by_content[:2])
     with pytest.raises(UserError, match=f"data.split=content: no row in data.fold={empty}; use data.split=rows"):
         split_folds(few, np.arange(2), settings.replaced(split="content", fold=empty))
+    full = int(by_content[0])
+    alike = faces.take(np.flatnonzero(by_content == full)[:2])
+    with pytest.raises(UserError, match=f"data.split=content: all rows in data.fold={full}; use data.split=rows"):
+        split_folds(alike, np.arange(2), settings.replaced(split="content", fold=full))
 
 
 def test_a_hash_tells_pixels_apart_and_nothing_else(images):
@@ -109,6 +134,11 @@ def test_a_hash_tells_pixels_apart_and_nothing_else(images):
     assert (image_hashes(images.copy(order="F")) == hashes).all()
     images[5, 0, 0] ^= 1
     assert (image_hashes(images) == hashes).sum() == 39
+
+
+def test_hashes_are_those_that_checkpoints_have_recorded():
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    assert image_hashes(images).tolist() == [6765881130712925518, 4749148701768967544]
 
 
 def test_identical_flat_images_share_a_group(images):

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.functional.heatmap import HeatmapCodec
-from facekp.functional.losses import LOSSES, adaptive_wing, build_loss, labelled_mean, soft_argmax
+from facekp.functional.losses import DISTANCES, LOSSES, adaptive_wing, build_loss, labelled_mean, soft_argmax
 from tests.conftest import config_of
 
 CODEC = HeatmapCodec((96, 96), 4, 1.0)
@@ -147,6 +147,27 @@ def test_a_batch_without_any_label_costs_nothing(batch, choice):
 def test_weights_decide_how_much_a_map_counts():
     error, weight = torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[3.0, 1.0, 0.0]])
     assert labelled_mean(error, weight).item() == pytest.approx(1.5)
+    assert labelled_mean(error, weight / 100).item() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 2.0])
+def test_the_share_of_cross_entropy_beside_a_distance_is_the_setting(batch, share):
+    settings = {"name": "expectation", "distance": "euclidean", "cross_entropy_share": share}
+    found = labelled_mean(build_loss(LOSSES.parse(settings))(*batch), labelled(batch[2]))
+
+    def each(out, target, cell):
+        entropy = -(distribution(target) * log_softmax(out).ravel()).sum()
+        return np.linalg.norm(mean_cell(out) - cell) + share * entropy
+
+    assert found.item() == pytest.approx(np.mean(over_labelled_maps(batch, each)), rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+def test_a_point_that_is_met_exactly_has_no_distance_and_a_finite_gradient(distance):
+    difference = torch.zeros(1, 2, requires_grad=True)
+    DISTANCES[distance](difference).sum().backward()
+    assert DISTANCES[distance](difference).item() == pytest.approx(0, abs=1e-5)
+    assert difference.grad.tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,40 @@ def test_the_nme_of_groups_divides_by_the_distance_of_their_means(scheme):
     assert errors.compute()["nme"].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_face_whose_normalising_points_lie_in_one_place_does_not_count_in_the_nme(scheme):
+    truth = torch.zeros(2, 15, 2)
+    truth[0, 0] = torch.tensor([50.0, 0.0])  # the other face has both eyes at the origin
+    errors = KeypointErrors(scheme)
+    errors.update(truth + torch.tensor([5.0, 0.0]), truth, torch.zeros(2))
+    assert errors.compute()["nme"].item() == pytest.approx(0.1)
+
+
+def test_a_prediction_that_is_nan_makes_no_error_look_small(scheme):
+    found, truth, source = labelled(scheme)
+    found[0, 0] = torch.nan
+    errors = KeypointErrors(scheme)
+    errors.update(found, truth, source)
+    figures = errors.summary()
+    assert "rmse" not in figures
+    assert f"rmse/{scheme.names[0]}" not in figures
+    assert figures[f"rmse/{scheme.names[1]}"] > 0
+
+
+def test_the_curve_goes_from_a_tenth_of_a_pixel_to_twenty(scheme):
+    truth = torch.full((4, 15, 2), torch.nan)
+    truth[:, 0] = 0
+    found = torch.zeros(4, 15, 2)
+    found[:, 0, 0] = torch.tensor([0.05, 7.25, 19.97, 25.0])
+    errors = KeypointErrors(scheme)
+    errors.update(found, torch.full_like(truth, torch.nan), torch.zeros(4))
+    assert set(errors.summary()["curve"]["share"]) == {0.0}  # no label yet
+    errors.update(found, truth, torch.zeros(4))
+    curve = errors.summary()["curve"]
+    assert curve["pixels"] == pytest.approx([0.1 * i for i in range(1, 201)])
+    expected = [np.mean(found[:, 0, 0].numpy() < pixels) for pixels in curve["pixels"]]
+    assert curve["share"] == pytest.approx(expected)
+
+
 def test_a_mean_of_batch_figures_would_be_wrong(scheme):
     truth = torch.zeros(4, 15, 2)
     errors = KeypointErrors(scheme)
@@ -176,6 +210,13 @@ def test_a_baseline_has_no_metric_of_the_confidence(scored):
     assert set(compute_figures(scored)) - set(compute_figures(replace(scored, confidence=None))) == {"below_floor"}
 
 
+def test_a_confidence_that_is_nan_counts_as_below_the_floor(scored):
+    confidence = np.where(scored.confidence < 0.75, np.float32(np.nan), scored.confidence)
+    expected = (scored.confidence[scored.labelled] < 0.75).mean()
+    figures = compute_figures(replace(scored, confidence=confidence))
+    assert figures["below_floor"] == pytest.approx(expected, abs=6e-5)
+
+
 def test_without_labels_only_their_number_and_the_curve_are_left(scored):
     nothing = replace(scored, truth=np.full_like(scored.truth, np.nan), confidence=None)
     assert set(compute_figures(nothing)) == {"labelled_values", "curve"}
@@ -222,7 +263,7 @@ def test_a_metric_is_computed_and_shown_where_it_says(scored):
 
 
 def test_parts_and_curves_and_missing_values(scored):
-    with declared("parts", lambda _: {"": 1, "a": 2.5, "b": np.nan}):
+    with declared("parts", lambda _: {"": 1, "a": 2.5, "b": np.nan, "c": np.inf}):
         assert {key: value for key, value in compute_figures(scored).items() if key.startswith("parts")} == {
             "parts": 1,
             "parts/a": 2.5,
@@ -244,6 +285,11 @@ def test_a_metric_that_fails_is_named(scored):
     with (
         declared("text", lambda _: "3"),
         pytest.raises(UserError, match=r"metric .text. .*returned str;"),
+    ):
+        compute_figures(scored)
+    with (
+        declared("truth", lambda _: np.bool_(True)),
+        pytest.raises(UserError, match=r"metric .truth. .*returned bool"),
     ):
         compute_figures(scored)
 
@@ -276,6 +322,7 @@ def test_a_metric_can_not_replace_a_figure_of_another_one(scored):
         ({"sections": ("run",)}, r"sections=\('run',\): choose one of runs, landmarks, subsets; did you mean runs"),
         ({"digits": "a"}, "metric 'wrong': digits='a': must be a whole number from 0 to 15"),
         ({"digits": -1}, "metric 'wrong': digits=-1: must be a whole number"),
+        ({"digits": 16}, "metric 'wrong': digits=16: must be a whole number"),
         ({"digits": True}, "metric 'wrong': digits=True: must be a whole number"),
         ({"unit": 3}, "metric 'wrong': unit=3: must be a text"),
     ],

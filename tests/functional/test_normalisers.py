@@ -42,6 +42,12 @@ def test_the_label_file_s_box_counts_where_a_face_has_one(four):
     np.testing.assert_allclose(lengths["diagonal"], [np.hypot(40, 90), np.hypot(30, 8), np.hypot(8, 2), 5], rtol=1e-6)
 
 
+def test_a_box_without_a_width_or_height_does_not_count(four):
+    box = np.array([[10, 10, 10, 100], [0, 50, 9, 50], [0, 0, 8, 2], [5, 5, 1, 9]], np.float32)
+    lengths = normalising_lengths(FACES, four, box)
+    np.testing.assert_allclose(lengths["diagonal"], [np.hypot(13, 8), np.hypot(30, 8), np.hypot(8, 2), NAN])
+
+
 def test_without_a_normaliser_only_the_box_is_left(four):
     assert list(normalising_lengths(FACES, replace(four, normaliser=None), None)) == ["box", "diagonal"]
     assert list(normalising_lengths(FACES, replace(four, normaliser=("a", "b")), None)) == ["", "box", "diagonal"]

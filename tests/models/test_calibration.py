@@ -30,6 +30,24 @@ def test_plain_values_rebuild_it():
     assert Calibration.from_dict(fitted.to_dict()) == fitted
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"deviation": [], "error": []}, "incomplete"),
+        ({"error": [0.5]}, "incomplete"),
+        ({"error": [0.5, float("nan")]}, "not finite"),
+        ({"deviation": [1.0, float("inf")]}, "not finite"),
+        ({"factor": [[1.0], [float("nan")]]}, "not finite"),
+        ({"deviation": [1.0, 1.0]}, "do not increase"),
+        ({"deviation": [2.0, 1.0]}, "do not increase"),
+    ],
+)
+def test_a_damaged_curve_is_refused(damage, message):
+    values = Calibration({}, [1.0, 2.0], [0.5, 1.5], [[1.0], [2.0]], {}).to_dict()
+    with pytest.raises(ValueError, match=message):
+        Calibration.from_dict({**values, **damage})
+
+
 def test_the_deviation_of_a_drawn_map_is_its_sigma_in_both_directions():
     codec = HeatmapCodec((96, 96), stride=4, sigma=1.5)
     maps = codec.encode(torch.tensor([[48.0, 40.0], [float("nan")] * 2]))

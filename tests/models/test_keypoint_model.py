@@ -1,11 +1,13 @@
 """KeypointModel: channels by source, mirrored and moved views, rebuilding from plain settings."""
 
+import numpy as np
 import pytest
 import torch
 
 from facekp.core.errors import UserError
 from facekp.functional.heatmap import HeatmapCodec
 from facekp.functional.warp import warp_images
+from facekp.models.calibration import Calibration
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.settings import DecoderOverride
@@ -55,6 +57,28 @@ def test_labels_of_every_source_lose_the_offset_of_their_source(model):
     spread = twin.all_labels_by_channel(labels)[0]
     assert (spread[:15] == torch.tensor([39.75, 40.0])).all()
     assert (spread[15:] == torch.tensor([38.5, 40.0])).all()
+
+
+def test_the_labels_of_a_heatmap_are_those_of_all_sources_that_share_it(model):
+    labels = np.random.default_rng(0).integers(0, 50, (2, 15))
+    channels = model.channels.numpy()
+    expected = [[labels[channels == channel].sum() for channel in of_source] for of_source in channels]
+    assert model.labels_by_heatmap(labels).tolist() == expected
+    assert (np.bincount(channels.ravel()) > 1).any()
+
+
+def test_where_sources_share_a_heatmap_a_teacher_s_points_are_those_of_the_first(model):
+    shared = KeypointModel(
+        model.keypoints, model.size, model.settings.replaced(by_source=False), model.activation, model.decoder
+    )
+    points = torch.rand(3, 2, 15, 2) * 95
+    assert torch.equal(shared.all_labels_by_channel(points), points[:, 0])
+
+
+@pytest.mark.parametrize("pixels", [97.0, -97.0])
+def test_an_offset_larger_than_the_image_is_refused(model, pixels):
+    with pytest.raises(UserError, match=rf"offsets\.sparse={pixels}: must be pixels, at most the image's side of 96"):
+        KeypointModel.from_dict(model.to_dict() | {"offsets": {"sparse": pixels}})
 
 
 def test_an_empty_or_unsure_map_is_replaced_by_the_mean_face_of_its_source(model):
@@ -173,6 +197,16 @@ def test_without_other_views_predict_is_decode(model, faces):
     assert predicted.expected_error is None
 
 
+def test_a_calibration_is_valid_for_its_decoder_only(model):
+    ours, other = (
+        Calibration(d.plain(), [1.0], [0.5], [[1.0]], {}) for d in (model.decoder, model.decoder.replaced(shift=3.0))
+    )
+    model.calibrations = [other]
+    assert model.valid_calibration() is None
+    model.calibrations = [other, ours]
+    assert model.valid_calibration() is ours
+
+
 def test_plain_settings_rebuild_the_same_model(model, faces):
     twin = KeypointModel.from_dict(model.to_dict()).eval()
     twin.load_state_dict(model.state_dict())
@@ -202,6 +236,21 @@ def test_a_view_s_deviation_is_in_pixels_of_the_image(model, faces):
     override(model, scale=0.25)
     found = model.predict(images, source).deviation
     assert found[0, 0].item() == pytest.approx(expected * ((1 + 1 / 1.25**2 + 1 / 0.75**2) / 3) ** 0.5, rel=1e-4)
+
+
+def test_a_view_that_is_empty_or_does_not_show_the_point_does_not_count(model):
+    override(model, shift=4.0)
+    codec, moves = model.codec, torch.tensor([[0.0, 0], [-4, 0], [4, 0], [0, -4], [0, 4]])
+    maps = codec.encode(torch.tensor([2.0, 48.0]) + moves)  # one of each view; the second one does not show the point
+    maps[1] = HeatmapCodec((96, 96), codec.stride, 4 * codec.sigma).encode(torch.tensor([[60.0, 20.0]]))[0]
+    maps[4] = 0
+    model.activation, model.certain_peak = "none", 1.0
+    model.network = Constant(maps[:, None].expand(-1, len(model.mirrored_channels), -1, -1))
+    points, confidence, deviation, _ = model.predict(torch.zeros(1, 1, 96, 96), torch.zeros(1, dtype=torch.long))
+    torch.testing.assert_close(points, torch.tensor([2.0, 48.0]).expand(1, 15, 2), atol=0.01, rtol=0)
+    peaks, widths = maps.amax(dim=(1, 2)), codec.deviation(maps)
+    torch.testing.assert_close(confidence, peaks[[0, 2, 3, 4]].mean().expand(1, 15))
+    torch.testing.assert_close(deviation, widths[[0, 2, 3]].square().mean().sqrt().expand(1, 15))
 
 
 def one_by_one(model, images, source):

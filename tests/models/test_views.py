@@ -42,6 +42,16 @@ def test_an_image_ends_at_its_width_and_height():
     assert is_inside(points, (96, 80)).tolist() == [True, True, False, False, False]
 
 
+def test_the_image_itself_shows_every_point_and_a_moved_view_those_inside_it():
+    points = torch.tensor([[[-0.5, 50.0]], [[97.0, 50.0]], [[40.0, 95.0]]])  # (N, 1, 2)
+    shown = Views(decoder(2.0, 0.0), (96, 96)).shows(points)  # moved left, right, up, down
+    assert shown.tolist() == [
+        [True, False, True, False, False],
+        [True, True, False, False, False],
+        [True, True, True, True, False],
+    ]
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2])
 def test_the_mean_is_torch_s_nanmean_of_the_values_that_count(dim):
     values = torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(0))

@@ -41,6 +41,26 @@ def test_it_is_the_newest_finished_run_of_the_same_data(write):
     assert last_comparable_run(write("new")) == same
 
 
+def test_a_run_without_an_rmse_is_passed_over(write):
+    kept = write("kept")
+    write("without").metrics.write_text(json.dumps({"labelled_values": 0, "finished": True}))
+    assert last_comparable_run(write("new")) == kept
+
+
+def test_runs_of_other_landmarks_are_not_comparable(write):
+    other = write("other")
+    config = yaml.safe_load(other.config.read_text())
+    other.config.write_text(yaml.safe_dump({**config, "keypoints": {"name": "others"}}))
+    assert last_comparable_run(write("new")) is None
+
+
+def test_splits_are_compared_by_their_rows_not_by_their_size_and_time(write):
+    other, new = write("other", split="row,set\n2,val\n"), write("new")
+    for run in (other, new):
+        os.utime(run.split, (1, 1))
+    assert last_comparable_run(new) is None
+
+
 def test_runs_of_other_days_and_runs_with_a_name_are_found(write):
     first = write("outputs/2026-01-01/10-00-00")
     second = write("outputs/2026-01-02/10-00-00")
@@ -62,6 +82,7 @@ def test_names_are_relative_where_the_run_s_is(write, tmp_path, monkeypatch):
     write("second")
     monkeypatch.chdir(tmp_path)
     assert str(last_comparable_run(RunFolder("second"))) == "first"
+    assert str(last_comparable_run(RunFolder(tmp_path / "second"))) == str(tmp_path / "first")
 
 
 def test_a_run_that_is_removed_meanwhile_is_passed_over(write, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facekp.functional.metrics import mean_face
-from facekp.training.label_offsets import find_offsets, warn_of_offsets
+from facekp.training.label_offsets import _is_certain, find_offsets, warn_of_offsets
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -39,6 +39,20 @@ def test_labels_to_the_left_are_called_left(predicted, caplog):
     warn_of_offsets(table, shifted(points, table, "sparse", -2), table, None)
     assert "(sparse: 2.0 px to the left)" in caplog.text
     assert "'data.offsets={sparse:-1.9" in caplog.text
+
+
+def test_an_offset_as_large_as_faces_differ_is_reported(predicted):
+    table, points = predicted
+    (found,) = find_offsets(table, shifted(points, table, "sparse", 8), table).values()
+    assert found == pytest.approx(8, abs=0.2)
+
+
+def test_groups_of_alike_faces_count_once_whatever_their_order():
+    group = np.arange(500) % 25
+    spread = np.linspace(-1, 2.1, 25)[group][:, None]  # of 500 different faces, the median would be certain
+    assert _is_certain(spread, np.arange(500))
+    assert not _is_certain(spread, group)
+    assert _is_certain(np.where(group < 2, -1.0, 1.0)[:, None], group)
 
 
 def test_offsets_that_do_not_matter_are_not_reported(predicted):

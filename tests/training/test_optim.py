@@ -20,6 +20,8 @@ from facekp.training.optim import (
     _orthogonal,
     build_optimizer,
     build_scheduler,
+    cosine,
+    onecycle,
 )
 from tests.conftest import config_of
 
@@ -81,11 +83,25 @@ def test_onecycle_warms_up_to_the_rate_and_ends_near_zero():
     assert seen[-1] == pytest.approx(0.1 * 1e-3)
 
 
+def test_a_schedule_of_no_steps_is_at_its_start():
+    assert rates("cosine", steps=0) == [0.1]
+
+
 def test_cosine_is_half_way_down_after_half_the_steps():
     seen = rates("cosine")
     assert seen[0] == pytest.approx(0.1)
     assert seen[10] == pytest.approx(0.1 * (1 + 1e-3) / 2)
     assert seen[-1] == pytest.approx(0.1 * 1e-3)
+
+
+def test_onecycle_without_a_warm_up_starts_at_the_rate():
+    assert onecycle(0.0, warmup=0.0, start=0.04, end=0.0) == 1
+    assert onecycle(0.5, warmup=0.0, start=0.04, end=0.0) == pytest.approx(0.5)
+
+
+def test_after_its_end_a_schedule_stays_at_its_end():
+    assert cosine(1.5, end=0.2) == pytest.approx(0.2)
+    assert onecycle(1.5, warmup=0.1, start=0.0, end=0.2) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +229,14 @@ def test_muon_s_first_step_of_a_matrix_is_orthogonal_and_of_adamw_s_size():
     assert (step * weight.grad.flatten(1)).sum() > 0
 
 
+def test_muon_leaves_a_matrix_without_a_slope_where_it_is():
+    weight, _ = quadratic((4, 6))
+    before = weight.detach().clone()
+    weight.grad = torch.zeros_like(weight)
+    muon([weight], "optimizer.weight_decay=0").step()
+    assert torch.equal(weight, before)
+
+
 def test_muon_moves_vectors_as_adamw_does():
     (weight, goal), (expected, _) = quadratic((5,)), quadratic((5,))
     optimizers = muon([weight]), torch.optim.AdamW([expected], lr=0.02, weight_decay=0.02)
@@ -325,7 +349,7 @@ def test_the_newton_schulz_step_of_gpus_equals_that_of_cpus_but_for_rounding():
     torch.testing.assert_close(_newton_schulz_fused(x), _newton_schulz(x))
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("fused", [None, False, True])
 def test_fused_kernels_are_chosen_or_on_a_cpu_torch_s_default(name, fused):
     optimizer = build_optimizer(

@@ -369,8 +369,10 @@ def _allocate(count: int, settings: PhotoDataSettings) -> np.ndarray:
 
 def _first_of_missing_photos(faces: Iterable[LabelledFace], folder: Path) -> list[LabelledFace]:
     """The first face of each photo that does not exist."""
-    first = {face.name: face for face in reversed(list(faces))}
-    return [face for name, face in first.items() if not (folder / name).is_file()][::-1]
+    first: dict[str, LabelledFace] = {}
+    for face in faces:
+        first.setdefault(face.name, face)
+    return [face for name, face in first.items() if not (folder / name).is_file()]
 
 
 def _check_size(face: LabelledFace, photo: np.ndarray) -> None:

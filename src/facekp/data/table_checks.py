@@ -56,7 +56,8 @@ def _directions(table: FaceTable) -> np.ndarray:
     apart = np.nan_to_num(table.points[:, left] - table.points[:, right]).sum(axis=1)  # (N, 2)
     pairs = (table.mask[:, left] & table.mask[:, right]).sum(axis=1)  # (N,)
     low, high = (reduce(table.points, axis=1) for reduce in (_smallest, _largest))
-    clear = np.flatnonzero((pairs > 0) & (np.abs(apart).max(axis=1) > APART * pairs * (high - low).max(axis=1)))
+    extent = np.where(pairs > 0, (high - low).max(axis=1), 0)  # (N,): infinite without a labelled point
+    clear = np.flatnonzero((pairs > 0) & (np.abs(apart).max(axis=1) > APART * pairs * extent))
     return np.column_stack((clear, apart[clear]))
 
 

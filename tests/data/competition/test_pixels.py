@@ -44,6 +44,16 @@ def test_wrong_number_of_pixels_names_row_and_count(tmp_path, count):
     assert re.search(rf"row 3 \(line 4\), Image: .*{count} pixels; a row has 9216", error(tmp_path))
 
 
+def test_two_blanks_do_not_stand_for_a_missing_pixel(tmp_path):
+    training(tmp_path, "1,2,3,4,5,6," + "7  " + " ".join(["7"] * 9214))
+    assert re.search(r"row 1 \(line 2\), Image: .*9215 pixels; a row has 9216", error(tmp_path))
+
+
+def test_a_number_of_thousands_of_digits_is_no_pixel(tmp_path):
+    training(tmp_path, with_pixel(12, "1" * 5000))
+    assert re.search(r"Image, pixel 12: '1+'… is not a whole number in 0\.\.255", error(tmp_path))
+
+
 def test_pixels_that_move_from_one_row_to_the_next_are_noticed(tmp_path):
     short, long = (" ".join(["7"] * n) for n in (9215, 9217))
     training(tmp_path, f"1,2,3,4,5,6,{short}", f"1,2,3,4,5,6,{long}")

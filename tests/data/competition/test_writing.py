@@ -65,6 +65,9 @@ def test_submission_with_a_gap_is_refused_and_no_file_appears(tmp_path):
         write_submission(out / "submission.csv", table, points, lookup)
     with pytest.raises(UserError, match="RowId 7: ImageId 2, eye_x is not among the predictions"):
         write_submission(out / "submission.csv", table.take(np.array([0])), points[:1], lookup)
+    unknown = lookup.replace({"FeatureName": {"eye_y": "chin_y"}})
+    with pytest.raises(UserError, match="RowId 2: ImageId 1, chin_y is not among the predictions"):
+        write_submission(out / "submission.csv", table, np.ones((2, 3, 2)), unknown)
     assert not out.exists()
 
 

@@ -10,7 +10,13 @@ from facekp.config.location import CONF_DIR
 from facekp.config.migration import USUAL_METRICS
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.functional.metrics import MetricInput, ScoreSettings, check_normaliser, compute_figures
+from facekp.functional.metrics import (
+    MetricInput,
+    ScoreSettings,
+    check_normaliser,
+    compute_figures,
+    figures_and_ratios,
+)
 
 EYES = {"name": "eyes", "names": ["l1", "l2", "r1", "r2", "chin"], "normaliser": None}
 NAMED = {"ocular": ["l1", "r2"], "pupil": [["l1", "l2"], ["r1", "r2"]]}
@@ -79,6 +85,27 @@ def test_failure_rate_auc_pck_and_curve_are_those_of_the_chosen_normaliser(score
     assert curve["NME"][-1] == 0.2
     for at in (20, 50, 100):
         assert curve["faces"][at] == pytest.approx((nme <= curve["NME"][at]).mean(), abs=1e-6)
+
+
+def test_a_face_exactly_at_a_threshold_has_not_failed_and_its_points_are_correct(scored):
+    truth = np.array([[[0, 0], [40, 0], [60, 0], [100, 0], [50, 100]]], np.float32)
+    settings = ScoreSettings(normaliser="ocular", thresholds=[0.25, 0.5], pck=[0.25])
+    exact = MetricInput(truth + np.float32([25, 0]), truth, np.zeros(1, int), scored.keypoints, settings=settings)
+    figures = compute_figures(exact)
+    assert exact.face_nme.tolist() == [0.25]
+    assert figures["failure_rate/0.25"] == 0
+    assert figures["pck/0.25"] == 1
+    curve = figures["nme/curve"]
+    assert curve["faces"][curve["NME"].index(0.25)] == 1
+
+
+def test_the_interval_of_the_nme_is_that_of_the_scheme_s_first_normaliser(scored):
+    _, ratios = figures_and_ratios(scored)
+    expected = np.mean([fraction for face in fractions(scored, ocular) for fraction in face])
+    assert ratios["nme"].total.sum() / ratios["nme"].count.sum() == pytest.approx(expected)
+    one = Keypoints.from_dict({**EYES, "normaliser": {"ocular": NAMED["ocular"]}})
+    figures = compute_figures(replace(scored, keypoints=one))
+    assert [key for key in figures if key.startswith("nme")] == ["nme", "nme/box", "nme/diagonal", "nme/curve"]
 
 
 def test_a_scheme_without_a_normaliser_is_scored_by_the_box(scored):

@@ -56,6 +56,20 @@ def test_a_difference_is_significant_that_two_intervals_would_hide(noisy):
     assert not pairs[0, 2].is_significant
 
 
+def test_a_run_and_its_copy_do_not_differ(noisy):
+    pair = differences([unit(noisy[0]), unit(noisy[0])], 100)[0, 1]
+    assert (pair.value, pair.low, pair.high, pair.better) == (0, 0, 0, 0)
+    assert not pair.is_significant
+
+
+def test_each_labelled_value_counts_once_in_the_rmse(noisy):
+    first, second = unit(noisy[0]), unit(noisy[1])
+    labelled = np.where(np.arange(300) % 2, 8, 30)
+    pair = differences([frame.assign(values=labelled) for frame in (first, second)], 100)[0, 1]
+    assert pair.first == pytest.approx(np.sqrt(noisy[0].sum() / labelled.sum()))
+    assert pair.second == pytest.approx(np.sqrt(noisy[1].sum() / labelled.sum()))
+
+
 def test_of_equal_runs_few_are_called_different():
     rng = np.random.default_rng(3)
     units = [unit(rng.gamma(2, 2, 200)) for _ in range(25)]
@@ -78,6 +92,14 @@ def test_runs_are_paired_on_the_images_that_both_predicted_with_the_same_labels(
     assert set(pairs) == {(0, 1)}
     assert pairs[0, 1].images == 200
     assert pairs[0, 1].value == pytest.approx(np.sqrt(hard[100:].mean() / 8) - np.sqrt(worse[100:].mean() / 8))
+
+
+def test_a_pair_has_the_earlier_unit_first_whatever_images_they_share(noisy):
+    hard, worse, alike = noisy
+    pairs = differences([unit(hard), unit(worse[100:], first=100), unit(alike)], 200)
+    assert set(pairs) == {(0, 1), (0, 2), (1, 2)}
+    assert pairs[1, 2].first == pytest.approx(np.sqrt(worse[100:].mean() / 8))
+    assert pairs[1, 2].second == pytest.approx(np.sqrt(alike[100:].mean() / 8))
 
 
 def test_a_run_without_predictions_has_no_interval(noisy):
@@ -123,3 +145,4 @@ def test_a_run_without_groups_takes_those_of_the_run_that_it_is_compared_with(no
     group = np.arange(300) // 10
     grouped, without = (unit(noisy[0], group=group), unit(noisy[1]))
     assert differences([grouped, without], 200) == differences([grouped, unit(noisy[1], group=group)], 200)
+    assert differences([without, grouped], 200) == differences([unit(noisy[1], group=group), grouped], 200)

@@ -72,6 +72,33 @@ def test_without_a_finished_repetition_there_is_no_mean(job, tmp_path):
     assert listed["rmse"].isna().tolist() == [False, True]
 
 
+def test_a_repetition_pruned_before_its_first_rmse_is_missing(job, tmp_path):
+    for seed in (0, 1):
+        job({"lr": "1", "seed": str(seed)}, 2.0)
+    job({"lr": "1", "seed": "2"}, status="pruned").metrics.unlink()
+    listed = by_configuration(read_jobs(SweepFolder(tmp_path), []))
+    assert "pruned" not in listed
+    assert listed[["jobs", "missing"]].to_numpy().tolist() == [[2, 1]]
+
+
+def test_minutes_and_folder_are_those_of_finished_jobs(job, tmp_path):
+    job({"lr": "1", "seed": "0"}, 2.0)
+    job({"lr": "1", "seed": "1"}, 1.0, status="pruned").write_metrics({"rmse": 1.0, "minutes": 0.1})
+    listed = by_configuration(read_jobs(SweepFolder(tmp_path), []))
+    assert listed["minutes"].tolist() == [1.0]
+    assert listed["folder"].tolist() == ["lr-1_seed-0"]
+    job({"lr": "2", "seed": "0"}, 1.0, status="pruned")
+    listed = by_configuration(read_jobs(SweepFolder(tmp_path), []))
+    assert listed["folder"].fillna("none").tolist() == ["lr-1_seed-0", "none"]
+
+
+def test_a_job_without_a_setting_that_others_have_is_a_configuration_too(job, tmp_path):
+    job({"lr": "1"}, 2.0)
+    job({"lr": "2", "decay": "3"}, 3.0)
+    listed = by_configuration(read_jobs(SweepFolder(tmp_path), []))
+    assert listed["rmse"].tolist() == [2.0, 3.0]
+
+
 def test_of_one_job_only_its_rmse_is_logged(job, tmp_path, caplog):
     caplog.set_level("INFO")
     job({"lr": "1", "seed": "0"}, 2.0)
@@ -89,6 +116,30 @@ def test_repetitions_of_other_settings_are_named(job, tmp_path, caplog):
         "seed-0 and seed-1 count as repetitions of one configuration, but differ in lr (0.001, 0.02); "
         "train them again in a new sweep"
     ]
+
+
+def test_a_setting_that_one_repetition_lacks_is_named(job, warnings):
+    job({"seed": "0"}, 1.0)
+    job({"seed": "1"}, 2.0, extra=5)
+    assert "differ in extra (not given, 5);" in warnings()[0]
+
+
+def test_of_many_settings_that_differ_three_are_named_and_the_others_counted(job, warnings):
+    for seed in ("0", "1"):
+        job({"seed": seed}, **dict.fromkeys("abcde", seed))
+    assert "differ in a (0, 1), b (0, 1), c (0, 1), 2 more settings;" in warnings()[0]
+
+
+def test_the_job_s_own_folder_in_a_setting_is_no_difference(job, warnings, tmp_path):
+    for seed in ("0", "1"):
+        job({"seed": seed}, cache=str(tmp_path / f"seed-{seed}" / "cache"))
+    assert warnings() == []
+
+
+def test_a_file_whose_content_only_one_repetition_recorded_is_no_difference(job, warnings):
+    job({"seed": "0"})
+    job({"seed": "1"}, digests={"images": "a"})
+    assert warnings() == []
 
 
 def test_repetitions_of_other_data_are_named(job, warnings):
