@@ -1,4 +1,4 @@
-"""Checks of a whole table: from which fraction of rotated or mirrored faces on there is a warning, and which face it names."""
+"""Checks of a whole table: how many rotated or mirrored faces give a warning, and which face it names."""
 
 from dataclasses import replace
 

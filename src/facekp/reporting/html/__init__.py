@@ -1,1 +1,1 @@
-"""HTML pages: `report` writes one. `overview` has the sections that compare runs, `labels` those that show the data."""
+"""HTML pages: `report` writes one. `overview` has the page that compares runs, `labels` the page of the data."""

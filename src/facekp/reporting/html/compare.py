@@ -47,6 +47,9 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
+Pairs = dict[tuple[int, int], Difference]  # by the indices of two units, the smaller first
+
+
 def intervals(units: Sequence[pd.DataFrame], resamples: int) -> list[Interval | None]:
     """The 95 % interval of each unit's pooled RMSE over resampled images; None for a unit without two groups of them.
 

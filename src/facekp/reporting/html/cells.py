@@ -1,0 +1,69 @@
+"""What tables of runs have in common: names, settings, metrics and intervals as columns and cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from facekp.core.keypoints import Keypoints
+from facekp.functional.metrics import MAIN, Metric
+from facekp.reporting.html import page
+from facekp.reporting.html.collect import Run
+from facekp.reporting.html.compare import Interval
+from facekp.reporting.html.landmark_metrics import meaning, metrics_in
+
+
+def names_of(run: Run) -> dict[str, str]:
+    """``name`` is shown; ``title`` appears while the pointer rests on it."""
+    return {"name": run.short_name, "title": run.name}
+
+
+def cell(value: Any) -> Any:
+    """A setting as a table shows it: true, false and null as in YAML.
+
+    Example:
+        >>> cell(0.5), cell(None), cell([True, "Left"])
+        (0.5, 'null', '[true, "Left"]')
+    """
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def interval_cells(interval: Interval | None) -> dict[str, float | None]:
+    """The cells ``low`` and ``high`` of a 95 % interval; None where there is none."""
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
+
+
+def metric_column(key: str, metric: Metric) -> dict[str, Any]:
+    """The column of a metric: its title, digits, and what it means while the pointer rests on the title."""
+    return page.column(key, metric.title(key), metric.digits, hint=meaning(metric))
+
+
+def other_metrics(runs: Sequence[Run], *sections: str) -> dict[str, Metric]:
+    """Keys of metrics.json that are numbers of a metric besides the RMSE, with this metric.
+
+    Args:
+        runs: runs with metrics.json read.
+        sections: where the metrics are shown.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.numbers)
+    metrics = {key: metric for section in sections for key, metric in metrics_in(section, keys).items()}
+    return {key: metric for key, metric in metrics.items() if metric.name != MAIN}
+
+
+def rmse_keys(runs: Sequence[Run]) -> dict[str, str]:
+    """Keys of the RMSE in metrics.json, with short titles: all rows, then sources, then keypoints."""
+    schemes = [Keypoints.from_dict(run.config["keypoints"]) for run in runs]
+    sources = dict.fromkeys(source for scheme in schemes for source in scheme.sources)
+    names = dict.fromkeys(name for scheme in schemes for name in scheme.names)
+    parts = {f"{MAIN}/{part}": part.replace("_", " ") for part in [*sources, *names]}
+    measured = {key for run in runs for key in run.metrics}
+    return {MAIN: "all", **{key: title for key, title in parts.items() if key in measured}}
+
+
+def scores_of(run: Run, keys: Sequence[str] | dict[str, Any]) -> dict[str, float]:
+    """The metrics of a run that it has, in four digits."""
+    return {key: round(run.metrics[key], 4) for key in keys if key in run.metrics}
