@@ -69,6 +69,7 @@ def _runs_columns(runs: Sequence[Run], metrics: dict[str, Metric], settings: Seq
         page.column("name", "run"),
         page.column("rank", "rank", 0),
         metric_column(MAIN, METRICS[MAIN]),
+        *(page.column(f"setting {key}", titles[key], hint=key) for key in settings),
         page.column("low", "95 % from", 3, hint="lower end of the RMSE's 95 % interval over resampled images"),
         page.column("high", "to", 3, hint="upper end of the RMSE's 95 % interval over resampled images"),
         page.column(
@@ -81,7 +82,6 @@ def _runs_columns(runs: Sequence[Run], metrics: dict[str, Metric], settings: Seq
         *([] if all(run.is_complete for run in runs) else [page.column("state", "state")]),
         *(metric_column(key, metric) for key, metric in metrics.items()),
         *(page.column(key, key, digits) for key, digits in OF_TRAINING.items() if any(key in r.metrics for r in runs)),
-        *(page.column(f"setting {key}", titles[key], hint=key) for key in settings),
     ]
 
 
