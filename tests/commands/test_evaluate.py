@@ -61,7 +61,7 @@ def test_the_checkpoint_s_decoder_is_used_unless_another_is_given(ckpt):
 
 def test_data_without_a_labelled_point_is_refused(ckpt, monkeypatch, faces):
     unlabelled = replace(faces, points=np.full_like(faces.points, np.nan))
-    monkeypatch.setattr("facekp.data.readers.read.read_table", lambda settings, keypoints: unlabelled)
+    monkeypatch.setattr("facekp.reporting.evaluation.read_table", lambda settings, keypoints: unlabelled)
     with pytest.raises(UserError, match="no point is labelled"):
         main(composed(f"ckpt={ckpt}", "data=synthetic", name="evaluate"))
 

@@ -1,1 +1,4 @@
-"""What people look at: pages (`html`), pictures, tables, the ablation, the ladder, `bench` and the W&B dashboard."""
+"""What people look at: pages (`html`), pictures, tables, `bench`, the W&B dashboard.
+
+`evaluation`, `calibration`, `ladder` and `ablation` do the work of the commands ``evaluate``, ``calibrate`` and so on.
+"""
