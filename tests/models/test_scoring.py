@@ -48,7 +48,7 @@ def test_intervals_of_a_training_and_of_an_evaluation_draw_groups_that_a_split_k
         return np.arange(len(table)) // 6 * 6
 
     monkeypatch.setattr("facekp.training.dataset.inseparable_groups", six_frames_each)
-    monkeypatch.setattr("facekp.data.split.inseparable_groups", six_frames_each)
+    monkeypatch.setattr("facekp.reporting.evaluation.inseparable_groups", six_frames_each)
     recorded = train(settings_of(*TINY, "trainer.max_epochs=1"), tmp_path / "run")
     given = [f"ckpt={tmp_path / 'run'}", "data=synthetic", "data.rows=60", "decoder.floor=0"]
     evaluated = evaluate(composed(*given, name="evaluate"))
