@@ -60,7 +60,7 @@ def test_intervals_of_a_training_and_of_an_evaluation_draw_groups_that_a_split_k
 
 
 def test_a_row_that_trained_one_of_two_checkpoints_is_not_scored(ckpt, other_fold, table):
-    with pytest.raises(UserError, match="all 60 rows trained"):
+    with pytest.raises(UserError, match="all 60 rows are training rows"):
         unseen_rows([load_checkpoint(ckpt), load_checkpoint(other_fold)], table)
 
 

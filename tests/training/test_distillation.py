@@ -78,9 +78,9 @@ def test_unlabelled_images_join_training_and_never_validation(trained, tmp_path,
 def test_a_teacher_that_saw_the_validation_rows_is_refused(trained, seed_weights):
     table, fold_of, ckpt, data = trained
     other_fold = data.replaced(fold=1)
-    with pytest.raises(UserError, match=r"validation images trained it; .*data\.fold=1"):
+    with pytest.raises(UserError, match=r"validation images are among its training images; .*data\.fold=1"):
         build_distillation(table, fold_of, teacher(ckpt), other_fold)
-    with pytest.raises(UserError, match="doesn't say which images trained it"):
+    with pytest.raises(UserError, match="doesn't state its training images"):
         build_distillation(table, fold_of, teacher([ckpt, str(seed_weights)]), data)
 
 

@@ -1,4 +1,4 @@
-"""Initial weights: init_from takes what fits, and remembers which images trained the weights."""
+"""Initial weights: init_from takes what fits, and remembers the training images of the weights."""
 
 import logging
 import re
@@ -43,7 +43,9 @@ def start_from(best, folder, *overrides):
 def test_weights_and_hashes_of_the_training_images_are_taken_over(best, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     after = start_from(best, tmp_path / "next", "data.fold=1")
-    assert "validation images trained it; this run's scores say nothing about new faces" in caplog.text
+    assert (
+        "validation images are among its training images; this run's scores say nothing about new faces" in caplog.text
+    )
     assert "0 partly copied, 0 not copied; all 15 points are also in the checkpoint" in caplog.text
     before = torch.load(best, weights_only=True)
     weight = "model.network.heads.0.weight"

@@ -169,13 +169,12 @@ def unseen_rows(
         groups = inseparable_groups(table, None if data is None else data.cache_folder)
     rows = np.flatnonzero(~np.isin(groups, groups[trained]))
     log.info(
-        "scoring %d rows; %d are left out, as they trained a checkpoint or are near-duplicates of rows that did",
+        "scoring %d rows; %d are left out, as a checkpoint was trained on them or on near-duplicates of them",
         len(rows),
         len(table) - len(rows),
     )
     if not len(rows):
         raise UserError(
-            f"ckpt: all {len(table)} rows trained a checkpoint, or are near-duplicates of rows that did; give other "
-            "data"
+            f"ckpt: all {len(table)} rows are training rows of a checkpoint, or near-duplicates of them; give others"
         )
     return rows

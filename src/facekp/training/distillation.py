@@ -56,7 +56,7 @@ def build_distillation(
         data: the fold that is held out, and the test images.
 
     Raises:
-        UserError: a teacher can't be loaded, was trained on held-out rows, or does not say which rows trained it.
+        UserError: a teacher can't be loaded, was trained on held-out rows, or does not state its training rows.
     """
     assert settings.ckpt is not None
     teachers = load_checkpoints(settings.ckpt)
@@ -81,11 +81,13 @@ def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: Images, fold: 
     for teacher in teachers:
         if teacher.trained_on is None:
             raise UserError(
-                f"teacher.ckpt={teacher.path}: doesn't say which images trained it; give a checkpoint of facekp.train"
+                f"teacher.ckpt={teacher.path}: doesn't state its training images; give a checkpoint of facekp.train"
             )
         known.append(teacher.trained_on)
         seen = np.isin(hashes, teacher.trained_on).sum()
-        fault = f"teacher.ckpt={teacher.path}: {seen} of the {len(hashes)} validation images trained it"
+        fault = (
+            f"teacher.ckpt={teacher.path}: {seen} of the {len(hashes)} validation images are among its training images"
+        )
         if seen and not allowed:
             raise UserError(
                 f"{fault}; give a teacher trained with the same data.fold={fold}, data.folds, data.split and "

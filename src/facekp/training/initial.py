@@ -182,7 +182,8 @@ def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:
     seen = 0 if start.trained_on is None else np.isin(image_hashes(held_out.images), start.trained_on).sum()
     if seen:
         log.warning(
-            "%s: %d of the %d validation images trained it; this run's scores say nothing about new faces",
+            "%s: %d of the %d validation images are among its training images; this run's scores say nothing about new "
+            "faces",
             start.path,
             seen,
             len(held_out),
