@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -52,9 +53,10 @@ def test_an_error_in_the_block_keeps_the_old_file_and_leaves_no_draft(tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_folders_that_were_made_for_a_file_are_removed_if_it_is_not_written(tmp_path):
-    with pytest.raises(RuntimeError), atomic(tmp_path / "new" / "deep" / "file.txt"):
-        raise RuntimeError
+@pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
+def test_folders_that_were_made_for_a_file_are_removed_if_it_is_not_written(tmp_path, stop):
+    with pytest.raises(stop), atomic(tmp_path / "new" / "deep" / "file.txt"):
+        raise stop
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,3 +187,23 @@ def test_texts_are_written_in_utf_8_whatever_the_locale(tmp_path):
     in_c = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=in_c, check=True)
     assert (tmp_path / "a.txt").read_bytes() == "Müller".encode()
+
+
+def test_a_long_name_may_be_cut_within_a_letter(tmp_path):
+    name = "x" + "ü" * 110  # 221 bytes; the 200th is the first half of a letter
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_parts_are_removed_once_they_are_old_enough(tmp_path):
+    young, old = (tmp_path / f".{name}.0123456789ab.part" for name in ("young", "old"))
+    for path in (young, old):
+        path.write_text("")
+    os.utime(old, (time.time() - 100, time.time() - 100))
+    remove_parts(tmp_path, older=50)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_what_json_does_not_have_is_null_also_in_a_tuple(tmp_path):
+    write_json(tmp_path / "a.json", {"a": (1.5, float("nan")), "b": {"c": float("inf")}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.5, None], "b": {"c": None}}

@@ -10,10 +10,12 @@ from facekp.core.errors import UserError
 from facekp.core.settings import (
     CheckpointPaths,
     Count,
+    FilePath,
     Fraction,
     FractionBelowOne,
     NewPath,
     NonNegative,
+    PathKind,
     Positive,
     PositiveCount,
     Settings,
@@ -21,6 +23,8 @@ from facekp.core.settings import (
     did_you_mean,
     one_of,
     parse,
+    path_fields,
+    replace_paths,
 )
 
 
@@ -229,3 +233,49 @@ def test_names_are_suggested_by_similarity_synonym_and_last_part():
     assert did_you_mean("checkpoint", ["ckpt", "out"]) == "; did you mean ckpt?"
     assert did_you_mean("zebra", ["ckpt", "out"]) == ""
     assert one_of(["mse", "wing"], "mses") == "choose one of mse, wing; did you mean mse?"
+
+
+class Network(Settings):
+    name: str
+
+
+class Plugged(Network):
+    """The settings of a plug-in, which has a key that the group's own type lacks."""
+
+    weights: FilePath | None
+    cache: NewPath = "c"
+
+
+class Run(Settings):
+    network: Network
+    ckpt: CheckpointPaths | None = None
+    out: NewPath = "out"
+    from_: FilePath = Field("f", alias="from")
+
+
+def test_keys_of_a_plug_in_s_group_are_plain_values_and_paths_too():
+    run = Run(network=Plugged(name="mine", weights="w"), ckpt=["a", "b"])
+    network = {"name": "mine", "weights": "w", "cache": "c"}
+    assert run.plain() == {"network": network, "ckpt": ["a", "b"], "out": "out", "from": "f"}
+    own = {"ckpt": PathKind.CHECKPOINTS, "out": PathKind.OUTPUT, "from_": PathKind.INPUT}
+    assert path_fields(Run) == own
+    assert path_fields(run) == {**own, "network.weights": PathKind.INPUT, "network.cache": PathKind.OUTPUT}
+
+
+def test_paths_of_one_kind_are_replaced_in_every_group():
+    run = Run(network=Plugged(name="mine", weights="w"), ckpt=["a", "b"])
+    read = replace_paths(run, lambda path: f"/x/{path}").plain()
+    assert read["network"] == {"name": "mine", "weights": "/x/w", "cache": "c"}
+    assert (read["ckpt"], read["out"], read["from"]) == (["/x/a", "/x/b"], "out", "/x/f")
+    written = replace_paths(run, lambda path: f"/x/{path}", [PathKind.OUTPUT]).plain()
+    assert written["network"] == {"name": "mine", "weights": "w", "cache": "/x/c"}
+    assert (written["ckpt"], written["out"], written["from"]) == (["a", "b"], "/x/out", "f")
+    assert replace_paths(Run(network=Plugged(name="mine", weights=None)), str.upper).network.weights is None
+
+
+def test_an_aliased_key_is_given_by_its_alias_and_a_home_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    run = parse(Run, {"network": {"name": "n"}, "from": "~/f", "out": "~/o", "ckpt": ["~/a"]})
+    assert (run.from_, run.out, run.ckpt) == ("/home/me/f", "/home/me/o", ["/home/me/a"])
+    with pytest.raises(UserError, match=r"^from_: unknown key; did you mean from\?$"):
+        parse(Run, {"network": {"name": "n"}, "from_": "f"})

@@ -88,6 +88,19 @@ def test_dark_stays_on_a_maximum_near_the_border() -> None:
         assert found[3, 1] != 48
 
 
+@pytest.mark.parametrize(
+    ("right", "two_away", "diagonal"),
+    [(0.9999, 0.999, 0.1), (0.95, 0.9, 0.999)],
+    ids=["its vertex lies far away", "it opens upwards along a diagonal"],
+)
+def test_dark_stays_on_a_maximum_whose_parabola_has_no_vertex_near_it(right, two_away, diagonal) -> None:
+    heatmap = torch.full((1, 32, 32), 0.1)
+    heatmap[0, 16, 16], heatmap[0, 16, 17], heatmap[0, 16, 15] = 1.0, right, 0.8
+    heatmap[0, [14, 18], 16] = heatmap[0, 16, [14, 18]] = two_away
+    heatmap[0, 15, 15] = heatmap[0, 17, 17] = diagonal
+    assert codec(1, SIGMA, 32).decode(heatmap, "dark")[0].tolist() == [[16.0, 16.0]]
+
+
 # how far a rule is off on clean maps, in cells, x or y, at worst
 
 INSIDE = {"argmax": 0.5, "centroid": 0.25, "local_soft_argmax": 0.025, "dark": 0.001, "dark_blur": 0.001}

@@ -24,10 +24,11 @@ from facekp.models.calibration_fit import (
     reliability,
     write_calibrations,
 )
-from facekp.models.checkpoint import load_checkpoint
+from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from facekp.models.keypoint_model import KeypointModel
 from facekp.models.packing import pack
 from facekp.models.settings import DecoderOverride
-from tests.conftest import config_of
+from tests.conftest import TINY, config_of, settings_of
 
 VALUES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 100))
 
@@ -61,6 +62,17 @@ def test_the_curve_finds_the_expected_error_despite_a_wrong_label():
     np.testing.assert_allclose(figures["measured"], figures["expected"], rtol=0.1)
     assert figures["expected"] == sorted(figures["expected"])
     assert figures["points"] == (~np.isnan(measured)).sum()
+
+
+def test_a_source_of_larger_errors_and_wider_maps_does_not_bend_the_curve_of_the_other():
+    random = np.random.default_rng(0)
+    source = (np.arange(6000) % 2).astype(np.int8)
+    deviation = random.uniform(1, 6, (6000, 4)).astype(np.float32) + 3 * source[:, None]  # both have some from 4 to 6
+    mean = (0.5 + deviation / 4) * (1 + 2 * source[:, None])
+    error = random.rayleigh(mean / np.sqrt(np.pi / 2)).astype(np.float32)
+    fitted = Calibration({}, *fit_curve(deviation, error, source, 2), {})
+    expected = fitted.expected(torch.from_numpy(deviation), torch.from_numpy(source).long()).numpy()
+    np.testing.assert_allclose(expected, mean, rtol=0.3)
 
 
 def test_maps_of_one_width_get_the_mean_error_as_their_expected_error():
@@ -193,3 +205,17 @@ def test_faces_of_one_photo_are_not_enough(ckpt, faces, monkeypatch):
     monkeypatch.setattr(calibration_fit, "inseparable_groups", lambda table: np.zeros(len(table), int))
     with pytest.raises(UserError, match="all faces are of one photo, or near-duplicates of each other"):
         calibration_fit.calibrate(load_checkpoint(ckpt), faces, 0, None)
+
+
+def test_a_twin_with_other_points_or_another_image_size_is_refused(scheme, monkeypatch, tmp_path):
+    settings = settings_of(*TINY)
+
+    def loaded(keypoints=scheme, size=(96, 96)):
+        model = KeypointModel(keypoints, size, settings.model, "softmax", settings.decoder)
+        return LoadedCheckpoint(tmp_path / "a.ckpt", model, None, {})
+
+    other_points = replace(scheme, names=scheme.names[::-1])
+    for name, twin in (("size", loaded(size=(64, 64))), ("keypoints", loaded(other_points))):
+        monkeypatch.setattr(calibration_fit, "load_checkpoint", lambda _, twin=twin: twin)
+        with pytest.raises(UserError, match=rf"twin=b\.ckpt: its {name} is "):
+            load_twin(loaded(), "b.ckpt")

@@ -80,3 +80,10 @@ def test_views_one_leaves_out_the_views_of_a_checkpoint_but_not_those_that_are_a
 
 def test_an_exported_file_keeps_its_views(of_all):
     assert load_models(of_all[0], views="one")[0].model.decoder.scale == 0.05
+
+
+def test_every_model_of_an_ensemble_must_fit_the_data(ckpt, faces, scheme):
+    fitting, other = load_checkpoint("shipped"), load_checkpoint(ckpt)
+    other.model.keypoints = replace(scheme, sources={"dense": scheme.names, "other": scheme.names})
+    with pytest.raises(UserError, match=r"best\.ckpt: predicts the sources of kaggle15 \(dense, other\)"):
+        predict_table([fitting, other], faces)

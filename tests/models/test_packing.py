@@ -1,5 +1,7 @@
 """Packed checkpoints predict the same, are smaller, and hold no path of the machine that trained them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,14 @@ from facekp.data.readers.base import PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings
 from facekp.evaluate import main as evaluate
 from facekp.models import packing
-from facekp.models.checkpoint import load_checkpoint, read_tensors
+from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint, read_tensors
 from facekp.models.ensemble import predict_table
+from facekp.models.keypoint_model import KeypointModel
 from facekp.models.packaged import PACKAGED
 from facekp.models.packing import PATH_KEYS, pack
 from facekp.models.settings import DecoderOverride
 from facekp.training.settings import TrainSettings
-from tests.conftest import composed
+from tests.conftest import composed, settings_of
 
 
 def test_a_packed_checkpoint_predicts_the_same_at_half_the_size_or_less(tiny_run, tmp_path, faces):
@@ -97,6 +100,7 @@ def test_half_precision_halves_it_and_hardly_moves_a_point(tiny_run, tmp_path, f
     pack(best, tmp_path / "half.ckpt", half=True)
     whole, half = (read_tensors(tmp_path / name)["state_dict"] for name in ("whole.ckpt", "half.ckpt"))
     kernels = [name for name, value in half.items() if value.dtype == torch.float16]
+    assert all(name.startswith("model.network.") and half[name].ndim > 1 for name in kernels)
     assert sum(half[name].numel() for name in kernels) > 0.8 * sum(value.numel() for value in whole.values())
     points = predict_table([load_checkpoint(tmp_path / "half.ckpt")], faces).points
     expected = predict_table([load_checkpoint(best)], faces).points
@@ -130,3 +134,48 @@ def test_paths_of_free_callbacks_and_loggers_are_left_out():
     assert packing._without_paths(config) == {
         "callbacks": {"mine": {"_target_": "a.B", "dirpath": None, "names": [None, "val/rmse"]}}
     }
+
+
+def test_calibrations_are_kept_unless_the_predictions_change(tmp_path):
+    calibrations = load_checkpoint("shipped").model.calibrations
+    assert calibrations
+    pack("shipped", tmp_path / "same.ckpt")
+    pack("shipped", tmp_path / "moved.ckpt", offsets={"dense": 0.5})
+    pack(["shipped", "shipped"], tmp_path / "mean.ckpt")
+    kept = [load_checkpoint(tmp_path / f"{name}.ckpt").model.calibrations for name in ("same", "moved", "mean")]
+    assert kept == [calibrations, [], []]
+
+
+def test_the_mean_of_checkpoints_records_labels_and_images_only_where_all_of_them_do(tiny_run, tmp_path):
+    best = tiny_run / "checkpoints" / "best.ckpt"
+    raw = read_tensors(best)
+    labels = raw["facekp"]["labels"]
+
+    def packed_with(**values):
+        torch.save({**raw, "facekp": {**raw["facekp"], **values}}, tmp_path / "other.ckpt")
+        pack([best, tmp_path / "other.ckpt"], tmp_path / "mean.ckpt")
+        return load_checkpoint(tmp_path / "mean.ckpt")
+
+    most = packed_with(labels=labels.flip(1)).labels
+    np.testing.assert_array_equal(most, np.maximum(labels.numpy(), labels.numpy()[:, ::-1]))
+    assert packed_with(labels=None).labels is None
+    assert packed_with(trained_on=None).trained_on is None
+
+
+def test_weights_mean_something_else_with_every_setting_that_changes_their_maps(scheme, tmp_path):
+    def meaning(keypoints=scheme, size=(96, 96), activation="softmax", offsets=None, image_channels=1):
+        model = KeypointModel(
+            keypoints, size, settings.model, activation, settings.decoder, offsets, image_channels=image_channels
+        )
+        return packing._what_must_agree(LoadedCheckpoint(tmp_path, model, None, {}))
+
+    settings = settings_of("model.network.channels=8", "model.network.levels=1")
+    usual = meaning()
+    for key, changed in {
+        "keypoints": {"keypoints": replace(scheme, names=scheme.names[::-1])},
+        "loss.activation": {"activation": "none"},
+        "data.size": {"size": (64, 64)},
+        "data.channels": {"image_channels": 3},
+        "data.offsets": {"offsets": {"sparse": 1.0}},
+    }.items():
+        assert [name for name, value in meaning(**changed).items() if value != usual[name]] == [key]

@@ -16,8 +16,11 @@ import facekp
 from facekp import KeypointPredictor
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
-from facekp.models.checkpoint import load_checkpoint
+from facekp.core.keypoints import Keypoints
+from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.ensemble import load_models, predict_table
+from facekp.models.keypoint_model import KeypointModel
+from tests.conftest import TINY, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +194,7 @@ def test_type_checkers_see_the_package_s_names_and_no_others(monkeypatch):
     [
         (0, "shipped", "batch_size=0: must be a whole number from 1"),
         (2.5, "shipped", "batch_size=2.5: must be a whole number"),
+        (True, "shipped", "batch_size=True: must be a whole number"),
         (None, None, "path=None"),
         (None, "shiped", "shiped: does not exist; .* did you mean shipped?"),
     ],
@@ -258,3 +262,53 @@ def test_an_exported_file_with_more_views_than_asked_for_is_reported(of_all, sma
     assert "views" not in caplog.text
     KeypointPredictor.from_checkpoint(of_all[0])
     assert f"{of_all[0]}: predicts on 3 views, with which it was exported" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "other", [{"size": (64, 64)}, {"keypoints": Keypoints.from_dict({"name": "x", "names": ["a", "b"]})}]
+)
+def test_files_with_other_points_or_another_image_size_are_not_averaged(ckpt, scheme, other, monkeypatch):
+    settings = settings_of(*TINY)
+
+    def loaded(path, keypoints=scheme, size=(96, 96)):
+        model = KeypointModel(keypoints, size, settings.model, "softmax", settings.decoder)
+        return LoadedCheckpoint(path, model.eval(), None, {})
+
+    same, last = (loaded(name, **changed) for name, changed in (("same.ckpt", {}), ("last.ckpt", other)))
+    monkeypatch.setattr("facekp.models.predictor.load_models", lambda *_: [loaded("first.ckpt"), same, last])
+    with pytest.raises(UserError, match=r"last\.ckpt: has other keypoints or another image size than first\.ckpt"):
+        KeypointPredictor.from_checkpoint([ckpt, ckpt, ckpt])
+
+
+def test_a_copied_predictor_has_the_views_and_the_engine_that_were_asked_for(monkeypatch):
+    engines = []
+    monkeypatch.setattr("facekp.models.predictor.Runner", lambda loaded, device, engine: engines.append(engine))
+    predictor = KeypointPredictor.from_checkpoint(views="all", engine="torch")
+    copied = copy.deepcopy(predictor)
+    assert copied.models[0].model.decoder == predictor.models[0].model.decoder
+    assert copied.models[0].model.decoder.shift > 0
+    assert engines == ["torch", "torch"]
+
+
+def test_the_mean_face_and_the_heatmaps_are_those_of_the_predictor_s_source(faces):
+    of_sparse = KeypointPredictor.from_checkpoint(source="sparse")
+    model = of_sparse.models[0].model
+    dense, sparse = model.mean_face.numpy()
+    assert (dense != sparse).any()
+    np.testing.assert_array_equal(of_sparse.mean_face, sparse)
+    assert of_sparse.is_mean_face(np.stack([sparse, sparse + 1])).tolist() == [[True] * 15, [False] * 15]
+    images = faces.images[:2]
+    np.testing.assert_array_equal(of_sparse.heatmaps(images), of_sparse.heatmaps(images, "sparse"))
+
+
+def test_only_one_checkpoint_has_heatmaps(predictor, ckpt, small):
+    assert predictor.has_heatmaps
+    assert not KeypointPredictor.from_checkpoint([ckpt, ckpt]).has_heatmaps
+    assert not KeypointPredictor.from_checkpoint(small[0]).has_heatmaps
+
+
+def test_levels_between_whole_numbers_are_rounded_where_images_are_resized(predictor):
+    levels = np.random.default_rng(0).integers(1, 255, (1, 48, 48)).astype(np.float32)
+    expected = predictor(levels)[0]
+    for change in (-0.4, 0.4):
+        np.testing.assert_array_equal(predictor(levels + np.float32(change))[0], expected)

@@ -11,8 +11,9 @@ from facekp.core.errors import UserError
 from facekp.data.synthetic.faces import draw_faces
 from facekp.evaluate import main as evaluate
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.ensemble import predict_table
+from facekp.models.ensemble import load_models, predict_table
 from facekp.models.scoring import compute_metrics, metric_input, score_models, score_predictions, unseen_rows
+from facekp.models.settings import DecoderOverride
 from facekp.training.setup import train
 from tests.conftest import TINY, composed, settings_of
 
@@ -105,3 +106,20 @@ def test_below_a_hundred_values_none_is_trimmed(table):
     few = table.take(np.arange(1))
     metrics = compute_metrics(np.nan_to_num(few.points) + np.float32(3), few)
     assert metrics["rmse/trimmed"] == pytest.approx(metrics["rmse"], rel=1e-6)
+
+
+def test_the_baseline_has_neither_confidence_nor_corrupted_images(table):
+    found = np.nan_to_num(table.points)
+    sure = np.linspace(0, 1, found[..., 0].size).reshape(found.shape[:2])
+    scored = metric_input(found, table, None, sure, 0.5, {"noise": [metric_input(found + 1, table)]})
+    metrics = score_predictions(scored, table)
+    assert metrics["below_floor"] == pytest.approx((sure[table.mask] < 0.5).mean(), abs=1e-4)
+    assert metrics["rmse/corrupted"] == pytest.approx(1, rel=1e-3)
+    assert not {"below_floor", "rmse/corrupted"} & set(metrics["mean_face"])
+
+
+def test_the_floor_of_an_ensemble_is_the_highest_of_its_models(table):
+    models = load_models(["shipped", "shipped"], views="one")
+    models[0].model.override_decoder(DecoderOverride(floor=1.0))
+    models[1].model.override_decoder(DecoderOverride(floor=0.0))
+    assert score_models(models, table.take(np.arange(8)), table).metrics["below_floor"] == 1

@@ -168,3 +168,30 @@ def test_weights_for_grey_images_start_a_network_for_colour_and_the_other_way_ro
     report = copy_matching(grey, LoadedCheckpoint(shipped.path, colour, None, {}))
     torch.testing.assert_close(grey.state_dict()[stem], old.state_dict()[stem])
     assert report.recoloured == [stem]
+
+
+def test_points_and_sources_in_another_order_are_taken_by_their_names(shipped, tmp_path):
+    old_scheme = scheme_of(["left", "right"], {"first": None, "second": ["left", "right"]})
+    new_scheme = scheme_of(["right", "left"], {"second": None, "first": ["left", "right"]})
+    old = built_like(shipped, old_scheme, channels=8)
+    old.mean_face.copy_(torch.arange(8.0).view(2, 2, 2))
+    model = built_like(shipped, new_scheme, channels=8)
+    report = copy_matching(model, LoadedCheckpoint(tmp_path, old, None, {}))
+    assert not report.partly_copied
+    assert not report.not_copied
+    assert torch.equal(model.mean_face, old.mean_face.flip(0, 1))
+    head = next(name for name in model.state_dict() if ".heads." in name and name.endswith(".weight"))
+    for source, before in ((0, 1), (1, 0)):
+        for point in (0, 1):
+            weights = model.state_dict()[head][model.channels[source, point]]
+            assert torch.equal(weights, old.state_dict()[head][old.channels[before, 1 - point]])
+
+
+def test_shared_channels_take_the_weights_of_the_first_source_s_own(shipped):
+    settings = shipped.model.settings.replaced(by_source=False)
+    shared = KeypointModel(shipped.model.keypoints, (96, 96), settings, "softmax", shipped.model.decoder)
+    report = copy_matching(shared, shipped)
+    assert not report.partly_copied
+    assert not report.not_copied
+    head = next(name for name in shared.state_dict() if ".heads." in name and name.endswith(".weight"))
+    assert torch.equal(shared.state_dict()[head], shipped.model.state_dict()[head][:15])

@@ -7,12 +7,20 @@ import cv2
 import numpy as np
 import pytest
 
-from facekp.core.crop import rotation
+from facekp.core.crop import Crop, rotation
 from facekp.core.errors import UserError
 from facekp.models.prediction import Prediction
 from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import WholePhotoDetector
-from facekp.photos.pipeline import MAX_WAITING, MIN_CONFIDENCE, Dropped, Face, predict_photos
+from facekp.photos.pipeline import (
+    MAX_WAITING,
+    MIN_CONFIDENCE,
+    Dropped,
+    Face,
+    find_crops,
+    predict_photos,
+    without_repeated,
+)
 from facekp.photos.reading import Photo, read_photos
 from tests.conftest import config_of
 from tests.photos.conftest import as_photos, write_video
@@ -116,6 +124,7 @@ def test_a_detector_that_returns_no_boxes_is_named():
     [
         (np.zeros((9, 9, 3)), {}, r"a\.png: the image is an array float64 \(9, 9, 3\); give uint8"),
         (np.zeros((9, 9), np.uint8), {}, r"a\.png: the image is an array uint8 \(9, 9\); give uint8"),
+        (np.zeros((0, 9, 3), np.uint8), {}, r"a\.png: the image is an array uint8 \(0, 9, 3\); give uint8"),
         ("a.png", {}, r"a\.png: the image is a str; give an array"),
         (np.zeros((9, 9, 3), np.uint8), {"min_confidence": -3}, "min_confidence=-3: must be at least 0"),
         (np.zeros((9, 9, 3), np.uint8), {"detector": object()}, "detector: object needs a method find"),
@@ -238,3 +247,60 @@ def test_two_boxes_that_end_at_the_same_points_are_one_face():
 
     ((_, faces),) = predict_photos(levels(200), FakePredictor(), Twice(), refine=False)
     assert [face.crop.left for face in faces] == [0, 96]
+
+
+def test_a_box_that_is_found_twice_is_not_counted_as_dropped():
+    class Twice:
+        margin = 1.0
+
+        def find(self, image):
+            return [[-0.5, -0.5, 191.5, 191.5]] * 2
+
+    dropped = Dropped()
+    ((_, faces),) = predict_photos(levels(200), FakePredictor(), Twice(), False, 64, 0.5, dropped)
+    assert (len(faces), dropped.boxes) == (1, 0)
+
+
+@pytest.mark.parametrize(("angle", "centre"), [(90, (89.5, 19.5)), (180, (99.5, 49.5)), (270, (29.5, 59.5))])
+def test_a_box_of_a_turned_photo_is_at_its_place_in_the_photo_whatever_its_shape(angle, centre):
+    """The box around (19.5, 29.5) of the turned photo; the photo is 120 pixels wide and 80 high."""
+
+    class AtOneAngle:
+        margin, turns = 1.0, (90, 180, 270)
+
+        def find(self, image):
+            return [[9.5, 19.5, 29.5, 39.5]] if image.tobytes() == np.rot90(photo, angle // 90).tobytes() else []
+
+    photo = np.random.default_rng(0).integers(0, 255, (80, 120, 3), dtype=np.uint8)
+    (crop,) = find_crops(Photo("a", photo), AtOneAngle(), (96, 96))
+    assert tuple(crop.centre) == centre
+    assert crop.angle % 360 == angle
+
+
+def test_a_photo_is_searched_on_until_an_angle_at_which_faces_are_sure():
+    class LyingTwice:
+        margin, turns = 1.0, (180, 90)
+
+        def find(self, image):
+            return [[-0.5, -0.5, 191.5, 191.5]] * 2
+
+    class SureOfLying(FakePredictor):
+        def predict(self, images):
+            sure = np.array([[0.9 if image[:20].mean() > 99 else 0.1] * 3 for image in images])
+            return super().predict(images)._replace(confidence=sure)
+
+    image = np.full((192, 192, 3), 20, np.uint8)
+    image[:, 120:] = 200  # bright at the right, where the forehead is
+    ((_, faces),) = predict_photos([Photo("a", image)], SureOfLying(), LyingTwice(), False, 64, 0.5)
+    assert [face.crop.angle for face in faces] == [90]
+
+
+def test_of_faces_with_the_same_points_the_surest_is_kept_in_the_order_of_the_boxes():
+    def face(left, sure, width=100):
+        return Face(Crop(left, 0, width, width, (96, 96)), MEAN_FACE + left, np.full(3, sure), None)
+
+    unsure, surer, other = face(0, 0.6), face(2, 0.7), face(300, 0.9)
+    assert without_repeated([unsure, other, surer]) == [other, surer]
+    assert without_repeated([surer, unsure, other]) == [surer, other]
+    small, large = face(0, 0.6, width=20), face(10, 0.7, width=200)  # 10 pixels are half the small one's side
+    assert without_repeated([small, large]) == [small, large]

@@ -13,7 +13,7 @@ from facekp.photos.detectors import WholePhotoDetector
 from facekp.photos.face import predict_crops
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.reading import Photo
-from facekp.photos.second_look import UNSURE, second_look
+from facekp.photos.second_look import UNSURE, _closer_crops, second_look
 from tests.photos.conftest import as_photos, colour
 
 MEAN_FACE = np.array([[30.0, 36.0], [66.0, 36.0], [48.0, 72.0]])
@@ -118,3 +118,21 @@ def test_a_long_thin_photo_is_not_looked_at_again():
     photo, predictor = Photo("row", np.zeros((1, 3000, 3), np.uint8)), Turning(0.1)
     first = predict_crops([Crop(0, -1500, 3000, 3000, (96, 96))], [photo], predictor)
     assert second_look(first, [photo], predictor) == first
+
+
+def test_an_unsure_face_is_searched_around_its_crop_at_four_angles_and_turned_with_it():
+    class FindsTwo:
+        margin = 1.5
+
+        def find(self, image):
+            assert image.shape == (256, 256, 3)
+            return [[0, 0, 20, 20], [63.5, 63.5, 191.5, 191.5]]  # the larger one in the middle
+
+    crop = Crop(150, 120, 96, 96, (96, 96)).turned(30)
+    crops = _closer_crops(crop, Photo("a", np.zeros((400, 400, 3), np.uint8)), FindsTwo())
+    assert [round(each.angle) for each in crops] == [30, 120, 120, -150, -150, -60, -60]
+    around = 1.5 * 96 / 256  # pixels of the photo in one of the square
+    found = round(1.5 * 128 * around)
+    assert [each.width for each in crops] == [found, found, 96, found, 96, found, 96]
+    for each in crops:
+        np.testing.assert_allclose(each.centre, crop.centre, atol=1)

@@ -72,3 +72,12 @@ def test_a_point_that_is_not_finite_does_not_disturb_later_ones():
     smoothed = filtered(points, 0.04)
     assert np.array_equal(np.isnan(smoothed), np.isnan(points))
     assert (smoothed[~np.isnan(points)] == 7).all()
+
+
+def test_a_point_that_was_not_finite_for_a_frame_is_smoothed_on_from_where_it_was():
+    settings = SmoothingSettings(min_cutoff=1.0, beta=2.0, d_cutoff=0.5)
+    points = np.array([0.0, np.nan, 10.0])[:, None, None].repeat(2, axis=2)
+    turned = 2 * math.pi * 0.5 * 0.04
+    speed = math.hypot(10, 10) / 0.04 * turned / (1 + turned) / 100
+    turned = 2 * math.pi * (1 + 2 * speed) * 0.04
+    assert filtered(points, 0.04, settings=settings)[2, 0] == pytest.approx(10 * turned / (1 + turned))

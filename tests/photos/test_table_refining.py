@@ -44,3 +44,17 @@ def test_rows_that_fit_keep_their_prediction(models, few, caplog):
     np.testing.assert_array_equal(refined.points, first.points)
     np.testing.assert_array_equal(refined.confidence, first.confidence)
     assert "second look: 0 of 2 faces" in caplog.text
+
+
+def test_every_row_is_looked_at_by_its_own_source(models, few, monkeypatch):
+    looked = []
+
+    def look(faces, photos, predictor):
+        looked.append((predictor.source, [photo.file for photo in photos]))
+        return [dataclasses.replace(face, points=face.points + 1, confidence=face.confidence + 2) for face in faces]
+
+    monkeypatch.setattr("facekp.photos.table_refining.second_look", look)
+    first, refined = predict_table(models, few), predict_refined(models, few)
+    assert looked == [(0, ["row 0", "row 1"]), (1, ["row 2", "row 3"])]
+    np.testing.assert_array_equal(refined.points, first.points + 1)
+    np.testing.assert_array_equal(refined.confidence, first.confidence + 2)

@@ -1,5 +1,6 @@
 """Following faces: they keep their numbers, the detector runs seldom, and a face ends where it is not seen any more."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
+from facekp.models.prediction import Prediction
 from facekp.photos.smoothing import SmoothingSettings
-from facekp.photos.tracking import CUT, FaceTracker, difference, overlap
+from facekp.photos.tracking import CUT, FaceTracker, difference, frame_rate, overlap
 from tests.photos.moving_squares import SIDE, SquareDetector, SquarePredictor, frame, scene
 
 
@@ -91,6 +93,83 @@ def test_each_video_counts_its_faces_from_0(detector):
         assert numbers(tracker, [frame(t, scene((60, 60), (200, 160)), file) for t in range(3)]) == [[0, 1]] * 3
 
 
+@pytest.mark.parametrize(("file", "number"), [("b.mp4", 1), ("a.mp4", 0)])
+def test_a_frame_of_another_file_or_one_that_is_not_later_begins_another_video(detector, file, number):
+    tracker = tracker_of(detector)
+    assert numbers(tracker, [frame(0, scene((60, 60), (200, 160)), "a.mp4")]) == [[0, 1]]
+    assert numbers(tracker, [frame(number, scene((200, 160)), file)]) == [[0]]
+
+
+def test_a_lost_face_is_forgotten_after_a_second_of_its_video(detector):
+    seen, nothing = scene((100, 100)), scene()
+    for frames_lost, number in ((4, 0), (10, 1)):
+        images = [seen, *[nothing] * frames_lost, seen]
+        frames = [replace(frame(t, image), rate=5.0) for t, image in enumerate(images)]
+        assert numbers(tracker_of(SquareDetector(), 1), frames)[-1] == [number]
+
+
+def test_two_lost_faces_get_back_their_own_numbers(detector):
+    both = scene((60, 60), (220, 160))
+    frames = [frame(t, image) for t, image in enumerate([both, scene(), both])]
+    assert numbers(tracker_of(detector, 1), frames) == [[0, 1], [], [0, 1]]
+
+
+def test_a_face_that_the_detector_finds_twice_is_one():
+    class Twice(SquareDetector):
+        def find(self, image):
+            return np.concatenate([super().find(image), super().find(image) + 2])
+
+    assert numbers(tracker_of(Twice(), 1), [frame(t, scene((100, 100))) for t in range(2)]) == [[0], [0]]
+
+
+class Sure(SquarePredictor):
+    """As sure of a crop without a square; its points can be shifted."""
+
+    shift = 0
+
+    def predict(self, images):
+        points, confidence, *_ = super().predict(images)
+        return Prediction(points + np.float32([self.shift, 0]), np.ones_like(confidence), None, None)
+
+
+def test_a_sure_face_beyond_the_picture_is_not_taken_from_the_detector():
+    class Beyond(SquareDetector):
+        def find(self, image):
+            return np.array([[330, 80, 330 + SIDE, 80 + SIDE]])  # the picture ends at 320
+
+    assert numbers(FaceTracker(Sure(), Beyond(), 1, None, False, 0.5), [frame(0, scene())]) == [[]]
+
+
+def test_a_sure_face_is_not_followed_beyond_the_picture(detector):
+    predictor = Sure()
+    tracker = FaceTracker(predictor, detector, 100, None, False, 0.5)
+    assert numbers(tracker, [frame(0, scene((290, 100)))]) == [[0]]
+    predictor.shift = 48  # half a crop
+    assert numbers(tracker, [frame(1, scene())]) == [[]]
+
+
+def unsearched(refine):
+    """A tracker of the same box of every frame, as detector=none has it."""
+
+    class Whole(SquareDetector):
+        searches = False
+
+        def find(self, image):
+            return np.array([[79.5, 79.5, 119.5, 119.5]])
+
+    return FaceTracker(SquarePredictor(), Whole(), 100, None, refine, 0.5)
+
+
+def test_what_is_not_searched_for_has_no_floor_and_moves_only_if_faces_are_predicted_again():
+    assert numbers(unsearched(False), [frame(t, scene()) for t in range(2)]) == [[0], [0]]
+    moving = [frame(t, scene((100 + 6 * t, 100))) for t in range(4)]
+    for refine, moved in ((True, 12), (False, 0)):
+        tracker = unsearched(refine)
+        crops = [tracker.update(photo)[0].crop for photo in moving]
+        assert crops[-1].left - crops[0].left == pytest.approx(moved, abs=8 * refine)
+        assert (crops[-1].left > crops[0].left) == refine
+
+
 def test_the_floor_drops_false_boxes_and_null_keeps_them():
     class SeesOne(SquareDetector):
         def find(self, image):
@@ -119,6 +198,26 @@ def test_smoothing_counts_lost_frames_and_leaves_confidence(detector):
         moved = 4 * turned / (1 + turned)
         assert face.points.mean(axis=0)[0] == pytest.approx(99.5 + moved, abs=0.5)
         assert face.confidence.tolist() == [1.0] * 4
+
+
+def test_smoothing_counts_the_video_s_seconds_and_sides_of_the_crop():
+    settings = SmoothingSettings(min_cutoff=1.0, beta=20.0, d_cutoff=1.0)
+    for rate in (25.0, 50.0):
+        tracker = tracker_of(SquareDetector(), smooth=settings)
+        tracker.update(replace(frame(0, scene((100, 100))), rate=rate))
+        (face,) = tracker.update(replace(frame(1, scene((108, 100))), rate=rate))
+        turned = 2 * np.pi / rate
+        speed = 8 * rate * turned / (1 + turned) / (2 * SIDE)  # sides of the crop per second
+        turned = 2 * np.pi * (1 + 20 * speed) / rate
+        assert face.points.mean(axis=0)[0] == pytest.approx(99.5 + 8 * turned / (1 + turned), abs=0.5)
+
+
+def test_a_face_that_is_found_again_is_not_smoothed_from_where_it_was_lost(detector):
+    tracker = tracker_of(detector, 1, SmoothingSettings(min_cutoff=0.1, beta=0.0, d_cutoff=1.0))
+    images = [scene((100, 100)), scene((100, 100)), scene(), scene((110, 100))]
+    *_, (face,) = [tracker.update(frame(t, image)) for t, image in enumerate(images)]
+    assert face.track == 0
+    assert face.points.mean(axis=0)[0] == pytest.approx(109.5, abs=0.5)
 
 
 @pytest.mark.parametrize("number", [None, -1])
@@ -155,8 +254,14 @@ def test_brightness_is_no_cut():
     image = scene((100, 100)).astype(np.float32)
     assert difference(image, image + 50) == pytest.approx(0, abs=1e-5)
     assert difference(image, scene((100, 100), ground=1).astype(np.float32)) > CUT
+    assert difference(np.zeros((24, 32)), np.full((24, 32), 9.0)) == 0  # from black to grey
 
 
 def test_faces_are_followed_at_less_than_a_frame_per_second(detector):
     slow = [replace(frame(t, scene((100, 100))), rate=0.4) for t in range(4)]
     assert numbers(tracker_of(detector, 10), slow) == [[0]] * 4
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan])
+def test_a_rate_that_can_t_be_true_is_that_of_a_usual_video(rate):
+    assert frame_rate(replace(frame(0, scene()), rate=rate)) == 25.0

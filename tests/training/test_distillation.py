@@ -49,6 +49,21 @@ def test_every_image_is_predicted_by_every_source_s_convention(trained, scheme):
     np.testing.assert_array_equal(built.table.points, table.points)
 
 
+def test_several_teachers_give_their_mean_and_count_all_their_training_images(trained, tmp_path):
+    table, fold_of, ckpt, data = trained
+    raw = torch.load(ckpt, weights_only=True)
+    weights = {name: value * 1.05 if value.ndim == 4 else value for name, value in raw["state_dict"].items()}
+    entry = {**raw["facekp"], "trained_on": torch.tensor([11, 12])}
+    torch.save({**raw, "state_dict": weights, "facekp": entry}, tmp_path / "other.ckpt")
+    paths = [ckpt, str(tmp_path / "other.ckpt")]
+    built = build_distillation(table, fold_of, teacher(paths), data)
+    dense = replace(table, source=np.zeros_like(table.source))
+    first, second = (predict_table([load_checkpoint(path)], dense).points for path in paths)
+    assert np.abs(first - second).max() > 0.1
+    np.testing.assert_allclose(built.teacher_points[:, 0], (first + second) / 2, atol=1e-4)
+    assert set(built.trained_on) == {*load_checkpoint(ckpt).trained_on.tolist(), 11, 12}
+
+
 def test_labels_far_from_the_prediction_are_left_out_of_training_only(trained):
     table, fold_of, ckpt, data = trained
     built = build_distillation(table, fold_of, teacher(ckpt, drop=6.0), data)

@@ -2,16 +2,19 @@
 
 import logging
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.datamodule import FaceData
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.runs.folder import RunFolder
-from facekp.training.initial import take_weights
+from facekp.training.initial import _labels_before, _set_mean_face, take_weights
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -75,6 +78,7 @@ def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, capl
     )
     assert expected in caplog.text
     assert "model.network.channels=8" in caplog.text
+    assert "validation images trained it" not in caplog.text  # the same rows are held out
 
 
 def test_points_are_known_by_name_and_others_start_fresh(best, caplog):
@@ -115,3 +119,33 @@ def test_points_without_a_training_label_are_reported_unless_the_initial_weights
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no\.ckpt: does not exist"):
         start_from("no.ckpt", tmp_path / "run")
+
+
+@pytest.fixture
+def nose_and_chin():
+    """A model of two points and one source, which no checkpoint has."""
+    settings = settings_of(*TINY)
+    scheme = Keypoints.from_dict({"name": "mine", "names": ["nose_tip", "chin"], "sources": {"other": None}})
+    return KeypointModel(scheme, (96, 96), settings.model, settings.loss.activation, settings.decoder)
+
+
+def test_labels_of_the_initial_weights_are_counted_by_name_unless_they_are_unknown(best, nose_and_chin):
+    loaded = replace(load_checkpoint(best), labels=np.arange(30).reshape(2, 15))
+    nose = loaded.model.keypoints.names.index("nose_tip")
+    assert _labels_before(nose_and_chin, None).tolist() == [[0, 0]]
+    assert _labels_before(nose_and_chin, loaded).tolist() == [[nose, 0]]
+    assert _labels_before(nose_and_chin, replace(loaded, labels=None)) is None
+
+
+def test_the_mean_face_is_that_of_the_rows_outside_the_fold_and_stays_where_these_have_no_label(faces, nose_and_chin):
+    points = faces.points[:20, :2].copy()
+    points[:, 1] = np.nan
+    points[:5, 1] = 70.0  # a label in held-out rows only
+    table = replace(faces.take(np.arange(20)), points=points, keypoints=nose_and_chin.keypoints)
+    table = replace(table, source=np.zeros(20, np.int8))
+    fold_of = np.repeat([0, 1], [5, 15])
+    data = FaceData(table, fold_of, 0, "full", 8, settings_of("augment=none").augment, 0)
+    nose_and_chin.mean_face[:] = 33.0
+    _set_mean_face(nose_and_chin, data)
+    expected = [np.nanmean(points[5:, 0], axis=0), [33.0, 33.0]]
+    np.testing.assert_allclose(nose_and_chin.mean_face.numpy()[0], expected, rtol=1e-5)

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from facekp.data.competition import MissingFile, find_file, read_training_csv, write_training
+from facekp.data.competition.files import ARCHIVE, content_key
 from tests.data.competition.samples import PAIR, assert_same, error, faces
 
 
@@ -79,3 +80,33 @@ def test_unreadable_folder_in_place_of_a_file_is_missing(tmp_path):
     (tmp_path / "training.csv").mkdir()
     with pytest.raises(MissingFile):
         read_training_csv(tmp_path, PAIR)
+
+
+@pytest.mark.parametrize("archive", ["training.zip", "training.csv.zip", "facial-keypoints-detection.zip"])
+def test_a_file_s_own_zip_file_and_the_competition_s_come_before_others(tmp_path, archive):
+    for name in ("a.zip", archive):
+        (tmp_path / name).write_bytes(zipped(("training.csv", b"")))
+    assert find_file(tmp_path, "training.csv").archive == tmp_path / archive
+
+
+def test_a_corrected_file_in_its_own_zip_file_comes_before_the_one_in_the_competition_s(tmp_path):
+    for name in (ARCHIVE, "training.zip"):
+        (tmp_path / name).write_bytes(zipped(("training.csv", b"")))
+    assert find_file(tmp_path, "training.csv").archive == tmp_path / "training.zip"
+
+
+def test_few_zip_files_inside_of_a_zip_file_are_searched_and_none_inside_of_these(tmp_path):
+    empty, full = zipped(("readme.txt", b"")), zipped(("training.csv", b""))
+    for inner in (
+        [(f"{i}/training.zip", full if i == 4 else empty) for i in range(5)],
+        [("training.zip", zipped(("training.zip", full)))],
+    ):
+        (tmp_path / "a.zip").write_bytes(zipped(*inner))
+        with pytest.raises(MissingFile):
+            find_file(tmp_path, "training.csv")
+
+
+def test_two_files_of_one_zip_file_have_different_keys_in_the_cache(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped(("training.csv", b"1"), ("test.csv", b"2")))
+    keys = [content_key(find_file(tmp_path, name)) for name in ("training.csv", "test.csv")]
+    assert keys[0] != keys[1]

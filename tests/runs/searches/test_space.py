@@ -69,3 +69,8 @@ def test_a_number_drawn_from_an_interval_is_short_and_stays_in_it(numbers):
     assert low <= written <= high
     assert written == pytest.approx(value, rel=5e-4)
     assert written in (low, high) or len(f"{written:.10e}".split("e")[0].rstrip("0")) <= 5
+
+
+def test_a_number_of_a_range_has_all_its_digits():
+    space = SearchSpace(parsed("lr=range(1000, 1001, 0.01)"))
+    assert space.overrides({"lr": 1000 + 0.01 * 37}) == ["lr=1000.37"]

@@ -31,7 +31,7 @@ def test_options_of_hydra_are_kept(multirun, tmp_path, option):
     assert rewrite_arguments([*option, f"sweep.resume={tmp_path}"]) == again
 
 
-@pytest.mark.parametrize("given", [["-cd", "there"], ["--config-dir=there"]])
+@pytest.mark.parametrize("given", [["-cd", "there"], ["--config-dir=there"], ["--config-dir=/mine"]])
 def test_the_config_folder_of_a_sweep_must_be_given_again(given, tmp_path):
     SweepFolder(tmp_path).write_settings(["--config-dir=/mine", "data=mine", "lr=1,2"], None)
     with pytest.raises(UserError, match=r"the sweep needs --config-dir=/mine; .* add it to the command line"):
@@ -54,6 +54,25 @@ def test_an_argument_that_the_sweep_has_keeps_its_place(multirun, tmp_path):
     begin_sweep(multirun(tmp_path, "lr=1,2", "data.dir=d", "seed=1,2"))
     again = rewrite_arguments([f"sweep.resume={tmp_path}", "seed=1,2", "data.dir=d"])
     assert again == ["-m", "lr=1,2", "data.dir=d", "seed=1,2", f"hydra.sweep.dir={tmp_path}"]
+
+
+def test_an_argument_alone_that_the_sweep_has_keeps_its_place_and_the_last_folder_counts(tmp_path):
+    SweepFolder(tmp_path).write_settings(["lr=1,2", "seed=1,2"], None)
+    again = rewrite_arguments(["sweep.resume=null", f"sweep.resume={tmp_path}", "seed=1,2"])
+    assert again == ["-m", "lr=1,2", "seed=1,2", f"hydra.sweep.dir={tmp_path}"]
+
+
+def test_a_moved_sweep_is_resumed_where_it_is_now(tmp_path):
+    SweepFolder(tmp_path).write_settings(["hydra.sweep.dir=/before", "lr=1,2"], None)
+    again = rewrite_arguments([f"sweep.resume={tmp_path}"])
+    assert again == ["-m", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+
+
+def test_a_setting_of_the_machine_that_the_sweep_did_not_have_is_kept_for_the_next_time(tmp_path):
+    SweepFolder(tmp_path).write_settings(["lr=1,2"], None)
+    again = rewrite_arguments([f"sweep.resume={tmp_path}", "trainer.devices=2"])
+    assert again == ["-m", "trainer.devices=2", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
+    assert rewrite_arguments([f"sweep.resume={tmp_path}"]) == again
 
 
 @pytest.mark.parametrize("moved", ["data.dir=there", "teacher.ckpt=there", "trainer.devices=2"])

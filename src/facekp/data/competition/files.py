@@ -71,7 +71,8 @@ def find_file(directory: Path, name: str) -> File:
         return directory / name
     broken = None
     likely = (Path(name).stem + ".zip", name + ".zip", ARCHIVE)
-    for archive in sorted(directory.glob("*.zip"), key=lambda path: (path.name not in likely, path.name)):
+    rank = {archive: i for i, archive in enumerate(likely)}
+    for archive in sorted(directory.glob("*.zip"), key=lambda path: (rank.get(path.name, len(rank)), path.name)):
         try:
             check_regular(archive, MAX_ARCHIVE_BYTES)
             with ZipFile(archive) as opened:
