@@ -58,8 +58,8 @@ ablation: $(STAMP)  ## docs/accuracy.md: trains all rows of conf/ablation.yaml t
 figures: $(STAMP)  ## README and docs: write the recorded figures; NAME="cpu ladder": measure these again first
 	$(BIN)/python tools/figures.py $(NAME)
 
-faults: $(STAMP)  ## killed, stopped and starved trainings, damaged files; N=50: trials of each kind, SEED=0
-	FACEKP_FAULTS=$(or $(N),20) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/faults
+faults: $(STAMP)  ## killed, stopped and starved trainings and sweeps, damaged files; N=50: trials of each kind, SEED=0
+	FACEKP_FAULTS=$(or $(N),20) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/faults tests/runs tests/reporting/bench
 
 fuzz: $(STAMP)  ## damaged files for every reader; SECONDS=60: of each kind, SEED=0
 	FACEKP_FUZZ=$(or $(SECONDS),30) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/fuzz

@@ -9,9 +9,11 @@ from facekp.__main__ import COMMANDS
 from facekp.core.errors import UserError
 from facekp.reporting.bench import startup
 from facekp.reporting.bench.startup import FIRST_STEP, TRAIN, command_names, measure_startup
+from tests.faults.children import CAMPAIGN
 from tests.reporting.bench.conftest import bench_settings
 
 
+@pytest.mark.skipif(not CAMPAIGN, reason="takes minutes: make faults runs it")
 def test_a_measured_training_ends_after_its_first_step(tmp_path):
     arguments = startup.start_cases(tmp_path / "photo.png")[startup.FIRST]
     assert startup._cpu_seconds(arguments, tmp_path / "bytecode" / "start", is_mistake=False) > 0

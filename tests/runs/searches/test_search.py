@@ -22,6 +22,7 @@ from facekp.runs.searches.study import open_study
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweeps.job_names import register_job_name
 from tests.conftest import TINY, facekp
+from tests.faults.children import CAMPAIGN
 from tests.forked import signal_module
 from tests.runs.conftest import search_settings
 
@@ -287,6 +288,7 @@ def test_a_search_prunes_fails_is_killed_and_is_resumed(tmp_path):
     assert SweepFolder(folder).read_search().trials == 4
 
 
+@pytest.mark.skipif(not CAMPAIGN, reason="takes minutes: make faults runs it")
 def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     settings = ["hparams_search=optuna", "hparams_search.trials=4", "trainer.max_epochs=2", "lr=interval(1e-3,1e-2)"]
@@ -318,6 +320,7 @@ def test_sigterm_ends_the_workers_of_a_search_and_marks_their_jobs(tmp_path):
     assert [trial.state.name for trial in trials] == ["RUNNING"] * 2
 
 
+@pytest.mark.skipif(not CAMPAIGN, reason="takes minutes: make faults runs it")
 def test_submitit_runs_a_sweep_s_jobs(tmp_path):
     jobs = ["hydra/launcher=submitit_local", "lr=3e-3,fast", "trainer.max_epochs=1"]
     done = facekp("train", "-m", *CNN, *jobs, cwd=tmp_path)

@@ -18,6 +18,7 @@ from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweeps import sweep
 from facekp.runs.sweeps.sweep import JOBLIB, SHARED_KEYS, begin_sweep, finish_sweep
 from tests.conftest import TINY, facekp
+from tests.faults.children import CAMPAIGN
 from tests.forked import signal_module
 from tests.runs.conftest import begin_job, search_settings
 
@@ -301,6 +302,7 @@ def test_plugins_reach_a_launcher_s_workers_and_must_be_given_again_to_a_resumed
     assert second.is_finished()
 
 
+@pytest.mark.skipif(not CAMPAIGN, reason="takes minutes: make faults runs it")
 def test_distributed_jobs_are_a_process_group_each_and_find_a_user_s_choices_and_plugins(tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     given = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", "hydra.sweep.dir=s"]
