@@ -20,7 +20,7 @@ run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
 	$(BIN)/python -m facekp.train experiment=quickstart
 
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 4 --dist worksteal  # on two cores: many tests wait for processes
+	$(BIN)/python -m pytest -n 3 --dist worksteal  # on two cores: many tests wait for processes
 
 lint: $(STAMP)  ## ruff, the type checker, and the packages' order
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -214,9 +214,10 @@ def test_a_run_whose_plug_in_is_gone_says_what_to_install(runs, tmp_path, key, k
 
 
 def test_more_epochs_may_be_given(runs, tmp_path):
-    done = facekp("train", f"resume={runs[1]}", "trainer.max_epochs=9", "logger=none", cwd=tmp_path)
+    folder = Path(shutil.copytree(runs[1], tmp_path / "copy"))
+    done = facekp("train", f"resume={folder}", "trainer.max_epochs=9", "logger=none", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert epochs_done(runs[1]) == 9
+    assert epochs_done(folder) == 9
 
 
 @pytest.fixture
