@@ -218,6 +218,20 @@ def test_the_default_floor_of_python_is_that_of_the_commands():
     assert config_of(name="app")["min_confidence"] == MIN_CONFIDENCE
 
 
+class SureOfLying(FakePredictor):
+    """Is sure of crops whose upper edge is bright."""
+
+    def predict(self, images):
+        sure = np.array([[0.9 if image[:20].mean() > 99 else 0.1] * 3 for image in images])
+        return super().predict(images)._replace(confidence=sure)
+
+
+def lying_face():
+    image = np.full((192, 192, 3), 20, np.uint8)
+    image[:, 120:] = 200  # bright at the right, where the forehead is
+    return Photo("a", image)
+
+
 def test_a_photo_whose_boxes_are_all_dropped_is_searched_at_other_angles():
     class Lying:
         """Finds a box at every angle; the face is turned by 90 degrees."""
@@ -227,15 +241,8 @@ def test_a_photo_whose_boxes_are_all_dropped_is_searched_at_other_angles():
         def find(self, image):
             return [[-0.5, -0.5, 191.5, 191.5]]
 
-    class SureOfLying(FakePredictor):
-        def predict(self, images):
-            sure = np.array([[0.9 if image[:20].mean() > 99 else 0.1] * 3 for image in images])
-            return super().predict(images)._replace(confidence=sure)
-
-    image = np.full((192, 192, 3), 20, np.uint8)
-    image[:, 120:] = 200  # bright at the right, where the forehead is
     dropped = Dropped()
-    ((_, faces),) = predict_photos([Photo("a", image)], SureOfLying(), Lying(), False, 64, 0.5, dropped)
+    ((_, faces),) = predict_photos([lying_face()], SureOfLying(), Lying(), False, 64, 0.5, dropped)
     assert [face.crop.angle for face in faces] == [90]
     assert dropped.boxes == 1
 
@@ -284,14 +291,7 @@ def test_a_photo_is_searched_on_until_an_angle_at_which_faces_are_sure():
         def find(self, image):
             return [[-0.5, -0.5, 191.5, 191.5]] * 2
 
-    class SureOfLying(FakePredictor):
-        def predict(self, images):
-            sure = np.array([[0.9 if image[:20].mean() > 99 else 0.1] * 3 for image in images])
-            return super().predict(images)._replace(confidence=sure)
-
-    image = np.full((192, 192, 3), 20, np.uint8)
-    image[:, 120:] = 200  # bright at the right, where the forehead is
-    ((_, faces),) = predict_photos([Photo("a", image)], SureOfLying(), LyingTwice(), False, 64, 0.5)
+    ((_, faces),) = predict_photos([lying_face()], SureOfLying(), LyingTwice(), False, 64, 0.5)
     assert [face.crop.angle for face in faces] == [90]
 
 

@@ -50,7 +50,7 @@ def report_of(file: LabelFile, folder: str | None) -> list[str]:
     return [*lines, "train on it:", f"  {train_command(file, folder, problems)}"]
 
 
-def train_command(file: LabelFile, folder: str | None, problems: Sequence[str] = ()) -> str:
+def train_command(file: LabelFile, folder: str | None, problems: Sequence[str]) -> str:
     """The command that trains on the file.
 
     Args:

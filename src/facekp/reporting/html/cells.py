@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from facekp.core.keypoints import Keypoints
-from facekp.functional.metrics import MAIN, Metric
+from facekp.functional.metrics import MAIN, Metric, keys_of, metrics_shown
 from facekp.reporting.html import page
 from facekp.reporting.html.collect import Run
 from facekp.reporting.html.compare import Interval
-from facekp.reporting.html.landmark_metrics import meaning, metrics_in
 
 
 def names_of(run: Run) -> dict[str, str]:
@@ -32,14 +31,33 @@ def cell(value: Any) -> Any:
 
 
 def interval_cells(interval: Interval | None) -> dict[str, float | None]:
-    """The cells ``low`` and ``high`` of a 95 % interval; None where there is none."""
+    """The lower and upper end of a 95 % interval as cells; both are None without an interval."""
     low, high = interval or (None, None)
     return {"low": low, "high": high}
+
+
+def meaning(metric: Metric) -> str:
+    """What a metric is, and whether lower or higher is better."""
+    text = (metric.__doc__ or "").strip().split("\n")[0]
+    better = f"{metric.better} is better" if metric.better else ""
+    return "; ".join(part for part in (text.removesuffix("."), better) if part)
 
 
 def metric_column(key: str, metric: Metric) -> dict[str, Any]:
     """The column of a metric: its title, digits, and what it means while the pointer rests on the title."""
     return page.column(key, metric.title(key), metric.digits, hint=meaning(metric))
+
+
+def metrics_in(section: str, keys: Iterable[str]) -> dict[str, Metric]:
+    """Those keys of metrics.json whose metric is shown in a section, with this metric.
+
+    Args:
+        section: in `Metric.sections`.
+        keys: of metrics.json.
+    """
+    keys = list(keys)
+    shown = [metric for metric in metrics_shown("report") if section in metric.sections]
+    return {key: metric for metric in shown for key in keys_of(metric, keys)}
 
 
 def other_metrics(runs: Sequence[Run], *sections: str) -> dict[str, Metric]:

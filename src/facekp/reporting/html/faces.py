@@ -23,6 +23,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.readers.base import READERS
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
+from facekp.reporting.html.cells import names_of
 from facekp.reporting.html.collect import Run
 
 log = logging.getLogger(__name__)
@@ -133,9 +134,7 @@ def extremes(runs: Sequence[Run], faces: int, store: ImageStore) -> list[dict[st
             {"label": label, "faces": _faces_of(run, images, table, store)}
             for label, images in wanted[run.name].items()
         ]
-        choices.append(
-            {"name": run.short_name, "title": run.name, "groups": [group for group in groups if group["faces"]]}
-        )
+        choices.append({**names_of(run), "groups": [group for group in groups if group["faces"]]})
     if len(choices) < sum(len(run.images) > 0 for run in runs if _data_key(run) in tables):
         store.note(f"faces are shown for the best {count(len(choices), 'run')} only, to keep the page small")
     return [choice for choice in choices if choice["groups"]]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from facekp.functional.metrics import Metric, keys_of, metrics_shown
+from facekp.functional.metrics import Metric
 from facekp.reporting.html import page
+from facekp.reporting.html.cells import meaning, metrics_in, names_of
 from facekp.reporting.html.collect import Run
 from facekp.reporting.html.page import Section
 
@@ -17,22 +18,10 @@ WHICH = (
 INTERVAL = "95 % interval over resampled faces"
 
 
-def metrics_in(section: str, keys: Iterable[str]) -> dict[str, Metric]:
-    """Those keys of metrics.json whose metric is shown in a section, with this metric.
-
-    Args:
-        section: in `Metric.sections`.
-        keys: of metrics.json.
-    """
-    keys = list(keys)
-    shown = [metric for metric in metrics_shown("report") if section in metric.sections]
-    return {key: metric for metric in shown for key in keys_of(metric, keys)}
-
-
 def landmarks_section(runs: Sequence[Run]) -> Section:
     """NME, AUC, failure rate and PCK of each run with their 95 % intervals."""
     metrics = metrics_in("landmarks", dict.fromkeys(key for run in runs for key in run.numbers))
-    rows = [{"name": run.short_name, "title": run.name, **_cells(run, metrics)} for run in runs]
+    rows = [{**names_of(run), **_cells(run, metrics)} for run in runs]
     titles = {key: metric.title(key) for key, metric in metrics.items()}
     columns = [page.column("name", "run"), *_columns(titles, metrics, rows)]
     table = page.table("landmarks", columns, rows) if metrics else None
@@ -45,7 +34,7 @@ def subsets_section(runs: Sequence[Run]) -> Section:
     metrics = {metric.name: metric for metric in keys.values()}
     subsets = dict.fromkeys(key.removeprefix(f"{metric.name}/") for key, metric in keys.items())
     rows = [
-        {"name": run.short_name, "title": run.name, "subset": subset, **_cells(run, metrics, subset)}
+        {**names_of(run), "subset": subset, **_cells(run, metrics, subset)}
         for subset in subsets
         for run in runs
         if any(metric.key(subset) in run.numbers for metric in metrics.values())
@@ -68,13 +57,6 @@ def _columns(
 
 def _interval_column(key: str) -> dict[str, Any]:
     return page.column(f"interval {key}", "95 %", hint=INTERVAL)
-
-
-def meaning(metric: Metric) -> str:
-    """What a metric is, and whether lower or higher is better."""
-    text = (metric.__doc__ or "").strip().split("\n")[0]
-    better = f"{metric.better} is better" if metric.better else ""
-    return "; ".join(part for part in (text.removesuffix("."), better) if part)
 
 
 def _cells(run: Run, metrics: dict[str, Metric], part: str = "") -> dict[str, Any]:
