@@ -520,7 +520,7 @@ def test_the_checkpoint_of_an_older_version_is_evaluated_alike(name, tmp_path):
     assert done.returncode == 0, done.stderr
     scored = pd.read_csv(tmp_path / "scored" / "predictions.csv").drop(columns="set")
     recorded = pd.read_csv(FIXTURES / name / "predictions.csv").drop(columns="set")
-    # Processors draw some faces with one grey level more or less: such training rows are new images, and are scored.
+    # 0.1 drew some faces with one grey level more or less: such training rows are new images now, and are scored.
     scored = scored[scored["row"].isin(recorded["row"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(scored, recorded)
 

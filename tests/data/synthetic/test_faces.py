@@ -19,6 +19,26 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_faces(keypoin
     assert not (first.images == other.images).all(axis=(1, 2)).any()
 
 
+def test_the_last_bit_of_a_blur_does_not_reach_the_grey_levels(
+    keypoints: Keypoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processors differ in it, as OpenCV adds in another order."""
+    here = draw_faces(150, 0, keypoints)
+    blur, floats = cv2.GaussianBlur, []
+
+    def blur_elsewhere(image: np.ndarray, *how: object) -> np.ndarray:
+        blurred = blur(image, *how)
+        if blurred.dtype == np.uint8:
+            return blurred
+        floats.append(blurred)
+        return np.nextafter(blurred, np.where(np.arange(96) % 2, np.inf, -np.inf).astype(blurred.dtype))
+
+    monkeypatch.setattr(cv2, "GaussianBlur", blur_elsewhere)
+    elsewhere = draw_faces(150, 0, keypoints)
+    assert floats
+    np.testing.assert_array_equal(elsewhere.images, here.images)
+
+
 def test_more_rows_begin_with_the_same_rows(drawn: FaceTable, keypoints: Keypoints) -> None:
     short = draw_faces(100, 7, keypoints)
     np.testing.assert_array_equal(short.images, drawn.images[:100])

@@ -258,13 +258,17 @@ def _mix(skin: float, hair: float, weight: float) -> float:
 
 
 def _develop(canvas: np.ndarray, look: Look, rng: Generator) -> np.ndarray:
-    """Turn the canvas into a photograph, uint8 (96, 96), by light, blur, contrast, gamma and sensor noise."""
-    image: np.ndarray = shrink(canvas).astype(np.float32)
+    """Turn the canvas into a photograph, uint8 (96, 96), by light, blur, contrast, gamma and sensor noise.
+
+    Processors differ in the last bit of a blur and of a power. In float64 that bit does not reach the grey levels.
+    """
+    image: np.ndarray = shrink(canvas).astype(np.float64)
     if look.blur:
         image = cv2.GaussianBlur(image, (0, 0), look.blur)
+    image = image.astype(np.float32)
     half = np.linspace(-1, 1, SIZE, dtype=np.float32)
     light = 1 + np.float32(look.light[0]) * half + np.float32(look.light[1]) * half[:, None]
-    toned = (np.clip(image * light, 0, 255) / 255) ** np.float32(look.gamma)
+    toned = ((np.clip(image * light, 0, 255) / 255).astype(np.float64) ** np.float32(look.gamma)).astype(np.float32)
     photo = 128 + np.float32(look.contrast) * (255 * toned - 128) + np.float32(look.offset)
     photo += np.float32(look.noise) * rng.standard_normal(photo.shape, np.float32)
     return np.clip(np.rint(photo), 0, 255).astype(np.uint8)
