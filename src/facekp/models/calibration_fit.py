@@ -30,7 +30,8 @@ from facekp.models.settings import DecoderOverride, DecoderSettings
 MAX_KNOTS = 20  # of the curve at most
 MIN_POINTS_PER_KNOT = 25  # at least
 SAME_WIDTH = 1e-3  # pixels; the drawn maps of model=regression differ by rounding only
-FIT_ROUNDS = 3  # in which curve and factors are fitted in turn
+MAX_ROUNDS = 100  # in which curve and factors are fitted in turn
+SETTLED = 1e-3  # largest relative change of an expected error in a round that ends the fit
 PRIOR_POINTS = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
 PER_FACE = 3  # corruptions of a face; its clean image counts a third as much as them together
 RELIABILITY_PARTS = 10  # equal parts of the points, in which expected and measured errors are compared
@@ -224,11 +225,15 @@ def fit_curve(
     cell = source[row].astype(np.int64) * error.shape[1] + point  # index into (S, K)
     groups = _groups_of_width(width, min(MAX_KNOTS, points // MIN_POINTS_PER_KNOT))
     knots = np.array([width[group].mean() for group in groups])
-    factor = np.ones(sources * error.shape[1])
-    for _ in range(FIT_ROUNDS):
-        relative = distance / factor[cell]
+    factor, expected = np.ones(sources * error.shape[1]), np.zeros(points)
+    for _ in range(MAX_ROUNDS):
+        relative, before = distance / factor[cell], expected
         curve = increasing(np.array([trimmed_mean(relative[group]) for group in groups]))
-        factor = _factors(distance / np.interp(width, knots, curve), cell, len(factor))
+        by_width = np.interp(width, knots, curve)
+        factor = _factors(distance / by_width, cell, len(factor))
+        expected = by_width * factor[cell]
+        if np.allclose(expected, before, rtol=SETTLED, atol=0):
+            break
     factors = factor.reshape(sources, -1)
     unlabelled = np.bincount(cell, minlength=factors.size).reshape(factors.shape) == 0
     factors = np.where(unlabelled, factors[0], factors)  # points that a source never labels are the first source's
