@@ -243,12 +243,13 @@ def _solve(normal: Tensor, ridge: Tensor, gradient: Tensor) -> Tensor:
 
     As fast as `torch.linalg.solve_ex` for systems this small, and exportable, which that is not.
     """
-    rows = list(torch.cat([normal + torch.diag_embed(ridge), gradient[..., None]], dim=-1).unbind(1))  # four (N, 5)
+    system = torch.cat([normal + torch.diag_embed(ridge), gradient[..., None]], dim=-1)
+    rows = system.permute(1, 2, 0).contiguous()  # (4, 5, N)
+    number = torch.arange(4, device=rows.device)[:, None, None]
     for i in range(4):
-        rows[i] = rows[i] / rows[i][:, i, None]
-        for j in {0, 1, 2, 3} - {i}:
-            rows[j] = rows[j] - rows[j][:, i, None] * rows[i]
-    return torch.stack([row[:, 4] for row in rows], dim=-1)
+        pivot = rows[i] / rows[i, i]
+        rows = torch.where(number == i, pivot, rows - rows[:, i, None] * pivot)
+    return rows[:, 4].T
 
 
 def _limit_curvature(fitted: Tensor, assumed: Tensor) -> Tensor:
