@@ -220,13 +220,13 @@ def read_csv(folder: Path) -> dict[str, str]:
 
 
 def read_speed(folder: Path) -> dict[str, str]:
-    """The machine, the costs beside plain equivalents, and how they grow."""
+    """The machine, the costs beside baselines, and how they grow."""
     results = json.loads((folder / "results.json").read_text())
     measured = [Measurement(**row).cells() for row in results["measurements"]]
     growing = [Growth(**row).cells() for row in results["growth"]]
     return {
         "machine": ", ".join(f"{key} {value}" for key, value in results["machine"].items()),
-        "table": markdown(("what", "measured", "plainest equivalent", "of the limit", "goal"), measured),
+        "table": markdown(("what", "measured", "baseline", "of the limit", "goal"), measured),
         "growth": markdown(("what", "with", "cost by size", "unit"), growing),
     }
 

@@ -28,7 +28,7 @@ def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(of_all, ckpt, tmp
 
 def test_bench_compares_its_time_with_the_checkpoint_s(of_all, ckpt):
     first, second = measure_batch([str(ckpt), str(of_all[0])], rounds=1, threads=1)
-    assert (first.plain, second.plain, second.plain_name) == (None, first.value, str(ckpt))
+    assert (first.baseline, second.baseline, second.baseline_name) == (None, first.value, str(ckpt))
 
 
 def test_a_missing_package_is_one_line(ckpt, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from tools.gpu import accuracy, exactness
-from tools.gpu.plain import PlainFaces, plain_speed
+from tools.gpu.baseline import PlainFaces, plain_speed
 from tools.gpu.plan import Plan
 from tools.gpu.record import Record
 from tools.gpu.speed import VARIANTS, Variant, _costs, _keep

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 import torch
-from tools.gpu.plain import plain_speed
+from tools.gpu.baseline import plain_speed
 from tools.gpu.plan import Plan
 from tools.gpu.training import Speed, measure_speed, train_settings
 

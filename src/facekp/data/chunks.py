@@ -47,7 +47,7 @@ def pools_in_order(rows: np.ndarray, chunk: int) -> list[np.ndarray]:
 
 
 def while_reading_ahead(images: Images, pools: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """The pools in turn; as one begins, the system starts to read the images of the next."""
+    """The pools, one after another; as one begins, the system starts to read the images of the next."""
     for i, pool in enumerate(pools):
         for ahead in pools[i + 1 : i + 2] if i else pools[:2]:
             start_reading(images, ahead)

@@ -30,7 +30,7 @@ from facekp.models.settings import DecoderOverride, DecoderSettings
 MAX_KNOTS = 20  # of the curve at most
 MIN_POINTS_PER_KNOT = 25  # at least
 SAME_WIDTH = 1e-3  # pixels; the drawn maps of model=regression differ by rounding only
-MAX_ROUNDS = 100  # in which curve and factors are fitted in turn
+MAX_ROUNDS = 100  # in which curve and factors are fitted alternately
 SETTLED = 1e-3  # largest relative change of an expected error in a round that ends the fit
 PRIOR_POINTS = 30  # points of a source's keypoint whose factor counts as much as the prior factor of 1
 PER_FACE = 3  # corruptions of a face; its clean image counts a third as much as them together
@@ -142,7 +142,7 @@ def _measure(loaded: LoadedCheckpoint, table: FaceTable) -> Measured:
 def _corrupted(
     loaded: LoadedCheckpoint, table: FaceTable, settings: CorruptionSettings | None
 ) -> tuple[np.ndarray, FaceTable] | None:
-    """Each face under `PER_FACE` of the C corruptions and strengths, which the faces take in turn; None without any.
+    """Each face under `PER_FACE` of the C corruptions and strengths, which are spread over the faces; None without any.
 
     Returns:
         the rows of ``table`` that the corrupted faces come from, and the table of these.
@@ -200,7 +200,7 @@ def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:
 def fit_curve(
     deviation: np.ndarray, error: np.ndarray, source: np.ndarray, sources: int
 ) -> tuple[list[float], list[float], list[list[float]]]:
-    """Fit the curve, and the factor of each source's points, in turn.
+    """Fit the curve, and the factor of each source's points, alternately.
 
     Args:
         deviation: (N, K) pixels.

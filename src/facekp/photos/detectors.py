@@ -69,8 +69,8 @@ class FaceDetector(Protocol):
     Attributes:
         margin: side of the square crop that the network gets, as a multiple of the longer side of the box. Crop and
             box have the same centre. 1.0: the crop is as large as the box.
-        turns: angles in degrees, multiples of 90. Where no face is found, they are tried in turn: the photo is searched
-            for faces that are turned clockwise by this angle.
+        turns: angles in degrees, multiples of 90. Where no face is found, they are tried one after another: the photo
+            is searched for faces that are turned clockwise by this angle.
         searches: whether it looks for faces. If not, its boxes are kept whatever their confidence.
     """
 

@@ -16,7 +16,7 @@ from facekp.photos.detectors import FaceDetector, default_detector, find_boxes
 from facekp.photos.face import Face, predict_crops
 from facekp.photos.reading import Photo
 
-LOOKS = 2  # crops that are made from the points in turn; the second levels a face that was turned by 60 degrees
+LOOKS = 2  # crops that are made from the points; the second levels a face that was turned by 60 degrees
 
 # Mean confidence below which a face is also looked for by a detector, and at other angles. The shipped checkpoint gives
 # at least 0.70 to 25 dense faces that it did not see, and more than 0.65 to wrong points of some that are upside down.

@@ -1,4 +1,4 @@
-"""Two benchmarks are compared by ratios: to a plain equivalent where both have it, else of the costs."""
+"""Two benchmarks are compared by ratios: to a baseline where both have it, else of the costs."""
 
 import json
 
@@ -14,7 +14,7 @@ BEFORE = {
     "measurements": [
         {"name": "memory", "value": None, "unit": "MB"},
         {"name": "difference", "value": 1e-9},
-        {"name": "read", "value": 1.0, "unit": "s", "plain": 20.0},
+        {"name": "read", "value": 1.0, "unit": "s", "baseline": 20.0},
         {"name": "page", "value": 4.0, "unit": "MB"},
         {"name": "gone", "value": 4.0, "unit": "MB"},
         {"name": "same", "value": 1.0, "unit": "s"},
@@ -23,7 +23,7 @@ BEFORE = {
 NOW = [
     Measurement("memory", 3.0, "MB"),
     Measurement("difference", 3e-8),
-    Measurement("read", 2.0, "s", plain=80.0),  # a slower machine: half as slow beside the plain way
+    Measurement("read", 2.0, "s", baseline=80.0),  # a slower machine: half as slow beside the baseline
     Measurement("page", 8.0, "MB"),
     Measurement("new", 1.0, "s"),
     Measurement("same", 1.05, "s"),

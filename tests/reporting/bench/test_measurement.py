@@ -1,4 +1,4 @@
-"""A measurement knows its ratio to the plain equivalent and to the limit."""
+"""A measurement knows its ratio to the baseline and to the limit."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from facekp.reporting.bench.measurement import Growth, Measurement, growth_table
 
 
 def test_ratios_are_those_of_costs():
-    measured = Measurement("encode", 2.0, "ms", plain=50.0, plain_name="a loop", limit=0.5, goal="10 times")
+    measured = Measurement("encode", 2.0, "ms", baseline=50.0, baseline_name="a loop", limit=0.5, goal="10 times")
     assert (measured.times_as_fast, measured.of_limit) == (25.0, 0.25)
     assert measured.cells() == ("encode", "2 ms", "25 times as fast as a loop", "25%", "10 times")
     assert measured.to_dict() == {
-        **{"name": "encode", "value": 2.0, "unit": "ms", "plain": 50.0},
-        **{"plain_name": "a loop", "limit": 0.5, "goal": "10 times"},
+        **{"name": "encode", "value": 2.0, "unit": "ms", "baseline": 50.0},
+        **{"baseline_name": "a loop", "limit": 0.5, "goal": "10 times"},
     }
 
 

@@ -25,7 +25,7 @@ def test_reading_is_faster_than_row_by_row(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "DRAWN", 60)
     found = measure("reading", tmp_path, f"data.dir={tmp_path}")
     assert found["read training.csv, 60 rows"].times_as_fast > 1
-    assert found["  from the cache"].value < found["  from the cache"].plain
+    assert found["  from the cache"].value < found["  from the cache"].baseline
 
 
 def test_splitting_and_steps_are_measured_beside_plain_loops(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_splitting_and_steps_are_measured_beside_plain_loops(tmp_path, monkeypat
         "group near-duplicates of 40 images",
         *(f"{s} 32 faces" for s in ("augment", "encode", "decode")),
     ]
-    assert all(each.value > 0 and each.plain > 0 for each in found.values())
+    assert all(each.value > 0 and each.baseline > 0 for each in found.values())
 
 
 def test_training_steps_are_those_of_the_command_and_of_a_plain_loop(tmp_path, monkeypatch):
@@ -47,9 +47,9 @@ def test_training_steps_are_those_of_the_command_and_of_a_plain_loop(tmp_path, m
     monkeypatch.setattr(training, "fastest_precision", lambda accelerator: "32-true")
     first, outside, second, difference = measure("training", tmp_path, "train=['trainer.compile=true']").values()
     assert first.name == "training step of 32 faces, facekp.train trainer.compile=true"
-    assert (first.value, first.plain, first.times_as_fast) == (200.0, 800.0, 4.0)
+    assert (first.value, first.baseline, first.times_as_fast) == (200.0, 800.0, 4.0)
     assert (first.of_limit, outside.value) == (0.25, 25.0)
-    assert (second.value, second.plain, difference.value) == (2.0, 2.0, 0.0)
+    assert (second.value, second.baseline, difference.value) == (2.0, 2.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_job_s_cost_is_what_it_adds_to_a_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "_train", lambda arguments: None)
     monkeypatch.setattr(sweep, "seconds", lambda task: next(times))
     job, again = measure("sweep", tmp_path).values()
-    assert (job.value, job.plain, again.value, again.plain) == (2.0, 8.0, 1.0, 26.0)
+    assert (job.value, job.baseline, again.value, again.baseline) == (2.0, 8.0, 1.0, 26.0)
 
 
 def test_growth_follows_every_size(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def _is_row(row: Any) -> bool:
 def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> list[Change]:
     """By how much each cost changed that both have, largest first.
 
-    Where both have a plain equivalent, costs are divided by it: another machine then changes little.
+    Where both have a baseline, costs are divided by it: another machine then changes little.
 
     Args:
         measurements: results of the current code.
@@ -62,15 +62,15 @@ def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> 
 
 
 def _ratio(now: Measurement, before: Mapping[str, Any]) -> float:
-    if now.plain is not None and before.get("plain"):
-        return (now.value / now.plain) / (before["value"] / before["plain"])
+    if now.baseline is not None and before.get("baseline"):
+        return (now.value / now.baseline) / (before["value"] / before["baseline"])
     return now.value / before["value"] if before["value"] else 1.0
 
 
 def changes_table(found: Sequence[Change], earlier: Mapping[str, Any], machine: Mapping[str, Any]) -> Table:
     """What changed beyond noise, for the terminal."""
     here = earlier.get("machine") == machine
-    where = "this machine" if here else "another machine or other versions: only ratios to a plain equivalent compare"
+    where = "this machine" if here else "another machine or other versions: only ratios to a baseline compare"
     table = Table(title=f"since {earlier.get('date', 'an unknown date')} on {where}")
     table.add_column("what")
     table.add_column("change", justify="right")

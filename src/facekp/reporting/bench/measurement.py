@@ -1,4 +1,4 @@
-"""What the benchmark measures: a cost, beside that of the plainest equivalent and the least that is possible."""
+"""What the benchmark measures: a cost, beside that of a baseline and the least that is possible."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ class Measurement:
         name: what was measured; no two measurements have the same.
         value: the cost.
         unit: of it, e.g. ``s``.
-        plain: the same cost of the plainest equivalent; None: not measured.
-        plain_name: what the equivalent is.
+        baseline: the same cost of the simplest code that does the same; None: not measured.
+        baseline_name: what that code is.
         limit: the least cost that this machine allows, from its measured rates; None: it can't be computed.
         goal: what is aimed at, in words; empty: nothing.
 
     Example:
-        >>> Measurement("encode", 2.0, "ms", plain=60.0, limit=0.5).times_as_fast
+        >>> Measurement("encode", 2.0, "ms", baseline=60.0, limit=0.5).times_as_fast
         30.0
     """
 
     name: str
     value: float
     unit: str = ""
-    plain: float | None = None
-    plain_name: str = ""
+    baseline: float | None = None
+    baseline_name: str = ""
     limit: float | None = None
     goal: str = ""
 
     @property
     def times_as_fast(self) -> float | None:
-        """The cost of the equivalent, divided by this one."""
-        return None if self.plain is None else self.plain / self.value
+        """The cost of the baseline, divided by this one."""
+        return None if self.baseline is None else self.baseline / self.value
 
     @property
     def of_limit(self) -> float | None:
@@ -55,7 +55,7 @@ class Measurement:
         return (
             self.name,
             f"{number(self.value)} {self.unit}".rstrip(),
-            "" if ratio is None else f"{number(ratio)} times as fast as {self.plain_name}",
+            "" if ratio is None else f"{number(ratio)} times as fast as {self.baseline_name}",
             "" if share is None else f"{share:.0%}",
             self.goal,
         )
@@ -98,7 +98,7 @@ def number(value: float) -> str:
 def measurements_table(measurements: Sequence[Measurement], title: str) -> Table:
     """The measurements for the terminal."""
     table = Table(title=title)
-    for heading in ("what", "measured", "plainest equivalent", "of the limit", "goal"):
+    for heading in ("what", "measured", "baseline", "of the limit", "goal"):
         table.add_column(heading)
     for measurement in measurements:
         table.add_row(*measurement.cells())

@@ -31,7 +31,7 @@ def face_times(ckpt: str, rounds: int) -> dict[str, float]:
 
     Args:
         ckpt: a checkpoint.
-        rounds: all ways are measured in turn, that many times; the medians count.
+        rounds: how often all ways are measured, one after another; the medians count.
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:

@@ -22,7 +22,7 @@ from facekp.reporting.bench.timing import in_new_process, medians, memory, secon
 
 log = logging.getLogger(__name__)
 DRAWN = 1000  # faces, where the competition's files are missing
-GROUPED = 1000  # images whose near-duplicates are searched; the plain way takes seconds for them
+GROUPED = 1000  # images whose near-duplicates are searched; the baseline takes seconds for them
 
 
 def measure_reading(settings: BenchSettings, scratch: Path) -> Iterator[Measurement]:
@@ -85,6 +85,6 @@ def measure_splitting(settings: BenchSettings, scratch: Path) -> Iterator[Measur
 
 
 def _compare_all(images: np.ndarray) -> np.ndarray:
-    """bool (N, N): which images correlate, the plainest way."""
+    """bool (N, N): which images correlate, the simplest way."""
     standard = standardise(images)
     return np.array([standard @ image > CORRELATION for image in standard])

@@ -1,6 +1,6 @@
 """Runs the sections of the benchmark: settings come in, measurements and curves go out.
 
-Machines differ and are noisy, so no figure here is a promise. The two sides of a ratio are measured in turn. Where
+Machines differ and are noisy, so no figure here is a promise. The two sides of a ratio are measured alternately. Where
 memory matters, each is measured in a new process, as the state of the allocator is part of the comparison.
 """
 

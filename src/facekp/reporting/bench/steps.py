@@ -11,8 +11,8 @@ import torch
 from facekp.data.datamodule import FaceData
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.keypoint_model import KeypointModel
+from facekp.reporting.bench.baseline import draw_maps, highest_cells, move_face
 from facekp.reporting.bench.measurement import Measurement
-from facekp.reporting.bench.plain import draw_maps, highest_cells, move_face
 from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import medians
 
@@ -45,6 +45,6 @@ def measure_steps(settings: BenchSettings, scratch: Path) -> Iterator[Measuremen
         ),
         "decode": (lambda: model.decode(maps, source), lambda: highest_cells(plain_maps), "argmax in a loop"),
     }
-    for name, (ours, plain, plain_name) in pairs.items():
-        fast, slow = medians([ours, plain], settings.rounds * settings.steps)
-        yield Measurement(f"{name} {BATCH_SIZE} faces", 1000 * fast, "ms", 1000 * slow, plain_name)
+    for name, (ours, baseline, baseline_name) in pairs.items():
+        fast, slow = medians([ours, baseline], settings.rounds * settings.steps)
+        yield Measurement(f"{name} {BATCH_SIZE} faces", 1000 * fast, "ms", 1000 * slow, baseline_name)

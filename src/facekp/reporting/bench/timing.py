@@ -1,4 +1,4 @@
-"""How the benchmark times: both sides of a ratio in turn, medians, and new processes where their state matters."""
+"""How the benchmark times: both sides of a ratio alternately, medians, and new processes where their state matters."""
 
 from __future__ import annotations
 

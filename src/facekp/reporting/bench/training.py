@@ -22,8 +22,8 @@ from facekp.models.settings import ModelSettings
 from facekp.networks.base import NETWORKS, build_network
 from facekp.networks.cpu import optimize_for_cpu
 from facekp.networks.precision import fastest_precision
+from facekp.reporting.bench.baseline import plain_step_times
 from facekp.reporting.bench.measurement import Measurement
-from facekp.reporting.bench.plain import plain_step_times
 from facekp.reporting.bench.settings import BenchSettings
 from facekp.reporting.bench.timing import in_new_process, seconds
 from facekp.reporting.roofline import convolution_costs, convolution_rate, copy_bandwidth, limit_seconds

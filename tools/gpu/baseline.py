@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from facekp.data.table import FaceTable
 from facekp.functional.losses import build_loss, labelled_mean
 from facekp.networks.base import build_network
-from facekp.reporting.bench.plain import PlainFaces
+from facekp.reporting.bench.baseline import PlainFaces
 from facekp.reporting.roofline import wait_for
 from facekp.training.settings import TrainSettings
 

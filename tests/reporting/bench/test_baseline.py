@@ -1,4 +1,4 @@
-"""The plain equivalents compute what facekp computes, so that their times may be compared."""
+"""The baselines compute what facekp computes, so that their times may be compared."""
 
 import pickle
 
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from facekp.functional.heatmap import HeatmapCodec
-from facekp.reporting.bench.plain import PlainFaces, draw_maps, highest_cells, move_face, plain_step_times
+from facekp.reporting.bench.baseline import PlainFaces, draw_maps, highest_cells, move_face, plain_step_times
 from tests.reporting.bench.conftest import bench_settings
 
 

@@ -1,4 +1,4 @@
-"""The plainest equivalents of facekp's steps, as a first version of such a project has them: one face at a time."""
+"""Baselines of facekp's steps: the simplest code, as a first version of such a project has it, one face at a time."""
 
 from __future__ import annotations
 
