@@ -14,9 +14,11 @@ from facekp.data.datamodule import FaceData
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.runs.folder import RunFolder
-from facekp.training.initial import _labels_before, _set_mean_face, take_weights
+from facekp.training.dataset import build_data
+from facekp.training.initial import _labels_before, _set_mean_face, _start_from, build_estimator, take_weights
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
+from tests.data.samples import data_settings
 
 STILL = ["lr=1e-12", "trainer.max_epochs=1", "optimizer=sgd"]  # the weights stay where they start
 
@@ -114,6 +116,24 @@ def test_points_without_a_training_label_are_reported_unless_the_initial_weights
     assert message not in caplog.text
     assert (after["facekp"]["labels"].numpy() >= labels).all()
     assert (after["facekp"]["labels"] == torch.load(best, weights_only=True)["facekp"]["labels"]).all()
+
+
+def test_initial_weights_that_learnt_the_other_sides_are_reported(best, faces, caplog):
+    swapped = replace(faces, points=faces.points[:, faces.keypoints.flip_order()])
+    settings = settings_of(*TINY, f"init_from={best}")
+    build_estimator(build_data(faces, settings), settings, None)
+    assert "exchanged" not in caplog.text
+    build_estimator(build_data(swapped, settings), settings, None)
+    assert "px with left and right points exchanged" in caplog.text
+
+
+def test_initial_weights_of_the_same_photos_in_other_crops_are_reported(best, faces, caplog):
+    files = ["data=folder", "data.images=photos", "data.labels=a.csv"]
+    loaded = load_checkpoint(best)
+    start = replace(loaded, config={**loaded.config, "data": data_settings(*files).plain()})
+    data = build_data(faces, settings_of(*TINY)).module
+    _start_from(load_checkpoint(best).model, start, data, data_settings(*files, "data.margin=0.4"))
+    assert "training faces were recognised among these 80, as the training had data.margin=0.2" in caplog.text
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
