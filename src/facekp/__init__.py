@@ -1,4 +1,4 @@
-"""facekp trains, compares and ships heatmap networks that find facial keypoints in small grey images."""
+"""facekp trains, compares and ships heatmap networks that find landmarks in images, above all facial keypoints."""
 
 from __future__ import annotations
 

@@ -51,12 +51,16 @@ def test_second_call_maps_what_the_first_one_kept(tmp_path):
 
 def test_photos_are_kept_too(tmp_path):
     table = replace(
-        faces(), name=np.array(["a", "ü.png", "c/d e", "a"]), photo_matrix=np.random.default_rng(0).random((4, 2, 3))
+        faces(),
+        name=np.array(["a", "ü.png", "c/d e", "a"]),
+        photo_matrix=np.random.default_rng(0).random((4, 2, 3)),
+        photo_hash=np.array([2**62, -3, 5, 2**62]),
     )
     for build in (lambda: table, forbidden):
         again = cached(tmp_path, ["a"], POINT, build)
         assert again.name.tolist() == table.name.tolist()
         assert (again.photo_matrix == table.photo_matrix).all()
+        assert again.photo_hash.tolist() == table.photo_hash.tolist()
         assert isinstance(again.images, np.memmap)
     only_file(tmp_path)
 

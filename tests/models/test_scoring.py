@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from facekp.core.errors import UserError
+from facekp.data.near_duplicates import face_hashes, image_hashes
 from facekp.data.synthetic.faces import draw_faces
 from facekp.evaluate import main as evaluate
 from facekp.models.checkpoint import load_checkpoint
@@ -16,6 +17,8 @@ from facekp.models.scoring import compute_metrics, metric_input, score_models, s
 from facekp.models.settings import DecoderOverride
 from facekp.training.setup import train
 from tests.conftest import TINY, composed, settings_of
+from tests.data.photo_folder import folder_settings, read_folder
+from tests.drawn_photos import write_photos
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,20 @@ def test_new_faces_are_all_scored_and_near_copies_of_trained_ones_are_not(tiny_r
     mixed.images[4] = np.clip(table.images[seen].astype(int) + 1, 0, 255)
     mixed.images[5] = table.images[seen]
     assert unseen_rows([loaded], mixed).tolist() == [i for i in range(30) if i not in (4, 5)]
+
+
+@pytest.mark.parametrize("changed", ["data.margin=0.5", "data.size=64"])
+def test_faces_of_training_photos_are_not_scored_in_other_crops_either(changed, ckpt, tmp_path, caplog):
+    write_photos(tmp_path, 12)
+    trained = read_folder(tmp_path).take(np.arange(7))
+    hashes = face_hashes(trained).ravel()
+    loaded = replace(load_checkpoint(ckpt), trained_on=hashes, config={"data": folder_settings(tmp_path).plain()})
+    table = read_folder(tmp_path, changed)
+    assert not np.isin(image_hashes(table.images), hashes).any()
+    rows = unseen_rows([loaded], table, folder_settings(tmp_path, changed))
+    assert rows.tolist() == np.flatnonzero(~np.isin(table.name, trained.name)).tolist()
+    assert 4 <= len(rows) <= 5  # a photo may have two faces
+    assert "recognised" not in caplog.text
 
 
 def test_a_checkpoint_without_records_is_scored_on_all_rows_with_a_warning(seed_weights, table, caplog):

@@ -132,7 +132,7 @@ SAME_PHOTOS = {  # settings of the data now, hashes of their faces, and what the
     "margin": (
         ["data.margin=0.3"],
         range(9, 29),
-        "only 1 of the 10 training faces .* among these 20, as .* had data.margin=0.2;",
+        "only 1 of these 20 faces .* training faces, as .* had data.margin=0.2;",
     ),
     "size and labels": (["data.size=48", "data.labels=b.txt"], range(20, 40), ""),
     "copies of the photos": (["data.images=copies"], range(20, 40), ""),
@@ -155,7 +155,7 @@ def test_photos_of_the_training_that_are_cropped_in_another_way_give_one_warning
     before = trained_on("a.ckpt", range(10), **data_settings("data=folder", *files).plain())
     here = ["data.images=photos", "data.labels=./a.txt", "data.margin=0.2"]
     now = data_settings(*(given if "data=synthetic" in given else ["data=folder", *here, *given]))
-    warn_of_other_crops([before, before], np.array(hashes, dtype=np.int64), now)
+    warn_of_other_crops([before, before], np.array(hashes, dtype=np.int64)[:, None], now)
     assert len(caplog.messages) == bool(message)
     if message:
         assert re.search(f"a.ckpt: .*{message}", caplog.text)
@@ -165,7 +165,7 @@ def test_a_packed_checkpoint_whose_paths_are_unknown_gives_no_warning_of_other_c
     files = [f"data.images={tmp_path}/photos", f"data.labels={tmp_path}/a.txt"]
     before = data_settings("data=folder", *files).plain() | {"images": None, "labels": None}
     now = data_settings("data=folder", *files, "data.margin=0.3")
-    warn_of_other_crops([trained_on("a.ckpt", range(10), **before)], np.arange(50), now)
+    warn_of_other_crops([trained_on("a.ckpt", range(10), **before)], np.arange(50)[:, None], now)
     assert caplog.messages == []
 
 
@@ -173,4 +173,4 @@ def test_rows_are_scored_with_a_warning_where_other_crops_hide_that_they_trained
     files = ["data=folder", "data.images=photos", "data.labels=a.csv"]
     before = trained_on("a.ckpt", range(40), **data_settings(*files).plain())
     assert len(unseen_rows([before], faces, data_settings(*files, "data.boxes=points"))) == len(faces)
-    assert "only 0 of the 40 training faces were recognised among these 80" in caplog.text
+    assert "only 0 of these 80 faces were recognised as its training faces" in caplog.text

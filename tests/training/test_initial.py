@@ -133,7 +133,7 @@ def test_initial_weights_of_the_same_photos_in_other_crops_are_reported(best, fa
     start = replace(loaded, config={**loaded.config, "data": data_settings(*files).plain()})
     data = build_data(faces, settings_of(*TINY)).module
     _start_from(load_checkpoint(best).model, start, data, data_settings(*files, "data.margin=0.4"))
-    assert "training faces were recognised among these 80, as the training had data.margin=0.2" in caplog.text
+    assert "of these 80 faces were recognised as its training faces, as the training had data.margin=0.2" in caplog.text
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

@@ -1,8 +1,8 @@
 """Caches tables in files, named by a hash of their inputs; checked and memory-mapped when loaded.
 
 Layout: 32 bytes of SHA-256 over the rest of the file, then as .npy ``points``, ``source``, ``row``, ``name``,
-``photo_matrix``, ``visible``, ``box`` (these four without rows where the table has none), the names of the attributes
-(A,), their values (A, N), the warnings logged while the table was read (M,) and ``images``.
+``photo_matrix``, ``photo_hash``, ``visible``, ``box`` (these five without rows where the table has none), the names of
+the attributes (A,), their values (A, N), the warnings logged while the table was read (M,) and ``images``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-LAYOUT = 4  # part of every key
+LAYOUT = 5  # part of every key
 
 ABANDONED = 86400.0  # seconds without a write, after which an unfinished file belongs to no process
 DIGEST = hashlib.sha256().digest_size
@@ -55,11 +55,11 @@ def cached(folder: Path, key: list[Any], keypoints: Keypoints, build: Callable[[
 
 
 def _store(path: Path, table: FaceTable, warnings: Sequence[str]) -> None:
-    photos = [np.empty(0) if array is None else array for array in (table.name, table.photo_matrix)]
-    labels = [np.empty(0) if array is None else array for array in (table.visible, table.box)]
+    given = (table.name, table.photo_matrix, table.photo_hash, table.visible, table.box)
+    optional = [np.empty(0) if array is None else array for array in given]
     attributes = [np.array(list(table.attributes), str), np.array(list(table.attributes.values()), str)]
     texts = (*attributes, np.array(warnings, str))
-    arrays = (table.points, table.source, table.row, *photos, *labels, *texts, np.asarray(table.images))
+    arrays = (table.points, table.source, table.row, *optional, *texts, np.asarray(table.images))
     try:
         remove_parts(path.parent, older=ABANDONED)
         with atomic(path) as part, part.open("w+b") as stream:
@@ -80,14 +80,12 @@ def _load(path: Path, keypoints: Keypoints, show_warnings: bool = True) -> FaceT
             if stream.read(DIGEST) != _digest(stream):
                 raise ValueError("checksum differs")
             stream.seek(DIGEST)
-            arrays = (np.load(stream, allow_pickle=False) for _ in range(10))
+            arrays = (np.load(stream, allow_pickle=False) for _ in range(11))
             points, source, row, *optional, names, values, warnings = arrays
-            name, photo_matrix, visible, box = (array if len(array) else None for array in optional)
+            name, photo_matrix, photo_hash, visible, box = (array if len(array) else None for array in optional)
             attributes = dict(zip(names.tolist(), values, strict=True))
-            images = _mapped(stream)
-            table = _checked(
-                FaceTable(keypoints, images, points, source, row, name, photo_matrix, attributes, visible, box)
-            )
+            faces = (keypoints, _mapped(stream), points, source, row, name, photo_matrix, photo_hash)
+            table = _checked(FaceTable(*faces, attributes, visible, box))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -128,7 +126,9 @@ def _checked(table: FaceTable) -> FaceTable:
     for attribute, values in table.attributes.items():
         if values.shape != (n,) or values.dtype.kind != "U":
             raise ValueError(f"attribute {attribute!r} is {values.dtype} {values.shape}, not {n} texts")
-    for array, shape, dtype in ((table.visible, (n, k), np.uint8), (table.box, (n, 4), np.float32)):
+    optional = {"photo_hash": ((n,), np.int64), "visible": ((n, k), np.uint8), "box": ((n, 4), np.float32)}
+    for part, (shape, dtype) in optional.items():
+        array = getattr(table, part)
         if array is not None and (array.shape != shape or array.dtype != dtype):
-            raise ValueError(f"visible or box is {array.dtype} {array.shape}, not {dtype.__name__} {shape}")
+            raise ValueError(f"{part} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}")
     return table

@@ -42,12 +42,13 @@ from facekp.data.labels.crop_labels import attributes_of, boxes_of, visible_of
 from facekp.data.labels.face import LabelledFace
 from facekp.data.labels.faults import FaceFaults
 from facekp.data.labels.photo_names import check_inside, with_normal_names, with_real_names
+from facekp.data.near_duplicates import image_hashes
 from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
 from facekp.data.table import FaceTable
 
 log = logging.getLogger(__name__)
-VERSION = 6  # part of the cache key: increase it whenever the same photos would give another table
+VERSION = 7  # part of the cache key: increase it whenever the same photos would give another table
 MAX_BOX = 3  # times the photo's longer side; a larger box must be in other units
 MIN_BOX_SIDE = 4  # pixels of a box
 MIN_BOX = 0.5  # of the points' extent; a smaller box is not that of their face
@@ -133,7 +134,7 @@ def crop_faces(faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypo
             f"{folder}: none of {len(faces)} faces is left{why}; there is nothing to train on; correct the labels or "
             "the photos"
         )
-    return _as_table(cropping.kept, cropping.images[: len(cropping.kept)], keypoints)
+    return _as_table(cropping, keypoints)
 
 
 class _Cropping:
@@ -146,6 +147,7 @@ class _Cropping:
     Attributes:
         images: of the cropped faces first, uint8 (N, size, size) or (N, size, size, 3).
         kept: the cropped faces.
+        photo_hashes: hash of each photo that was read, by its name.
         placed: all faces whose photo was read, with the photo's width and height.
         broken: why a photo can't be used, by its name.
         faults: why faces can't be used whose photo can.
@@ -160,6 +162,7 @@ class _Cropping:
         self.settings = settings
         self.images = _allocate(faces, settings)
         self.kept: list[CroppedFace] = []
+        self.photo_hashes: dict[str, int] = {}
         self.placed: list[PlacedFace] = []
         self.broken: dict[str, str] = {}
         self.faults = FaceFaults(settings.skip_broken)
@@ -185,6 +188,8 @@ class _Cropping:
         except UserError as error:
             self.broken.setdefault(face.name, f"{face.where}: {error}")
             return
+        if face.name not in self.photo_hashes:
+            self.photo_hashes[face.name] = image_hashes(photo[None]).item()
         placed = PlacedFace(face, (photo.shape[1], photo.shape[0]))
         self.placed.append(placed)
         try:
@@ -230,17 +235,20 @@ class _Cropping:
             log.warning("%s outside the photo or box taken as missing, the first: %s%s", lost, self.first_outside, hint)
 
 
-def _as_table(kept: Sequence[CroppedFace], images: np.ndarray, keypoints: Keypoints) -> FaceTable:
+def _as_table(cropping: _Cropping, keypoints: Keypoints) -> FaceTable:
+    """The faces that were kept."""
+    kept = cropping.kept
     faces, crops = [face for face, _, _ in kept], [crop for _, _, crop in kept]
     points = np.array([points for _, points, _ in kept], np.float32)  # (N, K, 2)
     return FaceTable(
         keypoints=keypoints,
-        images=images,
+        images=cropping.images[: len(kept)],
         points=points,
         source=np.array([face.source for face in faces], np.int8),
         row=np.array([face.row for face in faces], np.int64),
         name=np.array([face.name for face in faces]),
         photo_matrix=np.array([crop.photo_matrix for crop in crops]),
+        photo_hash=np.array([cropping.photo_hashes[face.name] for face in faces], np.int64),
         attributes=attributes_of(faces),
         visible=visible_of(faces, ~np.isnan(points[..., 0])),
         box=boxes_of(faces, crops),

@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.chunks import cut, even_sizes, pools_in_order, shuffled_pools, while_reading_ahead
-from facekp.data.near_duplicates import image_hashes
+from facekp.data.near_duplicates import face_hashes
 from facekp.data.table import FaceTable, HostImages
 from facekp.functional.channels import channels_first
 
@@ -125,8 +125,8 @@ class FaceData(LightningDataModule):
 
     @cached_property
     def train_hashes(self) -> np.ndarray:
-        """int64 hashes of the training images, by which checkpoints are not scored on them."""
-        return image_hashes(self.table.take(self.train_rows).images)
+        """int64 (M,), hashes of the training faces (`face_hashes`), by which checkpoints are not scored on them."""
+        return face_hashes(self.table.take(self.train_rows)).ravel()
 
     @cached_property
     def train_labels(self) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 from facekp.core.channels import to_grey
 from facekp.core.console import ProgressDisplay
 from facekp.data.group_cache import cached_groups
-from facekp.data.table import HostImages, Images
+from facekp.data.table import FaceTable, HostImages, Images
 
 CORRELATION = 0.97  # of grey values, above which two images are near-duplicates; the competition has about 1100
 THUMBNAIL_SIDE = 24  # side of the thumbnails that signatures are made of
@@ -208,9 +208,20 @@ def close_pairs(points: np.ndarray, leaves: Sequence[np.ndarray]) -> list[tuple[
 
 
 def image_hashes(images: Images) -> np.ndarray:
-    """int64 (N,): 8 bytes of BLAKE2b of each image's pixels. Checkpoints record their training images by them."""
+    """int64 (N,): 8 bytes of BLAKE2b of each image's pixels."""
     digests = b"".join(blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)
+
+
+def face_hashes(table: FaceTable) -> np.ndarray:
+    """What a checkpoint records of its training faces, and recognises them by, int64 (N, H).
+
+    Returns:
+        the hash of each face's image; for faces that were cropped from photos also the photo's, so that they are
+        recognised in other crops. H is 1 or 2.
+    """
+    hashes = [image_hashes(table.images)]
+    return np.stack(hashes if table.photo_hash is None else [*hashes, table.photo_hash], axis=1)
 
 
 def thumbnails(images: Images, side: int = THUMBNAIL_SIDE) -> np.ndarray:

@@ -59,6 +59,7 @@ class FaceTable:
         row: int64 (N,), identifies the row in its file: position after the header (training), ImageId (test).
         name: str (N,), the photo that a face was cropped from; None for data that are not cropped from photos.
         photo_matrix: float64 (N, 2, 3), maps (x, y, 1) in the image to (x, y) in pixels of the photo; None like name.
+        photo_hash: int64 (N,), hash of the photo's pixels (`facekp.data.near_duplicates.image_hashes`); None like name.
         attributes: subsets by name, such as pose or blur: str (N,), the value of each row, "" where it is not stated.
         visible: uint8 (N, K), COCO's v: 0 not labelled, 1 labelled but hidden, 2 labelled and in view; None: not
             stated.
@@ -73,6 +74,7 @@ class FaceTable:
     row: np.ndarray
     name: np.ndarray | None = None
     photo_matrix: np.ndarray | None = None
+    photo_hash: np.ndarray | None = None
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
     visible: np.ndarray | None = None
     box: np.ndarray | None = None
@@ -114,12 +116,13 @@ class FaceTable:
             attributes={name: values[index] for name, values in self.attributes.items()},
             name=None if self.name is None else self.name[index],
             photo_matrix=None if self.photo_matrix is None else self.photo_matrix[index],
+            photo_hash=None if self.photo_hash is None else self.photo_hash[index],
             visible=None if self.visible is None else self.visible[index],
             box=None if self.box is None else self.box[index],
         )
 
     def joined(self, other: FaceTable) -> FaceTable:
-        """A table of these rows and then the other's, copied, without ``name`` and ``photo_matrix``.
+        """A table of these rows and then the other's, copied, without what is known of photos.
 
         Scheme and size must be the same.
         """

@@ -51,7 +51,7 @@ class LoadedCheckpoint:
     Attributes:
         path: the file.
         model: in evaluation mode, on the CPU.
-        trained_on: int64 hashes (`facekp.data.near_duplicates.image_hashes`) of all its training images, including
+        trained_on: int64 hashes (`facekp.data.near_duplicates.face_hashes`) of all its training faces, including
             those of the checkpoints it started from; None where the file does not record them.
         config: the resolved training config with the keys of this version; empty where the file has none.
         labels: int64 (S, K), how many labels trained the heatmap that each source's point is read from

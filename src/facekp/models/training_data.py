@@ -147,13 +147,14 @@ def _warn_of_kind(models: Models, predicted: Mapping[str, Any], shown: str) -> N
 def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) -> None:
     """Warn of a checkpoint that was trained on the same photos, of which few faces are recognised.
 
-    Training faces of a checkpoint are recognised by the pixels of their crops. With another margin, size or box, or
-    with corrected labels of faces without boxes, a face has another crop and would be scored as a new one. Other files
-    give no warning, as they most often list other photos.
+    Training faces of a checkpoint are recognised by the pixels of their crops and of their photos
+    (`facekp.data.near_duplicates.face_hashes`). An older checkpoint does not record photos: faces with another
+    margin, size or box, or with corrected labels but no box, would be scored as new ones. So would faces of photos that
+    were changed since. Other files give no warning, as they most often list other photos.
 
     Args:
         models: checkpoints or exported files.
-        hashes: int64 (N,), `facekp.data.near_duplicates.image_hashes` of all faces of the data.
+        hashes: int64 (N, H) of all faces of the data.
         data: settings of the data; those that read no photos give no warning.
     """
     now = data.plain()
@@ -165,16 +166,15 @@ def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) 
         changed = [key for key in CROPPING if _differs(key, loaded.data, now)]
         if set(FILES) & set(changed) or now["rows"] != loaded.data["rows"]:
             continue
-        recognised = int(np.isin(loaded.trained_on, hashes).sum())
+        recognised = int(np.isin(hashes, loaded.trained_on).any(axis=1).sum())
         if recognised > MIN_RECOGNISED * min(len(loaded.trained_on), len(hashes)):
             continue
         before = " ".join(f"data.{key}={loaded.data[key]}" for key in changed)
         log.warning(
-            "%s: only %d of the %d training faces were recognised among these %d, as %s; so training photos may be "
+            "%s: only %d of these %d faces were recognised as its training faces, as %s; so training photos may be "
             "scored as new ones; give %s, or photos that it was not trained on",
             loaded.path,
             recognised,
-            len(loaded.trained_on),
             len(hashes),
             f"the training had {before}" if changed else "the labels or the photos have changed since",
             "these settings" if changed else "the files of the training",

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facekp.core.errors import UserError
-from facekp.data.near_duplicates import image_hashes
+from facekp.data.near_duplicates import face_hashes
 from facekp.data.readers.base import DataSettings
 from facekp.data.readers.read import read_test
-from facekp.data.table import FaceTable, Images
+from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoints
 from facekp.models.ensemble import predict_table
 from facekp.models.training_data import warn_of_other_crops
@@ -61,8 +61,8 @@ def build_distillation(
     assert settings.ckpt is not None
     teachers = load_checkpoints(settings.ckpt)
     held_out = fold_of == data.fold
-    warn_of_other_crops(teachers, image_hashes(table.images), data)
-    trained_on = _check_unseen(teachers, table.take(held_out).images, data.fold, settings.seen)
+    warn_of_other_crops(teachers, face_hashes(table), data)
+    trained_on = _check_unseen(teachers, table.take(held_out), data.fold, settings.seen)
     teacher_points = _predict(teachers, table)
     if settings.drop is not None:
         table = _without_contradicted(table, teacher_points, ~held_out, settings.drop)
@@ -74,9 +74,9 @@ def build_distillation(
     return DistillationData(table, fold_of, teacher_points, trained_on)
 
 
-def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: Images, fold: int, allowed: bool) -> np.ndarray:
+def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: FaceTable, fold: int, allowed: bool) -> np.ndarray:
     """Hashes of all training images of the teachers; held-out images among them are an error unless allowed."""
-    hashes = image_hashes(held_out)
+    hashes = face_hashes(held_out)
     known = []
     for teacher in teachers:
         if teacher.trained_on is None:
@@ -84,7 +84,7 @@ def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: Images, fold: 
                 f"teacher.ckpt={teacher.path}: doesn't state its training images; give a checkpoint of facekp.train"
             )
         known.append(teacher.trained_on)
-        seen = np.isin(hashes, teacher.trained_on).sum()
+        seen = np.isin(hashes, teacher.trained_on).any(axis=1).sum()
         fault = (
             f"teacher.ckpt={teacher.path}: {seen} of the {len(hashes)} validation images are among its training images"
         )
