@@ -121,8 +121,9 @@ def test_a_mistake_leaves_its_folder_free(tmp_path):
 
 
 def test_two_wandb_runs_in_one_process_stay_two(tmp_path):
+    wandb = ["logger=wandb", "logger.offline=true", "logger.faces=0"]
     for name in ("a", "b"):
-        train(settings_of(*TINY, "trainer.max_epochs=1", "logger=wandb", "logger.offline=true"), tmp_path / name)
+        train(settings_of(*TINY, "trainer.max_epochs=1", *wandb), tmp_path / name)
         assert len(list((tmp_path / name / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 

@@ -107,7 +107,7 @@ def test_a_sweep_passes_added_callbacks_to_every_job(tmp_path, run_here):
     """Without a plus sign, and from a module of the working directory."""
     (tmp_path / "recorder.py").write_text(PLUGIN)
     added = ["callbacks.mine._target_=recorder.Recorder", "callbacks.mine.name=one,two"]
-    small = [*TINY, "trainer.max_epochs=1", "logger=[csv,tensorboard]"]
+    small = [*TINY, "trainer.max_epochs=1", "logger=[csv,tensorboard]", "logger.faces=0"]
     code, err = run_here("train", command.main, "-m", *small, *added, "hydra.sweep.dir=sweep")
     assert code == 0, err
     recorded = {path.parent.name: path.name for path in tmp_path.glob("sweep/*/*") if path.name in ("one", "two")}
@@ -140,8 +140,10 @@ def test_a_training_validated_every_second_epoch_has_all_its_files(tmp_path):
         "trainer.check_val_every_n_epoch=2",
         "callbacks.patience=9",
         "callbacks.ema=0.5",
+        "logger=tensorboard",
+        "logger.faces=0",
     ]
-    metrics = train(settings_of(*TINY, *overrides, "logger=tensorboard"), tmp_path / "run")
+    metrics = train(settings_of(*TINY, *overrides), tmp_path / "run")
     curves = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert curves["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert curves["val/rmse"].notna().tolist() == [False, True, False, True, False]
@@ -169,7 +171,7 @@ def test_training_stops_where_the_validation_rmse_no_longer_falls(tmp_path):
     "limit", ["trainer.fast_dev_run=true", "trainer.limit_val_batches=1", "trainer.limit_train_batches=1"]
 )
 def test_a_shortened_training_is_scored_on_all_validation_rows(tmp_path, limit):
-    overrides = ["data.batch_size=4", "logger=[csv,tensorboard]", limit]
+    overrides = ["data.batch_size=4", "logger=[csv,tensorboard]", "logger.faces=1", limit]
     metrics = train(settings_of(*TINY, *overrides), tmp_path / "run")
     split = pd.read_csv(tmp_path / "run" / "split.csv")
     predictions = pd.read_csv(tmp_path / "run" / "predictions.csv")
