@@ -5,12 +5,15 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
+from copy import deepcopy
+from functools import cache
 
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
 
@@ -29,46 +32,58 @@ from tests.runs.conftest import search_settings
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys=[out]"
 
 
+@cache
+def sweep_config():
+    """The config of a search, with Hydra's part."""
+    config = compose("train", ["hparams_search=optuna", EXCLUDED], return_hydra_config=True)
+    config.hydra.overrides.hydra = [EXCLUDED]
+    config.hydra.job.config_name = "train"
+    return config
+
+
+@cache
+def job_config(*overrides):
+    """The config of a job, which many tests draw."""
+    return GlobalHydra.instance().config_loader().load_sweep_config(sweep_config(), list(overrides))
+
+
 @pytest.fixture
 def searching(tmp_path):
     """Run a search of jobs that train nothing: ``outcome(lr)`` is a job's RMSE, its status, or what kills the search.
 
-    Returns the study. The jobs are kept in ``searching.jobs``.
+    Returns the study. The jobs are kept in ``searching.jobs``. Configs are composed once for all tests.
     """
+
+    class Loader:
+        def load_sweep_config(self, config, overrides):
+            return job_config(*overrides)
 
     class Launcher:
         def launch(self, jobs, initial_job_idx):
             for overrides in jobs:
-                cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
+                cfg = job_config(*overrides)
                 run.jobs.append(list(overrides))
                 outcome = run.outcome(cfg.lr)
                 if isinstance(outcome, BaseException):
                     raise outcome
-                folder = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
+                folder = run.folder / cfg.hydra.sweep.subdir
                 folder.mkdir(exist_ok=True)
                 status = outcome if isinstance(outcome, str) else "ok"
                 (folder / "status.json").write_text(json.dumps({"status": status}))
                 (folder / "metrics.json").write_text(json.dumps({"rmse": outcome}))
 
     def run(*overrides, outcome=lambda lr: lr, folder="s"):
-        nonlocal config
         run.jobs, run.outcome, run.folder = [], outcome, tmp_path / folder
+        run.folder.mkdir(parents=True, exist_ok=True)
         register_job_name()
-        where = f"hydra.sweep.dir={tmp_path / folder}"
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            given = [
-                "hparams_search=optuna",
-                *(override for override in overrides if override.startswith("hparams_search.")),
-            ]
-            config = compose("train", [*given, where, EXCLUDED], return_hydra_config=True)
-            config.hydra.overrides.hydra = [where, EXCLUDED]
-            config.hydra.job.config_name = "train"
-            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-            loader = GlobalHydra.instance().config_loader()
-            search.search([*given, *overrides], config, loader, Launcher())
-        return open_study(SweepFolder(tmp_path / folder), search._read_settings(config))
+            config = deepcopy(sweep_config())
+            config.hydra.sweep.dir = str(run.folder)
+            settings = [override for override in overrides if override.startswith("hparams_search.")]
+            ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(settings), config)
+            search.search(["hparams_search=optuna", *overrides], config, Loader(), Launcher())
+        return open_study(SweepFolder(run.folder), search._read_settings(config))
 
-    config = None
     return run
 
 
