@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores; child processes inherit this
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # for child processes too; the cores are shared
 os.environ["WANDB_MODE"] = "offline"  # nothing is ever sent
 
 import numpy as np
