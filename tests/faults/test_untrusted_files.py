@@ -321,7 +321,13 @@ def test_a_sweep_folder_gives_its_launcher(tmp_path):
 
 def test_a_secret_is_in_no_file_of_a_run(tmp_path, run_here, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "hunter22-hunter22")
-    given = ["logger=[csv,tensorboard]", "++logger.tags=['${oc.env:MY_SECRET}']", "trainer.max_epochs=1", "out=run"]
+    given = [
+        "logger=[csv,tensorboard]",
+        "logger.faces=1",
+        "++logger.tags=['${oc.env:MY_SECRET}']",
+        "trainer.max_epochs=1",
+        "out=run",
+    ]
     code, err = run_here("train", train.main, *TINY, *given)
     assert code == 0, err
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]

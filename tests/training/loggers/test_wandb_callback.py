@@ -25,7 +25,8 @@ from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 from tests.forked import started_module
 
-WANDB = [*TINY, "logger=wandb", "logger.faces=2", "logger.tags=[first,drawn]", "data.seed=3", "logger.patience=600"]
+WANDB = [*TINY, "logger=wandb", "logger.faces=0", "logger.tags=[first,drawn]", "data.seed=3", "logger.patience=600"]
+FACES = "logger.faces=2"
 SUBDIR = "hydra.sweep.subdir=${hydra.job.num}"
 
 
@@ -64,8 +65,8 @@ def runs(tmp_path_factory):
     wandb_setup.singleton().ensure_service()
     alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     assert len(alone) < len(os.environ)
-    sweep = ["-m", *WANDB, "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", SUBDIR]
-    single = [*WANDB, "lr=5e-4", f"out={root}/single"]
+    sweep = ["-m", *WANDB, FACES, "lr=1e-3,2e-3", f"hydra.sweep.dir={root}/sweep", SUBDIR]
+    single = [*WANDB, FACES, "lr=5e-4", f"out={root}/single"]
     with ExitStack() as stack:
         started = [
             stack.enter_context(started_module("facekp.train", given, root, environment))
@@ -180,7 +181,7 @@ def train_and(tmp_path, caplog):
     """Train, doing something in the second epoch; give back figures and warnings."""
 
     def run(*overrides, do=lambda: None):
-        settings = settings_of(*WANDB, "trainer.max_epochs=3", *overrides)
+        settings = settings_of(*WANDB, "trainer.max_epochs=3", "logger.faces=1", *overrides)
         with caplog.at_level(logging.WARNING, logger="facekp"):
             figures = train(settings, tmp_path / "run", callbacks=[At(do)])
         return figures, [record.message for record in caplog.records if record.message.startswith("W&B")]
@@ -277,7 +278,7 @@ def online(monkeypatch):
 @pytest.mark.parametrize("broken", ["init", "log", "log_artifact", "finish"])
 def test_a_client_that_raises_costs_one_warning(broken, online, alone, tmp_path, caplog):
     online(Fake(broken))
-    figures = train(settings_of(*WANDB, "trainer.max_epochs=3", "logger.faces=0"), tmp_path / "run")
+    figures = train(settings_of(*WANDB, "trainer.max_epochs=3"), tmp_path / "run")
     assert same(figures, alone)
     warnings = [
         record.message for record in caplog.records if record.levelno >= logging.WARNING and "W&B" in record.message
@@ -300,8 +301,7 @@ def test_a_client_that_never_answers_is_left_behind(monkeypatch, alone, tmp_path
 
 def test_online_the_best_checkpoint_is_an_artifact_and_a_resumed_run_repeats_no_epoch(online, tmp_path):
     fake = online(Fake())
-    small = [*WANDB, "logger.faces=0"]
-    train(settings_of(*small), tmp_path / "run")
+    train(settings_of(*WANDB), tmp_path / "run")
     assert fake.arguments["resume"] == "allow"
     assert fake.logged == [1, 2]
     assert fake.ended == [0]
@@ -310,7 +310,7 @@ def test_online_the_best_checkpoint_is_an_artifact_and_a_resumed_run_repeats_no_
     kept = Path(artifact.manifest.entries["best.ckpt"].local_path)
     assert load_checkpoint(kept).trained_on is not None
     again = online(Fake(starting_step=3))
-    train(settings_of(*small, "trainer.max_epochs=4"), tmp_path / "run", resume=True)
+    train(settings_of(*WANDB, "trainer.max_epochs=4"), tmp_path / "run", resume=True)
     assert again.arguments["id"] == fake.arguments["id"]
     assert again.logged == [3, 4]
 
@@ -327,7 +327,7 @@ def test_a_server_that_refuses_leaves_the_run_on_disk(online, tmp_path, caplog):
 
     wandb.init = init  # put back by the fixture
     with caplog.at_level(logging.INFO, logger="facekp"):
-        train(settings_of(*WANDB, "logger.faces=0"), tmp_path / "run")
+        train(settings_of(*WANDB), tmp_path / "run")
     assert modes == ["online", "offline"]
     assert not fake.artifacts
     assert "on disk (no run online: no such key); send it with: wandb sync /somewhere" in caplog.text
