@@ -21,7 +21,7 @@ from facekp.models.settings import DecoderOverride
 from facekp.runs.folder import RunFolder
 from tests.conftest import composed, config_of
 
-DRAWN = ["data=synthetic", "data.rows=240", "data.seed=5"]
+DRAWN = ["data=synthetic", "data.rows=160", "data.seed=5"]
 
 
 def drawn_table(scheme):
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, c
     raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(drawn_table(scheme).images))
     torch.save(raw, tmp_path / "all.ckpt")
     given = [f"ckpt={tmp_path / 'all.ckpt'}", f"out={tmp_path / 'out.ckpt'}", "overwrite=true"]
-    with pytest.raises(UserError, match="all 240 rows are training rows"):
+    with pytest.raises(UserError, match="all 160 rows are training rows"):
         calibrate(*given)
     assert calibrate(*given, f"twin={ckpt}") == load_checkpoint(calibrated).model.calibrations
     pack(ckpt, tmp_path / "other.ckpt", decoder=DecoderOverride(rule="argmax"))

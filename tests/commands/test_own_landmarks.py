@@ -49,7 +49,7 @@ def write_noise(folder, names, count=20):
 def test_68_points_at_64_pixels(tmp_path):
     scheme = Keypoints.from_dict(config_of("keypoints=ibug68")["keypoints"])
     write_noise(tmp_path, scheme.names)
-    config = settings(tmp_path, "keypoints=ibug68", "data.size=64", "callbacks.pictures=3")
+    config = settings(tmp_path, "keypoints=ibug68", "data.size=64", "callbacks.pictures=1")
     figures = train(config, tmp_path / "run")
     assert {f"rmse/{name}" for name in scheme.names} | {"rmse/default", "nme"} <= set(figures)
     loaded = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")

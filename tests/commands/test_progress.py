@@ -50,7 +50,7 @@ def test_export_counts_the_faces_that_check_the_graph(lines, ckpt, tmp_path):
 
 def test_calibrate_counts_faces(lines, ckpt, tmp_path):
     copied = shutil.copy(ckpt, tmp_path)  # calibrate writes into the folder of a checkpoint's run
-    given = ["data=synthetic", "data.rows=200", f"out={tmp_path / 'c.ckpt'}"]
+    given = ["data=synthetic", "data.rows=100", f"out={tmp_path / 'c.ckpt'}"]
     shown = lines("calibrate", calibrate, f"ckpt={copied}", *given)
     assert "(100%)" in shown["predicting faces"]
 
