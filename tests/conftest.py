@@ -174,14 +174,18 @@ def facekp(
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished tiny training on drawn faces."""
+    """The folder of a finished tiny training on drawn faces, which all workers of a test run read."""
+    from tests.exports import shared_folder
+
+    return shared_folder(tmp_path_factory, "runs", _train_tiny_run) / "tiny"
+
+
+def _train_tiny_run(root: Path) -> None:
     from facekp.training.setup import train
 
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    figures = train(settings_of(*TINY, "callbacks.pictures=4"), folder)
+    figures = train(settings_of(*TINY, "callbacks.pictures=2"), root / "tiny")
     assert figures["rmse"] != figures["mean_face"]["rmse"]
-    assert pd.read_csv(folder / "predictions.csv").groupby("keypoint")["x"].nunique().min() > 1
-    return folder
+    assert pd.read_csv(root / "tiny" / "predictions.csv").groupby("keypoint")["x"].nunique().min() > 1
 
 
 @pytest.fixture(scope="session")
