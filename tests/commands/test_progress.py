@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from facekp.calibrate import main as calibrate
@@ -34,11 +35,12 @@ def test_evaluate_counts_the_faces_of_all_checkpoints(lines, ckpt):
 
 
 def test_submit_counts_the_rows_of_the_file_and_the_faces(lines, ckpt, tmp_path, faces):
-    write_test(tmp_path, faces, faces.mask)
+    few = faces.take(np.arange(20))
+    write_test(tmp_path, few, few.mask)
     out = tmp_path / "s.csv"
     shown = lines("submit", submit, f"ckpt={ckpt}", f"data.dir={tmp_path}", "data.cache=null", f"out={out}")
-    assert shown["predicting faces"].startswith(f"predicting faces: {len(faces)} of {len(faces)} (100%)")
-    assert shown[f"reading rows of {tmp_path / 'test.csv'}"].endswith(f": {len(faces)} done in 0 s")
+    assert shown["predicting faces"].startswith("predicting faces: 20 of 20 (100%)")
+    assert shown[f"reading rows of {tmp_path / 'test.csv'}"].endswith(": 20 done in 0 s")
 
 
 def test_export_counts_the_faces_that_check_the_graph(lines, ckpt, tmp_path):
