@@ -475,7 +475,9 @@ def resumed_old_run(request, tmp_path_factory):
     """A copy of a run that 0.1.0 wrote, resumed for a second epoch, and its name."""
     root = tmp_path_factory.mktemp("old")
     shutil.copytree(FIXTURES / request.param, root / request.param)
-    done = facekp("train", f"resume={request.param}", "trainer.max_epochs=2", cwd=root)
+    shutil.copy(FIXTURES / "drawing_of_0_1.py", root)
+    drawing = "plugins=[drawing_of_0_1]"
+    done = facekp("train", f"resume={request.param}", "trainer.max_epochs=2", drawing, cwd=root)
     assert done.returncode == 0, done.stderr
     return request.param, RunFolder(root / request.param)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from facekp.models.robustness import CLEAN, TRIMMED, CorruptedFaces
 from facekp.reporting.console_tables import strength_text
-from facekp.reporting.pictures import BLUE, DPI, GREY, LABEL, PREDICTION
+from facekp.reporting.pictures import BLUE, DPI, GREY, LABEL, PREDICTION, picture_grid
 from facekp.runs.folder import RunFolder
 
 COLUMNS = 4  # of the curves
@@ -42,12 +42,9 @@ def draw_corrupted_face(corrupted: CorruptedFaces, face: int) -> Figure:
     kinds = list(dict.fromkeys(condition.corruption for condition in corrupted.conditions))
     strengths = {kind: [c for c, each in enumerate(corrupted.conditions) if each.corruption == kind] for kind in kinds}
     rows, columns = max(map(len, strengths.values())), len(kinds)
-    figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.ravel():
-        ax.axis("off")
+    figure, axes = picture_grid(rows, columns, 1.5 * columns, 1.7 * rows)
     faces = len(corrupted.table) // len(corrupted.conditions)
-    for kind, column in zip(kinds, axes.T, strict=True):
+    for kind, column in zip(kinds, axes.reshape(rows, columns).T, strict=True):
         for c, ax in zip(strengths[kind], column, strict=False):
             _draw_face(ax, corrupted, c * faces + face)
             ax.set_title(f"{kind} {strength_text(*corrupted.conditions[c])}", fontsize=8)

@@ -95,7 +95,7 @@ def draw_faces(table: FaceTable, points: np.ndarray) -> Figure:
     """
     columns = even_columns(len(table), 6)
     rows = -(-len(table) // columns)
-    figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.35 * rows + 0.4)
+    figure, axes = picture_grid(rows, columns, width=2.2 * columns, height=2.35 * rows + 0.4)
     for i, ax in enumerate(axes[: len(table)]):
         _draw_face(ax, table, i, points[i])
     caption = "green ring: label, red dot: prediction; above each face: source and RMSE in pixels"
@@ -115,12 +115,13 @@ def even_columns(faces: int, max_columns: int) -> int:
     return even[0] if even else -(-faces // -(-faces // widest))
 
 
-def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure of that size in inches, with axes that have no frame."""
+def picture_grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure of that size in inches, and its axes (rows * columns,), which have no frame."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for ax in axes:
         ax.axis("off")
+        ax.set(xticks=[], yticks=[])  # matplotlib would lay out invisible ticks, which takes half of the time
     return figure, axes
 
 
@@ -148,7 +149,7 @@ def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
     names = table.keypoints.names
     columns = even_columns(len(names), 5)
     rows = -(-len(names) // columns)
-    figure, axes = _grid(rows, columns, width=2.2 * columns, height=2.4 * rows + 0.3)
+    figure, axes = picture_grid(rows, columns, width=2.2 * columns, height=2.4 * rows + 0.3)
     figure.suptitle("heatmap of each point: the brighter, the more likely", fontsize=9)
     height, width = table.size
     box = (-0.5, width - 0.5, height - 0.5, -0.5)
