@@ -1,5 +1,8 @@
 """Folds: near-duplicates together, sources in every fold, the same for the same seed."""
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -151,6 +154,18 @@ def test_faces_of_one_photo_join_the_groups_they_are_in():
     name = np.array(["a", "b", "a", "c", "c", "d"])
     assert with_photos(group, name).tolist() == [0, 1, 0, 1, 1, 5]
     assert with_photos(group, None) is group
+
+
+def test_faces_of_two_copies_of_a_photo_stay_together(tmp_path):
+    labels = write_photos(tmp_path, 12)
+    second = labels.index[labels["name"].duplicated()][0]
+    photo = Path(labels.loc[second, "name"])
+    shutil.copy(tmp_path / "photos" / photo, tmp_path / "photos" / f"copy{photo.suffix}")
+    labels.loc[second, "name"] = f"copy{photo.suffix}"
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    groups = inseparable_groups(read_folder(tmp_path))
+    assert groups[second] == groups[second - 1]
+    assert len(np.unique(groups)) == labels["name"].nunique() - 1
 
 
 def test_a_single_group_is_never_held_out(faces):

@@ -28,7 +28,7 @@ def inseparable_groups(table: FaceTable, cache: Path | None = None) -> np.ndarra
     Returns:
         int64 (N,): the index of the first row of each row's group.
     """
-    return with_photos(near_duplicate_groups(table.images, cache), table.name)
+    return with_photos(near_duplicate_groups(table.images, cache), table.photo)
 
 
 def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) -> np.ndarray:
@@ -57,12 +57,12 @@ def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) ->
     return fold_of
 
 
-def with_photos(group: np.ndarray, name: np.ndarray | None) -> np.ndarray:
-    """The groups (N,), merged where faces come from one photo (N,)."""
-    if name is None:
+def with_photos(group: np.ndarray, photo: np.ndarray | None) -> np.ndarray:
+    """The groups (N,), merged where faces come from one photo (N,) of `FaceTable.photo`."""
+    if photo is None:
         return group
     forest = Forest(len(group))
-    _, first, member = np.unique(name, return_index=True, return_inverse=True)
+    _, first, member = np.unique(photo, return_index=True, return_inverse=True)
     for i, (duplicate, of_photo) in enumerate(zip(group, first[member], strict=True)):
         if duplicate != i or of_photo != i:
             forest.join(np.array([i, duplicate, of_photo]))

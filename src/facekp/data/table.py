@@ -93,6 +93,11 @@ class FaceTable:
         return 1 if len(self.images.shape) == 3 else self.images.shape[3]
 
     @property
+    def photo(self) -> np.ndarray | None:
+        """(N,), equal for faces of one photo: its hash, so that copies are one photo, or else its name."""
+        return self.name if self.photo_hash is None else self.photo_hash
+
+    @property
     def mask(self) -> np.ndarray:
         """bool (N, K): the labelled points, which are those that are not NaN."""
         return ~np.isnan(self.points[..., 0])

@@ -68,7 +68,7 @@ class DataReport:
     @cached_property
     def fold_of(self) -> np.ndarray:
         """int (N,), as a training would split the rows."""
-        groups = with_photos(self.groups, self.table.name)
+        groups = with_photos(self.groups, self.table.photo)
         return split_folds(self.table, groups, self.settings)
 
     @cached_property
