@@ -43,6 +43,7 @@ from tests.skips import fail_if_skipped_in_ci
 if TYPE_CHECKING:
     from facekp.training.settings import TrainSettings
 
+collect_ignore = ["fixtures"]  # a search for doctests would import a plug-in there, which changes how faces are drawn
 torch.set_num_threads(1)
 settings.register_profile("busy", deadline=None)  # on a busy machine an example takes however long it takes
 settings.load_profile("busy")
