@@ -33,7 +33,7 @@ import torch
 from facekp.config.location import CONF_DIR
 from facekp.core.files import write_csv
 from facekp.core.keypoints import Keypoints
-from facekp.data.near_duplicates import face_hashes
+from facekp.data.near_duplicates import face_hashes, known_faces
 from facekp.data.readers.read import read_table
 from facekp.data.split import inseparable_groups
 from facekp.data.table import FaceTable
@@ -138,7 +138,7 @@ def score(checkpoint: Path, table: FaceTable) -> dict[str, float]:
         SystemExit: the checkpoint learnt from a scored face.
     """
     loaded = load_checkpoint(checkpoint)
-    if loaded.trained_on is None or np.isin(face_hashes(table), loaded.trained_on).any():
+    if loaded.trained_on is None or known_faces(face_hashes(table), loaded.trained_on).any():
         sys.exit(f"{checkpoint}: may have learnt from scored faces; name another checkpoint")
     metrics = score_models([loaded], table, table).metrics
     return {"rmse": metrics["rmse"], "nme": metrics["nme"]}

@@ -80,7 +80,7 @@ def test_a_wider_network_keeps_fresh_weights_and_says_which(best, tmp_path, capl
     )
     assert expected in caplog.text
     assert "model.network.channels=8" in caplog.text
-    assert "validation images trained it" not in caplog.text  # the same rows are held out
+    assert "are among its training images" not in caplog.text  # the same rows are held out
 
 
 def test_points_are_known_by_name_and_others_start_fresh(best, caplog):

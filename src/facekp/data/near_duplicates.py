@@ -224,6 +224,11 @@ def face_hashes(table: FaceTable) -> np.ndarray:
     return np.stack(hashes if table.photo_hash is None else [*hashes, table.photo_hash], axis=1)
 
 
+def known_faces(hashes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """bool (N,): the faces, by their `face_hashes` (N, H), whose image or photo is among known hashes (M,)."""
+    return np.asarray(np.isin(hashes, known).any(axis=1))
+
+
 def thumbnails(images: Images, side: int = THUMBNAIL_SIDE) -> np.ndarray:
     """The grey levels of images as side x side area means, standardised: float32 (N, side * side)."""
     small = np.empty((len(images), side, side), dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facekp.core.errors import UserError
-from facekp.data.near_duplicates import face_hashes
+from facekp.data.near_duplicates import face_hashes, known_faces
 from facekp.data.settings import DataSettings
 from facekp.data.split import inseparable_groups
 from facekp.data.table import FaceTable
@@ -164,7 +164,7 @@ def unseen_rows(
     of_table = face_hashes(table)
     if data is not None:
         warn_of_other_crops(models, of_table, data)
-    trained = np.isin(of_table, np.concatenate(hashes)).any(axis=1) if hashes else np.zeros(len(table), dtype=bool)
+    trained = known_faces(of_table, np.concatenate(hashes)) if hashes else np.zeros(len(table), dtype=bool)
     if groups is None:
         groups = inseparable_groups(table, None if data is None else data.cache_folder)
     rows = np.flatnonzero(~np.isin(groups, groups[trained]))

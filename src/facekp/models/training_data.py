@@ -16,6 +16,7 @@ import numpy as np
 
 from facekp.core.console import listed
 from facekp.core.keypoints import Keypoints
+from facekp.data.near_duplicates import known_faces
 from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint
@@ -166,7 +167,7 @@ def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) 
         changed = [key for key in CROPPING if _differs(key, loaded.data, now)]
         if set(FILES) & set(changed) or now["rows"] != loaded.data["rows"]:
             continue
-        recognised = int(np.isin(hashes, loaded.trained_on).any(axis=1).sum())
+        recognised = int(known_faces(hashes, loaded.trained_on).sum())
         if recognised > MIN_RECOGNISED * min(len(loaded.trained_on), len(hashes)):
             continue
         before = " ".join(f"data.{key}={loaded.data[key]}" for key in changed)

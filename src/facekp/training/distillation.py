@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facekp.core.errors import UserError
-from facekp.data.near_duplicates import face_hashes
+from facekp.data.near_duplicates import face_hashes, known_faces
 from facekp.data.readers.base import DataSettings
 from facekp.data.readers.read import read_test
 from facekp.data.table import FaceTable
@@ -60,9 +60,9 @@ def build_distillation(
     """
     assert settings.ckpt is not None
     teachers = load_checkpoints(settings.ckpt)
-    held_out = fold_of == data.fold
-    warn_of_other_crops(teachers, face_hashes(table), data)
-    trained_on = _check_unseen(teachers, table.take(held_out), data.fold, settings.seen)
+    held_out, hashes = fold_of == data.fold, face_hashes(table)
+    warn_of_other_crops(teachers, hashes, data)
+    trained_on = _check_unseen(teachers, hashes[held_out], data.fold, settings.seen)
     teacher_points = _predict(teachers, table)
     if settings.drop is not None:
         table = _without_contradicted(table, teacher_points, ~held_out, settings.drop)
@@ -74,9 +74,15 @@ def build_distillation(
     return DistillationData(table, fold_of, teacher_points, trained_on)
 
 
-def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: FaceTable, fold: int, allowed: bool) -> np.ndarray:
-    """Hashes of all training images of the teachers; held-out images among them are an error unless allowed."""
-    hashes = face_hashes(held_out)
+def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: np.ndarray, fold: int, allowed: bool) -> np.ndarray:
+    """Hashes of all training images of the teachers; held-out images among them are an error unless allowed.
+
+    Args:
+        teachers: the checkpoints.
+        held_out: `face_hashes` of the validation rows.
+        fold: that is held out.
+        allowed: whether a warning takes the error's place.
+    """
     known = []
     for teacher in teachers:
         if teacher.trained_on is None:
@@ -84,9 +90,10 @@ def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: FaceTable, fol
                 f"teacher.ckpt={teacher.path}: doesn't state its training images; give a checkpoint of facekp.train"
             )
         known.append(teacher.trained_on)
-        seen = np.isin(hashes, teacher.trained_on).any(axis=1).sum()
+        seen = known_faces(held_out, teacher.trained_on).sum()
         fault = (
-            f"teacher.ckpt={teacher.path}: {seen} of the {len(hashes)} validation images are among its training images"
+            f"teacher.ckpt={teacher.path}: {seen} of the {len(held_out)} validation images are among its training "
+            "images"
         )
         if seen and not allowed:
             raise UserError(

@@ -11,7 +11,7 @@ import torch
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.datamodule import FaceData
-from facekp.data.near_duplicates import face_hashes
+from facekp.data.near_duplicates import face_hashes, known_faces
 from facekp.data.settings import DataSettings
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import mean_face
@@ -93,8 +93,9 @@ def _start_from(model: KeypointModel, start: LoadedCheckpoint, data: FaceData, s
     """Copy the weights of ``init_from``, and warn where it does not suit the data."""
     table = data.table
     take_weights(model, start)
-    warn_of_other_crops([start], face_hashes(table), settings)
-    _warn_if_seen(start, table.take(data.val_rows))
+    hashes = face_hashes(table)
+    warn_of_other_crops([start], hashes, settings)
+    _warn_if_seen(start, hashes[data.val_rows])
     if (start.model.keypoints.names, start.model.size) == (table.keypoints.names, table.size):
         warn_of_other_shape(start, table)
 
@@ -177,9 +178,9 @@ def _known_points(scheme: Keypoints, old: Keypoints) -> str:
     return f"{len(known)} of {len(scheme.names)} points {verb} also in the checkpoint{in_brackets(known)}"
 
 
-def _warn_if_seen(start: LoadedCheckpoint, held_out: FaceTable) -> None:
-    """Warn of initial weights that were trained on validation images."""
-    seen = 0 if start.trained_on is None else np.isin(face_hashes(held_out), start.trained_on).any(axis=1).sum()
+def _warn_if_seen(start: LoadedCheckpoint, held_out: np.ndarray) -> None:
+    """Warn of initial weights that were trained on validation images, given their `face_hashes`."""
+    seen = 0 if start.trained_on is None else known_faces(held_out, start.trained_on).sum()
     if seen:
         log.warning(
             "%s: %d of the %d validation images are among its training images; this run's scores say nothing about new "
