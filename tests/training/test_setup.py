@@ -8,6 +8,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.data.readers.read import read_table
 from facekp.data.split import assign_folds, inseparable_groups
+from facekp.functional.metrics import METRICS, Metric
 from facekp.runs.folder import RunFolder
 from facekp.training import setup
 from facekp.training.setup import train
@@ -39,6 +40,32 @@ def test_a_point_that_is_labelled_on_one_side_only_does_not_end_the_training(tmp
 def test_what_only_the_data_or_a_file_shows_is_refused_before_the_folder_is_written(tmp_path, overrides, message):
     with pytest.raises(UserError, match=message):
         train(settings_of(*TINY, *overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        (lambda scored: scored.attributes["pose"], "metric 'mine' .*KeyError: 'pose'"),
+        (lambda scored: {"nose_tip": 1 / (scored.confidence is not None)}, "metric 'mine' .*ZeroDivisionError"),
+        (lambda scored: "1", "metric 'mine' .*returned str"),
+    ],
+    ids=["data without its subset", "the baseline has no confidence", "no number"],
+)
+def test_a_metric_of_a_plug_in_that_would_fail_at_the_end_stops_the_training_before_it_starts(
+    tmp_path, monkeypatch, compute, message
+):
+    monkeypatch.setitem(METRICS.entries, "mine", Metric("mine", compute, "mine"))
+    with pytest.raises(UserError, match=message):
+        train(settings_of(*TINY), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_of_a_plug_in_with_a_key_of_another_one_stops_the_training_before_it_starts(tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS.entries, "mine", Metric("mine", lambda scored: {"eye": 1}, "mine"))
+    monkeypatch.setitem(METRICS.entries, "mine/eye", Metric("mine/eye", lambda scored: 2, "eye"))
+    with pytest.raises(UserError, match=r"its key mine/eye is taken by the metric 'mine'"):
+        train(settings_of(*TINY), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -11,12 +11,14 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.data.near_duplicates import face_hashes, known_faces
+from facekp.data.sampling import spread_rows
 from facekp.data.settings import DataSettings
 from facekp.data.split import inseparable_groups
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import (
     MetricInput,
     ScoreSettings,
+    all_metrics,
     compute_figures,
     compute_intervals,
     figures_and_ratios,
@@ -27,6 +29,8 @@ from facekp.models.prediction import Prediction
 from facekp.models.training_data import warn_of_other_crops
 
 log = logging.getLogger(__name__)
+
+TRIED_ROWS = 100  # on which `try_metrics` computes metrics
 
 
 class Evaluation(NamedTuple):
@@ -116,13 +120,38 @@ def score_predictions(scored: MetricInput, others: FaceTable) -> dict[str, Any]:
     Raises:
         UserError: a metric can't be computed.
     """
-    face = mean_face(others.points, others.source, others.keypoints)  # (S, K, 2)
-    centre = np.array([(side - 1) / 2 for side in reversed(others.size)], np.float32)
-    face = np.where(np.isnan(face), centre, face)  # points without a label there, as a model predicts them
-    baseline = replace(scored, points=face[scored.source], confidence=None, floor=0.0, corrupted={})
     figures, ratios = figures_and_ratios(scored)
     intervals = compute_intervals(ratios, scored.settings.resamples, scored.group)
+    baseline = replace(scored, points=_mean_faces(others, scored.source), confidence=None, floor=0.0, corrupted={})
     return {**figures, "intervals": intervals, "mean_face": compute_figures(baseline)}
+
+
+def try_metrics(table: FaceTable, held_out: np.ndarray, settings: ScoreSettings) -> None:
+    """Compute all metrics of a few held-out rows before a training, if a plug-in has added one.
+
+    If a metric failed only after the training, the run would have no results. The prediction tried is the mean face.
+
+    Args:
+        table: all labelled rows.
+        held_out: int (N,), those of them that the training will be scored on.
+        settings: of metrics that divide errors by the size of the face.
+
+    Raises:
+        UserError: a metric can't be computed, or two return the same key.
+    """
+    if all(metric.where.startswith("facekp.") for metric in all_metrics()):
+        return
+    few, others = table.take(held_out[spread_rows(table.source[held_out], TRIED_ROWS)]), table.without(held_out)
+    points = _mean_faces(others, few.source)
+    certain = np.ones(points.shape[:2], np.float32)
+    score_predictions(metric_input(points, few, settings.replaced(resamples=0), certain), others)
+
+
+def _mean_faces(table: FaceTable, source: np.ndarray) -> np.ndarray:
+    """float32 (N, K, 2): the mean face of each source in a table, for N rows with the sources ``source``."""
+    face = mean_face(table.points, table.source, table.keypoints)  # (S, K, 2)
+    centre = np.array([(side - 1) / 2 for side in reversed(table.size)], np.float32)
+    return np.where(np.isnan(face), centre, face)[source]  # points without a label there, as a model predicts them
 
 
 def compute_metrics(points: np.ndarray, table: FaceTable) -> dict[str, Any]:

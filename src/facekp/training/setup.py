@@ -18,7 +18,7 @@ from facekp.data.datamodule import FaceData
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.scoring import score_models
+from facekp.models.scoring import score_models, try_metrics
 from facekp.networks.precision import fastest_precision
 from facekp.reporting.console_tables import metrics_table
 from facekp.reporting.outcome import log_outcome
@@ -81,6 +81,7 @@ def train(
     dataset = build_data(table, settings)
     data = dataset.module
     check_limits(settings.trainer, data.steps_per_epoch * data.accumulate, data.val_batches)
+    try_metrics(table, data.val_rows, settings.metrics)
     digests = data_digests(table, settings)
     last = checkpoint_to_resume(run, dataset.split, digests, settings.trainer.max_epochs) if resume else None
     if last is not None:
