@@ -13,7 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from facekp.core.errors import UserError
 from facekp.data.labels.face import LabelledFace
@@ -123,6 +123,12 @@ def files_below(folder: Path) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         for name in sorted(names):
             yield Path(root, name).relative_to(folder).as_posix()
+
+
+def is_of_macos(name: str) -> bool:
+    """Whether a file holds what macOS adds to a file of the same name in a zip file."""
+    path = PurePosixPath(name)
+    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def _files_by_key(folder: Path) -> dict[str, list[str]]:

@@ -28,7 +28,7 @@ from facekp.core.settings import FilePath
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
-from facekp.data.labels.photo_names import files_below, name_key
+from facekp.data.labels.photo_names import files_below, is_of_macos, name_key
 from facekp.data.labels.point_names import check_count
 from facekp.data.labels.text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
@@ -120,16 +120,10 @@ class PhotosByStem:
 def _pts_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise UserError(f"data.labels={folder}: is not a folder; give the folder of the .pts files")
-    files = sorted(name for name in files_below(folder) if name.lower().endswith(".pts") and not _is_of_macos(name))
+    files = sorted(name for name in files_below(folder) if name.lower().endswith(".pts") and not is_of_macos(name))
     if not files:
         raise UserError(f"data.labels={folder}: holds no .pts file; give the folder of the .pts files")
     return files
-
-
-def _is_of_macos(name: str) -> bool:
-    """Whether a file holds what macOS adds to a file of the same name in a zip file."""
-    path = PurePosixPath(name)
-    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def _read_points(path: Path) -> np.ndarray:
