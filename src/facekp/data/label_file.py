@@ -24,7 +24,7 @@ from facekp.data.labels.faults import FaceFaults
 from facekp.data.labels.photo_names import with_normal_names, with_real_names
 from facekp.data.labels.scheme_guess import guess_scheme, numbered, shipped_schemes
 from facekp.data.labels.text import read_content, read_text
-from facekp.data.readers.base import POINT_NAMES, READERS, RECOGNISERS
+from facekp.data.readers.base import MIRROR_POINTS, POINT_NAMES, READERS, RECOGNISERS
 from facekp.data.settings import PhotoDataSettings
 
 PHOTO_FOLDERS = ("images", "photos", "imgs", "img", "frames")  # usual names beside a label file
@@ -149,10 +149,13 @@ def _scheme_of(path: Path, settings: PhotoDataSettings) -> Keypoints:
         raise UserError(
             f"{path}: the reader {reader} can't list the file's points; choose their scheme with keypoints=NAME"
         )
+    mirror = MIRROR_POINTS[reader](path) if reader in MIRROR_POINTS else None
     for scheme in shipped_schemes():
-        if set(scheme.names) == set(names) or (numbered(names) and len(names) == len(scheme.names)):
+        is_mirrored_so = mirror is None or list(mirror) == scheme.flip_order().tolist()
+        is_numbered_so = numbered(names) and len(names) == len(scheme.names) and is_mirrored_so
+        if set(scheme.names) == set(names) or is_numbered_so:
             return scheme
-    return guess_scheme(path.stem, names)
+    return guess_scheme(path.stem, names, mirror)
 
 
 def _photo_folder(beside: Path, faces: Sequence[LabelledFace], images: Path | None) -> Path | None:

@@ -52,3 +52,9 @@ def test_kaggle15_and_the_public_sets_are_shipped():
 def test_names_with_two_sides_are_paired_by_both():
     corners = ["LeftEyeLeftCorner", "LeftEyeRightCorner", "RightEyeLeftCorner", "RightEyeRightCorner"]
     assert guess_scheme("aflw", corners).pairs == ((corners[0], corners[3]), (corners[1], corners[2]))
+
+
+def test_mirror_points_are_pairs_whose_names_tell_the_left_one():
+    names = ["R_eye", "L_eye", "tip", "one", "two"]
+    assert guess_scheme("x", names, [1, 0, 2, 4, 3]).pairs == (("L_eye", "R_eye"), ("one", "two"))
+    assert guess_scheme("x", names, [0, 1, 2, 4, 3]).pairs == (("one", "two"),)

@@ -31,7 +31,7 @@ def numbered(names: Sequence[str]) -> bool:
     return all(name.isascii() and name.isdecimal() for name in names)
 
 
-def guess_scheme(name: str, points: Sequence[str]) -> Keypoints:
+def guess_scheme(name: str, points: Sequence[str], mirror: Sequence[int] | None = None) -> Keypoints:
     """A new scheme.
 
     Points that are numbers become ``point_0`` and so on. Names that differ by left and right, or by l and r, are pairs.
@@ -40,6 +40,7 @@ def guess_scheme(name: str, points: Sequence[str]) -> Keypoints:
     Args:
         name: of the scheme; other characters than letters, digits and _ become _.
         points: their names, or numbers.
+        mirror: the number of each point's mirror point, which is then its pair whatever the names are; None: not known.
 
     Example:
         >>> scheme = guess_scheme("My mice", ["nose", "L_eye", "R_eye"])
@@ -47,9 +48,14 @@ def guess_scheme(name: str, points: Sequence[str]) -> Keypoints:
         ('My_mice', (('L_eye', 'R_eye'),), ('L_eye', 'R_eye'))
         >>> guess_scheme("dots", ["0", "1"]).names
         ('point_0', 'point_1')
+        >>> guess_scheme("dots", ["0", "1", "2"], mirror=[2, 1, 0]).pairs
+        (('point_0', 'point_2'),)
     """
     names = [f"point_{int(point)}" for point in points] if numbered(points) else list(points)
     pairs = [(left, right) for left in names for right in [_other_side(left)] if right != left and right in names]
+    if mirror is not None:
+        mirrored = [(names[i], names[other]) for i, other in enumerate(mirror) if i < other]
+        pairs = [pair[::-1] if pair[::-1] in pairs else pair for pair in mirrored]
     eyes = next((pair for pair in pairs if EYE.search(pair[0])), None)
     values = {"name": re.sub(r"\W+", "_", name), "names": names, "pairs": pairs, "normaliser": eyes}
     return Keypoints.from_dict(values)

@@ -26,7 +26,7 @@ Now ``data=my_format data.images=photos data.labels=faces.txt`` works. Without s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,6 +99,23 @@ def names_points(reader: str, by_settings: bool = False) -> Callable[[F], F]:
 
     def enter(function: F) -> F:
         POINT_NAMES[reader] = function if by_settings else lambda path, _: function(path)
+        return function
+
+    return enter
+
+
+MIRROR_POINTS: dict[str, Callable[[Path], Sequence[int] | None]] = {}
+"""By reader: a function that tells from a label file the number of each point's mirror point, in the order of
+`POINT_NAMES`; None: not stated. ``facekp.data.inspect`` makes the pairs of a scheme of them."""
+
+M = TypeVar("M", bound=Callable[[Path], Sequence[int] | None])
+
+
+def mirrors_points(reader: str) -> Callable[[M], M]:
+    """Decorator that enters a function into `MIRROR_POINTS`."""
+
+    def enter(function: M) -> M:
+        MIRROR_POINTS[reader] = function
         return function
 
     return enter
