@@ -8,6 +8,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.label_file import open_label_file, recognise
+from facekp.data.readers.base import RECOGNISERS
 from tests.data.label_samples import FACES, write_coco
 
 TEXTS = {
@@ -19,21 +20,37 @@ TEXTS = {
         [{"annotations": [{"result": [{"type": "keypointlabels"}]}], "data": {"image": "a.jpg"}}]
     ),
     "dlc": "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\na.png,1,2\n",
+    "yolo": "train: images/train\nkpt_shape: [5, 3]\nnames: {0: face}\n",
     "folder": "name;nose_x;nose_y\na.jpg;1;2\n",
 }
 
 
-@pytest.mark.parametrize("reader", TEXTS)
-def test_a_file_is_recognised_by_its_text(tmp_path, reader):
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        *TEXTS.items(),
+        ("yolo", "0 0.5 0.5 0.1 0.1 0.5 0.5\n"),  # a single label file, for the error that names its dataset
+        ("yolo", "nc: 1\ntrain: images/train\n"),  # without points, for the error that says so
+    ],
+)
+def test_a_file_is_recognised_by_its_text_by_one_reader_only(tmp_path, reader, text):
     path = tmp_path / "labels"
-    path.write_text(TEXTS[reader])
-    assert recognise(path) == reader
+    path.write_text(text)
+    assert recognise(path) == reader  # imports the readers
+    assert [name for name, is_format in RECOGNISERS.items() if is_format(path, text)] == [reader]
 
 
-@pytest.mark.parametrize(("reader", "name"), [("pts", "sub/a.PTS"), ("dlc", "CollectedData_me.csv")])
-def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name):
+@pytest.mark.parametrize(
+    ("reader", "name", "text"),
+    [
+        ("pts", "sub/a.PTS", ""),
+        ("dlc", "CollectedData_me.csv", ""),
+        ("yolo", "labels/a.txt", "0 0.5 0.5 0.1 0.1 0.5 0.5"),
+    ],
+)
+def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name, text):
     (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("")
+    (tmp_path / name).write_text(text)
     assert recognise(tmp_path) == reader
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -117,6 +117,18 @@ def write_dlc(folder: Path) -> None:
     (folder / "labels.csv").write_text("\n".join([*map(",".join, head), *frames, ""]))
 
 
+def write_yolo(folder: Path) -> None:
+    write_photos(folder)
+    (folder / "labels").mkdir()
+    points = " ".join(
+        f"{(x + 0.5) / 60} {(y + 0.5) / 50} 2" for x, y in ((30, 20), (10, 20), (20, 30), (28, 40), (12, 40))
+    )
+    for name in "ab":
+        (folder / "labels" / f"{name}.txt").write_text(f"0 0.4 0.5 0.7 0.8 {points}\n")
+    dataset = {"train": "images", "names": {0: "face"}, "kpt_shape": [5, 3], "flip_idx": [1, 0, 2, 4, 3]}
+    (folder / "data.yaml").write_text(yaml.safe_dump({**dataset, "kpt_names": {0: list(DRAWN)}}))
+
+
 def labels_of(reader: str, file: str, write: Callable[[Path], None]) -> Target:
     """The label file of a reader, in the folder of the photos."""
 
@@ -209,6 +221,8 @@ TARGETS = {
     "coco": Target("labels.json", write_coco, read_coco),
     "imglab": labels_of("imglab", "labels.xml", write_imglab),
     "dlc": labels_of("dlc", "labels.csv", write_dlc),
+    "yolo": labels_of("yolo", "data.yaml", write_yolo),
+    "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),
     "scheme": Target(
         "scheme.yaml",
         lambda folder: shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", folder / "scheme.yaml"),

@@ -1,6 +1,7 @@
 """From files to training batches. Everything after the readers works on a `FaceTable` (`facekp.data.table`).
 
-- Label files: `readers` (one module per format), `labels` (what they share), `competition`, `coco`, `labelstudio`.
+- Label files: `readers` (one module per format), `labels` (what they share), `competition`, `coco`, `labelstudio`,
+  `yolo`.
 - Photos: `images`, `image_formats`, `photo_survey`; `crops` makes a table of them. Drawn faces: `synthetic`.
 - Tables: `table`, `table_checks`, `cache`, `sampling`, `chunks`, `digests`.
 - Folds: `split`, `near_duplicates`.

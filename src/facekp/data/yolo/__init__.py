@@ -1,0 +1,1 @@
+"""Pose datasets of Ultralytics YOLO, as `facekp.data.readers.yolo` reads them."""
