@@ -25,7 +25,9 @@ TIMEOUT = 400.0  # seconds of a command
 REPOSITORY = str(Path(__file__).resolve().parents[1])
 
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "pytorch_lightning", "pandas", "hydra.main", "facekp.training.run"])
+CONTEXT.set_forkserver_preload(
+    ["tests.light_imports", "torch", "pytorch_lightning", "pandas", "hydra.main", "facekp.training.run"]
+)
 
 
 def run_module(
