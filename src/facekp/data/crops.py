@@ -41,7 +41,7 @@ from facekp.data.labels.checks import (
 from facekp.data.labels.crop_labels import attributes_of, boxes_of, visible_of
 from facekp.data.labels.face import LabelledFace
 from facekp.data.labels.faults import FaceFaults
-from facekp.data.labels.photo_names import check_inside, with_normal_names, with_real_names
+from facekp.data.labels.photo_names import check_inside, is_file, with_normal_names, with_real_names
 from facekp.data.near_duplicates import image_hashes
 from facekp.data.photo_survey import survey_photos
 from facekp.data.settings import PhotoDataSettings
@@ -269,7 +269,7 @@ def read_photo(path: Path, scales: Scales = WHOLE_DEPTH, channels: int = 1) -> n
     Raises:
         UserError: the file does not exist or can't be read.
     """
-    if not path.is_file():
+    if not is_file(path.parent, path.name):
         raise UserError(f"{path}: does not exist")
     try:
         return with_channels(read_image(str(path), scales=scales), channels)
@@ -380,7 +380,7 @@ def _first_of_missing_photos(faces: Iterable[LabelledFace], folder: Path) -> lis
     first: dict[str, LabelledFace] = {}
     for face in faces:
         first.setdefault(face.name, face)
-    return [face for name, face in first.items() if not (folder / name).is_file()]
+    return [face for name, face in first.items() if not is_file(folder, name)]
 
 
 def _check_size(face: LabelledFace, photo: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.core.settings import parse
 from facekp.data.labels.face import LabelledFace
 from facekp.data.labels.faults import FaceFaults
-from facekp.data.labels.photo_names import with_normal_names, with_real_names
+from facekp.data.labels.photo_names import is_file, with_normal_names, with_real_names
 from facekp.data.labels.scheme_guess import guess_scheme, numbered, shipped_schemes
 from facekp.data.labels.text import read_content, read_text
 from facekp.data.readers.base import MIRROR_POINTS, POINT_NAMES, READERS, RECOGNISERS
@@ -88,7 +88,7 @@ def open_label_file(
             faults.log()
     return LabelFile(
         settings=settings if folder is None else settings.replaced(images=str(folder)),
-        has_photos=folder is not None and (folder / faces[0].name).is_file(),
+        has_photos=folder is not None and is_file(folder, faces[0].name),
         keypoints=scheme,
         is_shipped=scheme in shipped_schemes(),
         faces=faces,
@@ -167,4 +167,4 @@ def _photo_folder(beside: Path, faces: Sequence[LabelledFace], images: Path | No
     below = (folder for folder in sorted(beside.iterdir()) if folder.is_dir())
     names = [face.name.replace("\\", "/") for face in faces[:: max(len(faces) // 10, 1)]]
     folders = chain([beside], usual, below, [above])
-    return next((folder for folder in folders if any((folder / name).is_file() for name in names)), None)
+    return next((folder for folder in folders if any(is_file(folder, name) for name in names)), None)

@@ -20,6 +20,7 @@ from facekp.data.labels.checks import IGNORE_BOXES, check_boxes, check_points
 from facekp.data.labels.face import LabelledFace
 from facekp.data.labels.faults import SKIP
 from facekp.data.labels.json_values import read_json
+from facekp.data.labels.photo_names import is_file
 from facekp.data.labels.scheme_guess import scheme_yaml
 
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
@@ -189,7 +190,7 @@ def _points_outside_box(face: LabelledFace) -> int:
 def _photo_problems(faces: Sequence[LabelledFace], folder: Path) -> Iterator[str]:
     """Photos that are missing or of another size than stated, and points and boxes outside them."""
     names = list(dict.fromkeys(face.name for face in faces))
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not is_file(folder, name)]
     if missing:
         yield f"{len(missing)} of {len(names)} photos are missing in {folder}, such as {missing[0]}; {ADD_OR_SKIP}"
     looked_at = [name for name in names if name not in set(missing)][:: len(names) // MAX_PHOTOS + 1]

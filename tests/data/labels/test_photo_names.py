@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 
 from facekp.core.errors import UserError
+from facekp.data.label_file import open_label_file
 from tests.data.photo_folder import FACE, HEADER, read_folder, write_one_photo
 
 NAME = "Fête/é.PNG"
@@ -40,6 +41,15 @@ def test_a_name_like_no_photo_does_not_exist(folder):
     (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n")
     with pytest.raises(UserError, match=r"a\.png: does not exist"):
         read_folder(folder)
+
+
+def test_a_name_that_is_too_long_for_a_file_does_not_exist(tmp_path):
+    write_one_photo(tmp_path)
+    (tmp_path / "labels.csv").write_text(f"{HEADER}\n{FACE}\n{FACE.replace('a.png', 300 * 'a' + '.png')}\n")
+    with pytest.raises(UserError, match=r"line 3: .*aaa\.png: does not exist"):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, "data.skip_broken=true").name.tolist() == ["a.png"]
+    assert len(open_label_file(tmp_path / "labels.csv", None, None, None).faces) == 2
 
 
 def test_spellings_of_one_path_are_one_photo(tmp_path):

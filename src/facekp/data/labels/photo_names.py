@@ -28,7 +28,7 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
     Raises:
         UserError: a name matches several files (a fault of its faces).
     """
-    absent = {face.name for face in faces if not (folder / face.name).is_file()}
+    absent = {face.name for face in faces if not is_file(folder, face.name)}
     if not absent:
         return list(faces)
     files = _files_by_key(folder)
@@ -110,6 +110,11 @@ def _is_possible(name: str) -> bool:
         return b"\0" not in os.fsencode(name)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
         return False
+
+
+def is_file(folder: Path, name: str) -> bool:
+    """Whether a name is that of a file in a folder; False for names that no file can have, such as too long ones."""
+    return os.path.isfile(os.path.join(folder, name))
 
 
 def files_below(folder: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from facekp.core.errors import UserError
 from facekp.data.images import photo_endings
 from facekp.data.labels.json_values import shown
+from facekp.data.labels.photo_names import is_file
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 LOCAL = "/data/local-files/"  # part of its address of a file in a local folder, named by ?d=
@@ -48,7 +49,7 @@ class PhotoAddresses:
             )
         names = {field: self._name(_path(address)) for field, address in addresses.items()}
         if drawn_on not in names:
-            in_folder = {field: name for field, name in names.items() if (self.folder / name).is_file()}
+            in_folder = {field: name for field, name in names.items() if is_file(self.folder, name)}
             if len(set(in_folder.values())) > 1:
                 fields = " and ".join(map(shown, in_folder))
                 rename = f", or rename it to {drawn_on!r}, the to_name of the keypoints" if drawn_on else ""
@@ -69,7 +70,7 @@ class PhotoAddresses:
         for start in range(len(path.parts)):
             for candidate in (path, original):
                 name = str(PurePosixPath(*candidate.parts[start:]))
-                if ".." in path.parts or (self.folder / name).is_file():
+                if ".." in path.parts or is_file(self.folder, name):
                     return name
         return original.name
 

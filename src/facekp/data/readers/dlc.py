@@ -21,6 +21,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.labels.checks import are_alike
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
+from facekp.data.labels.photo_names import is_file
 from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
 from facekp.data.labels.text import CsvText, header_of, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
@@ -176,7 +177,7 @@ def _folders_above(entries: Sequence[Entry], images: Path) -> int:
     frames = [PurePosixPath(entry.frame) for entry in entries]
     common = len(PurePosixPath(os.path.commonpath([frame.parent for frame in frames])).parts) if frames else 0
     for above in range(common + 1):
-        if any((images / PurePosixPath(*frame.parts[above:])).is_file() for frame in frames):
+        if any(is_file(images, str(PurePosixPath(*frame.parts[above:]))) for frame in frames):
             return above
     return 0
 

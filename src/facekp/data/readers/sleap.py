@@ -7,6 +7,7 @@ as ``day1/mouse/frame_000012.png`` for ``day1/mouse.mp4``. Coordinates are as he
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.core.untrusted import check_regular
 from facekp.data.labels.embedded_photos import write_photo
 from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.photo_names import is_file
 from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
@@ -121,8 +123,8 @@ def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
         else:
             file = _in_folder(address, folder)
             stem = _without_ending(file)
-            if not (folder / file).is_file():
-                ends = (end for end in map(_without_ending, _ends(address)) if end and (folder / end).is_dir())
+            if not is_file(folder, file):
+                ends = (end for end in map(_without_ending, _ends(address)) if end and os.path.isdir(folder / end))
                 stem = next(ends, stem)
         name, suffix = stem, number
         while owners.setdefault(name, address) != address:
@@ -196,7 +198,7 @@ class FilesOfAddresses:
         """
         name = _in_folder(address, self.folder)
         first = self.addresses.setdefault(name, address)
-        if _normalised(first) != _normalised(address) and (self.folder / name).is_file():
+        if _normalised(first) != _normalised(address) and is_file(self.folder, name):
             raise UserError(
                 f"{where}: {address} and {first} are both {name} in {self.folder}; if they are the same file, give "
                 "both videos one path in SLEAP, otherwise put the files into subfolders, as in these paths"
@@ -207,7 +209,7 @@ class FilesOfAddresses:
 def _in_folder(address: str, folder: Path) -> str:
     """The longest end of a path that is a file in the folder; the file's name if none is."""
     ends = _ends(address)
-    return next((end for end in ends if (folder / end).is_file()), (ends or [""])[-1])
+    return next((end for end in ends if is_file(folder, end)), (ends or [""])[-1])
 
 
 def _normalised(address: str) -> str:
