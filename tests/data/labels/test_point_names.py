@@ -5,7 +5,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.point_names import PointLabel, in_order, index_by_name, place_points, stated_visibility
 
 SCHEME = Keypoints.from_dict({"name": "three", "names": ["a", "b", "c"]})
 
@@ -65,3 +65,13 @@ def test_numbers_that_may_count_from_0_or_from_1_are_refused():
         index_by_name(["1", "2"], SCHEME, "f", complete=False)
     named = Keypoints.from_dict({"name": "numbers", "names": ["1", "2", "3"]})
     assert index_by_name(["1", "2"], named, "f", complete=False) == {"1": 0, "2": 1}
+
+
+def test_numbers_without_end_are_names():
+    assert in_order(["2", 5000 * "1", "10"]) == ["2", 5000 * "1", "10"]
+
+
+def test_a_hidden_point_without_a_label_is_not_labelled():
+    points = np.array([[1.0, 2], [np.nan, np.nan], [3, 4]])
+    assert stated_visibility(points, [1, 2]).tolist() == [2, 0, 1]
+    assert stated_visibility(points, []) is None

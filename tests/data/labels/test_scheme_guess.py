@@ -17,6 +17,7 @@ from facekp.data.labels.scheme_guess import guess_scheme, scheme_yaml, shipped_s
         (["earL", "earR", "LEye", "REye"], [("earL", "earR"), ("LEye", "REye")]),
         (["left", "tail", "lip", "Lip", "tool"], []),
         (["1", "2", "3"], []),
+        (["1", 5000 * "2"], []),
     ],
 )
 def test_names_that_differ_by_the_side_are_pairs(names, pairs):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
-from facekp.data.readers.sleap import FilesOfAddresses, _frame_folders, _in_folder, point_names
+from facekp.data.readers.sleap import _frame_folders, point_names
 from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
 from tests.drawn_photos import DRAWN
@@ -78,14 +78,6 @@ def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypa
         read(tmp_path)
 
 
-def test_a_video_is_found_by_the_longest_end_of_its_path_and_one_without_a_name_is_not(tmp_path):
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "clips" / "a.mp4").touch()
-    assert _in_folder("C:\\videos\\clips\\a.mp4", tmp_path) == "clips/a.mp4"
-    assert _in_folder("/videos/b.mp4", tmp_path) == "b.mp4"
-    assert _in_folder("", tmp_path) == ""
-
-
 def test_frames_of_different_videos_are_different_photos(folder):
     import sleap_io
 
@@ -148,7 +140,5 @@ def test_videos_of_one_name_in_two_folders_have_folders_of_their_own(tmp_path):
 
 def test_spellings_of_one_path_are_one_video(tmp_path):
     (tmp_path / "v.mp4").touch()
-    files = FilesOfAddresses(tmp_path)
-    assert {files.find(address, "") for address in ("C:\\d\\v.mp4", "C:/d/v.mp4", "C:/d/./v.mp4")} == {"v.mp4"}
     videos = [SimpleNamespace(filename=address) for address in ("d/v.mp4", "./d/v.mp4", "d\\v.mp4")]
     assert _frame_folders(SimpleNamespace(videos=videos), tmp_path / "a.slp", tmp_path) == ["v"] * 3

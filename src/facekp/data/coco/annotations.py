@@ -18,7 +18,7 @@ from facekp.core.errors import UserError
 from facekp.data.coco.file import CocoFile
 from facekp.data.labels.crop_labels import MAX_VALUE_LENGTH
 from facekp.data.labels.face import LabelledFace
-from facekp.data.labels.json_values import number_of, shown
+from facekp.data.labels.json_values import is_short, number_of, short_texts, shown, size_in
 
 SCALE = 200  # pixels of the box's side for a scale of 1
 MAX_TEXT_LENGTH = 60  # characters of a text beside the attributes; longer ones are descriptions
@@ -91,7 +91,7 @@ def parse_face(
         source=0,
         row=row,
         where=where,
-        size=_parse_size(photo, file.where("images", photo)),
+        size=size_in(photo, ("width", "height"), file.where("images", photo)),
         attributes=_attributes(annotation),
         visible=visible[order],
     )
@@ -123,18 +123,6 @@ def _parse_points(values: Any, where: str, points: int, key: str) -> tuple[np.nd
             "2 (in view)"
         )
     return np.where(v[:, None] > 0, numbers[:, :2], np.nan), np.where(v > 0, np.where(v == 1, 1, 2), 0).astype(np.uint8)
-
-
-def _parse_size(photo: Mapping[str, Any], where: str) -> tuple[int, int] | None:
-    """(W, H); None where it is not stated, or as null or 0."""
-    stated = [photo.get(key) for key in ("width", "height")]
-    if any(value in (None, 0) for value in stated):
-        return None
-    width, height = (number_of(value) for value in stated)
-    if not (width >= 1 and height >= 1):
-        shown_sides = " and ".join(map(shown, stated))
-        raise UserError(f"{where}: width and height are {shown_sides}; give pixels, or leave them out")
-    return int(width), int(height)
 
 
 def _parse_box(annotation: Mapping[str, Any], key: str, where: str) -> tuple[float, float, float, float] | None:
@@ -170,23 +158,12 @@ def _attributes(annotation: Mapping[str, Any]) -> dict[str, str]:
     """Texts, numbers and flags by name, as texts; a flag is 1 or 0."""
     flags: Any = annotation.get("flags")
     values = {key: value for key, value in annotation.items() if isinstance(value, (str, bool))}
-    values = {key: value for key, value in values.items() if key not in NO_ATTRIBUTES and _is_short(value)}
+    values = {key: value for key, value in values.items() if key not in NO_ATTRIBUTES}
+    values = {key: value for key, value in values.items() if is_short(value, MAX_TEXT_LENGTH)}
     for given in (annotation.get("attributes"), dict.fromkeys(flags, True) if _are_names(flags) else flags):
         values |= given if isinstance(given, Mapping) else {}
-    kept = {str(key): value for key, value in values.items() if _is_short(value, MAX_VALUE_LENGTH)}
-    return {key: _text(value) for key, value in kept.items() if _is_short(key)}
+    return short_texts({key: value for key, value in values.items() if len(key) <= MAX_TEXT_LENGTH}, MAX_VALUE_LENGTH)
 
 
 def _are_names(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
-
-
-def _is_short(value: Any, longest: int = MAX_TEXT_LENGTH) -> bool:
-    """Whether a value is a number, a flag or a short text."""
-    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= longest)
-
-
-def _text(value: Any) -> str:
-    return (
-        str(int(value)) if isinstance(value, bool) else shown(value) if isinstance(value, int) else str(value).strip()
-    )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 EDGE = 0.5  # pixels from the photo's edge to the centre of its first pixel
+MAX_OVERLAP = 0.5  # fraction of a box in another one with another label; faces overlap less
 Box = tuple[float, float, float, float]  # left, top, right, bottom edge
 
 
@@ -22,6 +23,29 @@ def smallest_around(boxes: Sequence[Box], points: Sequence[tuple[float, float]])
         if all(left <= x <= right and top <= y <= bottom for x, y in points)
     ]
     return min(around)[1] if around else None
+
+
+def boxes_of_point(boxes: Sequence[Box], labels: Sequence[str], point: tuple[float, float]) -> list[int]:
+    """The positions of the smallest box around a point, and of the boxes that may be its face's instead.
+
+    These have another label, and hold the point and most of the smallest box. No box around the point: [].
+
+    Example:
+        >>> boxes_of_point([(0, 0, 9, 9), (2, 2, 5, 5), (0, 0, 8, 8)], ["face", "face", "ring"], (3, 3))
+        [1, 2]
+    """
+    at = smallest_around(boxes, [point])
+    if at is None:
+        return []
+    others = [i for i, box in enumerate(boxes) if labels[i] != labels[at] and smallest_around([box], [point]) == 0]
+    return [at, *(i for i in others if _overlap(boxes[at], boxes[i]) > MAX_OVERLAP)]
+
+
+def _overlap(small: Box, large: Box) -> float:
+    """The fraction of the smaller box that lies in the larger one."""
+    sides = [min(small[i + 2], large[i + 2]) - max(small[i], large[i]) for i in range(2)]
+    area = (small[2] - small[0]) * (small[3] - small[1])
+    return sides[0] * sides[1] / area if area > 0 and min(sides) > 0 else 0.0
 
 
 def extent_of_turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:

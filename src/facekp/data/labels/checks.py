@@ -169,6 +169,35 @@ def find_contradiction(points: np.ndarray, others: Sequence[np.ndarray]) -> int 
     return next((position for position, overlap in enumerate(overlaps) if overlap), None)
 
 
+class LabelsOfPhotos:
+    """Refuses a face that another entry of the label files labels elsewhere: one of them may be of another photo.
+
+    Entries are what has the labels of one photo, such as tasks or files.
+    """
+
+    def __init__(self) -> None:
+        self.faces: dict[str, list[tuple[object, str, LabelledFace]]] = {}  # by photo
+
+    def add(self, face: LabelledFace, entry: object, name: str, fix: str) -> None:
+        """Check a face against those added before.
+
+        Args:
+            face: with a labelled point.
+            entry: that the face is of. The faces of one entry may be anywhere.
+            name: of the entry, for messages.
+            fix: what to do if two entries contradict each other.
+
+        Raises:
+            UserError: names both entries. The same labels, and other faces of the photo, are fine.
+        """
+        of_photo = self.faces.setdefault(posixpath.normpath(face.name.replace("\\", "/")), [])
+        others = [(label, other) for of_entry, label, other in of_photo if of_entry is not entry]
+        at = find_contradiction(face.points, [other.points for _, other in others])
+        if at is not None:
+            raise UserError(f"{face.where}: {others[at][0]} has other points for the same face of {face.name}; {fix}")
+        of_photo.append((entry, name, face))
+
+
 def _is_within(points: np.ndarray, others: np.ndarray) -> bool:
     """Whether the centre of some points lies within the extent of others."""
     centre = np.nanmean(points, axis=0)

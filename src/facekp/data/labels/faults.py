@@ -51,6 +51,19 @@ class FaceFaults:
             log.warning("%s with errors left out (%s), the first: %s", left_out, SKIP, self.messages[0])
 
 
+def warn_of_left_out(shapes: Iterable[str], read: str) -> None:
+    """Warn of drawn shapes that are not read.
+
+    Args:
+        shapes: position and kind of each.
+        read: the kinds that are read.
+    """
+    left_out = list(shapes)
+    if left_out:
+        number = count(len(left_out), "shape")
+        log.warning("%s left out, the first: %s; only %s are read", number, left_out[0], read)
+
+
 def collect_faces(
     items: Iterable[T], parse: Callable[[T], LabelledFace | None], path: Path, skip_broken: bool
 ) -> list[LabelledFace]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,19 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         UserError: it can't be read, is not JSON, or is nested too deeply.
     """
-    text = read_text(path)
+    return parse_json(read_text(path), f"data.labels={path}", f"give {expected}")
+
+
+def parse_json(text: str, where: str, fix: str) -> Any:
+    """The content of a text in JSON.
+
+    Raises:
+        UserError: it is not JSON, or is nested too deeply; the message has the position and the way out.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"data.labels={path}: not valid JSON ({error}); give {expected}") from error
+        raise UserError(f"{where}: not valid JSON ({error}); {fix}") from error
 
 
 def number_of(value: Any) -> float:
@@ -47,6 +56,52 @@ def number_of(value: Any) -> float:
         return float(value) if is_number and math.isfinite(value) else math.nan
     except OverflowError:  # a whole number of hundreds of digits
         return math.nan
+
+
+def size_in(item: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int] | None:
+    """The photo's width and height, which an entry has by these keys; None where it states none, or 0 or -1.
+
+    Raises:
+        UserError: they are not pixels.
+
+    Example:
+        >>> size_in({"width": 60, "height": "50"}, ("width", "height"), "a.json")
+        (60, 50)
+    """
+    stated = [item.get(key) for key in keys]
+    if any(value in (None, 0, -1) for value in stated):
+        return None
+    width, height = (number_of(value) for value in stated)
+    if not (width >= 1 and height >= 1):
+        values = " and ".join(map(shown, stated))
+        raise UserError(f"{where}: {' and '.join(keys)} are {values}; give pixels, or leave them out")
+    return int(width), int(height)
+
+
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """An object of JSON; an empty one for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def short_texts(values: Mapping[str, Any], longest: int) -> dict[str, str]:
+    """Texts, numbers and flags as texts; a flag is 1 or 0. Texts longer than so many characters are left out.
+
+    Example:
+        >>> short_texts({"pose": " large ", "age": 30, "blurred": True, "notes": 99 * "-", "points": []}, longest=20)
+        {'pose': 'large', 'age': '30', 'blurred': '1'}
+    """
+    return {name: _text(value) for name, value in values.items() if is_short(value, longest)}
+
+
+def is_short(value: Any, longest: int) -> bool:
+    """Whether a value is a number, a flag or a text of at most so many characters."""
+    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= longest)
+
+
+def _text(value: Any) -> str:
+    return (
+        str(int(value)) if isinstance(value, bool) else shown(value) if isinstance(value, int) else str(value).strip()
+    )
 
 
 def shown(value: Any) -> str:

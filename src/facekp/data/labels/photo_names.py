@@ -51,12 +51,12 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
 
 def with_normal_names(faces: Sequence[LabelledFace], folder: Path) -> list[LabelledFace]:
     """The faces with one name for each photo: ``a.jpg`` for ``./a.jpg``, and for its absolute path in the folder."""
-    inside = _InFolder(folder)
+    inside = InFolder(folder)
     normal_of = {name: inside.relative(name) or name for name in {face.name for face in faces}}
     return [face if normal_of[face.name] == face.name else replace(face, name=normal_of[face.name]) for face in faces]
 
 
-class _InFolder:
+class InFolder:
     """Tells which paths are in a folder, without following links."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults
         UserError: a name is absolute and elsewhere, climbs out by ``..``, or is not the name of a file (a fault of its
             faces).
     """
-    inside = _InFolder(folder)
+    inside = InFolder(folder)
     fault_of: dict[str, str | None] = {}
     kept = []
     for face in faces:
@@ -97,7 +97,7 @@ def check_inside(faces: Sequence[LabelledFace], folder: Path, faults: FaceFaults
     return kept
 
 
-def _fault_of_name(name: str, folder: Path, inside: _InFolder) -> str | None:
+def _fault_of_name(name: str, folder: Path, inside: InFolder) -> str | None:
     if not _is_possible(name):
         return "can't be the name of a file; correct it"
     if inside.relative(name) is not None:
@@ -130,10 +130,10 @@ def files_below(folder: Path) -> Iterator[str]:
             yield Path(root, name).relative_to(folder).as_posix()
 
 
-def is_of_macos(name: str) -> bool:
-    """Whether a file holds what macOS adds to a file of the same name in a zip file."""
-    path = PurePosixPath(name)
-    return path.name.startswith("._") or "__MACOSX" in path.parts
+def label_files_below(folder: Path, ending: str) -> list[str]:
+    """The sorted files with an ending below a folder, without those that macOS adds to a zip file."""
+    files = (PurePosixPath(name) for name in files_below(folder) if name.lower().endswith(ending))
+    return sorted(str(file) for file in files if not file.name.startswith("._") and "__MACOSX" not in file.parts)
 
 
 def _files_by_key(folder: Path) -> dict[str, list[str]]:

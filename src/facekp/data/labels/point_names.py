@@ -6,7 +6,7 @@ means the scheme's order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from facekp.core.console import listed
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.labels.scheme_guess import shipped_schemes
+from facekp.data.labels.scheme_guess import is_number, numbered, shipped_schemes
 
 MAX_NAMES = 6  # of each kind that a message lists
 
@@ -109,6 +109,31 @@ def place_points(labels: Iterable[PointLabel], index: Mapping[str, int], keypoin
     return points
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names without repetitions: numbers sorted, others in their order.
+
+    Example:
+        >>> in_order(["10", "9", "9"]), in_order(["nose", "10", "9"])
+        (['9', '10'], ['nose', '10', '9'])
+    """
+    unique = list(dict.fromkeys(names))
+    return sorted(unique, key=int) if numbered(unique) else unique
+
+
+def stated_visibility(points: np.ndarray, hidden: Collection[int]) -> np.ndarray | None:
+    """COCO's v of points (K, 2), of which some are hidden; None if none is.
+
+    Example:
+        >>> stated_visibility(np.array([[1, 2], [np.nan, np.nan], [3, 4]]), [0, 1])
+        array([1, 0, 2], dtype=uint8)
+    """
+    if not hidden:
+        return None
+    visible = np.full(len(points), 2, np.uint8)
+    visible[list(hidden)] = 1
+    return np.where(np.isnan(points[:, 0]), 0, visible).astype(np.uint8)
+
+
 def _as_numbers(names: Sequence[str], points: int, complete: bool, where: str) -> dict[str, int] | None:
     """The indices of points that are named by numbers from 0 or 1; None if they are not, or if the count differs.
 
@@ -132,4 +157,4 @@ def _as_numbers(names: Sequence[str], points: int, complete: bool, where: str) -
 
 def _number(name: str, points: int) -> bool:
     """Whether a name can be the number of a point."""
-    return name.isascii() and name.isdecimal() and len(name) < 9 and int(name) <= points
+    return is_number(name) and int(name) <= points

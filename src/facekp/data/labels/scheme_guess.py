@@ -28,7 +28,12 @@ def shipped_schemes() -> tuple[Keypoints, ...]:
 
 def numbered(names: Sequence[str]) -> bool:
     """Whether points are named by numbers, so that their order counts."""
-    return all(name.isascii() and name.isdecimal() for name in names)
+    return all(is_number(name) for name in names)
+
+
+def is_number(name: str) -> bool:
+    """Whether a name is the number of a point; longer numbers are names."""
+    return name.isascii() and name.isdecimal() and len(name) < 9
 
 
 def guess_scheme(name: str, points: Sequence[str], mirror: Sequence[int] | None = None) -> Keypoints:

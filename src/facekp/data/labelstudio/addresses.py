@@ -12,6 +12,7 @@ from facekp.core.errors import UserError
 from facekp.data.images import photo_endings
 from facekp.data.labels.json_values import shown
 from facekp.data.labels.photo_names import is_file
+from facekp.data.labels.photo_paths import path_of_url
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 LOCAL = "/data/local-files/"  # part of its address of a file in a local folder, named by ?d=
@@ -90,7 +91,6 @@ def _path(address: str) -> PurePosixPath:
     if LOCAL in address:
         address = address.partition("d=")[2].partition("&")[0]
     elif "://" in address or address.startswith("/data/"):
-        address = address.partition("?")[0]
-        address = address.partition("://")[2].partition("/")[2] or address
+        address = path_of_url(address)
     path = unquote(address).replace("\\", "/").lstrip("/")
     return PurePosixPath(path if path and "\0" not in path else "?")

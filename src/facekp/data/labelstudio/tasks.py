@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from facekp.core.errors import UserError
-from facekp.data.labels.boxes import Box, smallest_around
+from facekp.data.labels.boxes import Box, boxes_of_point
 from facekp.data.labels.json_values import number_of, read_json
+from facekp.data.labels.words import is_hidden
 
 EXPECTED = "Label Studio's export as JSON (not JSON-MIN)"
-HIDDEN = {"occluded", "hidden", "invisible"}  # choices of a keypoint
-MAX_OVERLAP = 0.5  # fraction of a rectangle in another one with another label; faces overlap less
 SIDES = ("x", "y", "width", "height")  # of a rectangle, per cent
 
 
@@ -94,7 +93,7 @@ def _add_choices(item: Mapping[str, Any], regions: list[Region], drawn: Mapping[
     chosen, choices = str(item.get("id")), [str(choice) for choice in item["value"]["choices"]]
     for region in regions:
         if any(str(keypoint.get("id")) == chosen for keypoint in region.keypoints):
-            region.hidden |= {chosen} if HIDDEN & {choice.lower() for choice in choices} else set()
+            region.hidden |= {chosen} if any(map(is_hidden, choices)) else set()
             return
     image = _drawn_on(item)
     of_image = [region for region in regions if _is_on(region, image)] or regions
@@ -111,18 +110,14 @@ def _around(keypoint: Mapping[str, Any], drawn: Mapping[str, Region]) -> Region 
     if len(regions) < 2:
         return regions[0] if regions else None
     point = number_of(keypoint["value"].get("x")), number_of(keypoint["value"].get("y"))
-    at = smallest_around([_edges(region) for region in regions], [point])
-    if at is None:
-        return None
-    for other in regions:
-        labels = [_label_of(region) for region in (regions[at], other)]
-        holds_point = smallest_around([_edges(other)], [point]) is not None
-        if labels[0] != labels[1] and holds_point and _overlap(_edges(regions[at]), _edges(other)) > MAX_OVERLAP:
-            regions[at].fault = other.fault = (
-                f"point {name_of(keypoint)!r} is in rectangles labelled {labels[0]!r} and {labels[1]!r}; make it part "
-                "of one of them, or remove the rectangles that are not faces"
-            )
-    return regions[at]
+    labels = [_label_of(region) for region in regions]
+    around = boxes_of_point([_edges(region) for region in regions], labels, point)
+    for other in around[1:]:
+        regions[around[0]].fault = regions[other].fault = (
+            f"point {name_of(keypoint)!r} is in rectangles labelled {labels[around[0]]!r} and {labels[other]!r}; make "
+            "it part of one of them, or remove the rectangles that are not faces"
+        )
+    return regions[around[0]] if around else None
 
 
 def _drawn_on(item: Mapping[str, Any]) -> str:
@@ -147,10 +142,3 @@ def _edges(region: Region) -> Box:
     value = region.rectangle["value"] if region.rectangle else {}
     left, top, width, height = (number_of(value.get(key)) for key in SIDES)
     return left, top, left + width, top + height
-
-
-def _overlap(small: Box, large: Box) -> float:
-    """The fraction of the smaller rectangle that lies in the larger one."""
-    sides = [min(small[i + 2], large[i + 2]) - max(small[i], large[i]) for i in range(2)]
-    area = (small[2] - small[0]) * (small[3] - small[1])
-    return sides[0] * sides[1] / area if area > 0 and min(sides) > 0 else 0.0

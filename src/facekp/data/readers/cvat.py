@@ -12,7 +12,6 @@ points have no label, ``occluded`` ones are hidden. CVAT counts from the photo's
 
 from __future__ import annotations
 
-import logging
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,18 +20,23 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.boxes import EDGE, Box, extent_of_turned, smallest_around
 from facekp.data.labels.checks import ZeroPoints
-from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.faults import collect_faces, warn_of_left_out
 from facekp.data.labels.json_values import number_of
-from facekp.data.labels.point_names import PointLabel, check_count, index_by_name, place_points
+from facekp.data.labels.point_names import (
+    PointLabel,
+    check_count,
+    in_order,
+    index_by_name,
+    place_points,
+    stated_visibility,
+)
 from facekp.data.labels.safe_xml import LINE, number_in, place_of, read_xml
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
-log = logging.getLogger(__name__)
 OTHER_SHAPES = ("polyline", "polygon", "ellipse", "mask", "cuboid")  # which are not read
 
 
@@ -82,9 +86,9 @@ def read_cvat(settings: CvatSettings, keypoints: Keypoints) -> list[LabelledFace
 def point_names(path: Path) -> list[str]:
     """The labels of points; numbers if the points of a face have none."""
     drawn = list(_drawn(_read(path)))
-    names = dict.fromkeys(part.get("label", "") for face in drawn for part in face.parts)
+    names = in_order(part.get("label", "") for face in drawn for part in face.parts)
     if names or not drawn:
-        return sorted(names, key=int) if all(name.isdecimal() for name in names) else list(names)
+        return names
     return [str(number) for number in range(len(_texts(drawn[0].element)))]
 
 
@@ -120,14 +124,8 @@ def _check_names(drawn: Sequence[Drawn], path: Path) -> None:
 
 
 def _warn_of_other_shapes(root: Element, path: Path) -> None:
-    shapes = [element for image in root.iter("image") for element in image if element.tag in OTHER_SHAPES]
-    if shapes:
-        log.warning(
-            "%s left out, the first: %s: <%s>; only skeletons, points and boxes are read",
-            count(len(shapes), "shape"),
-            place_of(path, shapes[0]),
-            shapes[0].tag,
-        )
+    shapes = (element for image in root.iter("image") for element in image if element.tag in OTHER_SHAPES)
+    warn_of_left_out((f"{place_of(path, shape)}: <{shape.tag}>" for shape in shapes), "skeletons, points and boxes")
 
 
 def _drawn(root: Element) -> Iterator[Drawn]:
@@ -183,10 +181,8 @@ def _make_face(face: Drawn, points: np.ndarray, index: dict[str, int], row: int,
     boxes = image.findall("box")
     edges = [_edges(box, path) for box in boxes]
     at = _box_of(element, boxes, edges, points)
-    visible = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.uint8)
     occluded = [part.get("label", "") for part in face.parts if part.get("occluded") == "1"]
     hidden = [index[label] for label in occluded if label in index]  # others are outside, or the face was refused
-    visible[[i for i in hidden if visible[i]]] = 1
     return LabelledFace(
         name=name,
         points=points,
@@ -196,7 +192,7 @@ def _make_face(face: Drawn, points: np.ndarray, index: dict[str, int], row: int,
         where=place_of(path, element),
         size=(int(number_in(image, "width", path)), int(number_in(image, "height", path))),
         attributes={**({} if at is None else _attributes(boxes[at])), **_attributes(element)},
-        visible=visible if hidden else None,
+        visible=stated_visibility(points, hidden),
     )
 
 

@@ -24,11 +24,12 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.faults import collect_faces
-from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.point_names import PointLabel, in_order, index_by_name, place_points
 from facekp.data.labels.safe_xml import number_in, place_of, read_xml
+from facekp.data.labels.words import YES
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
-YES, NO = ("1", "true", "yes"), ("0", "false", "no", "")  # values of ``ignore``, in any case
+NO = ("0", "false", "no", "")  # values of ``ignore``, in any case
 NOTES = ("occluded", "truncated", "difficult", "gender", "age")  # attributes of a box that describe its face
 
 
@@ -61,8 +62,7 @@ def read_imglab(settings: ImglabSettings, keypoints: Keypoints) -> list[Labelled
 @names_points("imglab")
 def point_names(path: Path) -> list[str]:
     """The names of all parts; numbers in their order, other names in the order of the file."""
-    names = dict.fromkeys(part.get("name", "") for part in _read(path).iter("part"))
-    return sorted(names, key=int) if all(name.isdecimal() for name in names) else list(names)
+    return in_order(part.get("name", "") for part in _read(path).iter("part"))
 
 
 def _read(path: Path) -> Element:

@@ -9,7 +9,7 @@ it; without rectangles, a photo has one face. Choices become attributes; a keypo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,13 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.boxes import EDGE, Box, extent_of_turned
-from facekp.data.labels.checks import ZeroPoints, find_contradiction
+from facekp.data.labels.checks import LabelsOfPhotos, ZeroPoints
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of, shown
-from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
+from facekp.data.labels.point_names import PointLabel, index_by_name, place_points, stated_visibility
 from facekp.data.labelstudio.addresses import PhotoAddresses
 from facekp.data.labelstudio.tasks import SIDES, Region, name_of, names_of, read_tasks, regions_of
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
-
-TaskFace = tuple[Mapping[str, Any], LabelledFace]
 
 
 class LabelStudioSettings(PhotoDataSettings):
@@ -43,8 +41,7 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
     path = settings.label_file
     tasks = read_tasks(path)
     index = index_by_name(names_of(tasks), keypoints, str(path), complete=False, skip_unknown=settings.skip_broken)
-    photos, zeros = PhotoAddresses(Path(settings.images).expanduser()), ZeroPoints()
-    others: dict[str, list[TaskFace]] = {}  # the faces so far, by photo
+    photos, zeros, labels = PhotoAddresses(Path(settings.images).expanduser()), ZeroPoints(), LabelsOfPhotos()
 
     def parse(entry: tuple[int, tuple[Mapping[str, Any], Region]]) -> LabelledFace | None:
         row, (task, region) = entry
@@ -66,11 +63,10 @@ def read_labelstudio(settings: LabelStudioSettings, keypoints: Keypoints) -> lis
             where=where,
             size=_size(region.keypoints[0], where),
             attributes=region.choices,
-            visible=_visible(region, points, index),
+            visible=stated_visibility(points, _hidden(region, index)),
         )
-        of_photo = others.setdefault(face.name, [])
-        _check_tasks(task, face, of_photo)
-        of_photo.append((task, face))
+        fix = "remove one of the two tasks, or correct its address"
+        labels.add(face, task, f"task {shown(task.get('id'))}", fix)
         return face
 
     entries = ((task, region) for task in tasks for region in regions_of(task))
@@ -89,21 +85,6 @@ def point_names(path: Path) -> list[str]:
 def is_labelstudio(path: Path, text: str) -> bool:
     """Whether the text is a list of tasks with annotations."""
     return text.lstrip("\ufeff \t\r\n").startswith("[") and '"annotations"' in text and '"result"' in text
-
-
-def _check_tasks(task: Mapping[str, Any], face: LabelledFace, others: Sequence[TaskFace]) -> None:
-    """Refuse a face that another task of the photo labels elsewhere: one of the two may be of another photo.
-
-    Raises:
-        UserError: names both tasks. The same labels, and other faces of the photo, are fine.
-    """
-    others = [other for other in others if other[0] is not task]
-    at = find_contradiction(face.points, [other.points for _, other in others])
-    if at is not None:
-        raise UserError(
-            f"{face.where}: task {shown(others[at][0].get('id'))} has other points for the same face of {face.name}; "
-            "remove one of the two tasks, or correct its address"
-        )
 
 
 def _label(item: Mapping[str, Any], where: str) -> PointLabel:
@@ -139,10 +120,6 @@ def _box(rectangle: Mapping[str, Any], where: str) -> Box:
     return extent_of_turned(edges, 0.0 if math.isnan(degrees) else degrees, pivot=(left, top))
 
 
-def _visible(region: Region, points: np.ndarray, index: Mapping[str, int]) -> np.ndarray | None:
-    """COCO's v of each point; None where no point is marked as hidden."""
-    if not region.hidden:
-        return None
-    visible = np.where(np.isnan(points[:, 0]), 0, 2).astype(np.uint8)
-    visible[[index[name_of(item)] for item in region.keypoints if str(item.get("id")) in region.hidden]] = 1
-    return visible
+def _hidden(region: Region, index: Mapping[str, int]) -> list[int]:
+    """The points that are marked as hidden."""
+    return [index[name_of(item)] for item in region.keypoints if str(item.get("id")) in region.hidden]

@@ -8,7 +8,6 @@ as ``day1/mouse/frame_000012.png`` for ``day1/mouse.mp4``. Coordinates are as he
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,10 +20,15 @@ from facekp.core.untrusted import check_regular
 from facekp.data.labels.embedded_photos import write_photo
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.photo_names import is_file
+from facekp.data.labels.photo_paths import FilesOfAddresses, ends_of, in_folder, normal_path
 from facekp.data.labels.point_names import PointLabel, index_by_name, place_points
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 MAX_FILE_BYTES = 2**33  # bytes; a package holds the frames
+SAME_FILE = (  # what to do if two paths have one file
+    "if they are the same file, give both videos one path in SLEAP, otherwise put the files into subfolders, as in "
+    "these paths"
+)
 
 
 class SleapSettings(PhotoDataSettings):
@@ -50,7 +54,7 @@ def read_sleap(settings: SleapSettings, keypoints: Keypoints) -> list[LabelledFa
     folder = Path(settings.images).expanduser()
     labels = _load(path)
     index = index_by_name(_names(labels), keypoints, str(path))
-    files = FilesOfAddresses(folder)
+    files = FilesOfAddresses(folder, SAME_FILE)
     frame_folders = _frame_folders(labels, path, folder)
 
     def parse(numbered: tuple[int, Entry]) -> LabelledFace | None:
@@ -117,14 +121,14 @@ def _frame_folders(labels: Any, path: Path, folder: Path) -> list[str]:
         if isinstance(video.filename, list):  # photos
             names.append("")
             continue
-        address = _normalised(str(video.filename))
+        address = normal_path(str(video.filename))
         if Path(str(video.filename)) == path:
             address, stem = f"video {number}", path.name.removesuffix(".slp").removesuffix(".pkg")
         else:
-            file = _in_folder(address, folder)
+            file = in_folder(address, folder)
             stem = _without_ending(file)
             if not is_file(folder, file):
-                ends = (end for end in map(_without_ending, _ends(address)) if end and os.path.isdir(folder / end))
+                ends = (end for end in map(_without_ending, ends_of(address)) if end and os.path.isdir(folder / end))
                 stem = next(ends, stem)
         name, suffix = stem, number
         while owners.setdefault(name, address) != address:
@@ -177,51 +181,6 @@ def _pixels(video: Any, number: int, file: Path | None, where: str) -> np.ndarra
         raise
     except Exception as error:  # whatever a decoder raises
         raise UserError(f"{where}: the frame can't be read ({' '.join(str(error).split())[:160]})") from error
-
-
-class FilesOfAddresses:
-    """Finds the files in a folder that SLEAP's paths name.
-
-    Args:
-        folder: of the photos and videos.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.addresses: dict[str, str] = {}  # by the file's name
-
-    def find(self, address: str, where: str) -> str:
-        """The file relative to the folder, as by `_in_folder`.
-
-        Raises:
-            UserError: another address has the same file.
-        """
-        name = _in_folder(address, self.folder)
-        first = self.addresses.setdefault(name, address)
-        if _normalised(first) != _normalised(address) and is_file(self.folder, name):
-            raise UserError(
-                f"{where}: {address} and {first} are both {name} in {self.folder}; if they are the same file, give "
-                "both videos one path in SLEAP, otherwise put the files into subfolders, as in these paths"
-            )
-        return name
-
-
-def _in_folder(address: str, folder: Path) -> str:
-    """The longest end of a path that is a file in the folder; the file's name if none is."""
-    ends = _ends(address)
-    return next((end for end in ends if is_file(folder, end)), (ends or [""])[-1])
-
-
-def _normalised(address: str) -> str:
-    """One spelling of a path: ``C:\\d\\v.mp4`` is ``C:/d/v.mp4``, and ``./v.mp4`` is ``v.mp4``."""
-    return posixpath.normpath(address.replace("\\", "/")) if address else ""
-
-
-def _ends(address: str) -> list[str]:
-    """The ends of a path, the longest first; its last part only, if it climbs out of a folder by ``..``."""
-    parts = PurePosixPath(str(address).replace("\\", "/")).parts
-    ends = ["/".join(parts[start:]) for start in range(parts[:1] == ("/",), len(parts))]
-    return ends[-1:] if ".." in parts else ends
 
 
 @recognises("sleap")

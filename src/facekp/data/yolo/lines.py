@@ -18,7 +18,7 @@ import numpy as np
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.labels.json_values import number_of
-from facekp.data.labels.photo_names import files_below, is_of_macos
+from facekp.data.labels.photo_names import label_files_below
 from facekp.data.labels.text import read_text
 from facekp.data.yolo.dataset import MAX_POINTS, Layout, PoseDataset
 from facekp.data.yolo.photos import IMAGES, LABELS, replaced_folder
@@ -79,8 +79,7 @@ def label_files(dataset: PoseDataset) -> list[str]:
         UserError: there are none.
     """
     root = dataset.root
-    files = [name for name in files_below(root) if name.lower().endswith(".txt") and not is_of_macos(name)]
-    paths = [path for path in map(PurePosixPath, sorted(files)) if path.name.lower() != CLASSES]
+    paths = [path for path in map(PurePosixPath, label_files_below(root, ".txt")) if path.name.lower() != CLASSES]
     in_labels = [str(path) for path in paths if LABELS in map(str.casefold, path.parts[:-1])]
     files = in_labels or [str(path) for path in paths if not path.name.lower().startswith(README)]
     if not files:
