@@ -19,6 +19,9 @@ TEXTS = {
     "labelstudio": json.dumps(
         [{"annotations": [{"result": [{"type": "keypointlabels"}]}], "data": {"image": "a.jpg"}}]
     ),
+    "labelme": json.dumps(
+        {"shapes": [{"label": "nose", "points": [[1, 2]], "shape_type": "point"}], "imagePath": "a.jpg"}
+    ),
     "dlc": "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\na.png,1,2\n",
     "yolo": "train: images/train\nkpt_shape: [5, 3]\nnames: {0: face}\n",
     "folder": "name;nose_x;nose_y\na.jpg;1;2\n",
@@ -46,12 +49,16 @@ def test_a_file_is_recognised_by_its_text_by_one_reader_only(tmp_path, reader, t
         ("pts", "sub/a.PTS", ""),
         ("dlc", "CollectedData_me.csv", ""),
         ("yolo", "labels/a.txt", "0 0.5 0.5 0.1 0.1 0.5 0.5"),
+        ("labelme", "sub/a.json", TEXTS["labelme"]),
     ],
 )
 def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name, text):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
+    (tmp_path / "a.json").write_text(TEXTS["coco"])
+    (tmp_path / "b.json").write_bytes(b"\xff")
     assert recognise(tmp_path) == reader
+    assert [name for name, is_format in RECOGNISERS.items() if is_format(tmp_path, "")] == [reader]
 
 
 @pytest.mark.parametrize(("reader", "name"), [("sleap", "a.slp"), ("cofw", "COFW_train.mat")])

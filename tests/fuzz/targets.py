@@ -129,6 +129,16 @@ def write_yolo(folder: Path) -> None:
     (folder / "data.yaml").write_text(yaml.safe_dump({**dataset, "kpt_names": {0: list(DRAWN)}}))
 
 
+def write_labelme(folder: Path) -> None:
+    write_photos(folder)
+    points = zip(DRAWN, ((30, 20), (10, 20), (20, 30), (28, 40), (12, 40)), strict=True)
+    shape = {"shape_type": "point", "group_id": 1, "flags": {"occluded": False}}
+    shapes = [{"label": name, "points": [[x, y]], **shape} for name, (x, y) in points]
+    box = {"label": "face", "points": [[5, 5], [45, 45]], "shape_type": "rectangle", "group_id": 1}
+    photo = {"imagePath": "a.png", "imageWidth": 60, "imageHeight": 50, "flags": {"blurred": True}}
+    (folder / "photos" / "a.json").write_text(json.dumps({**photo, "shapes": [*shapes, box]}))
+
+
 def labels_of(reader: str, file: str, write: Callable[[Path], None]) -> Target:
     """The label file of a reader, in the folder of the photos."""
 
@@ -223,6 +233,7 @@ TARGETS = {
     "dlc": labels_of("dlc", "labels.csv", write_dlc),
     "yolo": labels_of("yolo", "data.yaml", write_yolo),
     "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),
+    "labelme": labels_of("labelme", "photos/a.json", write_labelme),
     "scheme": Target(
         "scheme.yaml",
         lambda folder: shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", folder / "scheme.yaml"),

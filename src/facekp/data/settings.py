@@ -101,3 +101,18 @@ class PhotoDataSettings(DataSettings):
     def label_file(self) -> Path:
         """``labels`` as a path, with ~ expanded."""
         return Path(self.labels).expanduser()
+
+
+class FilePerPhotoSettings(PhotoDataSettings):
+    """``data``: the settings of readers of formats with a label file for each photo.
+
+    Attributes:
+        labels: folder of the label files; None: they are beside the photos.
+    """
+
+    labels: FilePath | None  # type: ignore[assignment]
+
+    @property
+    def label_file(self) -> Path:
+        """The folder of the label files, with ~ expanded."""
+        return Path(self.labels or self.images).expanduser()

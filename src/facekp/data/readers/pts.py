@@ -24,32 +24,21 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.core.settings import FilePath
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
-from facekp.data.labels.photo_names import files_below, is_of_macos, name_key
+from facekp.data.labels.photo_names import files_below, label_files_below, name_key
 from facekp.data.labels.point_names import check_count
 from facekp.data.labels.text import read_text
-from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
+from facekp.data.readers.base import READERS, LabelledFace, names_points, recognises
+from facekp.data.settings import FilePerPhotoSettings
 
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel
 MAX_POINTS = 10_000  # of a file; a larger n_points is a mistake
 
 
-class PtsSettings(PhotoDataSettings):
-    """``data=pts``.
-
-    Attributes:
-        labels: folder of the .pts files, in the same subfolders as the photos; None: they are beside the photos.
-    """
-
-    labels: FilePath | None  # type: ignore[assignment]
-
-    @property
-    def label_file(self) -> Path:
-        """The folder of the .pts files, with ~ expanded."""
-        return Path(self.labels or self.images).expanduser()
+class PtsSettings(FilePerPhotoSettings):
+    """``data=pts``; the .pts files in ``labels`` are in the same subfolders as the photos."""
 
 
 @READERS.register("pts")
@@ -120,7 +109,7 @@ class PhotosByStem:
 def _pts_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise UserError(f"data.labels={folder}: is not a folder; give the folder of the .pts files")
-    files = sorted(name for name in files_below(folder) if name.lower().endswith(".pts") and not is_of_macos(name))
+    files = label_files_below(folder, ".pts")
     if not files:
         raise UserError(f"data.labels={folder}: holds no .pts file; give the folder of the .pts files")
     return files
