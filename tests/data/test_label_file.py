@@ -22,6 +22,7 @@ TEXTS = {
     "labelme": json.dumps(
         {"shapes": [{"label": "nose", "points": [[1, 2]], "shape_type": "point"}], "imagePath": "a.jpg"}
     ),
+    "via": json.dumps({"a.jpg7": {"filename": "a.jpg", "regions": [{"shape_attributes": {"name": "point"}}]}}),
     "dlc": "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\na.png,1,2\n",
     "yolo": "train: images/train\nkpt_shape: [5, 3]\nnames: {0: face}\n",
     "folder": "name;nose_x;nose_y\na.jpg;1;2\n",
@@ -146,6 +147,11 @@ def test_names_that_another_system_wrote_find_their_photos(tmp_path):
         ("folder", b'"name","nose_x","nose_y"\r\n"a.jpg",1,2\r\n'),
         ("folder", b"sep=;\nname;nose_x;nose_y\na.jpg;1;2\n"),
         ("dlc", b'"scorer","me","me"\n"bodyparts","nose","nose"\n"coords","x","y"\n"a.png",1,2\n'),
+        (
+            "via",
+            b"#filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes",
+        ),
+        ("via", b'\xef\xbb\xbf{"_via_img_metadata": {"a": {"regions": {"0": {"shape_attributes": {}}}}}}'),
         ("imglab", TEXTS["imglab"].replace("a.jpg", "\xe9.jpg").encode("latin-1")),
     ],
 )

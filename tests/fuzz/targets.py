@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -139,6 +141,24 @@ def write_labelme(folder: Path) -> None:
     (folder / "photos" / "a.json").write_text(json.dumps({**photo, "shapes": [*shapes, box]}))
 
 
+def write_via(folder: Path, is_csv: bool) -> None:
+    write_photos(folder)
+    points = zip(DRAWN, ((30, 20), (10, 20), (20, 30), (28, 40), (12, 40)), strict=True)
+    shapes = [({"name": "point", "cx": x, "cy": y}, {"part": name, "hidden": "no"}) for name, (x, y) in points]
+    shapes.append(({"name": "rect", "x": 5, "y": 5, "width": 40, "height": 40}, {"pose": "large"}))
+    regions = [{"shape_attributes": shape, "region_attributes": values} for shape, values in shapes]
+    photo = {"filename": "a.png", "size": 7, "file_attributes": {"light": "dim"}, "regions": regions}
+    with (folder / ("labels.csv" if is_csv else "labels.json")).open("w", newline="") as file:
+        if not is_csv:
+            json.dump({"_via_img_metadata": {"a.png7": photo}}, file)
+            return
+        header = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+        lines = csv.writer(file)
+        lines.writerow(header.split(","))
+        for number, (shape, values) in enumerate(shapes):
+            lines.writerow(["a.png", 7, '{"light":"dim"}', 6, number, json.dumps(shape), json.dumps(values)])
+
+
 def labels_of(reader: str, file: str, write: Callable[[Path], None]) -> Target:
     """The label file of a reader, in the folder of the photos."""
 
@@ -234,6 +254,8 @@ TARGETS = {
     "yolo": labels_of("yolo", "data.yaml", write_yolo),
     "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),
     "labelme": labels_of("labelme", "photos/a.json", write_labelme),
+    "via": labels_of("via", "labels.json", partial(write_via, is_csv=False)),
+    "via csv": labels_of("via", "labels.csv", partial(write_via, is_csv=True)),
     "scheme": Target(
         "scheme.yaml",
         lambda folder: shutil.copy(CONF_DIR / "keypoints" / "kaggle15.yaml", folder / "scheme.yaml"),
