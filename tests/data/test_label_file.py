@@ -14,6 +14,8 @@ from tests.data.label_samples import FACES, write_coco
 TEXTS = {
     "coco": json.dumps({"images": [], "annotations": []}),
     "wflw": "1 2 3.5 4 a.jpg\n",
+    "celeba": "1\nlefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x "
+    "rightmouth_y\n000001.jpg  69  109  106  113   77  142   73  152  108  154\n",
     "imglab": "<?xml version='1.0'?><dataset><images><image file='a.jpg'><box top='1'/></image></images></dataset>",
     "cvat": "<?xml version='1.0'?><annotations><image id='0' name='a.jpg'><points label='nose'/></image></annotations>",
     "labelstudio": json.dumps(
@@ -145,6 +147,7 @@ def test_names_that_another_system_wrote_find_their_photos(tmp_path):
     ("reader", "content"),
     [
         ("folder", b'"name","nose_x","nose_y"\r\n"a.jpg",1,2\r\n'),
+        ("celeba", TEXTS["celeba"].replace("1\n", "image_id ", 1).replace(" ", ",").encode("utf-16")),
         ("folder", b"sep=;\nname;nose_x;nose_y\na.jpg;1;2\n"),
         ("dlc", b'"scorer","me","me"\n"bodyparts","nose","nose"\n"coords","x","y"\n"a.png",1,2\n'),
         (

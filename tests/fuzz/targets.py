@@ -30,7 +30,7 @@ from facekp.photos.single import _as_photo
 from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_folder import SweepFolder
 from tests.conftest import FIXTURES
-from tests.data.label_readers import read_labels
+from tests.data.label_readers import read_labels, shipped
 from tests.data.photo_folder import HEADER, read_folder
 from tests.data.samples import data_settings
 from tests.drawn_photos import DRAWN, five
@@ -111,6 +111,15 @@ def write_imglab(folder: Path) -> None:
     (folder / "labels.xml").write_text(f"<?xml version='1.0'?>\n<dataset><images>{images}</images></dataset>\n")
 
 
+def write_celeba(folder: Path) -> None:
+    write_photos(folder)
+    header = " ".join(
+        f"{name}_{axis}" for name in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
+    )
+    lines = [f"{name}.png  10  20   30   20   20   30   12   40    28   40" for name in "ab"]
+    (folder / "labels.txt").write_text("\n".join(["2", header, *lines, ""]))
+
+
 def write_dlc(folder: Path) -> None:
     write_photos(folder)
     columns = [(name, axis) for name in DRAWN for axis in "xy"]
@@ -159,11 +168,12 @@ def write_via(folder: Path, is_csv: bool) -> None:
             lines.writerow(["a.png", 7, '{"light":"dim"}', 6, number, json.dumps(shape), json.dumps(values)])
 
 
-def labels_of(reader: str, file: str, write: Callable[[Path], None]) -> Target:
-    """The label file of a reader, in the folder of the photos."""
+def labels_of(reader: str, file: str, write: Callable[[Path], None], scheme: str | None = None) -> Target:
+    """The label file of a reader, in the folder of the photos, for one of facekp's schemes or for `five`."""
 
     def read(folder: Path) -> Any:
-        return read_labels(reader, f"data.images={folder}/photos", f"data.labels={folder}/{file}")
+        paths = (f"data.images={folder}/photos", f"data.labels={folder}/{file}")
+        return read_labels(reader, *paths, scheme=None if scheme is None else shipped(scheme))
 
     return Target(file, write, read)
 
@@ -250,6 +260,7 @@ TARGETS = {
     "labels.csv": Target("labels.csv", write_photos, lambda folder: read_folder(folder, "data.cache=null")),
     "coco": Target("labels.json", write_coco, read_coco),
     "imglab": labels_of("imglab", "labels.xml", write_imglab),
+    "celeba": labels_of("celeba", "labels.txt", write_celeba, scheme="five"),
     "dlc": labels_of("dlc", "labels.csv", write_dlc),
     "yolo": labels_of("yolo", "data.yaml", write_yolo),
     "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),
