@@ -51,6 +51,7 @@ def test_a_file_is_recognised_by_its_text_by_one_reader_only(tmp_path, reader, t
     [
         ("pts", "sub/a.PTS", ""),
         ("dlc", "CollectedData_me.csv", ""),
+        ("txt", "landmarks/a.txt", "2\n1 2\n3 4\n"),
         ("yolo", "labels/a.txt", "0 0.5 0.5 0.1 0.1 0.5 0.5"),
         ("labelme", "sub/a.json", TEXTS["labelme"]),
     ],
@@ -58,6 +59,7 @@ def test_a_file_is_recognised_by_its_text_by_one_reader_only(tmp_path, reader, t
 def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name, text):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
+    (tmp_path / "README.txt").write_text("made by hand\n")
     (tmp_path / "a.json").write_text(TEXTS["coco"])
     (tmp_path / "b.json").write_bytes(b"\xff")
     assert recognise(tmp_path) == reader

@@ -120,6 +120,16 @@ def write_celeba(folder: Path) -> None:
     (folder / "labels.txt").write_text("\n".join(["2", header, *lines, ""]))
 
 
+def write_txt(folder: Path) -> None:
+    write_photos(folder)
+    for name in "ab":
+        (folder / "photos" / f"{name}.txt").write_text("5\n30 20\n10 20\n20 30\n28 40\n12 40\n")
+
+
+def read_txt(folder: Path) -> Any:
+    return read_labels("txt", f"data.images={folder}/photos")
+
+
 def write_dlc(folder: Path) -> None:
     write_photos(folder)
     columns = [(name, axis) for name in DRAWN for axis in "xy"]
@@ -261,6 +271,7 @@ TARGETS = {
     "coco": Target("labels.json", write_coco, read_coco),
     "imglab": labels_of("imglab", "labels.xml", write_imglab),
     "celeba": labels_of("celeba", "labels.txt", write_celeba, scheme="five"),
+    "txt": Target("photos/a.txt", write_txt, read_txt),
     "dlc": labels_of("dlc", "labels.csv", write_dlc),
     "yolo": labels_of("yolo", "data.yaml", write_yolo),
     "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),
