@@ -66,10 +66,15 @@ def test_a_folder_is_recognised_by_its_files(tmp_path, reader, name, text):
     assert [name for name, is_format in RECOGNISERS.items() if is_format(tmp_path, "")] == [reader]
 
 
-@pytest.mark.parametrize(("reader", "name"), [("sleap", "a.slp"), ("cofw", "COFW_train.mat")])
-def test_a_binary_file_is_recognised_by_its_ending(tmp_path, reader, name):
-    (tmp_path / name).write_bytes(b"\x89HDF\xff\0")
-    assert recognise(tmp_path / name) == reader
+@pytest.mark.parametrize(
+    ("reader", "name", "start"),
+    [("sleap", "a.slp", b"\x89HDF"), ("cofw", "COFW_train.mat", b"\x89HDF"), ("aflw", "a.sqlite", b"SQLite format 3")],
+)
+def test_a_binary_file_is_recognised_by_its_ending(tmp_path, reader, name, start):
+    path = tmp_path / name
+    path.write_bytes(start + b"\0\xff")
+    assert recognise(path) == reader
+    assert [name for name, is_format in RECOGNISERS.items() if is_format(path, "")] == [reader]
 
 
 @pytest.mark.parametrize(

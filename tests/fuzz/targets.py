@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.plain_files import DamagedFile, read_yaml
 from facekp.data.competition import write_test, write_training
+from facekp.data.readers.aflw import POINTS as AFLW_POINTS
 from facekp.data.readers.read import read_table, read_test
 from facekp.data.synthetic.faces import draw_faces
 from facekp.models.checkpoint import load_checkpoint
@@ -128,6 +131,23 @@ def write_txt(folder: Path) -> None:
 
 def read_txt(folder: Path) -> Any:
     return read_labels("txt", f"data.images={folder}/photos")
+
+
+def write_aflw(folder: Path) -> None:
+    write_photos(folder)
+    tables = {
+        "Faces": ("face_id, file_id, db_id", [(1, "a.png", "flickr"), (2, "b.png", "flickr")]),
+        "FaceImages": ("db_id, file_id, filepath", [("flickr", f"{name}.png", f"{name}.png") for name in "ab"]),
+        "FeatureCoordTypes": ("feature_id, descr", list(enumerate(AFLW_POINTS, start=1))),
+        "FeatureCoords": ("face_id, feature_id, x, y", [(face, i, 2 * i, i) for face in (1, 2) for i in range(1, 20)]),
+        "FaceRect": ("face_id, x, y, w, h, annot_type_id", [(1, 0, 0, 40, 40, 1)]),
+        "FaceMetadata": ("face_id, sex, occluded, glasses", [(1, "f", 0, 1)]),
+    }
+    with closing(sqlite3.connect(folder / "labels.sqlite")) as connection:
+        for table, (columns, rows) in tables.items():
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        connection.commit()
 
 
 def write_dlc(folder: Path) -> None:
@@ -271,6 +291,7 @@ TARGETS = {
     "coco": Target("labels.json", write_coco, read_coco),
     "imglab": labels_of("imglab", "labels.xml", write_imglab),
     "celeba": labels_of("celeba", "labels.txt", write_celeba, scheme="five"),
+    "aflw": labels_of("aflw", "labels.sqlite", write_aflw, scheme="aflw19"),
     "txt": Target("photos/a.txt", write_txt, read_txt),
     "dlc": labels_of("dlc", "labels.csv", write_dlc),
     "yolo": labels_of("yolo", "data.yaml", write_yolo),
