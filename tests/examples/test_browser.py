@@ -93,6 +93,35 @@ def test_its_points_are_those_of_find_points(tmp_path, scheme):
             assert status(browser).startswith("Faces: 1, ")
 
 
+FOLLOW = """async ([moved, larger]) => {
+  const ort = await import("./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs")
+  const { FaceFinder } = await import("./facekp.js")
+  const finder = await FaceFinder.load(ort, "network.onnx", "face_detection_yunet_2023mar.onnx")
+  const canvas = document.querySelector("canvas")
+  const context = canvas.getContext("2d")
+  const photo = context.getImageData(0, 0, canvas.width, canvas.height)
+  const first = await finder.find(photo)
+  context.drawImage(await createImageBitmap(photo), moved, 2 * moved, larger * canvas.width, larger * canvas.height)
+  const next = context.getImageData(0, 0, canvas.width, canvas.height)
+  const followed = await finder.follow(next, first)
+  const empty = new ImageData(canvas.width, canvas.height)
+  return [first, followed, await finder.follow(next, followed), await finder.follow(empty, followed)]
+}"""
+
+
+def test_a_face_that_moved_and_grew_is_followed_and_one_that_is_gone_is_dropped(tmp_path, scheme):
+    write_photo(tmp_path / "photo.png", scheme, 2)
+    with example_page(tmp_path, file_of("fast")) as browser:
+        browser.page.set_input_files("input", str(tmp_path / "photo.png"))
+        browser.until("window.faces !== undefined")
+        (first,), (followed,), (again,), gone = browser.page.evaluate(FOLLOW, [3, 1.05])
+    points = (np.array(first["points"]) + 0.5) * 1.05 - 0.5 + (3, 6)
+    assert np.abs(np.array(followed["points"]) - points).mean() < 0.5  # pixels
+    assert np.abs(np.array(again["points"]) - points).mean() < 0.5
+    assert first["placement"] == followed["placement"] == again["placement"]
+    assert gone == []
+
+
 def test_a_network_that_facekp_did_not_export_is_refused(tmp_path):
     with example_page(tmp_path, WEIGHTS) as browser:
         assert status(browser).startswith("The networks can't be loaded: the network was not exported by facekp")
