@@ -35,8 +35,8 @@ export class FaceFinder {
    *
    * @param {ImageData} photo upright
    * @returns {Promise<Object[]>} for each face: `points`, K times [x, y] in pixels of the photo, where (0, 0) is the
-   *   centre of its first pixel; `confidence`, K numbers from 0 to about 1; `expectedError`, K numbers in pixels, null if
-   *   the network is not calibrated; and `placement`, which `follow` needs
+   *   centre of its first pixel; `confidence`, K numbers from 0 to about 1; `expectedError`, K numbers of pixels, or
+   *   null where the network is not calibrated; and `placement`, which `follow` needs
    */
   async find(photo) {
     return this.predict(photo, await this.findSquares(photo))
