@@ -66,7 +66,7 @@ MISTAKES = {
     "key of another trainer": ("train", [*TINY, "+trainer.max_step=5"], "trainer.max_step: unknown key"),
     "no validation batch": ("train", [*TINY, "+trainer.limit_val_batches=0"], "trainer.limit_val_batches=0"),
     "no logger": ("train", [*TINY, "logger=null"], "logger=null"),
-    "no data": ("train", ["data=null"], "wflw\n"),
+    "no data": ("train", ["data=null"], "yolo\n"),
     "no augmentation": ("train", [*TINY, "augment=null"], "did you mean none?"),
     "group taken out": ("train", [*TINY, "~augment"], "~augment: a group can't be removed; write augment=none"),
     "list of groups taken out": (
