@@ -6,7 +6,7 @@
     252.5 301.0
     ...
 
-The first line, the number of points, may be absent. The points follow in the scheme's order, apart by blanks or a
+The first line, the number of points, may be absent. The points follow in the scheme's order, separated by blanks or a
 comma. The photo of ``train/landmarks/a.txt`` is ``train/images/a.jpg``: it is in the same folder, or in one beside it.
 LaPa's masks ``train/labels/a.png`` are not taken for photos. Text files without a photo and without points are left
 out. Coordinates are used unchanged. The folder of a photo becomes the attribute ``split`` or ``folder``.

@@ -117,7 +117,7 @@ def _parse_flags(fields: list[str], where: str) -> dict[str, str]:
 
 @recognises("wflw")
 def is_wflw(path: Path, text: str) -> bool:
-    """Whether the first line has pairs of numbers, apart by blanks, and then a name."""
+    """Whether the first line has pairs of numbers, separated by blanks, and then a name."""
     fields = _with_blanks_in_name(text.strip().partition("\n")[0].split())
     are_numbers = [not math.isnan(number_of(field)) for field in fields]
     return len(fields) > 4 and len(fields) % 2 == 1 and all(are_numbers[:-1]) and not are_numbers[-1]
