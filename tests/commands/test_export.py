@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from facekp.core.errors import UserError
@@ -18,8 +19,9 @@ def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(of_all, ckpt, tmp
     graph = evaluate(composed(f"ckpt={exported}", *given, name="evaluate"))
     checkpoint = evaluate(composed(f"ckpt={ckpt}", *given, *decoder, name="evaluate"))
     assert graph["rmse"] == pytest.approx(checkpoint["rmse"], abs=1e-3)
-    write_training(tmp_path / "training.csv", faces)
-    write_test(tmp_path, faces, faces.mask)
+    few = faces.take(np.arange(10))  # poorly trained, so that each gets a second look
+    write_training(tmp_path / "training.csv", few)
+    write_test(tmp_path, few, few.mask)
     given = [f"data.dir={tmp_path}", "data.cache=null", f"ckpt={exported}", f"out={tmp_path / 's.csv'}"]
     assert submit(composed(*given, name="submit")).is_file()  # with a second look
     with pytest.raises(UserError, match="export it again"):

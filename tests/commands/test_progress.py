@@ -13,6 +13,7 @@ from facekp.evaluate import main as evaluate
 from facekp.export import main as export
 from facekp.submit import main as submit
 from tests.conftest import composed
+from tests.exports import QUICK
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_submit_counts_the_rows_of_the_file_and_the_faces(lines, ckpt, tmp_path,
 
 
 def test_export_counts_the_faces_that_check_the_graph(lines, ckpt, tmp_path):
-    given = ["data=synthetic", "data.rows=60", "check=10", "format=torch_export", f"out={tmp_path / 'x.pt2'}"]
+    given = ["data=synthetic", "data.rows=60", "check=10", *QUICK, f"out={tmp_path / 'x.pt2'}"]
     assert lines("export", export, f"ckpt={ckpt}", *given)["checking faces"].startswith(
         "checking faces: 10 of 10 (100%)"
     )

@@ -9,7 +9,15 @@ from facekp.training.learning_rate import MAX_RATE, MIN_RATE
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
-SMALL = [*TINY, "trainer.max_epochs=1", "data.batch_size=4"]  # the search takes a hundred steps
+SMALL = [*TINY, "trainer.max_epochs=1", "data.batch_size=4"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_search():
+    """A search of 30 steps instead of a hundred."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("facekp.training.learning_rate.SEARCH_STEPS", 30)
+        yield
 
 
 @pytest.fixture(scope="module")

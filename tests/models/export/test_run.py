@@ -13,9 +13,7 @@ from facekp.models.export.check import LIMITS, compare
 from facekp.models.export.run import EXTRA_FILE
 from facekp.models.settings import DecoderOverride
 from tests.conftest import REPOSITORY
-from tests.exports import export
-
-QUICK = ("format=torch_export", "decoder=argmax", "decoder.flip=false")  # an eighth of the time of ONNX
+from tests.exports import QUICK, export
 
 
 def test_the_metadata_describes_the_graph(of_all, ckpt):
