@@ -31,7 +31,7 @@ def parse_json(text: str, where: str, fix: str) -> Any:
     """The content of a text in JSON.
 
     Raises:
-        UserError: it is not JSON, or is nested too deeply; the message has the position and the way out.
+        UserError: it is not JSON, or is nested too deeply. The message names the place and how to fix it.
     """
     try:
         return json.loads(text)

@@ -16,8 +16,6 @@ from facekp.data.images import photo_endings
 from facekp.data.labels.json_values import number_of
 from facekp.data.labels.photo_names import label_files_below, name_key
 
-MAX_POINTS = 10_000  # of a file; a larger number in it is a mistake
-
 
 class PhotosByStem:
     """Finds the photo that has the name of a label file with another ending.
@@ -68,7 +66,7 @@ def label_files(folder: Path, ending: str) -> list[str]:
     """The files below a folder with an ending in any case, relative to it, sorted.
 
     Raises:
-        UserError: it is not a folder, or there is none.
+        UserError: it is not a folder, or has no such file.
     """
     if not folder.is_dir():
         raise UserError(f"data.labels={folder}: is not a folder; give the folder of the {ending} files")

@@ -16,6 +16,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.scheme_guess import is_number, numbered, shipped_schemes
 
+MAX_POINTS = 10_000  # of a face; a larger number is a mistake
 MAX_NAMES = 6  # of each kind that a message lists
 
 

@@ -121,6 +121,7 @@ def mirrors_points(reader: str) -> Callable[[M], M]:
     return enter
 
 
+MAX_LOOKED_AT = 20  # files of a folder that are read to recognise it
 RECOGNISERS: dict[str, Callable[[Path, str], bool]] = {}
 """By reader: a function that tells from a path and the text of the file ("" for a folder or a binary file) whether the
 reader can read it. ``facekp.data.inspect`` finds the format of a file with them."""

@@ -29,7 +29,7 @@ from facekp.data.labels.photo_names import files_below, is_file, label_files_bel
 from facekp.data.labels.photo_paths import PhotoPaths
 from facekp.data.labels.text import read_text
 from facekp.data.labels.words import says_hidden
-from facekp.data.readers.base import READERS, LabelledFace, names_points, recognises
+from facekp.data.readers.base import MAX_LOOKED_AT, READERS, LabelledFace, names_points, recognises
 from facekp.data.settings import FilePerPhotoSettings
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ EXPECTED = "JSON file of labelme"
 BOXES = ("rectangle", "rotation", "oriented_rectangle")  # types of shapes
 OUTLINES = ("polygon", "linestrip", "points")
 GROUPING = "give all shapes of a face the same group_id"
-MAX_LOOKED_AT = 20  # files of a folder, by which it is recognised
 
 
 class LabelmeSettings(FilePerPhotoSettings):

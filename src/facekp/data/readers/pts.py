@@ -23,9 +23,9 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.faults import collect_faces
-from facekp.data.labels.label_per_photo import MAX_POINTS, PhotosByStem, label_files, parse_point
+from facekp.data.labels.label_per_photo import PhotosByStem, label_files, parse_point
 from facekp.data.labels.photo_names import files_below
-from facekp.data.labels.point_names import check_count
+from facekp.data.labels.point_names import MAX_POINTS, check_count
 from facekp.data.labels.text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, names_points, recognises
 from facekp.data.settings import FilePerPhotoSettings

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,11 +27,11 @@ from facekp.core.keypoints import Keypoints
 from facekp.core.settings import Text
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
-from facekp.data.labels.label_per_photo import MAX_POINTS, PhotosByStem, label_files, parse_point
+from facekp.data.labels.label_per_photo import PhotosByStem, label_files, parse_point
 from facekp.data.labels.photo_names import files_below
-from facekp.data.labels.point_names import check_count
+from facekp.data.labels.point_names import MAX_POINTS, check_count
 from facekp.data.labels.text import read_text
-from facekp.data.readers.base import READERS, LabelledFace, names_points, recognises
+from facekp.data.readers.base import MAX_LOOKED_AT, READERS, LabelledFace, names_points, recognises
 from facekp.data.settings import FilePerPhotoSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ ENDING = ".txt"
 SPLITS = ("train", "val", "test")  # names of folders
 MASKS, PHOTOS = "labels", "images"  # LaPa's folders of masks and photos
 MAX_LENGTH = 2**20  # characters of a label file; 10,000 points have a quarter of it
-MAX_LOOKED_AT = 20  # files of a folder that are read to recognise it
 
 
 class TxtSettings(FilePerPhotoSettings):
@@ -90,7 +90,7 @@ def point_names(folder: Path, settings: TxtSettings) -> list[str]:
 def is_txt(path: Path, text: str) -> bool:
     """Whether the path is a folder with text files of points."""
     names = (name for name in files_below(path) if name.lower().endswith(ENDING)) if path.is_dir() else ()
-    return any(_looks_like_points(path / name) for name, _ in zip(names, range(MAX_LOOKED_AT), strict=False))
+    return any(_looks_like_points(path / name) for name in islice(names, MAX_LOOKED_AT))
 
 
 def _without_masks(names: Iterable[str]) -> list[str]:

@@ -50,7 +50,8 @@ class ViaSettings(PhotoDataSettings):
 
     Attributes:
         attribute: region attribute with the names of points; None: the only one, or the one with names of the scheme.
-        group: region attribute that tells the faces of a photo apart; None: rectangles do, or a photo has one face.
+        group: region attribute that differs between the faces of a photo; None: each rectangle is a face; a
+            photo without rectangles has one face.
     """
 
     attribute: Text | None

@@ -33,6 +33,7 @@ from facekp.data.labels.json_values import number_of
 from facekp.data.labels.point_names import check_count, index_by_name
 from facekp.data.labels.text import read_text
 from facekp.data.readers.base import (
+    MAX_LOOKED_AT,
     READERS,
     LabelledFace,
     PhotoDataSettings,
@@ -58,7 +59,6 @@ log = logging.getLogger(__name__)
 LOWEST, HIGHEST = -1, 2  # fractions; points may be outside their photo, but pixels and per cent are larger
 DECIMALS = 2  # of a box's edges in pixels; fractions with six decimals give 19.998 for 20, and the crop another pixel
 MAX_NAMES = 20  # of classes that a message lists
-LOOKED_AT = 20  # label files in which a line is looked for; those of photos without faces are empty
 
 
 class YoloSettings(PhotoDataSettings):
@@ -146,7 +146,7 @@ def is_yolo(path: Path, text: str) -> bool:
         return is_dataset(text) or _is_label(text)
     try:
         dataset = read_dataset(path)
-        files = islice(label_files(dataset), LOOKED_AT)
+        files = islice(label_files(dataset), MAX_LOOKED_AT)  # those of photos without faces are empty
         return dataset.layout is not None or any(_is_label(read_text(path / file)) for file in files)
     except UserError:  # no label files, or not of texts
         return False

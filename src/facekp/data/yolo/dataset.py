@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 from facekp.core.errors import UserError
 from facekp.core.plain_files import MAX_BYTES, DamagedFile, parse_yaml
 from facekp.data.labels.json_values import number_of, shown
+from facekp.data.labels.point_names import MAX_POINTS
 from facekp.data.labels.text import read_text
 
 SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # keys of the YAML
 SPLIT_FOLDER = re.compile(r"(train|val|test)(ing|id|idation)?\d*")  # such as valid, train2017
 SHAPE = re.compile(r"^kpt_shape\s*:", re.MULTILINE)
 OTHERS = (re.compile(r"^train\s*:", re.MULTILINE), re.compile(r"^(names|nc)\s*:", re.MULTILINE))
-MAX_POINTS = 10_000  # of a face; a larger number is a mistake
 FORMAT = "the YAML of a YOLO pose dataset"
 
 

@@ -19,8 +19,9 @@ from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.labels.json_values import number_of
 from facekp.data.labels.photo_names import label_files_below
+from facekp.data.labels.point_names import MAX_POINTS
 from facekp.data.labels.text import read_text
-from facekp.data.yolo.dataset import MAX_POINTS, Layout, PoseDataset
+from facekp.data.yolo.dataset import Layout, PoseDataset
 from facekp.data.yolo.photos import IMAGES, LABELS, replaced_folder
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def label_files(dataset: PoseDataset) -> list[str]:
     """The text files in folders called labels, or, where there is no such folder, all text files.
 
     Raises:
-        UserError: there are none.
+        UserError: the dataset has no label files.
     """
     root = dataset.root
     paths = [path for path in map(PurePosixPath, label_files_below(root, ".txt")) if path.name.lower() != CLASSES]
