@@ -25,7 +25,7 @@ COMMANDS = {
     "detection_benchmark": "measure how much accuracy face detection and cropping cost",
     "bench": "measure speed and memory, and compare them with simple baselines",
     "data.inspect": "recognise a label file and list its problems: facekp data.inspect FILE",
-    "data.convert": "write a label file as a CSV or COCO JSON: facekp data.convert FILE out=DIR",
+    "data.convert": "write a label file in another format: facekp data.convert FILE out=DIR format=NAME",
     "data.synthetic": "write drawn faces in the competition's format: facekp data.synthetic out=DIR",
 }
 FORMER = {"scenes": "detection_benchmark"}  # former names, which still work

@@ -85,19 +85,26 @@ def test_the_proposed_command_reads_the_file_with_the_written_scheme(tmp_path, i
     assert table.attributes["pose"][table.row == 12].tolist() == ["large"]
 
 
-@pytest.mark.parametrize(("form", "name"), [("csv", "labels.csv"), ("coco", "labels.json")])
-def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, name):
+@pytest.mark.parametrize(
+    ("form", "labels", "data"),
+    [
+        ("csv", "new/labels.csv", "data=folder data.images=images"),
+        ("coco", "new/labels.json", "data=coco data.images=images"),
+        ("labelme", "new", "data=labelme data.images=images"),
+        ("yolo", "new/data.yaml", "data=yolo data.images=new"),
+    ],
+)
+def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, labels, data):
     write_coco(tmp_path)
     caplog.set_level("INFO")
     code, _ = run_here("convert", partial(convert.main, names=["labels.json"]), "out=new", f"format={form}")
     assert code == 0
-    assert f"written: new/{name} (3 faces)" in caplog.messages
-    assert (tmp_path / "new" / name).is_file()
+    assert f"written: {labels} (3 faces)" in caplog.messages
+    assert (tmp_path / labels).exists()
     assert yaml.safe_load((tmp_path / "new" / "keypoints" / "labels.yaml").read_text())["names"] == NAMES
-    reader = {"csv": "folder", "coco": "coco"}[form]
     assert (
-        f"--config-dir=new data={reader} data.images=images data.labels=new/{name} data.boxes=points keypoints=labels "
-        "data.folds=2" in caplog.messages[-1]  # as inspect proposes it
+        f"--config-dir=new {data} data.labels={labels} data.boxes=points keypoints=labels data.folds=2"
+        in caplog.messages[-1]  # as inspect proposes it
     )
 
 
@@ -108,7 +115,11 @@ def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, n
         (["a", "b"], ["out=x"], "2 files are named"),
         (["nowhere.json"], ["out=x"], "nowhere.json: does not exist"),
         (["labels.json"], [], "out is needed"),
-        (["labels.json"], ["out=x", "format=xml"], "format=xml: choose one of csv, coco"),
+        (
+            ["labels.json"],
+            ["out=x", "format=xml"],
+            "format=xml: choose one of coco, csv, cvat, imglab, labelme, labelstudio, pts, yolo",
+        ),
         (["labels.json"], ["out=x", "data=kaggle"], "data=kaggle: does not read label files of photos"),
         (["labels.json"], ["out=x", "data=coco", "data.category=cat"], "data.category=cat: labels.json has no such"),
         (["labels.json"], ["out=x", "keypoints=five"], "its 3 points are not the 5 of keypoints five"),

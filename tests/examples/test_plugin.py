@@ -98,6 +98,7 @@ def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, 
         ("export", "ckpt=run/checkpoints/best.ckpt", "out=net.onnx", "data=synthetic", "data.rows=40", "check=8"),
         ("report", "run", "out=report.html", "faces=0"),
         (*predict, "ckpt=run/checkpoints/best.ckpt", "detector=example_centre", "out=found"),
+        ("data.convert", "found/coco.json", "images=photos", "out=written", "format=example_jsonl"),
     ]
     for command, *arguments in commands:
         done = run(command, *arguments, cwd=installed, path=site)
@@ -105,6 +106,7 @@ def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, 
     assert "example_failures" in json.loads((installed / "scored" / "metrics.json").read_text())
     assert "faces with a point off by more than 5 px" in (installed / "report.html").read_text()
     assert len(pd.read_csv(installed / "found" / "points.csv")) == 15
+    assert len(json.loads((installed / "written" / "labels.jsonl").read_text())["points"]) == 15
 
 
 def test_a_machine_without_the_plug_in_names_the_package(installed):

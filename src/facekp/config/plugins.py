@@ -34,6 +34,7 @@ MODULES = {
     "facekp.decoders": "facekp.functional.decoders",
     "facekp.metrics": "facekp.functional.metrics",
     "facekp.readers": "facekp.data.readers.base",
+    "facekp.writers": "facekp.data.writers.base",
     "facekp.augmentations": "facekp.data.transforms.base",
     "facekp.optimizers": "facekp.training.optim",
     "facekp.schedules": "facekp.training.optim",

@@ -139,7 +139,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str, within: Path | None = None) -> None:
+def write_text(path: Path, text: str, within: Path | None = None, durable: bool = True) -> None:
     """Write a text file in UTF-8; arguments and errors as `atomic`."""
     try:
         content = text.encode()
@@ -148,13 +148,13 @@ def write_text(path: Path, text: str, within: Path | None = None) -> None:
         raise CannotWrite(
             f"{path}: cannot be written in UTF-8, as it would hold {found!r}; rename that file"
         ) from error
-    with atomic(path, within) as draft:
+    with atomic(path, within, durable) as draft:
         draft.write_bytes(content)
 
 
-def write_json(path: Path, values: dict[str, Any], within: Path | None = None) -> None:
+def write_json(path: Path, values: Any, within: Path | None = None, durable: bool = True) -> None:
     """Write a JSON file; NaN and infinity, which JSON does not have, become null. Arguments and errors as `atomic`."""
-    write_text(path, json.dumps(json_value(values), indent=1, allow_nan=False) + "\n", within)
+    write_text(path, json.dumps(json_value(values), indent=1, allow_nan=False) + "\n", within, durable)
 
 
 def json_value(value: Any) -> Any:

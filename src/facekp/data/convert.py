@@ -1,4 +1,4 @@
-"""`python -m facekp.data.convert FILE out=DIR`: writes a label file of any format as a CSV or as COCO JSON."""
+"""`python -m facekp.data.convert FILE out=DIR`: writes a label file of any format in another format."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Path:
     from facekp.core.outputs import output_folder  # imported here: --help and mistakes in a key must answer at once
     from facekp.data.label_commands import ConvertSettings, open_named, read_named, write_scheme
     from facekp.data.label_report import converted_command
-    from facekp.data.label_writing import WRITERS
+    from facekp.data.writers.base import WRITERS, left_out
 
     settings = read_named(cfg, ConvertSettings)
     file = open_named(settings, names)
     for warning in file.warnings:
         log.warning("%s", warning)
-    name, write = WRITERS[settings.format]
+    write = WRITERS[settings.format]
     with output_folder(settings.out, overwrite=settings.overwrite) as folder:
-        write(folder / name, file)
+        written = write(folder, file)
         write_scheme(folder, file.keypoints)
-    log.info("written: %s (%d faces)", folder / name, len(file.faces))
-    log.info("train on it: %s", converted_command(file, folder, settings.format, name))
+    if lost := list(left_out(file, written)):
+        log.warning("format=%s can't hold, left out: %s", settings.format, ", ".join(lost))
+    log.info("written: %s (%d faces)", written.path, len(file.faces))
+    log.info("train on it: %s", converted_command(file, folder, written))
     return folder
 
 

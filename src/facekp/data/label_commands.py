@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import AfterValidator
 
 from facekp.config.command import CommandSettings, read_settings
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.files import write_text
 from facekp.core.keypoints import Keypoints, KeypointsField
-from facekp.core.settings import FilePath, NewPath
+from facekp.core.settings import FilePath, NewPath, one_of
 from facekp.data.label_file import LabelFile, open_label_file
 from facekp.data.labels.scheme_guess import scheme_yaml, shipped_schemes
+from facekp.data.writers.base import WRITERS
 
 S = TypeVar("S", bound=CommandSettings)
+
+
+def _check_format(name: str) -> str:
+    if name not in WRITERS:
+        raise ValueError(one_of(sorted(WRITERS), name))
+    return name
 
 
 class LabelFileSettings(CommandSettings):
@@ -51,11 +59,11 @@ class ConvertSettings(LabelFileSettings):
 
     Attributes:
         out: folder for the labels and the scheme.
-        format: ``csv`` or ``coco``.
+        format: name of a writer.
     """
 
     out: NewPath
-    format: Literal["csv", "coco"]
+    format: Annotated[str, AfterValidator(_check_format)]
 
 
 def read_named(cfg: DictConfig, model: type[S]) -> S:

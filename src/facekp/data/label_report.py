@@ -22,6 +22,7 @@ from facekp.data.labels.faults import SKIP
 from facekp.data.labels.json_values import read_json
 from facekp.data.labels.photo_names import is_file
 from facekp.data.labels.scheme_guess import scheme_yaml
+from facekp.data.writers.base import Written
 
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
 MAX_VALUES = 6  # of an attribute that are listed
@@ -75,14 +76,14 @@ def train_command(file: LabelFile, folder: str | None, problems: Sequence[str]) 
     return _training(arguments)
 
 
-def converted_command(file: LabelFile, folder: Path, form: str, name: str) -> str:
-    """The command that trains on what `facekp.data.label_writing` wrote."""
+def converted_command(file: LabelFile, folder: Path, written: Written) -> str:
+    """The command that trains on what a writer wrote, with the scheme in ``folder``."""
     problems = [problem for problem in _problems(file) if problem not in file.warnings]  # of reading: faces left out
     arguments = [
         *([] if file.is_shipped else [f"--config-dir={folder}"]),
-        f"data={'folder' if form == 'csv' else 'coco'}",
-        f"data.images={file.settings.images if file.has_photos else 'FOLDER'}",
-        f"data.labels={folder / name}",
+        f"data={written.reader}",
+        f"data.images={written.images or (file.settings.images if file.has_photos else 'FOLDER')}",
+        f"data.labels={written.path}",
         *_of_problems(problems),
         *_of_scheme(file),
         *_folds(file),
