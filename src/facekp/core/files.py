@@ -12,12 +12,12 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import uuid4
 
 import yaml
@@ -155,6 +155,12 @@ def write_text(path: Path, text: str, within: Path | None = None, durable: bool 
 def write_json(path: Path, values: Any, within: Path | None = None, durable: bool = True) -> None:
     """Write a JSON file; NaN and infinity, which JSON does not have, become null. Arguments and errors as `atomic`."""
     write_text(path, json.dumps(json_value(values), indent=1, allow_nan=False) + "\n", within, durable)
+
+
+def write_items(file: TextIO, items: Iterable[Any]) -> None:
+    """Write the items of a JSON list, a line each, so that memory does not grow with their number."""
+    for number, item in enumerate(items):
+        file.write((",\n" if number else "\n") + json.dumps(item, allow_nan=False))
 
 
 def json_value(value: Any) -> Any:

@@ -15,12 +15,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from facekp.core.files import atomic
+from facekp.core.files import atomic, write_items
 from facekp.core.keypoints import Keypoints
 from facekp.data.images import UnreadableImage, upright_size
 from facekp.data.table import FaceTable
@@ -53,15 +53,10 @@ def write_coco_file(
     info = {"description": description, "folder": folder}
     with atomic(path) as draft, draft.open("w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(f'{{"info": {json.dumps(info)},\n"categories": [{json.dumps(_category(keypoints))}],\n"images": [')
-        _write_items(file, images)
+        write_items(file, images)
         file.write('],\n"annotations": [')
-        _write_items(file, annotations)
+        write_items(file, annotations)
         file.write("]}\n")
-
-
-def _write_items(file: TextIO, items: Iterable[dict[str, Any]]) -> None:
-    for number, item in enumerate(items):
-        file.write((",\n" if number else "\n") + json.dumps(item, allow_nan=False))
 
 
 def _category(keypoints: Keypoints) -> dict[str, Any]:

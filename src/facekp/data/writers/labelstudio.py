@@ -8,13 +8,14 @@ photo, gets a rectangle, whose parts the keypoints are. Coordinates are per cent
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
-from facekp.core.files import write_json
+from facekp.core.files import atomic, write_items
+from facekp.core.keypoints import Keypoints
 from facekp.data.labels.boxes import EDGE
 from facekp.data.labels.face import LabelledFace
 from facekp.data.labelstudio.addresses import LOCAL
@@ -49,32 +50,48 @@ def write_labelstudio(folder: Path, file: LabelFile) -> Written:
         UserError: the size of a photo is not known.
         CannotWrite: a file can't be written.
     """
-    above = Path(file.settings.images).resolve().name
-    tasks: list[dict[str, Any]] = []
-    written: list[LabelledFace] = []
-    in_boxes: list[LabelledFace] = []
-    for number, (photo, faces) in enumerate(faces_by_photo(file.faces).items(), start=1):
+    photos: list[Photo] = []
+    for name, faces in faces_by_photo(file.faces).items():
         size = required_size(file, faces[0])
-        cut = cut_to_photo(faces, size)
-        with_box = [face for face in cut if face.box is not None or face.attributes or len(cut) > 1]
+        photos.append(Photo(name, size, cut_to_photo(faces, size)))
+    path = folder / "tasks.json"
+    with atomic(path) as draft, draft.open("w", encoding="utf-8") as tasks:
+        tasks.write("[")
+        write_items(tasks, _tasks(photos, file))
+        tasks.write("\n]\n")
+    write_xml(folder / "labeling_config.xml", _interface(file))
+    log_added_boxes(face for photo in photos for face in photo.faces if _has_rectangle(face, photo))
+    log_points_outside(file.faces, (face for photo in photos for face in photo.faces))
+    return Written(path, "labelstudio")
+
+
+class Photo(NamedTuple):
+    """A photo's name, its width and height, and its faces, cut at its edges."""
+
+    name: str
+    size: tuple[int, int]
+    faces: list[LabelledFace]
+
+
+def _has_rectangle(face: LabelledFace, photo: Photo) -> bool:
+    """Whether a rectangle is needed: for a box, for attributes, or to tell which points are of the face."""
+    return face.box is not None or bool(face.attributes) or len(photo.faces) > 1
+
+
+def _tasks(photos: Iterable[Photo], file: LabelFile) -> Iterator[dict[str, Any]]:
+    above = Path(file.settings.images).resolve().name
+    for number, photo in enumerate(photos, start=1):
         results = [
             result
-            for at, face in enumerate(cut, start=1)
-            for result in _results(face, file, size, f"face{at}", has_box=face in with_box)
+            for at, face in enumerate(photo.faces, start=1)
+            for result in _results(face, file.keypoints, photo.size, f"face{at}", _has_rectangle(face, photo))
         ]
-        written += cut
-        in_boxes += with_box
-        data = {IMAGE: f"{LOCAL}?d={quote(f'{above}/{photo}', errors='surrogateescape')}"}
-        tasks.append({"id": number, "data": data, "annotations": [{"result": results}]})
-    write_json(folder / "tasks.json", tasks)
-    write_xml(folder / "labeling_config.xml", _interface(file))
-    log_added_boxes(in_boxes)
-    log_points_outside(file.faces, written)
-    return Written(folder / "tasks.json", "labelstudio")
+        address = f"{LOCAL}?d={quote(f'{above}/{photo.name}', errors='surrogateescape')}"
+        yield {"id": number, "data": {IMAGE: address}, "annotations": [{"result": results}]}
 
 
 def _results(
-    face: LabelledFace, file: LabelFile, size: tuple[int, int], region: str, has_box: bool
+    face: LabelledFace, keypoints: Keypoints, size: tuple[int, int], region: str, has_rectangle: bool
 ) -> Iterator[dict[str, Any]]:
     """What is drawn of a face: its rectangle, the attributes of it, and its points."""
 
@@ -82,17 +99,17 @@ def _results(
         sides = {"original_width": size[0], "original_height": size[1], "image_rotation": 0}
         return {"id": key, "type": kind, "from_name": name, "to_name": IMAGE, **sides, "value": value}
 
-    if has_box:
+    if has_rectangle:
         left, top, right, bottom = box_around(face)
         values = _percent((left, top, right - left, bottom - top), size)
         rectangle = {**dict(zip(SIDES, values, strict=True)), "rotation": 0}
         yield result("rectanglelabels", BOX, region, {**rectangle, "rectanglelabels": [FACE]})
         for name, text in face.attributes.items():
             yield result("choices", name, region, {**rectangle, "choices": [text]})
-    for number, (name, x, y, is_hidden) in enumerate(labelled_points(face, file.keypoints), start=1):
+    for number, (name, x, y, is_hidden) in enumerate(labelled_points(face, keypoints), start=1):
         key = f"{region}-{number}"
         at = dict(zip("xy", _percent((x + EDGE, y + EDGE), size), strict=True)) | {"width": POINT_WIDTH}
-        part = {"parentID": region} if has_box else {}
+        part = {"parentID": region} if has_rectangle else {}
         yield result("keypointlabels", POINTS, key, {**at, "keypointlabels": [name]}) | part
         if is_hidden:
             yield result("choices", HIDDEN, key, {**at, "choices": [OCCLUDED]})
