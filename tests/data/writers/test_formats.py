@@ -33,6 +33,16 @@ def test_labelme_counts_from_the_edge_and_names_the_photo_from_its_file(tmp_path
     assert content["shapes"][-1]["attributes"] == {"pose": "large"}
 
 
+def test_labelme_marks_no_points_as_hidden_by_an_attribute_of_the_face(tmp_path, caplog):
+    file = one_face_per_photo(label_file(tmp_path))
+    file = with_faces(file, visible=None, attributes={"occluded": "1", "state": "hidden", "pose": "large"})
+    one, other = read_again(write(tmp_path, "labelme", file), file).faces
+    assert (one.visible, other.visible) == (None, None)
+    assert (one.box, one.attributes) == (None, {"pose": "large"})
+    assert other.attributes == {"occluded": "1", "state": "hidden", "pose": "large"}  # of the box
+    assert "2 attributes left out, which would mark all points of a face as hidden" in caplog.messages
+
+
 def test_label_files_are_in_the_subfolders_of_their_photos(tmp_path):
     file = with_faces(one_face_per_photo(label_file(tmp_path)), name="party/b.png", size=(60, 50))
     file = replace(file, faces=file.faces[:1])
@@ -92,6 +102,13 @@ def test_cvat_has_a_skeleton_and_a_box_of_a_group(tmp_path):
     assert (without_box.get("group_id"), without_box.findtext("attribute[@name='pose']")) == (None, "large")
 
 
+@pytest.mark.parametrize("form", ["cvat", "labelme"])
+def test_a_face_without_a_box_does_not_get_that_of_another_face_around_it(tmp_path, form):
+    file = label_file(tmp_path, [{**INSIDE[0], "bbox": [0, 0, 60, 50]}, INSIDE[1]])
+    again = read_again(write(tmp_path, form, file), file)
+    assert [face.box for face in again.faces] == [(0, 0, 60, 50), None]
+
+
 def test_cvat_gets_labels_that_draw_the_skeleton(tmp_path):
     file = label_file(tmp_path)
     file = replace(file, keypoints=replace(file.keypoints, lines=(("L_eye", "nose", "R_eye"),)))
@@ -142,6 +159,14 @@ def test_labelstudio_s_interface_has_all_names_that_the_tasks_use(tmp_path):
         "pose": {"large"},
     }
     assert all(values <= set(controls[name]) for name, values in used.items())
+
+
+def test_labelstudio_s_addresses_lead_to_photos_of_any_name(tmp_path):
+    file = one_face_per_photo(label_file(tmp_path))
+    names = ["a b#1%20&d=é?.png", "x\udce9.png"]  # the second is not in UTF-8
+    faces = [replace(face, name=name, size=(60, 50)) for face, name in zip(file.faces, names, strict=True)]
+    again = read_again(write(tmp_path, "labelstudio", replace(file, faces=faces)), file)
+    assert [face.name for face in again.faces] == names
 
 
 def test_labelstudio_leaves_out_a_rectangle_that_says_nothing(tmp_path, caplog):

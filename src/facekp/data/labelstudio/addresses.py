@@ -92,5 +92,5 @@ def _path(address: str) -> PurePosixPath:
         address = address.partition("d=")[2].partition("&")[0]
     elif "://" in address or address.startswith("/data/"):
         address = path_of_url(address)
-    path = unquote(address).replace("\\", "/").lstrip("/")
+    path = unquote(address, errors="surrogateescape").replace("\\", "/").lstrip("/")
     return PurePosixPath(path if path and "\0" not in path else "?")

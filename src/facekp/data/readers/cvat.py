@@ -6,8 +6,9 @@ A face is one of these:
 - ``points`` with all points of a face, in the scheme's order;
 - several ``points`` with one point each, whose labels are the points' names: those of a photo, or of a group in it.
 
-A ``box`` of the same group, or the smallest around the points, is the face's box. Attributes are kept; ``outside``
-points have no label, ``occluded`` ones are hidden. CVAT counts from the photo's edge, so half a pixel is subtracted.
+A ``box`` of the same group, or the smallest of no group around the points, is the face's box. Attributes are kept;
+``outside`` points have no label, ``occluded`` ones are hidden. CVAT counts from the photo's edge, so half a pixel is
+subtracted.
 """
 
 from __future__ import annotations
@@ -205,10 +206,13 @@ def _edges(box: Element, path: Path) -> Box:
 
 def _box_of(element: Element, boxes: Sequence[Element], edges: Sequence[Box], points: np.ndarray) -> int | None:
     """The position of the face's box: of its group, or else the smallest around its points; None: it has none."""
-    group = element.get("group_id") or "0"
-    of_group = [i for i, box in enumerate(boxes) if group != "0" and box.get("group_id") == group]
+    group, groups = element.get("group_id") or "0", [box.get("group_id") or "0" for box in boxes]
+    if group != "0" and group in groups:
+        return groups.index(group)
     labelled = [(float(x) + EDGE, float(y) + EDGE) for x, y in points[~np.isnan(points[:, 0])]]
-    return of_group[0] if of_group else smallest_around(edges, labelled)
+    free = [i for i, other in enumerate(groups) if other == "0"]
+    at = smallest_around([edges[i] for i in free], labelled)
+    return None if at is None else free[at]
 
 
 def _attributes(element: Element) -> dict[str, str]:

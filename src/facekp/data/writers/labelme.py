@@ -2,20 +2,24 @@
 
 Points are shapes named as in the scheme. The points and the box of a face have the same ``group_id``. Attributes are
 X-AnyLabeling's ``attributes`` of the box, or of all points if the face has no box; labelme keeps them. A hidden point
-has the flag ``occluded``. Coordinates count from the photo's edge.
+has the flag ``occluded``; so attributes that say that a face is hidden need its box. Coordinates count from the photo's
+edge.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from facekp.core.console import count
 from facekp.core.files import write_json
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.boxes import EDGE
 from facekp.data.labels.face import LabelledFace
+from facekp.data.labels.words import is_hidden
 from facekp.data.writers.base import (
     DIGITS,
     FACE,
@@ -28,6 +32,7 @@ from facekp.data.writers.base import (
     photo_size,
 )
 
+log = logging.getLogger(__name__)
 VERSION = "5.4.1"  # of labelme, which writes files of this form
 
 
@@ -53,6 +58,9 @@ def write_labelme(folder: Path, file: LabelFile) -> Written:
             "imageWidth": width,
         }
         write_json(path, content, durable=False)
+    without_box = [face for face in file.faces if face.box is None]
+    if lost := sum(len(face.attributes) - len(_attributes_for_points(face)) for face in without_box):
+        log.warning("%s left out, which would mark all points of a face as hidden", count(lost, "attribute"))
     return Written(folder, "labelme")
 
 
@@ -61,13 +69,18 @@ def _shapes(faces: Sequence[LabelledFace], keypoints: Keypoints) -> Iterator[dic
         if face.box is not None:
             left, top, right, bottom = face.box
             yield _shape("rectangle", FACE, [[left, top], [right, bottom]], group, face.attributes)
-        for name, x, y, is_hidden in labelled_points(face, keypoints):
-            attributes = face.attributes if face.box is None else {}
-            yield _shape("point", name, [[x + EDGE, y + EDGE]], group, attributes, is_hidden)
+        attributes = _attributes_for_points(face) if face.box is None else {}
+        for name, x, y, hidden in labelled_points(face, keypoints):
+            yield _shape("point", name, [[x + EDGE, y + EDGE]], group, attributes, hidden)
+
+
+def _attributes_for_points(face: LabelledFace) -> dict[str, str]:
+    """The face's attributes, apart from those that would say of each point whether it is hidden."""
+    return {name: value for name, value in face.attributes.items() if not (is_hidden(name) or is_hidden(value))}
 
 
 def _shape(
-    kind: str, label: str, points: list[list[float]], group: int, attributes: Any, is_hidden: bool = False
+    kind: str, label: str, points: list[list[float]], group: int, attributes: Mapping[str, str], hidden: bool = False
 ) -> dict[str, Any]:
     shape = {
         "label": label,
@@ -75,7 +88,7 @@ def _shape(
         "group_id": group,
         "description": "",
         "shape_type": kind,
-        "flags": {"occluded": True} if is_hidden else {},
+        "flags": {"occluded": True} if hidden else {},
         "mask": None,
     }
     return shape | ({"attributes": dict(attributes)} if attributes else {})
