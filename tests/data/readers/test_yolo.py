@@ -159,6 +159,28 @@ def test_the_split_is_that_of_the_folder(tmp_path, dataset, labels, splits):
     assert (sorted(table.attributes["split"]) if "split" in table.attributes else None) == splits
 
 
+@pytest.mark.parametrize("above", ["./", "", "../faces/", "/home/someone/faces/", "C:\\data\\faces\\"])
+def test_a_list_of_photos_gives_them_their_split(tmp_path, caplog, above):
+    labels = dict.fromkeys(["labels/a.b.txt", "labels/c.txt", "labels/d.txt", "labels/val/a.b.txt"], LINE)
+    path = write(tmp_path, labels, {"train": ["lists/train.txt"], "val": "images/val", "kpt_shape": [5, 3]})
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "train.txt").write_text(f"{above}images/a.b.png\r\n\n.\n{above}images/c.png")
+    table = read(path)
+    assert dict(zip(table.name.tolist(), table.attributes["split"].tolist(), strict=True)) == {
+        "images/a.b.png": "train",
+        "images/c.png": "train",
+        "images/val/a.b.png": "val",
+    }
+    assert "1 label file left out, such as labels/d.txt, because train, val and test of" in caplog.text
+
+
+def test_lists_beside_the_labels_are_no_labels(tmp_path):
+    path = write(tmp_path, {"a.txt": LINE, "b.txt": LINE}, {"train": "train.txt", "val": "val.txt", "kpt_shape": [5, 3]})
+    (tmp_path / "train.txt").write_text("a.png\nb.png\n")
+    (tmp_path / "val.txt").write_text("b.png\n")
+    assert read(path).attributes["split"].tolist() == ["train", ""]
+
+
 def test_folders_that_the_yaml_does_not_name_are_left_out(tmp_path, caplog):
     labels = {"labels/train/a.txt": LINE, "old/labels/train/b.txt": "0 1 2\n"}
     assert read(write(tmp_path, labels)).name.tolist() == ["images/train/a.png"]

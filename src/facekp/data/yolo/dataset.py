@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from typing import Any, NamedTuple
 from facekp.core.errors import UserError
 from facekp.core.plain_files import MAX_BYTES, DamagedFile, parse_yaml
 from facekp.data.labels.json_values import number_of, shown
+from facekp.data.labels.photo_names import is_file
+from facekp.data.labels.photo_paths import in_folder
 from facekp.data.labels.point_names import MAX_POINTS
 from facekp.data.labels.text import read_text
 
@@ -51,7 +54,8 @@ class PoseDataset:
         classes: names by number; empty: not stated.
         point_names: names of the points by class, those of all classes by None; empty: not stated.
         flip: the number of each point's mirror point; None: not stated.
-        folders: parts of the paths that the YAML gives the splits; empty: none, or a list of photos.
+        folders: by split, parts of the paths of its folders.
+        lists: by split, the text files that list its photos, relative to the root; empty: none, or one is missing.
     """
 
     path: Path
@@ -61,6 +65,7 @@ class PoseDataset:
     point_names: Mapping[int | None, tuple[str, ...]] = field(default_factory=dict)
     flip: tuple[int, ...] | None = None
     folders: Mapping[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    lists: Mapping[str, list[str]] = field(default_factory=dict)
 
     def class_name(self, number: int) -> str:
         """The name of a class; its number where the dataset names no classes."""
@@ -70,15 +75,33 @@ class PoseDataset:
         """The names of the points of a class; None where the dataset does not name them."""
         return self.point_names.get(number, self.point_names.get(None))
 
-    def split_of(self, folder: tuple[str, ...]) -> str | None:
-        """The split of the photos in a folder; "" if it has none; None if the YAML does not name the folder.
+    def splits_of(self, photos: Sequence[PurePosixPath]) -> list[str | None]:
+        """The split of each photo; "" if it has none; None if the YAML names neither the photo nor its folder.
 
         Args:
-            folder: parts of its path, relative to `root`.
+            photos: their paths relative to `root`, with any ending.
         """
+        listed = self._listed({str(photo.with_suffix("")) for photo in photos})
+        return [self._split_of(photo.parent.parts, listed.get(str(photo.with_suffix("")), set())) for photo in photos]
+
+    def _listed(self, photos: Collection[str]) -> dict[str, set[str]]:
+        """By photo, the splits whose lists name it. A list may name photos from any folder above, also elsewhere."""
+        splits: dict[str, set[str]] = defaultdict(set)
+        for split, name in ((split, name) for split, names in self.lists.items() for name in names):
+            for line in filter(None, map(str.strip, read_text(self.root / name).split("\n"))):
+                path = PurePosixPath(name).parent / line.replace("\\", "/")
+                parts = (path.parent / path.stem).parts
+                for end in ("/".join(parts[start:]) for start in range(len(parts))):
+                    if end in photos:
+                        splits[end].add(split)
+        return splits
+
+    def _split_of(self, folder: tuple[str, ...], listed: Collection[str]) -> str | None:
+        if listed:
+            return next(iter(listed)) if len(listed) == 1 else ""
         if not self.folders:
             words = (SPLIT_FOLDER.fullmatch(part.casefold()) for part in folder)
-            return next((word[1] for word in words if word), "")
+            return None if self.lists else next((word[1] for word in words if word), "")
         lengths = {split: max(_shared(folder, path) for path in paths) for split, paths in self.folders.items()}
         longest = max(lengths.values())
         splits = [split for split, length in lengths.items() if length == longest]
@@ -136,6 +159,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 
 def _parse(path: Path, content: Mapping[str, Any]) -> PoseDataset:
     layout = _parse_layout(path, content)
+    folders, lists = _parse_splits(path, content)
     return PoseDataset(
         path=path,
         root=path.parent,
@@ -143,7 +167,8 @@ def _parse(path: Path, content: Mapping[str, Any]) -> PoseDataset:
         classes=_parse_classes(path, content.get("names")),
         point_names=_parse_point_names(path, content.get("kpt_names"), layout.n_points),
         flip=_parse_flip(path, content.get("flip_idx"), layout.n_points),
-        folders=_parse_folders(path, content),
+        folders=folders,
+        lists=lists,
     )
 
 
@@ -219,21 +244,27 @@ def _parse_flip(path: Path, value: Any, points: int) -> tuple[int, ...] | None:
     return None if flip == tuple(range(points)) else flip
 
 
-def _parse_folders(path: Path, content: Mapping[str, Any]) -> dict[str, list[tuple[str, ...]]]:
-    """By split, the parts of the paths of its folders; empty if a split is a list of photos in a text file."""
+def _parse_splits(
+    path: Path, content: Mapping[str, Any]
+) -> tuple[dict[str, list[tuple[str, ...]]], dict[str, list[str]]]:
+    """`PoseDataset.folders` and `PoseDataset.lists`; both are empty if a list is missing."""
     above = content.get("path")
     folders: dict[str, list[tuple[str, ...]]] = {}
+    lists: dict[str, list[str]] = {}
     for key, split in SPLITS.items():
         value = content.get(key)
         entries = value if isinstance(value, list) else [] if value is None else [value]
         if any(not isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is {shown(value)}; write the folder of its photos")
-        if any(entry.lower().endswith(".txt") for entry in entries):
-            return {}
-        paths = [_parts(f"{above}/{entry}" if isinstance(above, str) else entry) for entry in entries]
-        if paths:
-            folders.setdefault(split, []).extend(paths)
-    return folders
+        for entry in (f"{above}/{entry}" if isinstance(above, str) else entry for entry in entries):
+            if not entry.lower().endswith(".txt"):
+                folders.setdefault(split, []).append(_parts(entry))
+                continue
+            name = in_folder(entry, path.parent)
+            if not is_file(path.parent, name):
+                return {}, {}
+            lists.setdefault(split, []).append(name)
+    return folders, lists
 
 
 def _parts(path: str) -> tuple[str, ...]:

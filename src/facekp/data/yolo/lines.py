@@ -57,13 +57,15 @@ def read_lines(dataset: PoseDataset) -> list[Line]:
     """All lines of the dataset that are not empty.
 
     Raises:
-        UserError: the dataset has no label files, or none in the folders that its YAML names.
+        UserError: the dataset has no label files, or its YAML names no folder or photo of one.
     """
     files = label_files(dataset)
-    split_of = {file: dataset.split_of(replaced_folder(file, LABELS, IMAGES).parent.parts) for file in files}
+    splits = dataset.splits_of([replaced_folder(file, LABELS, IMAGES) for file in files])
+    split_of = dict(zip(files, splits, strict=True))
     left_out = [file for file, split in split_of.items() if split is None]
     if left_out:
-        folders = f"train, val and test of {dataset.path.name} do not name their folders"
+        what = "photos or folders" if dataset.lists else "folders"
+        folders = f"train, val and test of {dataset.path.name} do not name their {what}"
         if len(left_out) == len(files):
             raise UserError(
                 f"{dataset.path}: all {len(files)} label files are left out, such as {left_out[0]}, because {folders}; "
@@ -82,7 +84,9 @@ def label_files(dataset: PoseDataset) -> list[str]:
     root = dataset.root
     paths = [path for path in map(PurePosixPath, label_files_below(root, ".txt")) if path.name.lower() != CLASSES]
     in_labels = [str(path) for path in paths if LABELS in map(str.casefold, path.parts[:-1])]
-    files = in_labels or [str(path) for path in paths if not path.name.lower().startswith(README)]
+    lists = {name for names in dataset.lists.values() for name in names}
+    others = (str(path) for path in paths if not path.name.lower().startswith(README))
+    files = in_labels or [name for name in others if name not in lists]
     if not files:
         raise UserError(
             f"data.labels={dataset.path}: no label files (.txt) in {root}; give the folder of the label files, or move "
