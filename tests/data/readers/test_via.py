@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -175,6 +176,17 @@ def test_the_attribute_with_the_names_is_found_or_chosen(folder):
         read(folder, "data.attribute=part")
 
 
+def test_names_may_be_boxes_to_tick(folder):
+    ticked = [point(xy, part={name: True, "other": False}) for name, xy in zip(NAMES, POINTS, strict=True)]
+    write(folder, photo(*ticked[::-1]))
+    np.testing.assert_allclose(in_photo(read(folder))[0], POINTS, atol=1e-4)
+    assert point_names(folder) == NAMES[::-1]
+    write(folder, photo(*unnamed(state={"hidden": True, "blurred": False})))  # no names
+    assert point_names(folder) == ["0", "1", "2", "3", "4"]
+    write(folder, photo(*face(state={"blurred": True})))
+    assert point_names(folder) == NAMES
+
+
 def test_names_of_a_shipped_scheme_are_found_without_the_scheme(folder):
     write(folder, photo(*face(names=list(DRAWN.values()), side="left")))
     file = open_label_file(folder / "labels", None, folder / "photos", None)
@@ -219,6 +231,14 @@ def test_beside_points_outlines_and_other_shapes_are_counted(folder, caplog):
     assert len(read(folder)) == 1
     assert "2 shapes left out, the first: " in caplog.text
     assert "'a.png7', region 6: an outline; only points and rectangles are read" in caplog.text
+
+
+def test_a_file_with_other_shapes_only_says_so(folder, caplog):
+    write(folder, photo(*(region("circle", {"part": name}, cx=9, cy=9, r=3) for name in NAMES)))
+    with pytest.raises(UserError, match=r"labels: has no face with a labelled point"):
+        read(folder)
+    message = r"5 shapes left out, the first: .*region 1: 'circle'; only points, outlines and rectangles are read"
+    assert re.search(message, caplog.text)
 
 
 def test_attributes_describe_the_face_and_mark_hidden_points(folder):

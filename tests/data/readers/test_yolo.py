@@ -175,7 +175,8 @@ def test_a_list_of_photos_gives_them_their_split(tmp_path, caplog, above):
 
 
 def test_lists_beside_the_labels_are_no_labels(tmp_path):
-    path = write(tmp_path, {"a.txt": LINE, "b.txt": LINE}, {"train": "train.txt", "val": "val.txt", "kpt_shape": [5, 3]})
+    dataset = {"train": "train.txt", "val": "val.txt", "kpt_shape": [5, 3]}
+    path = write(tmp_path, {"a.txt": LINE, "b.txt": LINE}, dataset)
     (tmp_path / "train.txt").write_text("a.png\nb.png\n")
     (tmp_path / "val.txt").write_text("b.png\n")
     assert read(path).attributes["split"].tolist() == ["train", ""]

@@ -105,9 +105,9 @@ def faces_of_photos(
         labels.add(labelled, face.photo, face.photo.where, SAME_FACE)
         return labelled
 
+    _warn_of_other_shapes(photos)  # first: they may be why there is no face
     faces = collect_faces(enumerate(_faces(photos, tool.grouping), start=1), parse, path, settings.skip_broken)
     zeros.log()
-    _warn_of_other_shapes(photos)
     return faces
 
 
@@ -225,5 +225,5 @@ def _warn_of_other_shapes(photos: Sequence[DrawnPhoto]) -> None:
     outlines = ([f"{outline.where}: an outline" for outline in photo.outlines] for photo in photos if from_points)
     other = chain.from_iterable(photo.left_out for photo in photos)
     warn_of_left_out(
-        [*chain.from_iterable(outlines), *other], f"{'points' if from_points else 'outlines'} and rectangles"
+        [*chain.from_iterable(outlines), *other], f"{'points' if from_points else 'points, outlines'} and rectangles"
     )

@@ -17,7 +17,7 @@ rounds it. Browsers turn photos by their EXIF data, as viewers do. VIA does not 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,11 +206,8 @@ def _attribute_of_names(entries: Sequence[Entry], settings: ViaSettings, known: 
         UserError: it is not clear, or no region has an attribute that the settings name.
     """
     regions = [region for entry in entries for region in entry.regions]
-    texts: dict[str, set[str]] = {}  # by attribute of points
-    for region in regions:
-        for name, value in region.values.items():
-            if region.shape.get("name") == "point" and not is_hidden(name) and name_of(value):
-                texts.setdefault(name, set()).add(name_of(value))
+    points = [region for region in regions if region.shape.get("name") == "point"]
+    texts = _texts(points, name_of) or {name: given for name, given in _texts(points, _ticked).items() if len(given) > 1}
     _check_attribute("group", settings.group, {name for region in regions for name in region.values}, "region")
     _check_attribute("attribute", settings.attribute, texts, "point")
     if settings.attribute:
@@ -223,6 +220,21 @@ def _attribute_of_names(entries: Sequence[Entry], settings: ViaSettings, known: 
         f"{settings.label_file}: the points have the attributes {listed(names)}; choose the one with the points' names "
         "by data=via data.attribute=NAME"
     )
+
+
+def _texts(points: Sequence[Region], text_of: Callable[[Any], str]) -> dict[str, set[str]]:
+    """By attribute of points, the texts of its values, without empty ones."""
+    texts: dict[str, set[str]] = {}
+    for name, value in (item for point in points for item in point.values.items()):
+        if not is_hidden(name) and text_of(value):
+            texts.setdefault(name, set()).add(text_of(value))
+    return texts
+
+
+def _ticked(value: Any) -> str:
+    """The only box that was ticked in a list of choices; "" if none or several were."""
+    ticked = [name for name, is_ticked in mapping_of(value).items() if is_ticked is True]
+    return name_of(ticked[0]) if len(ticked) == 1 else ""
 
 
 def _check_attribute(key: str, name: str | None, given: Mapping[str, Any] | set[str], of: str) -> None:
@@ -242,7 +254,8 @@ def _photo(entry: Entry, attribute: str | None, group: str | None) -> DrawnPhoto
     photo = DrawnPhoto(entry.where, {"filename": entry.name}, _attributes(entry.values), fault=entry.fault)
     for region in sorted(entry.regions, key=lambda region: region.number):
         kind, where, given, xy = region.shape.get("name"), region.where, region.shape, _xy(region.shape)
-        label, of_group = (name_of(region.values.get(name)) if name else "" for name in (attribute, group))
+        named = [region.values.get(name) if name else None for name in (attribute, group)]
+        label, of_group = (name_of(value) or _ticked(value) for value in named)
         values = {name: value for name, value in region.values.items() if name not in (attribute, group)}
         if kind == "point":
             hidden = says_hidden(values)
