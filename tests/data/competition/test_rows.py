@@ -41,10 +41,12 @@ def test_files_of_another_kind_are_recognised(tmp_path):
         (HEADER.replace(",", "\t") + f"\n1\t2\t3\t4\t5\t6\t{IMAGE}\n", "separated by a tab.*commas"),
         ("\n  <!DOCTYPE html>\n<html><body>Sign in, please</body></html>", "web page"),
         ("PK\x03\x04 and so on", r"rename it so that it ends in .zip"),
-        ("\x00" * 3_000_000, "column 'eye_x' is missing"),
+        ("\x00" * 3_000_000, "not a text in UTF-8; decompress it, or save it as CSV in UTF-8"),
+        ("\x1f\x8b\b\0;", "not a text in UTF-8; decompress it"),
+        (f"{HEADER}\r1,2,3,4,5,6,{IMAGE}\r", r"lines end in \\r only, as on old Macs; save the file with \\n or"),
         ('{"key": [' + '"' + "1, " * 100_000, "column 'eye_x' is missing"),
     ]:
-        path.write_text(content)
+        path.write_text(content, newline="")
         assert re.search(words, error(tmp_path)), content[:20]
 
 

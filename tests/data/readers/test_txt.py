@@ -104,6 +104,7 @@ def test_the_photo_has_the_name_of_the_text_file(tmp_path, label, photo, setting
         txt(head=""),
         txt(head="005\n"),
         "\ufeff" + txt().replace("\n", "\r\n\r\n"),
+        txt().replace("\n", "\r"),
         "\n".join(f"{x}, {y}" for x, y in POINTS),
         "\n".join(f"\t{x:e}\t{y}" for x, y in POINTS),
     ],

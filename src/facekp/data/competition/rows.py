@@ -166,6 +166,10 @@ def _other_kind(line: bytes) -> str | None:
         return "this is a web page saved as CSV, perhaps a login page; sign in and download the file again"
     if line.startswith(b"PK\x03\x04"):
         return "this is a zip file; rename it so that it ends in .zip"
+    if b"\0" in line:
+        return "this is not a text in UTF-8; decompress it, or save it as CSV in UTF-8"
+    if b"\r" in line.rstrip():
+        return "lines end in \\r only, as on old Macs; save the file with \\n or \\r\\n"
     for name, delimiter in ((";", b";"), ("a tab", b"\t")):
         if delimiter in line and b"," not in line:
             return f"fields are separated by {name}; save the file with commas"

@@ -125,7 +125,7 @@ def read_text(path: Path) -> str:
         text = content.decode(_encoding(content))
         if "\0" in text:
             raise UserError(f"data.labels={path}: is a binary file, not a text; give the label file as a text")
-        return text
+        return text if "\n" in text else text.replace("\r", "\n")  # old Macs ended lines in \r only
     except UnicodeDecodeError as error:
         raise UserError(
             f"data.labels={path}: not a text in UTF-8, UTF-16 or UTF-32 ({error}); save it in UTF-8"

@@ -11,6 +11,8 @@ Each line is a face:
 - optional ``<point>_v``: COCO's visibility of a point: 1 labelled but hidden, 2 in view, 0 or empty: not stated;
 - optional ``attribute_<name>``: a subset that the face belongs to, such as ``large`` for ``attribute_pose``.
 
+A first column of line numbers, which pandas writes without a name, is ignored.
+
 A fault in the file is one `UserError` that names file, line, column and value, and says how to fix it.
 """
 
@@ -35,6 +37,7 @@ NAME, SOURCE = "name", "source"
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 ATTRIBUTE = "attribute_"  # before the name of a subset
 VISIBLE = (0, 1, 2)
+INDEX = ("", "Unnamed: 0")  # names of pandas' line numbers: as it writes them, and as it writes them again
 
 
 class FolderSettings(PhotoDataSettings):
@@ -84,7 +87,7 @@ def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> No
                 f"fields where it is not labelled), or choose the file's scheme with keypoints=NAME"
             )
     known = {NAME, SOURCE, *BOX, *keypoints.columns, *_visible_columns(keypoints)}
-    for column in header:
+    for column in header[header[0] in INDEX :]:
         if column not in known and not column.startswith(ATTRIBUTE):
             raise UserError(
                 f"{path}: header: column {column!r} is not a point of keypoints {keypoints.name}, nor {NAME}, "

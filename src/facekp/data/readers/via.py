@@ -207,7 +207,9 @@ def _attribute_of_names(entries: Sequence[Entry], settings: ViaSettings, known: 
     """
     regions = [region for entry in entries for region in entry.regions]
     points = [region for region in regions if region.shape.get("name") == "point"]
-    texts = _texts(points, name_of) or {name: given for name, given in _texts(points, _ticked).items() if len(given) > 1}
+    texts = _texts(points, name_of)
+    if not texts:
+        texts = {name: given for name, given in _texts(points, _ticked).items() if len(given) > 1}
     _check_attribute("group", settings.group, {name for region in regions for name in region.values}, "region")
     _check_attribute("attribute", settings.attribute, texts, "point")
     if settings.attribute:
