@@ -4,7 +4,9 @@ import pytest
 from PIL import Image
 
 from facekp.core.errors import UserError
+from facekp.data.images import UnreadableImage
 from facekp.photos.files import list_files
+from facekp.photos.reading import read_photos
 
 
 def test_files_folders_and_patterns_mean_photos_whatever_their_names(tmp_path, monkeypatch, faces):
@@ -72,3 +74,13 @@ def test_links_to_folders_are_followed_once(tmp_path, monkeypatch):
     (tmp_path / "photos" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "back").symlink_to(tmp_path / "photos")
     assert list_files(["photos"]) == ["photos/2.jpg", "photos/link/1.jpg"]
+
+
+def test_a_broken_link_in_a_folder_is_listed_so_that_reading_it_fails(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "photos/1.jpg")
+    (tmp_path / "photos" / "2.jpg").symlink_to("nowhere")
+    (tmp_path / "photos" / ".#3.jpg").symlink_to("user@host")  # an editor's lock
+    assert list_files(["photos"]) == ["photos/1.jpg", "photos/2.jpg"]
+    with pytest.raises(UnreadableImage, match="no such file: it is a broken link"):
+        next(read_photos("photos/2.jpg"))

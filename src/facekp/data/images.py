@@ -176,6 +176,8 @@ def open_image(file: str | IO[bytes]) -> Iterator[Image.Image]:
         ) from error
     except UserError as error:
         raise UnreadableImage(str(error).removeprefix(f"{file}: ")) from error
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file: it is a broken link, or was deleted") from error
     except Exception as error:  # whatever a decoder raises for broken bytes
         raise UnreadableImage(str(error) or type(error).__name__) from error
 

@@ -27,7 +27,8 @@ NO_ENDING = "no ending"
 def list_files(arguments: Sequence[str], exclude: Path | None = None) -> list[str]:
     """The files that command-line arguments mean, each once, in the order of the arguments.
 
-    In folders, photos and videos are searched recursively by their endings; links are followed, but not in circles.
+    In folders, photos and videos are searched recursively by their endings; links are followed, but not in circles, and
+    count even if they are broken.
     Files with other endings are passed over, and the log says how many. Hidden files (``.name``) and pictures in output
     folders are passed over silently.
 
@@ -100,7 +101,8 @@ def _walk(folder: Path, exclude: Path | None) -> Iterator[Path]:
             and (here / name).resolve() != excluded
             and not (name == PICTURES and POINTS in names)
         ]
-        yield from (here / name for name in names if not name.startswith(".") and (here / name).is_file())
+        paths = (here / name for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.is_file() or path.is_symlink())  # a broken link fails when read
 
 
 def _warn_of_folder(error: OSError) -> None:
