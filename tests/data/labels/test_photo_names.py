@@ -37,6 +37,18 @@ def test_a_name_like_two_photos_is_refused(folder):
         read_folder(folder)
 
 
+def test_two_spellings_of_one_photo_must_not_contradict_each_other(folder):
+    other = FACE.replace("a.png", NAME)
+    first, second = FACE.replace("a.png", NAME.upper()), other.replace("30,20", "34,20")
+    assert "34" in second
+    (folder / "labels.csv").write_text(f"{HEADER}\n{first}\n{other}\n")
+    assert len(read_folder(folder)) == 2
+    (folder / "labels.csv").write_text(f"{HEADER}\n{first}\n{second}\n")
+    message = r"line 3: 'FÊTE/É.PNG', spelled differently, has other points for the same face of .*; if they are two"
+    with pytest.raises(UserError, match=message):
+        read_folder(folder)
+
+
 def test_a_name_like_no_photo_does_not_exist(folder):
     (folder / "labels.csv").write_text(f"{HEADER}\n{FACE}\n")
     with pytest.raises(UserError, match=r"a\.png: does not exist"):

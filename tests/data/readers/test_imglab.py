@@ -93,6 +93,18 @@ def test_every_fault_is_refused_with_its_position(folder, faulty, message, caplo
     assert "1 face with errors left out" in caplog.text
 
 
+def test_two_images_of_one_file_must_not_contradict_each_other(folder):
+    def write_two(second):
+        write(folder, box(), f"</image>\n<image file='./a.png'>{second}")
+
+    write_two(box() + box(points=[(x + 30, y) for x, y in POINTS], left=35, width=24))  # the same face, and another
+    assert read(folder).row.tolist() == [1, 2, 3]
+    write_two(box(points=[(x + 4, y) for x, y in POINTS]))
+    message = r"line 11: <image> in line 3 has other points for the same face of ./a.png; remove one, or correct the"
+    with pytest.raises(UserError, match=message):
+        read(folder)
+
+
 def test_a_photo_without_a_name_or_of_another_size_is_refused(folder):
     write(folder, box(), image="width='60' height='50'")
     with pytest.raises(UserError, match=r"labels.xml: line 3: file of <image> is missing; give the photo's path"):

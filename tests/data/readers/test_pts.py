@@ -103,6 +103,15 @@ def test_missing_and_ambiguous_photos_and_folders_are_refused(folder):
         read(folder, f"data.labels={folder}/empty")
 
 
+def test_two_files_of_one_photo_must_not_contradict_each_other(folder):
+    write(folder / "helen" / "annot" / "a.pts", pts())
+    write(folder / "helen" / "old" / "a.pts", pts([("nan", "nan")] * 5))
+    assert len(read(folder)) == 4
+    write(folder / "helen" / "old" / "a.pts", pts([(x + 4, y) for x, y in POINTS]))
+    with pytest.raises(UserError, match=r"old/a.pts: helen/a.pts has other points for the same face of helen/a.png; k"):
+        read(folder)
+
+
 def test_files_of_macos_are_passed_over_and_the_photo_of_the_very_name_is_taken(folder):
     write(folder / "helen" / "A.pts", pts())
     write(folder / "helen" / "A.png")

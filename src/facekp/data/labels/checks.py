@@ -182,7 +182,7 @@ class LabelsOfPhotos:
         """Check a face against those added before.
 
         Args:
-            face: with a labelled point.
+            face: passed over if it has no labelled point.
             entry: that the face is of. The faces of one entry may be anywhere.
             name: of the entry, for messages.
             fix: what to do if two entries contradict each other.
@@ -190,6 +190,8 @@ class LabelsOfPhotos:
         Raises:
             UserError: names both entries. The same labels, and other faces of the photo, are fine.
         """
+        if np.isnan(face.points).all():
+            return
         of_photo = self.faces.setdefault(posixpath.normpath(face.name.replace("\\", "/")), [])
         others = [(label, other) for of_entry, label, other in of_photo if of_entry is not entry]
         at = find_contradiction(face.points, [other.points for _, other in others])

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from facekp.core.errors import UserError
+from facekp.data.labels.checks import LabelsOfPhotos
 from facekp.data.labels.face import LabelledFace
 from facekp.data.labels.faults import FaceFaults
 
@@ -26,7 +28,8 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
     """The faces with the names that their photos have in the folder; names without a file stay as they are.
 
     Raises:
-        UserError: a name matches several files (a fault of its faces).
+        UserError: a name matches several files, or a face has other points than under another spelling of its photo (a
+            fault of its faces).
     """
     absent = {face.name for face in faces if not is_file(folder, face.name)}
     if not absent:
@@ -37,15 +40,25 @@ def with_real_names(faces: Sequence[LabelledFace], folder: Path, faults: FaceFau
     if real:
         name, file = next(iter(real.items()))
         log.info("%d names of photos are spelled differently in the folder, such as %s for %s", len(real), file, name)
-    kept = []
+    spellings = Counter(real.get(name, name) for name in {face.name for face in faces})
+    kept: list[LabelledFace] = []
+    labels = LabelsOfPhotos()
     for face in faces:
-        if len(similar := matches.get(face.name, [])) > 1:
-            fault = (
-                f"{face.name!r} is not a file, and several have similar names: {', '.join(similar)}; write one of these"
-            )
-            faults.add(UserError(f"{face.where}: {fault}"))
+        named = replace(face, name=real.get(face.name, face.name))
+        try:
+            if len(similar := matches.get(face.name, [])) > 1:
+                files_like = ", ".join(similar)
+                raise UserError(
+                    f"{face.where}: {face.name!r} is not a file, and several have similar names: {files_like}; write "
+                    "one of these"
+                )
+            if spellings[named.name] > 1:
+                fix = "if they are two photos, add the missing file; otherwise remove one of the two labels"
+                labels.add(named, sys.intern(face.name), f"{face.name!r}, spelled differently,", fix)
+        except UserError as error:
+            faults.add(error)
         else:
-            kept.append(replace(face, name=real.get(face.name, face.name)))
+            kept.append(named)
     return kept
 
 

@@ -49,6 +49,8 @@ def read_xml(path: Path, root: str, expected: str) -> Element:
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(content, True)
+    except UserError:
+        raise
     except expat.ExpatError as error:
         raise UserError(f"data.labels={path}: not valid XML ({error}); give {expected}") from error
     except (ValueError, LookupError) as error:  # an encoding of several bytes, or an unknown one

@@ -23,9 +23,10 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.labels.checks import LabelsOfPhotos
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.point_names import PointLabel, in_order, index_by_name, place_points
-from facekp.data.labels.safe_xml import number_in, place_of, read_xml
+from facekp.data.labels.safe_xml import LINE, number_in, place_of, read_xml
 from facekp.data.labels.words import YES
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
@@ -48,13 +49,15 @@ def read_imglab(settings: ImglabSettings, keypoints: Keypoints) -> list[Labelled
     root = _read(path)
     names = (part.get("name", "") for part in root.iter("part"))
     index = index_by_name(names, keypoints, str(path), complete=False, skip_unknown=settings.skip_broken)
+    labels = LabelsOfPhotos()
 
     def parse(entry: tuple[int, tuple[Element, Element]]) -> LabelledFace | None:
         row, (image, box) = entry
         if _is_ignored(box, path) or box.find("part") is None:
             return None
-        points = place_points(_labels(box, path), index, keypoints)
-        return _make_face(image, box, points, row, path)
+        face = _make_face(image, box, place_points(_labels(box, path), index, keypoints), row, path)
+        labels.add(face, image, f"<image> in line {image.get(LINE)}", "remove one, or correct the name of its photo")
+        return face
 
     return collect_faces(enumerate(_boxes(root), start=1), parse, path, settings.skip_broken)
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
+from facekp.data.labels.checks import LabelsOfPhotos
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.label_per_photo import PhotosByStem, label_files, parse_point
 from facekp.data.labels.photo_names import files_below
@@ -47,7 +48,7 @@ def read_pts(settings: PtsSettings, keypoints: Keypoints) -> list[LabelledFace]:
     """
     folder = settings.label_file
     files = label_files(folder, ENDING)
-    photos = PhotosByStem(files_below(Path(settings.images).expanduser()))
+    photos, labels = PhotosByStem(files_below(Path(settings.images).expanduser())), LabelsOfPhotos()
 
     def parse(entry: tuple[int, str]) -> LabelledFace:
         row, name = entry
@@ -56,7 +57,10 @@ def read_pts(settings: PtsSettings, keypoints: Keypoints) -> list[LabelledFace]:
         check_count(len(points), keypoints, str(path))
         photo = photos.find(str(PurePosixPath(name).with_suffix("")), str(path), settings.images)
         first, _, rest = photo.partition("/")
-        return LabelledFace(photo, points, None, 0, row, where=str(path), attributes={"folder": first} if rest else {})
+        attributes = {"folder": first} if rest else {}
+        face = LabelledFace(photo, points, None, 0, row, where=str(path), attributes=attributes)
+        labels.add(face, name, name, "keep one of the two files")
+        return face
 
     return collect_faces(enumerate(files, start=1), parse, folder, settings.skip_broken)
 
