@@ -17,7 +17,7 @@ from facekp.core.channels import to_colour
 from facekp.core.errors import UserError
 from facekp.core.untrusted import check_regular
 from facekp.data.image_formats import tiff
-from facekp.data.image_formats.deep_levels import ORIENTATION, DeepLevels, deep_levels
+from facekp.data.image_formats.deep_levels import EXCHANGED, ORIENTATION, DeepLevels, deep_levels
 from facekp.data.image_formats.grey_levels import Scales, to_8_bits
 
 BACKGROUND = 127  # grey level behind transparent pixels
@@ -231,7 +231,7 @@ def upright_size(file: str) -> tuple[int, int]:
     with open_image(file) as opened:
         width, height = opened.size
         is_upright = opened.format == "TIFF"  # already, in Pillow's size
-        is_turned = not is_upright and opened.getexif().get(ORIENTATION, 1) >= 5
+        is_turned = not is_upright and opened.getexif().get(ORIENTATION) in EXCHANGED
     return (height, width) if is_turned else (width, height)
 
 

@@ -14,6 +14,8 @@ from facekp.data.image_formats import tiff
 
 ORIENTATION = 0x0112  # EXIF tag
 
+EXCHANGED = (5, 6, 7, 8)  # its values that exchange width and height; others than 1 to 8 are ignored
+
 WHITE = np.iinfo(np.uint16).max  # of 16 bits
 
 CODESTREAM = b"\xff\x4f\xff\x51"  # the first two markers of JPEG 2000's pixels
@@ -124,7 +126,7 @@ def _straight(levels: np.ndarray) -> np.ndarray:
 
 def _turned(levels: np.ndarray, orientation: int) -> np.ndarray:
     """Turn and mirror an array (H, W, C) as EXIF's orientation 1 to 8 asks for."""
-    if orientation >= 5:
+    if orientation in EXCHANGED:
         levels = levels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         levels = levels[::-1]
