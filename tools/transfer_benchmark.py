@@ -167,7 +167,7 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
     """All trainings and their scores; trainings.csv grows with each."""
     out = Path(arguments.out).absolute()
     everything = settings_of(*arguments.data)
-    five = settings_of("keypoints=five").keypoints
+    five = settings_of("keypoints=celeba5").keypoints
     sets = divide(read_table(everything.data, everything.keypoints), arguments.scored, max(arguments.faces))
     counts = f"{len(sets.scored)} scored faces, {len(sets.users)} of the user, {len(sets.others)} others"
     print(counts, flush=True)
@@ -175,14 +175,14 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
     for name, table in (("scored", sets.scored), ("others", sets.others)):
         names = five.names if name == "scored" else other_names(everything.keypoints, five)
         write_photos(out / name, table, names)
-    scored = read_table(settings_of("keypoints=five", *folder_data(out / "scored", size)).data, five)
+    scored = read_table(settings_of("keypoints=celeba5", *folder_data(out / "scored", size)).data, five)
     start = (
         Path(arguments.ckpt) if arguments.ckpt else pretrain(out, sets.others, everything.keypoints, five, arguments)
     )
     rows = []
     for faces in arguments.faces:
         write_photos(out / f"users_{faces}", sets.users.take(np.arange(faces)), five.names)
-        data = ["keypoints=five", *folder_data(out / f"users_{faces}", size), f"data.folds={HELD_OUT}"]
+        data = ["keypoints=celeba5", *folder_data(out / f"users_{faces}", size), f"data.folds={HELD_OUT}"]
         for seed in range(arguments.seeds):
             for name in START:
                 given = [f"init_from={start}"] if name == "transfer" else []
@@ -206,7 +206,7 @@ def pretrain(out: Path, others: FaceTable, scheme: Keypoints, five: Keypoints, a
     names = other_names(scheme, five)
     pairs = [f"[{left},{right}]" for left, right in scheme.pairs if {left, right} <= set(names)]
     keypoints = [
-        "keypoints=five", "keypoints.name=others", f"keypoints.names=[{','.join(names)}]",
+        "keypoints=celeba5", "keypoints.name=others", f"keypoints.names=[{','.join(names)}]",
         f"keypoints.pairs=[{','.join(pairs)}]", "keypoints.lines=[]", "keypoints.normaliser=null",
     ]  # fmt: skip
     data = folder_data(out / "others", others.size[0])

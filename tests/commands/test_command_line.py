@@ -305,9 +305,9 @@ def test_a_folder_that_is_missing_or_forgotten_is_named(argument, message, monke
 
 
 def test_a_file_that_has_the_name_of_a_choice_of_facekp_is_refused(tmp_path, call):
-    own = tmp_path / "keypoints" / "five.yaml"
+    own = tmp_path / "keypoints" / "celeba5.yaml"
     own.parent.mkdir()
     own.write_text("name: five\nnames: [a, b]\n")
-    code, err = call("train", f"--config-dir={tmp_path}", "keypoints=five", "data=synthetic")
+    code, err = call("train", f"--config-dir={tmp_path}", "keypoints=celeba5", "data=synthetic")
     assert code == 2
-    assert f"keypoints=five: facekp has a choice of this name, which would be taken instead of {own}; rename it" in err
+    assert f"=celeba5: facekp has a choice of this name, which would be taken instead of {own}; rename it" in err

@@ -122,7 +122,7 @@ def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, l
         ),
         (["labels.json"], ["out=x", "data=kaggle"], "data=kaggle: does not read label files of photos"),
         (["labels.json"], ["out=x", "data=coco", "data.category=cat"], "data.category=cat: labels.json has no such"),
-        (["labels.json"], ["out=x", "keypoints=five"], "its 3 points are not the 5 of keypoints five"),
+        (["labels.json"], ["out=x", "keypoints=celeba5"], "its 3 points are not the 5 of keypoints celeba5"),
         (["labels.json"], ["out=images"], "images"),
     ],
 )

@@ -30,7 +30,7 @@ SWAPPED = {
         (70, 75), (71, 82), (72, 81), (73, 80), (74, 83), (84, 90), (85, 89), (86, 88), (95, 91), (94, 92), (96, 100),
         (97, 99), (103, 101), (104, 105),
     ],
-    "five": [(0, 1), (3, 4)],
+    "celeba5": [(0, 1), (3, 4)],
 }  # fmt: skip
 OUTER_CORNERS = {
     "wflw98": (72, 60),
@@ -46,7 +46,7 @@ def scheme(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "points"), [("wflw98", 98), ("cofw29", 29), ("aflw19", 19), ("lapa106", 106), ("five", 5)]
+    ("name", "points"), [("wflw98", 98), ("cofw29", 29), ("aflw19", 19), ("lapa106", 106), ("celeba5", 5)]
 )
 def test_a_scheme_mirrors_as_its_public_table(name, points):
     keypoints = scheme(name)
@@ -93,6 +93,6 @@ def test_numbered_points_have_their_index_and_five_points_the_names_of_kaggle15(
     for name in ("wflw98", "lapa106"):
         assert [int(point.rsplit("_", 1)[1]) for point in scheme(name).names] == list(range(len(scheme(name).names)))
     kaggle = set(scheme("kaggle15").names)
-    assert set(scheme("five").names) <= kaggle
+    assert set(scheme("celeba5").names) <= kaggle
     assert len(set(scheme("cofw29").names) & kaggle) == 15
     assert len(set(scheme("aflw19").names) & kaggle) == 13

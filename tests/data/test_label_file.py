@@ -108,7 +108,7 @@ def test_points_without_names_are_those_of_the_shipped_scheme_with_their_number(
     assert (file.keypoints.name, file.is_shipped) == ("wflw98", True)
     named = [{**face, "keypoints": face["keypoints"][:3] * 5} for face in FACES]
     five = ["nose_tip", "left_eye_center", "right_eye_center", "mouth_left_corner", "mouth_right_corner"]
-    assert open_label_file(write_coco(tmp_path, named, five), None, None, None).keypoints.name == "five"
+    assert open_label_file(write_coco(tmp_path, named, five), None, None, None).keypoints.name == "celeba5"
 
 
 def test_photos_that_are_not_beside_the_file_are_named(tmp_path):

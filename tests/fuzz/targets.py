@@ -290,7 +290,7 @@ TARGETS = {
     "labels.csv": Target("labels.csv", write_photos, lambda folder: read_folder(folder, "data.cache=null")),
     "coco": Target("labels.json", write_coco, read_coco),
     "imglab": labels_of("imglab", "labels.xml", write_imglab),
-    "celeba": labels_of("celeba", "labels.txt", write_celeba, scheme="five"),
+    "celeba": labels_of("celeba", "labels.txt", write_celeba, scheme="celeba5"),
     "aflw": labels_of("aflw", "labels.sqlite", write_aflw, scheme="aflw19"),
     "txt": Target("photos/a.txt", write_txt, read_txt),
     "dlc": labels_of("dlc", "labels.csv", write_dlc),

@@ -36,10 +36,10 @@ def test_sets_share_no_image_and_hold_completely_labelled_faces(table):
 def test_photos_are_read_back_as_they_were(table, tmp_path):
     few, five = (
         table.take(np.flatnonzero(table.mask.all(axis=1))[:4]),
-        benchmark.settings_of("keypoints=five").keypoints,
+        benchmark.settings_of("keypoints=celeba5").keypoints,
     )
     benchmark.write_photos(tmp_path, few, five.names)
-    data = benchmark.settings_of("keypoints=five", *benchmark.folder_data(tmp_path, 96), "data.cache=null").data
+    data = benchmark.settings_of("keypoints=celeba5", *benchmark.folder_data(tmp_path, 96), "data.cache=null").data
     again = read_table(data, five)
     np.testing.assert_array_equal(again.images, few.images)
     places = [few.keypoints.names.index(name) for name in five.names]

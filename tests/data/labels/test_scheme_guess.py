@@ -45,7 +45,7 @@ def test_a_scheme_survives_its_file():
 def test_kaggle15_and_the_public_sets_are_shipped():
     points = {scheme.name: len(scheme.names) for scheme in shipped_schemes()}
     assert points == {
-        "aflw19": 19, "cofw29": 29, "five": 5, "ibug68": 68, "kaggle15": 15, "lapa106": 106, "wflw98": 98,
+        "aflw19": 19, "celeba5": 5, "cofw29": 29, "ibug68": 68, "kaggle15": 15, "lapa106": 106, "wflw98": 98,
     }  # fmt: skip
     assert np.unique(list(points.values())).size == len(points)  # so a number of points names one scheme
 

@@ -136,8 +136,8 @@ def test_ears_are_read_if_the_scheme_has_them_and_left_out_in_one_line_otherwise
     points = points_of(read(folder, scheme=scheme), 0)
     assert (points["right_ear"], points["left_ear"]) == ([5, 20], [45, 20])
     assert "left out" not in caplog.text
-    with pytest.raises(UserError, match="its 19 points are not the 5 of keypoints five"):
-        read(folder, scheme=shipped("five"))
+    with pytest.raises(UserError, match="its 19 points are not the 5 of keypoints celeba5"):
+        read(folder, scheme=shipped("celeba5"))
 
 
 def test_metadata_are_attributes(folder):

@@ -32,7 +32,7 @@ PARTITION = "a.png 0\nb.png 1\nc.png 2\n"
 
 def read(folder, *more):
     paths = (f"data.images={folder}/photos", f"data.labels={folder}/list_landmarks_celeba.txt")
-    return read_labels("celeba", *paths, *more, scheme=shipped("five"))
+    return read_labels("celeba", *paths, *more, scheme=shipped("celeba5"))
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_a_list_is_recognised_with_its_scheme_and_photos(folder):
     assert recognise(path) == "celeba"
     assert point_names(path) == list(IN_FACEKP)
     file = open_label_file(path, None, None, None)
-    assert (file.keypoints, file.has_photos) == (shipped("five"), True)
+    assert (file.keypoints, file.has_photos) == (shipped("celeba5"), True)
 
 
 @pytest.mark.parametrize("text", [ATTRIBUTES, BOXES, PARTITION, LIST.replace(HEADER, ""), HEADER.replace("nose", "n")])
