@@ -93,6 +93,8 @@ def test_missing_files_and_other_encodings_are_refused(folder):
         read_folder(folder, f"data.images={folder}/nowhere")
     with pytest.raises(UserError, match=r"data.labels=.*no.csv: can't be read \(No such file"):
         read_folder(folder, f"data.labels={folder}/no.csv")
+    with pytest.raises(UserError, match=r"^data.labels=.*photos: is a folder; name a file$"):
+        read_folder(folder, f"data.labels={folder}/photos")
     (folder / "labels.csv").write_bytes(f"{HEADER}\n{FACE.replace('a.png', 'ä.png')}".encode("latin-1"))
     with pytest.raises(UserError, match=r"not a text in UTF-8, UTF-16 or UTF-32 .*; save it in UTF-8"):
         read_folder(folder)

@@ -139,7 +139,7 @@ def read_content(path: Path) -> bytes:
         UserError: it can't be read or decompressed, or is too large.
     """
     try:
-        content = read_bytes(path)
+        content = _read_bytes(path)
         for start, decompress in COMPRESSED.items():
             if content.startswith(start):
                 content = decompress(content)
@@ -152,6 +152,13 @@ def read_content(path: Path) -> bytes:
         raise UserError(f"data.labels={path}: can't be read ({error.strerror or error})") from error
     except (EOFError, zlib.error, lzma.LZMAError, BadZipFile, RuntimeError, struct.error) as error:
         raise UserError(f"data.labels={path}: can't be decompressed ({error}); decompress it by hand") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except UserError as error:
+        raise UserError(f"data.labels={error}") from error
 
 
 def _only_member(content: bytes, path: Path) -> bytes:
