@@ -93,7 +93,7 @@ def test_the_ground_truth_counts_and_cancelled_or_empty_annotations_do_not(folde
     one["annotations"].insert(0, {"result": face(), "was_cancelled": True})
     one["annotations"].append({"result": face(POINTS + 5), "ground_truth": True})
     two = task([*face(POINTS + 3)], other.name, number=8)
-    two["annotations"].insert(0, {"result": face(), "was_cancelled": True})
+    two["annotations"][:0] = [{"result": face(), "was_cancelled": True}, {"result": []}]
     write(folder, one, two, task([]))
     table = read(folder)
     np.testing.assert_allclose(table.to_photo(table.points), [POINTS + 5, POINTS + 3], atol=1e-3)

@@ -41,10 +41,11 @@ def read_tasks(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The results of the annotation that counts: the ground truth if one is marked, else the first not cancelled."""
+    """The results of the annotation that counts: the ground truth, else the first not cancelled that is not empty."""
     annotations: Any = task["annotations"]
     valid = [a for a in annotations if _is_annotation(a)] if isinstance(annotations, list) else []
-    chosen = next((a for a in valid if a.get("ground_truth")), valid[0] if valid else {"result": []})
+    ranked = sorted(valid, key=lambda a: (not a.get("ground_truth"), not a["result"]))
+    chosen = ranked[0] if ranked else {"result": []}
     return [item for item in chosen["result"] if isinstance(item, dict) and isinstance(item.get("value"), dict)]
 
 
