@@ -28,9 +28,8 @@ def list_files(arguments: Sequence[str], exclude: Path | None = None) -> list[st
     """The files that command-line arguments mean, each once, in the order of the arguments.
 
     In folders, photos and videos are searched recursively by their endings; links are followed, but not in circles, and
-    count even if they are broken.
-    Files with other endings are passed over, and the log says how many. Hidden files (``.name``) and pictures in output
-    folders are passed over silently.
+    count even if they are broken. Files with other endings are passed over, and the log says how many. Hidden files
+    (``.name``) and pictures in output folders are passed over silently.
 
     Args:
         arguments: each is a file; a folder; a pattern (``*``, ``?``, ``[a-z]``, ``**``), unless a file has this very

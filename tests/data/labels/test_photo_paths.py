@@ -9,7 +9,8 @@ from facekp.data.labels.photo_paths import FilesOfAddresses, in_folder
 def test_a_file_is_found_by_the_longest_end_of_its_path(tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "a.mp4").touch()
-    for address in ("C:\\videos\\clips\\a.mp4", "../clips/a.mp4", "https://x.org/clips/a.mp4"):
+    deep = f"{300_000 * 'x/'}clips/a.mp4"
+    for address in ("C:\\videos\\clips\\a.mp4", "../clips/a.mp4", "https://x.org/clips/a.mp4", deep):
         assert in_folder(address, tmp_path) == "clips/a.mp4"
     assert in_folder("/videos/b.mp4", tmp_path) == "b.mp4"
     assert in_folder("", tmp_path) == ""

@@ -108,6 +108,12 @@ def test_a_photo_is_found_by_its_address(folder, address):
     assert read(folder).name.tolist() == ["a.png"]
 
 
+@pytest.mark.timeout(20)
+def test_an_address_of_countless_folders_takes_no_time(folder):
+    write(folder, task(face(), image=f"/data/upload/{300_000 * 'x/'}a.png"))
+    assert read(folder).name.tolist() == ["a.png"]
+
+
 @pytest.mark.parametrize(
     ("faulty", "message"),
     [

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from facekp.core.errors import UserError
 from facekp.data.labels.photo_names import InFolder, is_file
 
+MAX_PARTS = 50  # of a path, from its end, that are searched; all ends of a path of 100,000 would fill the memory
+
 
 def ends_of(address: str) -> list[str]:
     r"""The ends of a path of any system, the longest first. None leads out of a folder.
@@ -18,6 +20,7 @@ def ends_of(address: str) -> list[str]:
         (['photos/a.jpg', 'a.jpg'], ['d/a.jpg', 'a.jpg'])
     """
     parts = [part for part in PurePosixPath(normal_path(address)).parts if part.strip("/") and part != ".."]
+    parts = parts[-MAX_PARTS:]
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 

@@ -12,7 +12,7 @@ from facekp.core.errors import UserError
 from facekp.data.images import photo_endings
 from facekp.data.labels.json_values import shown
 from facekp.data.labels.photo_names import is_file
-from facekp.data.labels.photo_paths import path_of_url
+from facekp.data.labels.photo_paths import MAX_PARTS, path_of_url
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 LOCAL = "/data/local-files/"  # part of its address of a file in a local folder, named by ?d=
@@ -68,7 +68,7 @@ class PhotoAddresses:
 
     def _name(self, path: PurePosixPath) -> str:
         original = path.with_name(UPLOADED.sub("", path.name))
-        for start in range(len(path.parts)):
+        for start in range(max(len(path.parts) - MAX_PARTS, 0), len(path.parts)):
             for candidate in (path, original):
                 name = str(PurePosixPath(*candidate.parts[start:]))
                 if ".." in path.parts or is_file(self.folder, name):

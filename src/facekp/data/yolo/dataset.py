@@ -25,7 +25,7 @@ from facekp.core.errors import UserError
 from facekp.core.plain_files import MAX_BYTES, DamagedFile, parse_yaml
 from facekp.data.labels.json_values import number_of, shown
 from facekp.data.labels.photo_names import is_file
-from facekp.data.labels.photo_paths import in_folder
+from facekp.data.labels.photo_paths import MAX_PARTS, in_folder
 from facekp.data.labels.point_names import MAX_POINTS
 from facekp.data.labels.text import read_text
 
@@ -90,7 +90,7 @@ class PoseDataset:
         for split, name in ((split, name) for split, names in self.lists.items() for name in names):
             for line in filter(None, map(str.strip, read_text(self.root / name).split("\n"))):
                 path = PurePosixPath(name).parent / line.replace("\\", "/")
-                parts = (path.parent / path.stem).parts
+                parts = (path.parent / path.stem).parts[-MAX_PARTS:]
                 for end in ("/".join(parts[start:]) for start in range(len(parts))):
                     if end in photos:
                         splits[end].add(split)
