@@ -31,7 +31,7 @@ def test_elements_know_their_line_and_the_encoding_is_the_declared_one(tmp_path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (BOMB, r"^data.labels=.*a.xml: line 2: has a document type \(DTD\), which is not read; give a file of dlib's"),
+        (BOMB, r"^data.labels=[^:]*a.xml: line 2: has a document type \(DTD\), which is not read; give a file of "),
         ("<dataset>" * 60, "a.xml: line 1: elements are nested more than 50 levels deep"),
         ("<dataset><box></dataset>", "not valid XML .*mismatched tag: line 1"),
         ("<annotations/>", "its root is <annotations>, not <dataset>; give a file"),
