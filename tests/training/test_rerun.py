@@ -45,7 +45,7 @@ def test_a_run_is_repeated_in_a_new_folder_by_itself(run_here, tiny_run, tmp_pat
     assert code == 2
     assert "rerun can't be changed when a run is resumed" in err
     code, err = run_here("train", main, "-m", "rerun=nowhere", "lr=1e-3,1e-4", "hydra.sweep.dir=s")
-    assert code == 1
+    assert code == 2
     assert "rerun=nowhere: repeats one run, without -m" in err
 
 

@@ -1,6 +1,7 @@
 """Sweeps: what is written before the first and after the last job, failures, and resuming after a kill."""
 
 import json
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -47,6 +48,39 @@ def test_a_range_without_a_search_is_refused_before_anything_is_written(multirun
     needs = "a range needs a search, e.g. hparams_search=optuna; or list values"
     assert str(error.value) == f"{given}: {needs}, {listed}"
     assert not (tmp_path / "sweep.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("seed=range(0,0)", "stands for no value, so there is nothing to train"),
+        ("model=glob(nothing*)", "stands for no value, so there is nothing to train"),
+        ("seed=range(0,2,0)", "range() arg 3 must not be zero"),
+        ("resume=a,b", "resumes one run, without -m; sweep.resume=DIR resumes a sweep"),
+        ("rerun=a", "repeats one run, without -m"),
+    ],
+)
+def test_a_sweep_that_would_train_nothing_is_refused_before_anything_is_written(multirun, tmp_path, given, message):
+    with pytest.raises(UserError, match=f"^{re.escape(f'{given}: {message}')}"):
+        begin_sweep(multirun(tmp_path, "optimizer=sgd,adam", given))
+    assert not (tmp_path / "sweep.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sweeper", "message"),
+    [
+        ({}, {"max_batch_size": 0}, r"hydra\.sweeper\.max_batch_size=0: must be at least 1"),
+        ({"_target_": JOBLIB, "n_jobs": 0}, {}, r"hydra\.launcher\.n_jobs=0: must be at least 1"),
+        ({"_target_": "submitit_launcher.SlurmLauncher"}, {}, "submitit_slurm: srun was not found"),
+    ],
+)
+def test_a_launcher_that_can_t_start_is_refused(multirun, tmp_path, monkeypatch, launcher, sweeper, message):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cfg = multirun(tmp_path, "lr=1,2")
+    cfg.hydra.launcher = {**cfg.hydra.launcher, **launcher}
+    cfg.hydra.sweeper = {**cfg.hydra.sweeper, **sweeper}
+    with pytest.raises(UserError, match=message):
+        begin_sweep(cfg)
 
 
 def test_a_search_may_draw_from_a_range(multirun, tmp_path):

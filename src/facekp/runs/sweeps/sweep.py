@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -25,12 +26,13 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from facekp.config.arguments import key_of
 from facekp.config.command import exit_with_error
 from facekp.config.references import masked, remember_references, with_references
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.files import remove_parts, write_csv
 from facekp.core.outputs import exclusive, output_folder
 from facekp.core.settings import NewPath, Settings, parse
 from facekp.core.signals import stop_before_errors
 from facekp.runs.folder import config_dir_options
+from facekp.runs.resume_arguments import RERUN, RESUME, RUN_DIR, check_run_dir
 from facekp.runs.searches.space import SEARCH
 from facekp.runs.settings import SearchSettings, parse_search
 from facekp.runs.sweep_folder import SweepFolder
@@ -58,13 +60,20 @@ class _SweepDir(Settings):
 
 
 class Sweep(Callback):
-    """Hydra calls it before the first and after the last job. In between, the sweep holds its folder's lock."""
+    """Hydra calls it before a run, and before the first and after the last job of a sweep.
+
+    In between, the sweep holds its folder's lock.
+    """
 
     def __init__(self) -> None:
         self._held = ExitStack()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # launchers send the callback to their workers; the lock stays here
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with _errors_end_the_command():
+            check_run_dir([f"{RUN_DIR}={config.hydra.run.dir}"])  # again, as a config file may set it
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         register_job_name()
@@ -115,7 +124,9 @@ def begin_sweep(config: DictConfig) -> ExitStack:
     # what the user typed; an override may refer to what only a job has
     typed: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
     _check_command_line(config, typed["task"])
+    _check_numbers(config)
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(typed["task"])
+    _check_values(parsed)
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
     search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
     _check_storage(search)
@@ -180,6 +191,41 @@ def _check_storage(search: SearchSettings | None) -> None:
         )
 
 
+def _check_numbers(config: DictConfig) -> None:
+    """Refuse numbers of jobs for which Hydra or joblib would end with a traceback.
+
+    Raises:
+        UserError: the sweeper or the launcher has such a number, or there is no Slurm.
+    """
+    at_once = OmegaConf.select(config, "hydra.sweeper.max_batch_size")
+    if at_once is not None and at_once < 1:
+        raise UserError(f"hydra.sweeper.max_batch_size={at_once}: must be at least 1, or null for no limit")
+    if OmegaConf.select(config, "hydra.launcher.n_jobs") == 0:
+        raise UserError("hydra.launcher.n_jobs=0: must be at least 1, or -1 for all cores")
+    if config.hydra.launcher._target_.endswith(".SlurmLauncher") and shutil.which("srun") is None:
+        raise UserError(
+            "hydra/launcher=submitit_slurm: srun was not found; start the sweep on a machine of the Slurm cluster, or "
+            "choose hydra/launcher=submitit_local"
+        )
+
+
+def _check_values(overrides: Sequence[Override]) -> None:
+    """Refuse lists of values that are empty: the sweep would have no jobs.
+
+    Raises:
+        UserError: a key has no value.
+    """
+    for override in overrides:
+        if not override.is_sweep_override() or isinstance(override.value(), IntervalSweep):
+            continue
+        try:
+            is_empty = next(override.sweep_string_iterator(), None) is None
+        except ValueError as error:  # range(0,2,0)
+            raise UserError(f"{override.input_line}: {first_line(error)}") from error
+        if is_empty:
+            raise UserError(f"{override.input_line}: stands for no value, so there is nothing to train; change it")
+
+
 def _check_ranges(overrides: Sequence[Override]) -> None:
     """Refuse ranges to draw from in a sweep of all combinations.
 
@@ -209,6 +255,13 @@ def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> No
     for key in ("out", "overwrite"):
         if any(key_of(text) == key for text in task_overrides):
             raise UserError(f"{key}: is for one run; with -m, {SWEEP_DIR}=DIR names the folder of all jobs")
+    instead = {
+        RESUME: "resumes one run, without -m; sweep.resume=DIR resumes a sweep",
+        RERUN: "repeats one run, without -m",
+    }
+    for text in task_overrides:
+        if key_of(text) in instead and not text.endswith("=null"):
+            raise UserError(f"{text}: {instead[key_of(text)]}")
 
 
 @contextmanager
