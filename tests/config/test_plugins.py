@@ -77,6 +77,7 @@ def test_a_module_of_the_working_directory_registers_and_becomes_a_choice(module
     ("text", "message"),
     [
         ("import not_there_at_all", r"plugins=\[broken\]: it needs not_there_at_all, which is not installed"),
+        ("raise SystemExit(0)", r"plugins=\[broken\]: ends the program when it is imported .SystemExit: 0."),
         ("1 / 0", r"plugins=\[broken\]: can't be imported: ZeroDivisionError"),
     ],
 )
@@ -89,6 +90,15 @@ def test_a_plug_in_that_can_t_be_imported_is_one_line(module_here, text, message
 def test_an_unknown_module_is_one_line(module_here):
     with pytest.raises(UserError, match=r"plugins=\[nowhere\]: no such module"):
         import_plugins(["nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [("./mine.py", r"\[mine\]$"), ("code/mine.py", r"\[mine\], with PYTHONPATH=code$"), ("/a/mine", "PYTHONPATH=/a$")],
+)
+def test_a_path_is_no_module(module_here, path, hint):
+    with pytest.raises(UserError, match=rf"is a path; name the module: .*{hint}"):
+        import_plugins([path])
 
 
 def test_entry_points_of_installed_packages_are_choices_without_plugins(module_here, losses, monkeypatch):

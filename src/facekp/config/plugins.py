@@ -55,7 +55,7 @@ def named_plugins(arguments: Sequence[str]) -> list[str]:
         value = yaml.safe_load(given[-1])
     except yaml.YAMLError:
         value = given[-1]
-    names = [value] if isinstance(value, str) else value
+    names = [value] if isinstance(value, str) and not re.search(r"[\[\]{},]", value) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"plugins={given[-1]}: must be a list of module names, e.g. plugins=[mymodule]")
     return names
@@ -79,6 +79,8 @@ def import_plugins(names: Iterable[str]) -> None:
     """
     for name in names:
         search_working_directory()
+        if "/" in name or name.startswith("."):
+            raise UserError(f"plugins=[{name}]: is a path; {_module_hint(name)}")
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -92,8 +94,24 @@ def import_plugins(names: Iterable[str]) -> None:
             raise UserError(f"plugins=[{name}]: no such module; {hint}") from error
         except UserError:
             raise
+        except SystemExit as error:
+            raise UserError(
+                f"plugins=[{name}]: ends the program when it is imported (SystemExit: {error}); put what it runs as a "
+                'script under if __name__ == "__main__":'
+            ) from error
         except Exception as error:  # the plug-in's own code
             raise UserError(f"plugins=[{name}]: can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _module_hint(path: str) -> str:
+    """How to name the module of a file.
+
+    Example:
+        >>> _module_hint("./mine.py"), _module_hint("../code/mine.py")
+        ('name the module: plugins=[mine]', 'name the module: plugins=[mine], with PYTHONPATH=../code')
+    """
+    folder, stem = Path(path).parent, Path(path).stem
+    return f"name the module: plugins=[{stem}]" + ("" if folder == Path() else f", with PYTHONPATH={folder}")
 
 
 def search_working_directory() -> None:
