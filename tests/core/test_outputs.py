@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +126,19 @@ def test_what_can_t_be_a_folder_is_reported(tmp_path):
     for out in ("file", "file/below"):
         with pytest.raises(UserError, match=f"out={tmp_path}/{out}: "), output_folder(str(tmp_path / out)):
             pass
+
+
+def test_a_link_to_a_folder_that_is_gone_is_named(tmp_path):
+    (tmp_path / "disk").symlink_to(tmp_path / "unmounted")
+    message = f"{tmp_path}/disk is a link to {tmp_path}/unmounted, which does not exist"
+    with pytest.raises(UserError, match=message), output_folder(str(tmp_path / "disk" / "run")):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that makes no folders")
+def test_where_no_folder_can_be_made_the_command_ends():
+    with pytest.raises(UserError, match="out=/proc/facekp: cannot be written"), output_folder("/proc/facekp"):
+        pass
 
 
 def test_what_a_killed_process_was_writing_does_not_count(tmp_path):

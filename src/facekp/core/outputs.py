@@ -191,7 +191,7 @@ def _make_new(default: Path, key: str) -> tuple[Path, list[Path]]:
     raise AssertionError("there is always a next number")
 
 
-def _make(folder: Path, key: str) -> tuple[Path, list[Path]]:
+def _make(folder: Path, key: str, tries: int = 20) -> tuple[Path, list[Path]]:
     """Make a folder and its parents.
 
     Returns:
@@ -206,9 +206,17 @@ def _make(folder: Path, key: str) -> tuple[Path, list[Path]]:
     except FileExistsError:
         if folder.is_dir():
             return folder, []
+        for link in (folder, *folder.parents):
+            if link.is_symlink() and not link.exists():
+                raise UserError(
+                    f"{key}={folder}: {link} is a link to {os.readlink(link)}, which does not exist; make that "
+                    "folder, or choose another path"
+                ) from None
         raise UserError(f"{key}={folder}: is a file; name a folder") from None
-    except FileNotFoundError:  # a process that failed has just removed a parent that it had made
-        return _make(folder, key)
+    except FileNotFoundError as error:  # a process that failed has just removed a parent that it had made
+        if tries == 0:  # or nothing can be made there, as in /proc
+            raise cannot_write(Path(f"{key}={folder}"), error) from error
+        return _make(folder, key, tries - 1)
     except OSError as error:
         raise cannot_write(Path(f"{key}={folder}"), error) from error
 
