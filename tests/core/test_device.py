@@ -21,6 +21,7 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, available, expected):
         ("cuda:3", r"^device=cuda:3: is not available here"),
         ("gpu", "^device=gpu: torch knows no such device; .*did you mean cuda"),
         ("cuda:x", "^device=cuda:x: torch knows no such device"),
+        (None, "^device=None: torch knows no such device"),
         ("meta", r"^device=meta: is not available here"),
     ],
 )

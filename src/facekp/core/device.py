@@ -35,7 +35,7 @@ def choose_device(name: str = AUTO) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        meant = "; did you mean cuda?" if name.startswith("gpu") else ""
+        meant = "; did you mean cuda?" if str(name).startswith("gpu") else ""
         raise UserError(f"device={name}: torch knows no such device; {INSTEAD}{meant}") from error
     if device.type == "cuda":
         _check_cuda(name, device)
