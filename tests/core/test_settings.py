@@ -73,6 +73,8 @@ def refused(values: Any, prefix: str = "") -> str:
         ("lr", 0, "lr=0: must be greater than 0"),
         ("lr", "fast", "lr=fast: must be a number"),
         ("lr", "1", "lr='1': must be a number"),
+        ("lr", "1e-3", "lr='1e-3': must be a number"),
+        ("lr", {"max": 1}, "lr={'max': 1}: must be a number"),
         ("lr", True, "lr=true: must be a number"),
         ("lr", None, "lr=null: must be a number"),
         ("lr", float("nan"), "lr=nan: must be a finite number"),
@@ -88,11 +90,11 @@ def refused(values: Any, prefix: str = "") -> str:
         ("debug", "abc", "debug=abc: must be true or false"),
         ("debug", 1, "debug=1: must be true or false"),
         ("device", "", "device='': must not be empty"),
-        ("device", 3, "device=3: must be a text (quote it if it looks like a number)"),
+        ("device", 3, "device=3: must be a text (a number needs quotes, in a shell two kinds: \"'3'\")"),
         ("size", 28, "size=28: must be at least 32"),
         ("size", 97, "size=97: must be a multiple of 4"),
         ("seed", 2**32, "seed=4294967296: must be at most 4294967295"),
-        ("out", 3, "out=3: must be a text (quote it if it looks like a number)"),
+        ("out", 3, "out=3: must be a text (a number needs quotes, in a shell two kinds: \"'3'\")"),
     ],
 )
 def test_a_wrong_type_or_range_is_named_with_key_and_value(key, value, message):
@@ -102,8 +104,12 @@ def test_a_wrong_type_or_range_is_named_with_key_and_value(key, value, message):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("ckpt", 5, "ckpt=5: must be a text (quote it if it looks like a number) or a list, e.g. [A,B]"),
-        ("ckpt", [5], "ckpt.0=5: must be a text (quote it if it looks like a number)"),
+        (
+            "ckpt",
+            5,
+            "ckpt=5: must be a text (a number needs quotes, in a shell two kinds: \"'3'\") or a list, e.g. [A,B]",
+        ),
+        ("ckpt", [5], "ckpt.0=5: must be a text (a number needs quotes, in a shell two kinds: \"'3'\")"),
         ("ckpt", ["a", ""], "ckpt.1='': must not be empty"),
         ("betas", 0.9, "betas=0.9: must be a list, e.g. [A,B]"),
         ("betas", [0.9], "betas=[0.9]: entry 2 is missing"),

@@ -133,7 +133,8 @@ def first_problem(error: ValidationError, values: Any, prefix: str = "") -> str:
         return f"{key}: is missing; give it as {key}=VALUE"
     allowed = list(dict.fromkeys(_allowed(other) for position, other in same if position == path))
     text = " or ".join([allowed[0], *(words.removeprefix("must be ") for words in allowed[1:])])
-    given = "" if isinstance(detail["input"], Mapping) else f"={_shown(detail['input'])}"
+    of_group = isinstance(detail["input"], Mapping) and detail["type"] == "value_error"
+    given = "" if of_group else f"={_shown(detail['input'])}"
     return f"{key}{given}: {text}" if key else text
 
 
@@ -181,9 +182,17 @@ def _shown(value: Any) -> str:
 
 def _looks_like_another_type(text: str) -> bool:
     try:
-        return isinstance(yaml.safe_load(text), (bool, int, float, NoneType))
+        return _is_number(text) or isinstance(yaml.safe_load(text), (bool, int, float, NoneType))
     except (yaml.YAMLError, ValueError):
         return False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)  # also 1e-3, which YAML reads as a text
+    except ValueError:
+        return False
+    return True
 
 
 WORDS = {"True": "true", "False": "false", "None": "null"}  # Python's, and those of YAML
@@ -194,7 +203,7 @@ MESSAGES = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
-    "string_type": "must be a text (quote it if it looks like a number)",
+    "string_type": "must be a text (a number needs quotes, in a shell two kinds: \"'3'\")",
     "string_too_short": "must not be empty",
     "list_type": "must be a list, e.g. [A,B]",
     "tuple_type": "must be a list, e.g. [A,B]",
