@@ -116,6 +116,10 @@ MISTAKES = {
     "unknown option": ("train", ["-v"], "-v: unknown option; --help lists the options"),
     "option without its value": ("train", ["--cfg"], "--cfg: needs a value; write --cfg job"),
     "option with another value": ("train", ["--info=x"], "--info x: choose one of all, config,"),
+    "plug-ins without brackets": ("train", ["plugins=a,b"], "plugins=a,b: must be a list of module names"),
+    "group as a mapping": ("train", ["model={name:simcc}"], "model: Key 'name' is not in struct; choose a file"),
+    "group added": ("train", ["+model=simcc"], "+model: chooses a second one; leave out the +, model=NAME"),
+    "reference to nothing": ("train", ["lr=${nope}"], "lr: Interpolation key 'nope' not found"),
     "search without a sweep": ("train", [*TINY, "hparams_search=optuna"], "start it with -m"),
     "plug-in that is not there": ("train", [*TINY, "plugins=[nowhere]"], "plugins=[nowhere]: no such module"),
 }
@@ -145,6 +149,17 @@ EXPERIMENTS = {
     "hydra null": ("# @package _global_\nhydra: null\n", [], "the config can't be composed: AttributeError"),
     "empty": ("", [], "experiment=mine: the file is empty or its first line is missing"),
     "without a package": ("lr: 1\n", [], "begin it with '# @package _global_'"),
+    "byte order mark": ("\ufeff# @package _global_\nlr: 1\n", [], "mine.yaml: begins with a byte order mark"),
+    "in its own defaults": (
+        "# @package _global_\ndefaults: [/experiment/mine]\n",
+        [],
+        "experiment/mine.yaml: the defaults list leads back to the same file",
+    ),
+    "folder of the run": (
+        "# @package _global_\nhydra: {run: {dir: there}}\n",
+        [*TINY, "out=here"],
+        "hydra.run.dir=there: name the folder by out=there",
+    ),
 }
 
 
@@ -163,6 +178,21 @@ def test_no_experiment_may_be_written_as_null(run_here, argument):
     configs = []
     code, err = run_here("train", configs.append, "experiment=minute", argument, "lr=2")
     assert (code, configs[0].lr, configs[0].trainer.max_epochs) == (0, 2, composed().trainer.max_epochs), err
+
+
+@pytest.mark.parametrize("name", ["42", "1e3", "true"])
+def test_a_choice_may_look_like_a_number(run_here, tmp_path, name):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / f"{name}.yaml").write_text("# @package _global_\nlr: 2\n")
+    configs = []
+    code, err = run_here("train", configs.append, "--config-dir=conf", f"experiment={name}")
+    assert (code, configs[0].lr) == (0, 2), err
+
+
+def test_a_callback_may_be_given_as_a_mapping(run_here):
+    configs = []
+    code, err = run_here("train", configs.append, "callbacks.mine={_target_: a.Mine, patience: 3}")
+    assert (code, configs[0].callbacks.mine.patience) == (0, 3), err
 
 
 def test_the_version_is_that_of_facekp(monkeypatch, capsys):

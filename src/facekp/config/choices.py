@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from facekp.config.arguments import key_of
@@ -58,6 +59,31 @@ def without_null_choices(catalog: Catalog, arguments: Sequence[str]) -> list[str
         else:
             kept.append(argument)
     return kept
+
+
+def with_quoted_choices(catalog: Catalog, arguments: Sequence[str]) -> list[str]:
+    """The arguments with quotes around choices that Hydra would take for numbers or truth values.
+
+    Example:
+        >>> train = Catalog("train", [CONF_DIR])
+        >>> train.groups["experiment"].choices.append("42")
+        >>> with_quoted_choices(train, ["experiment=42", "seed=42"])
+        ["experiment='42'", 'seed=42']
+    """
+    parser = OverridesParser.create()
+
+    def is_text(choice: str) -> bool:
+        return isinstance(parser.parse_override(f"key={choice}").value(), str)
+
+    new: list[str] = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        group = catalog.groups.get(name.lstrip("+"))
+        choices = () if group is None else [choice for choice in re.split(r"[\[\],]", value) if choice in group.choices]
+        for choice in {choice for choice in choices if re.fullmatch(r"[\w.+-]+", choice) and not is_text(choice)}:
+            value = re.sub(rf"(?<![^\[,]){re.escape(choice)}(?![^\],])", f"'{choice}'", value)
+        new.append(f"{name}={value}" if choices else argument)
+    return new
 
 
 def check_composed(cfg: DictConfig) -> None:

@@ -29,7 +29,7 @@ from pydantic import Field
 
 from facekp.config.arguments import add_keys_of_swept_groups, check_launcher, key_of, quoted
 from facekp.config.catalog import Catalog, config_folders
-from facekp.config.choices import check_choices, without_null_choices
+from facekp.config.choices import check_choices, with_quoted_choices, without_null_choices
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
 from facekp.config.options import VALUE_OPTIONS, check_options, has_option
@@ -60,7 +60,8 @@ S = TypeVar("S", bound=Settings)
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 USER_ERRORS = (UserError, HydraException, OmegaConfBaseException, *FILE_ERRORS)
 DATA_COMMANDS = ("synthetic", "inspect", "convert")  # python -m facekp.data.NAME
-ADDED_KEY = re.compile(r"\+?(callbacks|logger)\.\w+\.|\+\w+\.")  # callbacks.NAME._target_=CLASS, +trainer.KEY=VALUE
+# callbacks.NAME._target_=CLASS, callbacks.NAME={_target_: CLASS}, +trainer.KEY=VALUE
+ADDED_KEY = re.compile(r"\+?(callbacks|logger)\.\w+(\.|=\{)|\+\w+\.")
 
 
 class CommandSettings(Settings):
@@ -105,6 +106,7 @@ def run_command(
             arguments = with_plugin_lists(without_null_choices(catalog, arguments))
             check_choices(catalog, _before_dashes(arguments))
             check_launcher(arguments)
+            arguments = with_quoted_choices(catalog, arguments)
             sys.argv[1:] = quoted(add_or_set(add_keys_of_swept_groups(arguments, catalog)))
             use_checked_loader()
             register_env_resolver()
@@ -285,7 +287,10 @@ def one_line(error: BaseException) -> str:
     text = str(error) or str(error.__cause__ or type(error).__name__)
     parts = [line.strip() for line in text.splitlines()]
     drop = ("full_key:", "object_type=", "Set the environment variable", "To append to your config", "Check that")
-    return masked(" ".join(part for part in parts if part and not part.startswith(drop)))
+    message = " ".join(part for part in parts if part and not part.startswith(drop))
+    if isinstance(error, OmegaConfBaseException) and error.full_key and error.full_key not in message:
+        message = f"{error.full_key}: {message}"  # of an interpolation that can't be resolved
+    return masked(message)
 
 
 def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
@@ -303,6 +308,8 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
         return UserError(f"{error.override}: can't be read; check blanks, brackets and quotes, e.g. \"key='value'\"")
     if not isinstance(error, HydraException):
         return error
+    if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
+        return UserError(f"+{twice[1]}: chooses a second one; leave out the +, {twice[1]}=NAME")
     keys = catalog.all_keys()
     removed = re.search(r"(?:merging override ~|delete from config\. (?:The value of )?')([\w.]+)", str(error))
     if removed and removed[1] in keys:
@@ -318,6 +325,11 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
     key = found[1].split("=")[0].lstrip("+~")
     if key in keys and "Could not override" in str(error):
         return UserError(f"{key}: {_why_missing(key, keys[key], catalog)}")
+    if key in catalog.groups:
+        reason = first_line(error.__cause__ or error)
+        return UserError(
+            f"{key}: {reason}; choose a file of this group, {key}=NAME, and set its keys by {key}.KEY=VALUE"
+        )
     hint = did_you_mean(key, [*catalog.groups, *keys]) or "; --help lists all keys"
     return error if key in keys else UserError(f"{key}: unknown key{hint}")
 

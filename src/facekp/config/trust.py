@@ -9,8 +9,10 @@ more than what a file says. docs/explanation/trust.md says what remains.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import hydra._internal.hydra
@@ -91,6 +93,11 @@ class CheckedConfigLoader(SingleCompositionLoader):
                 check_config(cfg)
             except (UserError, OmegaConfBaseException):
                 raise
+            except RecursionError as error:
+                raise UserError(
+                    f"{', '.join(_files_in_circle(error)) or 'the config'}: the defaults list leads back to the same "
+                    "file; remove an entry of it"
+                ) from error
             except (ValueError, KeyError, TypeError, AttributeError) as error:  # of Hydra, on odd arguments and files
                 raise UserError(
                     f"the config can't be composed: {type(error).__name__}: {first_line(error)}; check the last "
@@ -108,6 +115,12 @@ class CheckedConfigLoader(SingleCompositionLoader):
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
 
+def _files_in_circle(error: RecursionError) -> list[str]:
+    """The config files whose defaults lists Hydra was reading last."""
+    frames = [frame.f_locals for frame, _ in walk_tb(error.__traceback__) if "defaults_list" in frame.f_locals]
+    return sorted({f"{values['path']}.yaml" for values in frames[-20:] if "path" in values})
+
+
 class _CheckedRepository(ConfigRepository):
     """Hydra's reader of config files, with bounds on each file and errors in one line."""
 
@@ -116,8 +129,13 @@ class _CheckedRepository(ConfigRepository):
         try:
             if file is not None:
                 read_yaml(file)
+                if re.match(BOM_UTF8 + rb"#\s*@", file.read_bytes()):
+                    raise UserError(
+                        f"{file}: begins with a byte order mark, which hides its first line from Hydra; save it as "
+                        "UTF-8 without BOM"
+                    )
             return super().load_config(config_path)
-        except HydraException:
+        except (HydraException, UserError):
             raise
         except DamagedFile as error:
             raise UserError(f"{file}: {error}") from error
