@@ -13,6 +13,7 @@ from facekp.runs.resume_arguments import (
     check_run_dir,
     first_difference,
     may_change,
+    moved_paths,
     with_changes,
 )
 
@@ -70,6 +71,20 @@ def test_the_first_difference_of_two_command_lines_is_named(tmp_path, monkeypatc
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(["lr=1", "name=a", "out=x"]))
     monkeypatch.setattr(resume_arguments, "command_line", lambda: here)
     assert first_difference(RunFolder(tmp_path), ["out"]) == expected
+
+
+def test_a_resumed_run_keeps_its_paths_that_exist_unless_others_are_given(tmp_path):
+    folder, given = RunFolder(tmp_path), ["data.images=photos", "data.labels=a.csv", "teacher.ckpt=[t.ckpt]"]
+    assert "data.images" in moved_paths(folder, given)  # without files of a run
+    data = {"images": str(tmp_path), "labels": str(tmp_path / "a.csv"), "anywhere": True}
+    config = {"data": data, "model": {}, "keypoints": {}, "teacher": {"ckpt": [str(tmp_path / "t.ckpt")]}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(given))
+    assert moved_paths(folder, given) == ["data.labels", "teacher.ckpt"]
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "t.ckpt").touch()
+    assert moved_paths(folder, given) == []
+    assert moved_paths(folder, ["data.images=other", *given[1:]]) == ["data.images"]
 
 
 def test_changes_are_made_in_a_copy_and_only_in_groups_that_are_there():

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.arguments import key_of
 from facekp.core.errors import UserError
+from facekp.core.settings import flatten
 from facekp.runs.folder import RunFolder, command_line
 
 RESUME, RERUN = "resume", "rerun"
@@ -135,6 +136,30 @@ def may_change(overrides: Sequence[str]) -> list[str]:
     """
     allowed = ("trainer", "debug", "plugins", *CHANGEABLE[RESUME])
     return [text for text in overrides if (key := key_of(text)) in allowed or key.split(".")[0] == "logger"]
+
+
+def moved_paths(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
+    """Keys of paths that a resumed run must be given again; it keeps its other paths, which are absolute.
+
+    Args:
+        folder: of the run.
+        overrides: of this command line.
+
+    Returns:
+        keys of overrides that the run did not have, and of paths that do not exist any more.
+    """
+    try:
+        config, before = flatten(folder.read_config()), folder.read_overrides()
+    except UserError:  # reported when the run is resumed
+        return [*DATA_PATHS, TEACHER]
+    changed = [key_of(text) for text in overrides if text not in before]
+    return [key for key in (*DATA_PATHS, TEACHER) if key in changed or not _exists(config.get(key))]
+
+
+def _exists(value: Any) -> bool:
+    """Whether all paths of a setting exist; true for a setting that holds no path."""
+    paths = value if isinstance(value, list) else [value]
+    return all(os.path.exists(path) for path in paths if isinstance(path, str))
 
 
 def first_difference(folder: RunFolder, ignored: Sequence[str]) -> str | None:

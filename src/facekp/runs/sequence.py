@@ -11,7 +11,7 @@ from pathlib import Path
 from facekp.config.arguments import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
 from facekp.runs.folder import RunFolder
-from facekp.runs.resume_arguments import DATA_PATHS, TEACHER, is_repeated
+from facekp.runs.resume_arguments import DATA_PATHS, is_repeated, moved_paths
 
 log = logging.getLogger(__name__)
 NOT_SHOWN = ("seed", "out", *DATA_PATHS)  # overrides that do not say what is compared
@@ -82,11 +82,12 @@ def replaced_checkpoints(folder: RunFolder, trainings: Sequence[RunFolder]) -> l
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
     """Arguments of a training that continues a stopped one.
 
-    Paths are given again, as the folder may have been moved; and what names code, as no file may do so.
+    Paths are given again if they differ or have moved; and what names code, as no file may do so.
 
     Args:
         folder: of the stopped training.
-        overrides: that it was started with.
+        overrides: of the command that would start it.
     """
-    again = [text for text in overrides if is_repeated(key_of(text)) or key_of(text) in (*DATA_PATHS, TEACHER)]
+    moved = moved_paths(folder, overrides)
+    again = [text for text in overrides if is_repeated(key_of(text)) or key_of(text) in moved]
     return [*again, f"resume={folder}"]

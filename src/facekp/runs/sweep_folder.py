@@ -1,6 +1,7 @@
 """The folder of a sweep: the names of its files, and how each is written and read.
 
-sweep.yaml           the arguments of the command line, which ``sweep.resume=`` reads, and the settings of a search
+sweep.yaml           the arguments of the command line, which ``sweep.resume=`` reads, the directory in which it was given,
+                     and the settings of a search
 sweep.csv            a row per job, sorted by RMSE
 configurations.csv   where jobs differ in fold or seed: a row per configuration, with means and standard deviations
 study.log            Optuna's journal of a search without ``hparams_search.storage``
@@ -58,7 +59,7 @@ class SweepFolder:
             search: None where every combination is trained.
         """
         searched = {} if search is None else {"search": with_references(search.plain(), "hparams_search")}
-        write_yaml(self.settings, {"overrides": list(overrides), **searched})
+        write_yaml(self.settings, {"overrides": list(overrides), "directory": str(Path.cwd()), **searched})
 
     def read_overrides(self) -> list[str]:
         """The overrides of the command line.
@@ -69,6 +70,16 @@ class SweepFolder:
         settings = self._read_settings()
         with reading(self.settings):
             return texts(settings["overrides"])
+
+    def read_directory(self) -> Path:
+        """The directory in which the sweep was started; of a sweep of an older version, this process's.
+
+        Raises:
+            UserError: there is no sweep.yaml, or a sweep did not write it.
+        """
+        directory = self._read_settings().get("directory", "")
+        with reading(self.settings):
+            return Path.cwd() / texts([directory])[0]
 
     def read_search(self) -> SearchSettings | None:
         """The settings of the search; None where every combination is trained.

@@ -35,14 +35,13 @@ from facekp.runs.folder import RunFolder
 from facekp.runs.lookup import check_checkpoints_exist, run_folder, with_checkpoint_files
 from facekp.runs.resume_arguments import (
     AUTO,
-    DATA_PATHS,
     NOT_SETTINGS,
     RERUN,
     RESUME,
-    TEACHER,
     changed_settings,
     first_difference,
     may_change,
+    moved_paths,
     with_changes,
 )
 from facekp.runs.searches.pruning import pruning_callback
@@ -289,7 +288,8 @@ def _train_job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
     pruning = pruning_callback(RunFolder(folder))
     callbacks = [] if pruning is None else [pruning]
     if resume:
-        paths = [key for key in (*DATA_PATHS, TEACHER) if OmegaConf.select(cfg, key) is not None]
+        moved = moved_paths(RunFolder(folder), _overrides())
+        paths = [key for key in moved if OmegaConf.select(cfg, key) is not None]
         metrics = train(resumed(RunFolder(folder), cfg, paths), folder, resume=True, callbacks=callbacks)
     else:
         metrics = _train_new(settings, folder, callbacks)

@@ -68,6 +68,21 @@ def test_a_moved_sweep_is_resumed_where_it_is_now(tmp_path):
     assert again == ["-m", "lr=1,2", f"hydra.sweep.dir={tmp_path}"]
 
 
+def test_relative_paths_are_those_of_the_directory_in_which_a_sweep_was_started(multirun, tmp_path, monkeypatch):
+    (tmp_path / "there" / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "there")
+    given = ["data.images=photos", "data.labels=missing.csv", "lr=1,2", "seed=photos"]
+    begin_sweep(multirun(tmp_path / "s", *given))
+    begin_job(tmp_path / "s" / "lr-1")
+    same = rewrite_arguments([f"sweep.resume={tmp_path / 's'}"])
+    assert same == ["-m", *given, f"hydra.sweep.dir={tmp_path / 's'}"]
+    monkeypatch.chdir(tmp_path)
+    again = rewrite_arguments(["sweep.resume=s"])
+    assert again == ["-m", f"data.images={tmp_path / 'there' / 'photos'}", *given[1:], "hydra.sweep.dir=s"]
+    begin_sweep(multirun(tmp_path / "s", *again[1:-1]))
+    assert rewrite_arguments(["sweep.resume=s"]) == again
+
+
 def test_a_setting_of_the_machine_that_the_sweep_did_not_have_is_kept_for_the_next_time(tmp_path):
     SweepFolder(tmp_path).write_settings(["lr=1,2"], None)
     again = rewrite_arguments([f"sweep.resume={tmp_path}", "trainer.devices=2"])

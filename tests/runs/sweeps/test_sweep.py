@@ -306,6 +306,22 @@ def test_a_sweep_killed_in_its_second_job_is_resumed_there(tmp_path):
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_sweep_is_resumed_from_another_directory(tmp_path):
+    started = tmp_path / "started"
+    started.mkdir()
+    assert facekp("data.synthetic", "out=faces", "data.rows=40", cwd=started).returncode == 0
+    given = ["data=kaggle", "data.dir=faces", "data.cache=null", "seed=0,1", "hydra.sweep.dir=s"]
+    done = facekp("train", "-m", *(text for text in TINY if not text.startswith("data")), *given, cwd=started)
+    assert done.returncode == 0, done.stderr
+    stopped = SweepFolder(started / "s").job("seed-0")
+    stopped.metrics.unlink()
+    stopped.write_status(replace(stopped.read_status(), status="interrupted"))
+    shutil.rmtree(started / "s" / "seed-1")
+    done = facekp("train", "sweep.resume=started/s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {job.read_status().status for job in SweepFolder(started / "s").jobs()} == {"ok"}
+
+
 PLUGIN = """
 from facekp.functional.losses import LOSSES
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -76,13 +77,23 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     _check_again(folder, given)
     given = [text for text in given if text not in stored or names_code(text)]  # the others keep their place
-    moved = {key_of(text): text for text in given if key_of(text) in MOVED}
+    from_here = [_from_here(text, folder.read_directory()) for text in stored]
+    moved = {key_of(text): text for text in (*from_here, *given) if text not in stored and key_of(text) in MOVED}
     if moved:
         stored = _with_moved(folder, stored, moved)
         given = [text for text in given if text not in stored]
     given_keys = {*map(key_of, given), *CONFIG_DIR, SWEEP_DIR}
     kept = [override for override in stored if key_of(override) not in given_keys]
     return ["-m", *given, *kept, f"{SWEEP_DIR}={folder}"]
+
+
+def _from_here(override: str, directory: Path) -> str:
+    """An override of a sweep, whose relative path is one from the directory in which the sweep was started."""
+    key, _, value = override.partition("=")
+    path = directory / value.strip("'\"")
+    if key_of(key) not in (*DATA_PATHS, TEACHER) or directory == Path.cwd() or not path.exists():
+        return override
+    return f"{key}={path}"
 
 
 def _with_moved(folder: SweepFolder, stored: Sequence[str], moved: Mapping[str, str]) -> list[str]:
