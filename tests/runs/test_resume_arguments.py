@@ -13,7 +13,7 @@ from facekp.runs.resume_arguments import (
     check_run_dir,
     first_difference,
     may_change,
-    moved_paths,
+    moved_keys,
     with_changes,
 )
 
@@ -73,18 +73,19 @@ def test_the_first_difference_of_two_command_lines_is_named(tmp_path, monkeypatc
     assert first_difference(RunFolder(tmp_path), ["out"]) == expected
 
 
-def test_a_resumed_run_keeps_its_paths_that_exist_unless_others_are_given(tmp_path):
+def test_a_resumed_run_keeps_what_is_there_unless_something_else_is_given(tmp_path):
     folder, given = RunFolder(tmp_path), ["data.images=photos", "data.labels=a.csv", "teacher.ckpt=[t.ckpt]"]
-    assert "data.images" in moved_paths(folder, given)  # without files of a run
+    assert "data.images" in moved_keys(folder, given)  # without files of a run
     data = {"images": str(tmp_path), "labels": str(tmp_path / "a.csv"), "anywhere": True}
     config = {"data": data, "model": {}, "keypoints": {}, "teacher": {"ckpt": [str(tmp_path / "t.ckpt")]}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(given))
-    assert moved_paths(folder, given) == ["data.labels", "teacher.ckpt"]
+    assert moved_keys(folder, given) == ["data.labels", "teacher.ckpt"]
     (tmp_path / "a.csv").touch()
     (tmp_path / "t.ckpt").touch()
-    assert moved_paths(folder, given) == []
-    assert moved_paths(folder, ["data.images=other", *given[1:]]) == ["data.images"]
+    assert moved_keys(folder, given) == []
+    new = ["data.images=other", *given[1:], "trainer.devices=2", "trainer.precision=32-true", "lr=1"]
+    assert moved_keys(folder, new) == ["data.images", "trainer.devices"]
 
 
 def test_changes_are_made_in_a_copy_and_only_in_groups_that_are_there():

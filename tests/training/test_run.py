@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from facekp.core.errors import UserError
-from facekp.runs.folder import RunFolder
+from facekp.runs.folder import RunFolder, RunStatus
 from facekp.train import main, rewrite
 from tests.conftest import TINY
 
@@ -98,6 +98,18 @@ def test_one_command_begins_a_run_continues_it_and_keeps_it(run_here, tmp_path, 
     assert err.endswith(
         "resume=auto: out=r holds a run of other settings (seed: not given; here: 1); choose another out\n"
     )
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted", "pruned"])
+def test_a_job_that_is_resumed_alone_has_ended_well(run_here, tmp_path, status):
+    run = RunFolder(tmp_path / "r")
+    assert run_here("train", main, *QUICK, "out=r")[0] == 0
+    assert not run.status.exists()
+    run.write_status(RunStatus(status, "why", {"lr": "1e-3"}))
+    run.write_traceback("of the failure")
+    assert run_here("train", main, "resume=r", "trainer.max_epochs=2")[0] == 0
+    assert run.read_status() == RunStatus("ok", "", {"lr": "1e-3"})
+    assert not run.traceback.exists()
 
 
 def test_a_folder_of_others_is_refused(run_here, tmp_path):

@@ -28,6 +28,8 @@ RUN_DIR = "hydra.run.dir"
 JOB_FOLDER = "FACEKP_JOB_FOLDER"  # in the environment of a job's own process: its folder, which the sweep has locked
 OF_MACHINE = "accelerator devices num_nodes strategy precision channels_last compile cuda_graph fast_cpu"
 MACHINE = tuple(f"trainer.{key}" for key in OF_MACHINE.split())
+# What may change when a folder is moved to another place or machine. Another precision gives other results.
+MOVED = (*DATA_PATHS, TEACHER, *(key for key in MACHINE if key != "trainer.precision"))
 CLASS = re.compile(r"(callbacks|logger)\.\w+\._target_")  # names code, so no file may give it
 CHANGEABLE = {  # of the run's settings
     RESUME: ("trainer.max_epochs", *MACHINE, *DATA_PATHS, TEACHER),
@@ -138,8 +140,8 @@ def may_change(overrides: Sequence[str]) -> list[str]:
     return [text for text in overrides if (key := key_of(text)) in allowed or key.split(".")[0] == "logger"]
 
 
-def moved_paths(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
-    """Keys of paths that a resumed run must be given again; it keeps its other paths, which are absolute.
+def moved_keys(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
+    """Keys of `MOVED` that a resumed run must be given again; it keeps its other settings. Its paths are absolute.
 
     Args:
         folder: of the run.
@@ -151,9 +153,10 @@ def moved_paths(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
     try:
         config, before = flatten(folder.read_config()), folder.read_overrides()
     except UserError:  # reported when the run is resumed
-        return [*DATA_PATHS, TEACHER]
+        return list(MOVED)
     changed = [key_of(text) for text in overrides if text not in before]
-    return [key for key in (*DATA_PATHS, TEACHER) if key in changed or not _exists(config.get(key))]
+    gone = [key for key in (*DATA_PATHS, TEACHER) if not _exists(config.get(key))]
+    return [key for key in MOVED if key in (*changed, *gone)]
 
 
 def _exists(value: Any) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from facekp.config.arguments import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
 from facekp.runs.folder import RunFolder
-from facekp.runs.resume_arguments import DATA_PATHS, is_repeated, moved_paths
+from facekp.runs.resume_arguments import DATA_PATHS, is_repeated, moved_keys
 
 log = logging.getLogger(__name__)
 NOT_SHOWN = ("seed", "out", *DATA_PATHS)  # overrides that do not say what is compared
@@ -82,12 +82,12 @@ def replaced_checkpoints(folder: RunFolder, trainings: Sequence[RunFolder]) -> l
 def resume_arguments(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
     """Arguments of a training that continues a stopped one.
 
-    Paths are given again if they differ or have moved; and what names code, as no file may do so.
+    Paths and settings of the machine are given again if they have changed; and what names code, as no file may do so.
 
     Args:
         folder: of the stopped training.
         overrides: of the command that would start it.
     """
-    moved = moved_paths(folder, overrides)
+    moved = moved_keys(folder, overrides)
     again = [text for text in overrides if is_repeated(key_of(text)) or key_of(text) in moved]
     return [*again, f"resume={folder}"]

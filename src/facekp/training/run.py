@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from facekp.runs.resume_arguments import (
     changed_settings,
     first_difference,
     may_change,
-    moved_paths,
+    moved_keys,
     with_changes,
 )
 from facekp.runs.searches.pruning import pruning_callback
@@ -158,7 +159,11 @@ def _resume(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], locked
     """Continue a run; the folder's lock is taken unless it is ``locked`` for this process already."""
     settings = resumed(folder, cfg, overrides)
     with nullcontext() if locked else exclusive(folder.path, "resume"):
-        return train(settings, folder.path, resume=True)
+        metrics = train(settings, folder.path, resume=True)
+        if not locked and folder.status.is_file():  # a sweep's job, which it may have pruned or failed to train
+            folder.write_status(replace(folder.known_status(), status="ok", message=""))
+            folder.remove_traceback()
+        return metrics
 
 
 def _begun(cfg: DictConfig) -> RunFolder | None:
@@ -288,9 +293,9 @@ def _train_job(cfg: DictConfig, folder: Path, resume: bool) -> dict[str, Any]:
     pruning = pruning_callback(RunFolder(folder))
     callbacks = [] if pruning is None else [pruning]
     if resume:
-        moved = moved_paths(RunFolder(folder), _overrides())
-        paths = [key for key in moved if OmegaConf.select(cfg, key) is not None]
-        metrics = train(resumed(RunFolder(folder), cfg, paths), folder, resume=True, callbacks=callbacks)
+        moved = moved_keys(RunFolder(folder), _overrides())
+        given = [key for key in moved if OmegaConf.select(cfg, key) is not None]
+        metrics = train(resumed(RunFolder(folder), cfg, given), folder, resume=True, callbacks=callbacks)
     else:
         metrics = _train_new(settings, folder, callbacks)
     if pruning is not None and pruning.message:

@@ -134,6 +134,7 @@ def test_plugins_must_be_given_again_as_no_file_names_code_to_import(multirun, t
 MISTAKES = {
     "no folder": ([], None, "nowhere/sweep.yaml does not exist; name the folder of a sweep"),
     "another key": (["lr=1"], "overrides: [lr=2]", "lr=1 can't be changed"),
+    "a group": (["trainer=cpu"], "overrides: [lr=2]", "; give settings of the machine alone, such as trainer.accel"),
     "a word": (["lr"], "overrides: [lr=2]", "lr can't be changed"),
     "invalid YAML": ([], "{", "did not write it"),
     "other YAML": ([], "- a", "did not write it"),

@@ -18,14 +18,12 @@ from facekp.config.trust import names_code
 from facekp.core.errors import UserError
 from facekp.core.outputs import exclusive
 from facekp.core.settings import parse
-from facekp.runs.resume_arguments import DATA_PATHS, MACHINE, TEACHER, resume_text
+from facekp.runs.resume_arguments import DATA_PATHS, MOVED, TEACHER, resume_text
 from facekp.runs.settings import SweepSettings
 from facekp.runs.sweep_folder import SweepFolder
 
 SWEEP_RESUME = "sweep.resume="
 BUDGET = "hparams_search.trials"  # a resumed search may have more trials
-# Keys that may change when a sweep is moved to another folder or machine. Another precision gives other results.
-MOVED = (*DATA_PATHS, TEACHER, *(key for key in MACHINE if key != "trainer.precision"))
 MAY_CHANGE = ("debug", "plugins", BUDGET, *MOVED)  # keys that may be given with sweep.resume=
 MAY_DIFFER = (BUDGET, "plugins", "--config-dir")  # may differ from what the sweep was started with
 CONFIG_DIR = ("--config-dir", "-cd")  # options of Hydra whose value may be an argument of its own
@@ -115,10 +113,9 @@ def _check_given(folder: SweepFolder, given: Sequence[str], stored: Sequence[str
     for before, argument in zip(["", *given], given, strict=False):
         is_option = argument.startswith("-") or before in CONFIG_DIR
         if not is_option and key_of(argument) not in MAY_CHANGE and argument not in stored:
-            raise UserError(
-                f"{SWEEP_RESUME}{folder}: {argument} can't be changed when a sweep is resumed; leave it out or start "
-                "a new sweep"
-            )
+            of_trainer = "give settings of the machine alone, such as trainer.accelerator=cpu"
+            advice = of_trainer if key_of(argument) == "trainer" else "leave it out or start a new sweep"
+            raise UserError(f"{SWEEP_RESUME}{folder}: {argument} can't be changed when a sweep is resumed; {advice}")
         if key_of(argument) in MOVED:
             swept = [text for text in (*stored, argument) if key_of(text) == key_of(argument) and is_swept(text)]
             if swept:

@@ -23,9 +23,9 @@ from facekp.core.signals import exit_code, stop_behind
 from facekp.runs.child_command import wait_for_command
 from facekp.runs.file_checks import DamagedRunFile
 from facekp.runs.folder import RunFolder, RunStatus, config_dir_options
-from facekp.runs.resume_arguments import JOB_FOLDER, first_difference
+from facekp.runs.resume_arguments import JOB_FOLDER, MOVED, first_difference
 from facekp.runs.sequence import resume_arguments
-from facekp.runs.sweeps.arguments import MAY_DIFFER, MOVED, resume_sweep_text
+from facekp.runs.sweeps.arguments import MAY_DIFFER, resume_sweep_text
 from facekp.runs.sweeps.job_names import job_settings
 from facekp.runs.sweeps.orphans import job_of_worker
 
