@@ -86,9 +86,13 @@ def test_several_checkpoints_are_scored_as_one_ensemble_or_each_separately():
     ]
 
 
-def test_a_row_that_is_not_trained_can_t_be_scored(here):
+@pytest.mark.parametrize(
+    "reads",
+    [evaluation("both", ["base"]), row("both", "teacher.ckpt=outputs/ablation/base/0/checkpoints/best.ckpt")],
+)
+def test_a_row_that_is_not_trained_can_neither_be_scored_nor_teach(here, reads):
     with pytest.raises(UserError, match="both: outputs/ablation/base/0 holds no finished training"):
-        main(OmegaConf.create(config(row("base"), evaluation("both", ["base"]), only=["both"])))
+        main(OmegaConf.create(config(row("base"), reads, only=["both"])))
 
 
 @pytest.mark.parametrize("text", ["nothing", "<!-- ablation -->\n", "<!-- /ablation -->\n<!-- ablation -->\n"])

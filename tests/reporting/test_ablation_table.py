@@ -170,15 +170,23 @@ def test_what_is_no_document_is_refused(here, out, message):
         tabulate(row("base"), out=out)
 
 
-def test_an_evaluation_of_a_checkpoint_that_was_trained_again_is_named(here, caplog):
-    for name in ("base", "scored"):
+@pytest.mark.parametrize(
+    "reads",
+    [
+        evaluation("later", ["base"]),
+        row("later", "teacher.ckpt=[other.ckpt,'r/base/0/checkpoints/best.ckpt']"),
+        row("later", "init_from=r/base/0"),
+    ],
+)
+def test_a_run_that_read_a_checkpoint_before_it_was_trained_again_is_named(here, caplog, reads):
+    for name in ("base", "later"):
         finished_run(here / "r" / name / "0", 1.5)
     checkpoint = here / "r" / "base" / "0" / "checkpoints" / "best.ckpt"
     checkpoint.parent.mkdir()
     checkpoint.touch()
-    evaluated = (here / "r" / "scored" / "0" / "overrides.yaml").stat().st_mtime
+    began = (here / "r" / "later" / "0" / "overrides.yaml").stat().st_mtime
     for seconds, warnings in ((-10, 0), (10, 1)):
-        os.utime(checkpoint, (evaluated, evaluated + seconds))
-        tabulate(row("base"), evaluation("scored", ["base"]), root="r")
-        assert caplog.text.count("r/scored/0: was evaluated before r/base/0/checkpoints/best.ckpt") == warnings
-    assert "remove the folder to evaluate again" in caplog.text
+        os.utime(checkpoint, (began, began + seconds))
+        tabulate(row("base"), reads, root="r")
+        assert caplog.text.count("r/later/0: was run before r/base/0/checkpoints/best.ckpt was written") == warnings
+    assert "remove the folder to run it again" in caplog.text

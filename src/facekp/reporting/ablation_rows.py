@@ -22,6 +22,7 @@ from facekp.core.keypoints import KeypointsField
 from facekp.core.settings import Count, NewPath, Settings, Text, one_of
 from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
+from facekp.runs.resume_arguments import TEACHER
 from facekp.runs.sequence import run_unless_finished
 
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
@@ -204,10 +205,19 @@ def runs_of(row: RowSettings, settings: AblationSettings) -> list[AblationRun]:
         groups = [(seed,) for seed in row.seeds] if row.evaluate.each else [row.seeds]
         return [_evaluation(row, row.evaluate, seeds, settings) for seeds in groups]
     overrides = [*settings.train, *settings.overrides_of(row)]
+    needs = _read_trainings(overrides, settings)
     return [
-        AblationRun(row.name, seed, "train", [*overrides, f"seed={seed}"], settings.run_folder(row.name, seed), [])
+        AblationRun(row.name, seed, "train", [*overrides, f"seed={seed}"], settings.run_folder(row.name, seed), needs)
         for seed in row.seeds
     ]
+
+
+def _read_trainings(overrides: Sequence[str], settings: AblationSettings) -> list[RunFolder]:
+    """The runs of other rows whose checkpoints a training reads, as teachers or initial weights."""
+    texts = [text.partition("=")[2] for text in overrides if key_of(text) in (TEACHER, "init_from")]
+    named = {Path(name) for text in texts for name in re.split(r"[\[\],'\"]+", text)}
+    runs = [settings.run_folder(row.name, seed) for row in settings.rows if row.evaluate is None for seed in row.seeds]
+    return [run for run in runs if {run.path, run.best_checkpoint, run.last_checkpoint} & named]
 
 
 def _evaluation(
@@ -231,7 +241,7 @@ def perform(run: AblationRun) -> None:
     """Run a command unless its folder holds a finished run.
 
     Raises:
-        UserError: a training that is to be scored is not finished.
+        UserError: a training whose checkpoint is read is not finished.
         SystemExit: the command failed; the exit code is the same.
     """
     missing = [] if run.folder.is_finished() else [training for training in run.needs if not training.is_finished()]

@@ -79,7 +79,7 @@ def _read_result(run: AblationRun) -> dict[str, Any]:
     warn_of_changed_overrides(run.folder, run.overrides)
     for checkpoint in replaced_checkpoints(run.folder, run.needs):
         log.warning(
-            "%s: was evaluated before %s was written. The old result is shown; remove the folder to evaluate again",
+            "%s: was run before %s was written. The old result is shown; remove the folder to run it again",
             run.folder,
             checkpoint,
         )
