@@ -75,16 +75,17 @@ def test_the_first_difference_of_two_command_lines_is_named(tmp_path, monkeypatc
 
 def test_a_resumed_run_keeps_what_is_there_unless_something_else_is_given(tmp_path):
     folder, given = RunFolder(tmp_path), ["data.images=photos", "data.labels=a.csv", "teacher.ckpt=[t.ckpt]"]
+    machine = ["trainer.devices=2", "trainer.precision=32-true"]
     assert "data.images" in moved_keys(folder, given)  # without files of a run
     data = {"images": str(tmp_path), "labels": str(tmp_path / "a.csv"), "anywhere": True}
     config = {"data": data, "model": {}, "keypoints": {}, "teacher": {"ckpt": [str(tmp_path / "t.ckpt")]}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(given))
+    (tmp_path / "overrides.yaml").write_text(yaml.safe_dump([*given, *machine]))
     assert moved_keys(folder, given) == ["data.labels", "teacher.ckpt"]
     (tmp_path / "a.csv").touch()
     (tmp_path / "t.ckpt").touch()
     assert moved_keys(folder, given) == []
-    new = ["data.images=other", *given[1:], "trainer.devices=2", "trainer.precision=32-true", "lr=1"]
+    new = ["data.images=other", *given[1:], *machine, "lr=1"]
     assert moved_keys(folder, new) == ["data.images", "trainer.devices"]
 
 

@@ -148,15 +148,15 @@ def moved_keys(folder: RunFolder, overrides: Sequence[str]) -> list[str]:
         overrides: of this command line.
 
     Returns:
-        keys of overrides that the run did not have, and of paths that do not exist any more.
+        keys of the machine among the overrides; keys of paths that the run did not have, or that do not exist any more.
     """
     try:
         config, before = flatten(folder.read_config()), folder.read_overrides()
     except UserError:  # reported when the run is resumed
         return list(MOVED)
-    changed = [key_of(text) for text in overrides if text not in before]
-    gone = [key for key in (*DATA_PATHS, TEACHER) if not _exists(config.get(key))]
-    return [key for key in MOVED if key in (*changed, *gone)]
+    paths = (*DATA_PATHS, TEACHER)
+    given = [key_of(text) for text in overrides if key_of(text) not in paths or text not in before]
+    return [key for key in MOVED if key in given or (key in paths and not _exists(config.get(key)))]
 
 
 def _exists(value: Any) -> bool:
