@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from facekp.config.command import run_command
+from facekp.runs.lookup import with_newest_run
 from facekp.runs.resume_arguments import allow_keys_of_the_run, check_run_dir
 from facekp.runs.sweeps.arguments import rewrite_arguments
 
@@ -23,13 +24,13 @@ def main(cfg: DictConfig) -> dict[str, Any] | None:
 
 
 def rewrite(arguments: list[str]) -> list[str]:
-    """The arguments that Hydra reads, where a sweep or a run is resumed.
+    """The arguments that Hydra reads, where a sweep or a run is resumed, or the newest run is named.
 
     Raises:
-        UserError: the folder of a run is named by ``hydra.run.dir=``, or a sweep can't be resumed.
+        UserError: the folder of a run is named by ``hydra.run.dir=``, a sweep can't be resumed, or there is no run.
     """
     check_run_dir(arguments)
-    return allow_keys_of_the_run(rewrite_arguments(arguments))
+    return allow_keys_of_the_run(rewrite_arguments(with_newest_run(arguments)))
 
 
 if __name__ == "__main__":

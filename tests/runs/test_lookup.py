@@ -16,6 +16,7 @@ from facekp.runs.lookup import (
     newest_run,
     run_folder,
     with_checkpoint_files,
+    with_newest_run,
 )
 from facekp.runs.sweep_folder import SweepFolder
 
@@ -51,6 +52,23 @@ def test_last_is_the_run_that_was_written_to_last(outputs):
     config = RunFolder("outputs/c").config
     os.utime(config, (400, 400))
     assert run_folder("last") == RunFolder("outputs/c")
+
+
+def test_last_is_one_run_for_all_jobs_of_a_sweep(outputs, monkeypatch):
+    given = ["-m", "init_from=null,last", "teacher.ckpt=['last',a/last.ckpt]", "out=last", "init_from=last/x"]
+    newest = "outputs/sweeps/s/lr-1"
+    replaced = [
+        "-m",
+        f"init_from=null,{newest}",
+        f"teacher.ckpt=['{newest}',a/last.ckpt]",
+        "out=last",
+        "init_from=last/x",
+    ]
+    assert with_newest_run(given) == replaced
+    assert with_newest_run([*given, "resume=auto"]) == [*given, "resume=auto"]
+    monkeypatch.chdir(outputs / "outputs")
+    with pytest.raises(UserError, match="last: there is no run in outputs/"):
+        with_newest_run(given)
 
 
 def test_last_passes_over_a_damaged_run(outputs, caplog):

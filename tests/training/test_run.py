@@ -47,6 +47,11 @@ def test_a_mistake_leaves_no_folder(case, run_here, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_newest_run_is_looked_for_once(run_here, tmp_path):
+    assert run_here("train", main, *QUICK, "out=outputs/first")[0] == 0
+    assert rewrite(["lr=1", "init_from=last"]) == ["lr=1", "init_from=outputs/first"]
+
+
 def test_a_folder_can_t_be_named_by_a_setting_of_hydra(monkeypatch):
     with pytest.raises(UserError, match=r"^hydra\.run\.dir=keep: name the folder by out=keep$"):
         rewrite(["lr=1", "hydra.run.dir=keep"])
@@ -62,6 +67,15 @@ def test_a_run_that_does_not_exist_is_said_before_what_can_t_be_changed(run_here
         2,
         "facekp: error: resume=nope: nope/config.yaml does not exist; name the folder of a training\n",
     )
+
+
+@pytest.mark.parametrize("key", ["resume", "rerun"])
+def test_a_sweep_is_not_taken_for_a_run(run_here, tmp_path, key):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "sweep.yaml").write_text("overrides: []\n")
+    code, err = run_here("train", main, f"{key}=s")
+    assert code == 2
+    assert err.endswith(f"{key}=s: is a sweep; name one of its jobs, or resume it with sweep.resume=s\n")
 
 
 def test_a_run_is_replaced_only_if_asked_to(run_here, tmp_path):

@@ -6,10 +6,13 @@ Where several checkpoints may be named, the folder of a sweep stands for all of 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
+from facekp.config.arguments import key_of
 from facekp.core.errors import UserError
 from facekp.core.settings import PathKind, Settings, did_you_mean, path_fields, replace_paths
 from facekp.models.packaged import PACKAGED, file_of
@@ -20,6 +23,25 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=Settings)
 LAST = "last"
 ROOT = Path("outputs")  # where runs are looked for
+LAST_OF_TRAINING = ("init_from", "teacher.ckpt")  # keys of a training that may be last
+LAST_AS_VALUE = re.compile(rf"(?<=[=,\[ '\"(]){LAST}(?=$|[,\] '\")])")
+
+
+def with_newest_run(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a training with the newest run's folder in place of ``init_from=last`` and the like.
+
+    So all jobs of a sweep and all processes of a training take the same run. Later, one of them would be the newest.
+    With ``resume=auto`` the command stays as it is, as it must equal that which began the run.
+
+    Raises:
+        UserError: there is no run in outputs/.
+    """
+    if "resume=auto" in arguments:
+        return list(arguments)
+    return [
+        LAST_AS_VALUE.sub(lambda _: str(newest_run()), text) if key_of(text) in LAST_OF_TRAINING else text
+        for text in arguments
+    ]
 
 
 def with_checkpoint_files(settings: S) -> S:

@@ -47,6 +47,7 @@ from facekp.runs.resume_arguments import (
 )
 from facekp.runs.searches.pruning import pruning_callback
 from facekp.runs.settings import parse_search
+from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweeps.job import Pruned, run_job, train_in_new_process
 from facekp.training.rerun import restore_environment
 from facekp.training.settings import TrainSettings
@@ -224,6 +225,8 @@ def resumed(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], key: s
         UserError: another key is given, a plug-in of the run is not imported, config.yaml is not valid, or it names
             classes or variables of the environment that a file may not name.
     """
+    if SweepFolder(folder.path).settings.is_file():
+        raise UserError(f"{key}={folder}: is a sweep; name one of its jobs, or resume it with sweep.resume={folder}")
     try:
         stored = folder.read_config()
     except UserError as error:
