@@ -75,7 +75,8 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     _check_again(folder, given)
     given = [text for text in given if text not in stored or names_code(text)]  # the others keep their place
-    from_here = [_from_here(text, folder.read_directory()) for text in stored]
+    directory = folder.read_directory()
+    from_here = [_from_here(text, directory) for text in stored]
     moved = {key_of(text): text for text in (*from_here, *given) if text not in stored and key_of(text) in MOVED}
     if moved:
         stored = _with_moved(folder, stored, moved)
@@ -86,7 +87,10 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _from_here(override: str, directory: Path) -> str:
-    """An override of a sweep, whose relative path is one from the directory in which the sweep was started."""
+    """An override of a sweep as it is given in this directory: relative paths are those from where the sweep started.
+
+    A list of paths, and a path that does not exist there, stay as they are.
+    """
     key, _, value = override.partition("=")
     path = directory / value.strip("'\"")
     if key_of(key) not in (*DATA_PATHS, TEACHER) or directory == Path.cwd() or not path.exists():
