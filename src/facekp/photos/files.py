@@ -101,7 +101,7 @@ def _walk(folder: Path, exclude: Path | None) -> Iterator[Path]:
             and not (name == PICTURES and POINTS in names)
         ]
         paths = (here / name for name in names if not name.startswith("."))
-        yield from (path for path in paths if path.is_file() or path.is_symlink())  # a broken link fails when read
+        yield from (path for path in paths if path.is_file() or not path.exists())  # a broken link fails when read
 
 
 def _warn_of_folder(error: OSError) -> None:
