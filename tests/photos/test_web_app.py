@@ -238,6 +238,13 @@ def test_a_photo_without_a_face_is_shown_as_it_is(handler):
     assert (content.faces, content.largest, len(content.table)) == ([], None, 0)
 
 
+def test_a_photo_one_pixel_wide_is_shown(handler):
+    photo = np.full((5000, 1, 3), 20, np.uint8)
+    *_, picture, _, status = handler.again(VisitorState(photo), "a")
+    assert "data:image" in picture
+    assert "(1 x 5000 pixels)" in status
+
+
 def test_the_table_holds_the_points(handler, faces, small_predictor):
     photo = cv2.cvtColor(faces.images[0], cv2.COLOR_GRAY2RGB)
     content = handler(photo, "a")

@@ -62,9 +62,11 @@ def picture_html(picture: np.ndarray | None) -> str:
     """The photo with its faces, uint8 (H, W, 3) RGB; without one a box of the same size, so that nothing moves."""
     if picture is None:
         return '<div class="facekp-picture">The photo with its faces appears here.</div>'
-    scale = MAX_SIDE / max(picture.shape[:2])
+    height, width = picture.shape[:2]
+    scale = MAX_SIDE / max(height, width)
     if scale < 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        size = max(round(scale * width), 1), max(round(scale * height), 1)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return f'<div class="facekp-picture"><img alt="the photo with its faces" src="{_data_url(picture)}"></div>'
 
 
