@@ -22,12 +22,15 @@ PRUNE = {"percentile": 50.0, "trials": 2, "epochs": 2}
 
 @pytest.fixture
 def job() -> Iterator[Callable[..., DictConfig]]:
-    """Compose a job of a sweep and make it Hydra's current one; the function returns its config."""
+    """Compose a job of a sweep and make it Hydra's current one; the function returns its config.
 
-    def make(*overrides: str, shared: Sequence[str] = ("out",)) -> DictConfig:
+    ``shared`` are the keys that all jobs share; None: those of conf/train.yaml.
+    """
+
+    def make(*overrides: str, shared: Sequence[str] | None = ("out",)) -> DictConfig:
         register_job_name()
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            settings = [*overrides, f"{SHARED_KEYS}=[{','.join(shared)}]"]
+            settings = [*overrides, *(() if shared is None else [f"{SHARED_KEYS}=[{','.join(shared)}]"])]
             cfg = compose("train", settings, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         return cfg

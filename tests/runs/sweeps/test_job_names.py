@@ -50,6 +50,11 @@ def test_hydra_gives_a_job_the_folder_of_that_name(job):
     assert cfg.hydra.sweep.subdir == "lr-1e-3_fold-1"
 
 
+def test_the_progress_bar_can_be_swept(job):
+    cfg = job("callbacks.progress=false", shared=None)
+    assert cfg.hydra.sweep.subdir == "progress-false"
+
+
 def test_constant_keys_are_those_with_one_value():
     given = ["a=1,2", "b=1", "c=1", "c=1,2", "d=choice(1)", "e=interval(0,1)", "f=range(1,3)", "+g.h=x"]
     assert constant_keys(OverridesParser.create().parse_overrides(given)) == ["b", "d", "g.h"]
