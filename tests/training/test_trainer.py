@@ -15,6 +15,7 @@ from facekp.core.errors import UserError
 from facekp.core.signals import Stopped, stop_at_signals
 from facekp.models.checkpoint import load_checkpoint
 from facekp.runs.folder import RunFolder
+from facekp.training.estimator import KeypointEstimator
 from facekp.training.setup import train
 from facekp.training.trainer import build_trainer
 from tests.conftest import TINY, settings_of
@@ -144,6 +145,47 @@ def test_an_error_of_other_code_is_no_complaint_of_the_trainer(tmp_path, fail, e
     with pytest.raises(error) as raised:
         train(settings_of(*TINY), tmp_path / "run", callbacks=[Broken(fail)])
     assert not isinstance(raised.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["+callbacks.mine._target_=pytorch_lightning.callbacks.BackboneFinetuning"],
+            "callbacks: BackboneFinetuning: AttributeError: .* no attribute 'backbone'",
+        ),
+        (
+            [
+                "+callbacks.mine._target_=pytorch_lightning.callbacks.ModelPruning",
+                "+callbacks.mine.pruning_fn=l1_unstructured",
+                "+callbacks.mine.amount=0.5",
+            ],
+            "callbacks: ModelPruning: RuntimeError: .*",
+        ),
+    ],
+    ids=["finetuning", "pruning"],
+)
+def test_callbacks_of_lightning_that_do_not_work_here_are_one_line(tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message) as error:
+        run(tmp_path / "run", *overrides)
+    assert "\n" not in str(error.value)
+
+
+class Failing(torch.optim.SGD):
+    """Fails in its first step, whose closure computes the loss."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        raise RuntimeError("no step\nhere")
+
+
+def test_an_optimiser_that_fails_is_one_line_and_a_network_that_fails_in_its_closure_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(KeypointEstimator, "new_optimizer", lambda self: Failing(self.parameters(), lr=1e-3))
+    with pytest.raises(UserError, match="optimizer: Failing: RuntimeError: no step here"):
+        run(tmp_path / "run")
+    monkeypatch.setattr(KeypointEstimator, "training_step", lambda self, *_: torch.zeros(2).view(3))
+    with pytest.raises(RuntimeError, match="shape"):
+        run(tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from pytorch_lightning.plugins.environments import (
     TorchElasticEnvironment,
 )
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
+from torch.optim import Optimizer
 
 from facekp.config.command import one_line
 from facekp.core.errors import UserError
@@ -141,27 +143,45 @@ def check_limits(settings: TrainerSettings, train_batches: int, val_batches: int
 
 @contextmanager
 def trainer_errors() -> Iterator[None]:
-    """Turn Lightning's complaints into a `UserError`; errors of a network, a loss or a callback stay as they are."""
+    """Turn errors of Lightning, its callbacks or an optimiser into a `UserError`; other errors stay as they are."""
     try:
         yield
-    except UserError:
+    except (UserError, OSError):
         raise
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {one_line(error)}") from error
-    except (TypeError, ValueError, ModuleNotFoundError) as error:
-        if not _is_of_lightning(error):
-            raise
-        raise UserError(f"trainer: {one_line(error)}") from error
-    except RuntimeError as error:  # torch raises many; Lightning's are about settings, e.g. a metric that is not logged
-        if not _modules(error)[-1].startswith(LIGHTNING):
-            raise
-        raise UserError(f"trainer: {one_line(error)}") from error
+    except Exception as error:
+        if _is_complaint(error):
+            raise UserError(f"trainer: {one_line(error)}") from error
+        if (part := _failed_part(error)) is not None:
+            raise UserError(f"{part}: {type(error).__name__}: {one_line(error)}") from error
+        raise
+
+
+def _is_complaint(error: Exception) -> bool:
+    """Whether Lightning refuses a setting."""
+    if isinstance(error, (TypeError, ValueError, ModuleNotFoundError)):
+        return _is_of_lightning(error)
+    if isinstance(error, RuntimeError):  # torch raises many; Lightning's are about settings, e.g. an unlogged metric
+        return _modules(error)[-1].startswith(LIGHTNING)
+    return isinstance(error, MisconfigurationException)
 
 
 def _is_of_lightning(error: BaseException) -> bool:
     """Whether Lightning raised the error, or torch or an import that Lightning called."""
     callers = [name for name in _modules(error) if not name.startswith(("torch.", "importlib."))]
     return callers[-1].startswith(LIGHTNING)
+
+
+def _failed_part(error: BaseException) -> str | None:
+    """The optimiser, or the callback of Lightning's, that raised an error; None: something else did."""
+    for frame, _ in reversed(list(walk_tb(error.__traceback__))):
+        module, part = frame.f_globals.get("__name__", ""), frame.f_locals.get("self")
+        if isinstance(part, Optimizer) and frame.f_code.co_name == "step":
+            return f"optimizer: {type(part).__name__}"
+        if isinstance(part, pl.Callback) and module.startswith(LIGHTNING):
+            return f"callbacks: {type(part).__name__}"
+        if isinstance(part, (pl.Callback, nn.Module)) and not module.startswith("torch."):
+            return None
+    return None
 
 
 def _modules(error: BaseException) -> list[str]:
