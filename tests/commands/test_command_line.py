@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, precedence, any working directory."""
 
+import io
 import subprocess
 import sys
 
@@ -341,3 +342,10 @@ def test_a_file_that_has_the_name_of_a_choice_of_facekp_is_refused(tmp_path, cal
     code, err = call("train", f"--config-dir={tmp_path}", "keypoints=celeba5", "data=synthetic")
     assert code == 2
     assert f"=celeba5: facekp has a choice of this name, which would be taken instead of {own}; rename it" in err
+
+
+def test_characters_that_the_output_s_encoding_lacks_are_written_as_escapes(run_here, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    code, stderr = run_here("inspect", lambda cfg: print("pose: \u00fc", flush=True))
+    assert (code, stderr, written.getvalue()) == (0, "", b"pose: \\xfc\n")

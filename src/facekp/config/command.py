@@ -7,6 +7,7 @@ traceback); 130 interrupted; 143 terminated; 1 anything else.
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import re
@@ -88,6 +89,8 @@ def run_command(
         rewrite: takes the arguments of the command line and returns those that Hydra reads.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr: a terminal's or a file's encoding may lack a character
+        sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_logging()
     folders, catalog = config_folders(sys.argv[1:]), None
     try:
