@@ -209,6 +209,9 @@ def test_boxes_of_any_object_are_checked():
     assert find_boxes(Returns([(0, 1, 5, 6)]), photo).tolist() == [[0, 1, 5, 6]]
     with pytest.raises(UserError, match=r"face detector Returns: find returned an array of shape \(1, 5\)"):
         find_boxes(Returns(np.ones((1, 5))), photo)
+    for found in (["left"], [{"left": 0}], [[0, 1, 5, 6], [0, 1]], iter([(0, 1, 5, 6)])):
+        with pytest.raises(UserError, match=r"find returned a \w+ that is not an array of numbers; return \(M, 4\)"):
+            find_boxes(Returns(found), photo)
     for box in ([5, 1, 0, 6], [0, 1, 5, np.nan], [0, 1, 0, 6]):
         with pytest.raises(UserError, match="find returned a box without an area"):
             find_boxes(Returns([box]), photo)

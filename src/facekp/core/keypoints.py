@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
@@ -24,6 +24,7 @@ UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters
 
 Group = str | tuple[str, ...]  # a point, or points whose mean counts
 Ends = tuple[Group, Group]  # their distance divides the errors
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class Keypoints:
             scheme = cls(
                 name=_text(raw["name"], "name"),
                 names=names,
-                pairs=tuple((left, right) for left, right in _lists(raw.get("pairs"), "pairs")),
+                pairs=tuple(_two(pair, "pairs") for pair in _lists(raw.get("pairs"), "pairs")),
                 lines=_lists(raw.get("lines"), "lines"),
                 sources={
                     _text(source, "sources"): _texts(names if labelled in (None, []) else labelled, f"sources.{source}")
@@ -338,8 +339,14 @@ def _ends(values: Sequence[Any]) -> Ends:
     if isinstance(values, str):
         raise TypeError(f"{values!r} is a text; a list of two points, or of two lists of points, is needed")
     key = "normaliser"
-    left, right = (_texts(value, key) if isinstance(value, (list, tuple)) else _text(value, key) for value in values)
-    return left, right
+    groups = [_texts(value, key) if isinstance(value, (list, tuple)) else _text(value, key) for value in values]
+    return _two(groups, key)
+
+
+def _two(values: Sequence[T], key: str) -> tuple[T, T]:
+    if len(values) != 2:
+        raise UserError(f"keypoints: {key}: {_plain(values)} must have two entries, not {len(values)}")
+    return values[0], values[1]
 
 
 def _members(group: Group) -> tuple[str, ...]:

@@ -162,7 +162,14 @@ def find_boxes(detector: FaceDetector, image: np.ndarray) -> np.ndarray:
     Raises:
         UserError: the detector returned something else, or a box without an area; or it is made for grey photos.
     """
-    boxes = np.asarray(_find(detector, image), dtype=np.float64)
+    found = _find(detector, image)
+    try:
+        boxes = np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # texts, a generator, rows of unequal length
+        raise UserError(
+            f"face detector {type(detector).__name__}: find returned a {type(found).__name__} that is not an array "
+            "of numbers; return (M, 4): left, top, right, bottom of M faces"
+        ) from error
     if boxes.size == 0:
         return np.empty((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
