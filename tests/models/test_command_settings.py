@@ -52,6 +52,8 @@ def test_commands_for_one_checkpoint_refuse_several(name):
         ("evaluate", "out='a b'", "out=a b: must be a path of letters"),
         ("pack", "half=1", "half=1: must be true or false"),
         ("pack", "offsets={sparse: far}", r"offsets\.sparse=far: must be a number"),
+        ("pack", "out=b.onnx", r"^out=b\.onnx: a checkpoint must not end as files of facekp\.export do"),
+        ("calibrate", "out=b.pt2", r"^out=b\.pt2: .*choose a name that ends with \.ckpt"),
         ("calibrate", "twin=5", "twin=5: must be a text"),
         ("export", "check=1", "check=1: must be at least 2"),
         ("export", "format=tflite", "format=tflite: choose one of onnx, torch_export"),

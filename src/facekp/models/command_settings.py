@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from facekp.config.command import CommandSettings
 from facekp.core.settings import CheckpointPath, CheckpointPaths, NewPath, Text
@@ -32,7 +32,14 @@ def _refuse_list(value: Any) -> Any:
     return value
 
 
+def _refuse_ending_of_export(path: str) -> str:
+    if path.endswith(tuple(ENDINGS.values())):
+        raise ValueError("a checkpoint must not end as files of facekp.export do; choose a name that ends with .ckpt")
+    return path
+
+
 OneCheckpoint = Annotated[CheckpointPath, BeforeValidator(_refuse_list)]
+NewCheckpoint = Annotated[NewPath, AfterValidator(_refuse_ending_of_export)]  # the ending tells what is read
 
 
 class EvaluateSettings(CommandSettings):
@@ -96,7 +103,7 @@ class PackSettings(CommandSettings):
     """
 
     ckpt: CheckpointPaths
-    out: NewPath
+    out: NewCheckpoint
     half: bool
     decoder: DecoderOverride
     offsets: dict[str, float] | None
@@ -118,7 +125,7 @@ class CalibrateSettings(CommandSettings):
     """
 
     ckpt: OneCheckpoint
-    out: NewPath
+    out: NewCheckpoint
     data: Data
     twin: CheckpointPath | None
     corruptions: CorruptionSettings
