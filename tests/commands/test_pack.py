@@ -21,3 +21,10 @@ def test_the_command_packs_with_another_decoder_and_offsets(ckpt, tmp_path):
 def test_an_unknown_source_of_an_offset_is_refused(ckpt, tmp_path):
     with pytest.raises(UserError, match="hand"):
         main(composed(f"ckpt={ckpt}", f"out={tmp_path / 'x.ckpt'}", "offsets={hand: 1}", name="pack"))
+
+
+def test_an_offset_larger_than_the_image_is_refused_as_no_command_could_load_the_file(ckpt, tmp_path):
+    out = tmp_path / "x.ckpt"
+    with pytest.raises(UserError, match=r"^offsets\.sparse=-97\.0: must be pixels, at most the image's side of 96$"):
+        main(composed(f"ckpt={ckpt}", f"out={out}", "offsets={sparse: -97}", name="pack"))
+    assert not out.exists()

@@ -65,9 +65,7 @@ class KeypointModel(nn.Module):
         image_channels: int = 1,
     ) -> None:
         super().__init__()
-        for name, pixels in (offsets or {}).items():
-            if abs(pixels) > max(size):
-                raise UserError(f"offsets.{name}={pixels}: must be pixels, at most the image's side of {max(size)}")
+        check_offsets(offsets or {}, size)
         self.image_channels = image_channels
         self.keypoints, self.settings, self.activation, self.decoder = keypoints, settings, activation, decoder
         self.offsets = dict(offsets or {})
@@ -308,6 +306,17 @@ class KeypointModel(nn.Module):
             unlabelled.
         """
         return self.codec.encode(labels), self.codec.to_cells(labels)
+
+
+def check_offsets(offsets: Mapping[str, float], size: tuple[int, int]) -> None:
+    """Check offsets against the size (H, W) of the images.
+
+    Raises:
+        UserError: an offset is larger than the image.
+    """
+    for name, pixels in offsets.items():
+        if abs(pixels) > max(size):
+            raise UserError(f"offsets.{name}={pixels}: must be pixels, at most the image's side of {max(size)}")
 
 
 def _check_activation(activation: str, needed: str | None, network: str) -> None:

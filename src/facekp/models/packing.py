@@ -26,6 +26,7 @@ from facekp.models.checkpoint import (
     model_tensors,
     read_facekp_tensors,
 )
+from facekp.models.keypoint_model import check_offsets
 from facekp.models.settings import DecoderOverride
 
 PATH_STARTS = ("/", "~", "./", "../")
@@ -53,8 +54,8 @@ def pack(
             network that was trained with mirror images but without offsets. Calibrations are dropped. None: keep both.
 
     Raises:
-        UserError: ``source`` is not a checkpoint of `facekp.train`, its networks differ, it has no such source, or
-            holds a weight that is too large for float16.
+        UserError: ``source`` is not a checkpoint of `facekp.train`, its networks differ, it has no such source, an
+            offset is larger than the image, or it holds a weight that is too large for float16.
     """
     loaded, *others = [load_checkpoint(path) for path in ([source] if isinstance(source, (str, Path)) else source)]
     loaded.model.override_decoder(decoder or DecoderOverride())
@@ -73,6 +74,7 @@ def pack(
         entry |= {"calibrations": []}
     if offsets is not None:
         loaded.model.keypoints.offsets(offsets)  # refuses an unknown source
+        check_offsets(offsets, loaded.model.size)
         entry |= {"offsets": dict(offsets), "calibrations": []}
     write_tensors(target, {KEY: entry, "state_dict": weights})
 
