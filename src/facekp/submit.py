@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekp.config.command import read_settings, run_command, warn_of_unused
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
@@ -19,7 +18,7 @@ def main(cfg: DictConfig) -> Path:
     """Read the test images, predict, write the submission, and return its path."""
     # imported here: --help and mistakes in a key must answer within a second
     from facekp.core.outputs import output_file
-    from facekp.data.competition import write_submission
+    from facekp.data.competition import competition_files, write_submission
     from facekp.data.readers.read import read_test
     from facekp.models.command_settings import OF_TRAININGS, SubmitSettings
     from facekp.models.ensemble import load_models, predict_table
@@ -31,7 +30,10 @@ def main(cfg: DictConfig) -> Path:
     warn_of_unused(
         (*OF_TRAININGS, "data.rows", "data.rows_from"), "every test image is predicted, by the checkpoint's offsets"
     )
-    with output_file(settings.out, "submission.csv", settings.overwrite) as out:
+    checkpoints = [settings.ckpt] if isinstance(settings.ckpt, str) else settings.ckpt
+    folder = getattr(settings.data, "dir", None)  # other data are refused by read_test
+    inputs = [*checkpoints, *(competition_files(Path(folder)) if folder else [])]
+    with output_file(settings.out, "submission.csv", settings.overwrite, inputs=inputs) as out:
         models = load_models(settings.ckpt, settings.decoder, settings.views)
         table, lookup = read_test(settings.data, models[0].model.keypoints)
         warn_of_other_data(models, settings.data)

@@ -48,6 +48,15 @@ def test_every_requested_value_is_predicted_in_order(test_files, ckpt, tmp_path,
         assert location == pytest.approx(np.clip(points[image_at[image], k, axis], 0, 96), abs=1e-3)
 
 
+def test_files_that_the_command_reads_are_never_replaced(test_files, ckpt):
+    folder = test_files[0]
+    for file in (folder / "test.csv", folder / "IdLookupTable.csv", ckpt):
+        before = file.read_bytes()
+        with pytest.raises(UserError, match="the command reads this file; choose another name"):
+            submit(folder, ckpt, file, "overwrite=true", "data.cache=null")
+        assert file.read_bytes() == before
+
+
 def test_empty_heatmaps_are_submitted_as_the_mean_face(test_files, ckpt, tmp_path):
     raw = torch.load(ckpt, weights_only=True)
     raw["facekp"]["activation"] = "none"

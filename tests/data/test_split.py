@@ -73,7 +73,7 @@ def test_more_folds_than_different_images_is_reported(images):
 
 
 def test_a_single_fold_is_refused():
-    with pytest.raises(UserError, match=r"data\.folds=1: .*use 2 to 2 folds"):
+    with pytest.raises(UserError, match=r"data\.folds=1: .*use 2 folds, or more rows"):
         assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=1, seed=0)
 
 

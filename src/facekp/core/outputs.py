@@ -105,7 +105,9 @@ def _lock_of(file: Path) -> Path:
 
 
 @contextmanager
-def output_file(out: str | None, default: str = "", overwrite: bool = False, key: str = "out") -> Iterator[Path]:
+def output_file(
+    out: str | None, default: str = "", overwrite: bool = False, key: str = "out", inputs: Collection[str | Path] = ()
+) -> Iterator[Path]:
     """Claim a file for this process, and keep others from writing it until the block ends.
 
     Args:
@@ -113,18 +115,21 @@ def output_file(out: str | None, default: str = "", overwrite: bool = False, key
         default: name of the new one.
         overwrite: replace a file that exists.
         key: that names it, for the message.
+        inputs: files that the command reads, which are never replaced.
 
     Yields:
         the file. Folders that were made for it are removed again if nothing is written to them.
 
     Raises:
-        UserError: the file exists, is a folder, or another process is writing to it.
+        UserError: the file exists, is a folder or an input, or another process is writing to it.
     """
     if out is None:
         with _new_file(Path(default), key) as path:
             yield path
         return
     path = Path(out)
+    if path.resolve() in {Path(file).resolve() for file in inputs}:
+        raise UserError(f"{key}={path}: the command reads this file; choose another name")
     _check_replaceable(path, overwrite, key)
     _, made = _make(path.parent, key)
     try:

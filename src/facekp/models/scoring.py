@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.near_duplicates import face_hashes, known_faces
 from facekp.data.sampling import spread_rows
@@ -198,8 +199,8 @@ def unseen_rows(
         groups = inseparable_groups(table, None if data is None else data.cache_folder)
     rows = np.flatnonzero(~np.isin(groups, groups[trained]))
     log.info(
-        "scoring %d rows; %d are left out, as a checkpoint was trained on them or on near-duplicates of them",
-        len(rows),
+        "scoring %s; %d left out, as a checkpoint was trained on them or on near-duplicates of them",
+        count(len(rows), "row"),
         len(table) - len(rows),
     )
     if not len(rows):

@@ -5,12 +5,13 @@
 column and value, and says how to fix it.
 """
 
-from facekp.data.competition.files import MissingFile, find_file
+from facekp.data.competition.files import MissingFile, competition_files, find_file
 from facekp.data.competition.reading import read_test_csv, read_training_csv
 from facekp.data.competition.writing import write_submission, write_test, write_training
 
 __all__ = [
     "MissingFile",
+    "competition_files",
     "find_file",
     "read_test_csv",
     "read_training_csv",

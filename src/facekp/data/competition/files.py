@@ -58,6 +58,11 @@ class ZipMember:
 File = Path | ZipMember
 
 
+def competition_files(directory: Path) -> list[Path]:
+    """The paths in a folder that may hold the competition's files."""
+    return [*(directory / name for name in ("training.csv", "test.csv", "IdLookupTable.csv")), *directory.glob("*.zip")]
+
+
 def find_file(directory: Path, name: str) -> File:
     """Find a file in a folder: plain, in its own zip file, in the competition's, or in any other zip file.
 
