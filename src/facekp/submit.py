@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> Path:
     )
     checkpoints = [settings.ckpt] if isinstance(settings.ckpt, str) else settings.ckpt
     folder = getattr(settings.data, "dir", None)  # other data are refused by read_test
-    inputs = [*checkpoints, *(competition_files(Path(folder)) if folder else [])]
+    inputs: list[str | Path] = [*checkpoints, *(competition_files(Path(folder)) if folder else [])]
     with output_file(settings.out, "submission.csv", settings.overwrite, inputs=inputs) as out:
         models = load_models(settings.ckpt, settings.decoder, settings.views)
         table, lookup = read_test(settings.data, models[0].model.keypoints)

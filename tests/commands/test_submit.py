@@ -52,7 +52,7 @@ def test_files_that_the_command_reads_are_never_replaced(test_files, ckpt):
     folder = test_files[0]
     for file in (folder / "test.csv", folder / "IdLookupTable.csv", ckpt):
         before = file.read_bytes()
-        with pytest.raises(UserError, match="the command reads this file; choose another name"):
+        with pytest.raises(UserError, match="is an input of the command; choose another name"):
             submit(folder, ckpt, file, "overwrite=true", "data.cache=null")
         assert file.read_bytes() == before
 

@@ -128,8 +128,8 @@ def output_file(
             yield path
         return
     path = Path(out)
-    if path.resolve() in {Path(file).resolve() for file in inputs}:
-        raise UserError(f"{key}={path}: the command reads this file; choose another name")
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise UserError(f"{key}={path}: is an input of the command; choose another name")
     _check_replaceable(path, overwrite, key)
     _, made = _make(path.parent, key)
     try:
