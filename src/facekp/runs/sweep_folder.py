@@ -1,7 +1,6 @@
 """The folder of a sweep: the names of its files, and how each is written and read.
 
-sweep.yaml           the arguments of the command line, which ``sweep.resume=`` reads, the directory in which they were
-                     given, and the settings of a search
+sweep.yaml           for ``sweep.resume=``: arguments and directory of the command, and the settings of a search
 sweep.csv            a row per job, sorted by RMSE
 configurations.csv   where jobs differ in fold or seed: a row per configuration, with means and standard deviations
 study.log            Optuna's journal of a search without ``hparams_search.storage``

@@ -31,7 +31,7 @@ def test_keys_that_no_job_changes_are_left_out_of_the_names(multirun, tmp_path):
         tmp_path, "optimizer=sgd,adam", "subset=full", "lr=1", "lr=1e-3,5e-4", "+trainer.x=2", "seed=choice(1)"
     )
     begin_sweep(cfg)
-    assert cfg.hydra.overrides.hydra[-1] == f"{SHARED_KEYS}=[out,callbacks.progress,subset,trainer.x,seed]"
+    assert cfg.hydra.overrides.hydra[-1] == f"{SHARED_KEYS}=[out,subset,trainer.x,seed]"
 
 
 @pytest.mark.parametrize(
