@@ -264,7 +264,7 @@ def build_optimizer(parameters: Parameters, lr: float, settings: OptimizerSettin
     """
     try:
         optimizer: Any = OPTIMIZERS[settings.name](parameters, lr=lr, **OPTIMIZERS.arguments(settings))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optimizer={settings.name}: {error}") from error
     if not isinstance(optimizer, Optimizer):
         raise UserError(
