@@ -45,7 +45,7 @@ def write_photo(path, turned=False):
 
 
 def write(folder, labels, dataset=DATASET, ending="png"):
-    """Write label files, their photos and data.yaml; return the YAML, or the folder if there is no YAML."""
+    """Write label files, their photos and data.yaml. Return the YAML; without one, return the folder."""
     for name, text in labels.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Words that label files use for true, and for points that are labelled but hidden."""
+"""Words that label files use for true, for points that are labelled but hidden, and for the parts of a data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from facekp.data.labels.json_values import shown
 
 YES = ("1", "true", "yes")  # in any case
 HIDDEN = ("occluded", "hidden", "invisible")  # names and values of attributes, in any case
+SPLIT = "split"  # attribute with the part of the data set that a face is in
+SPLITS = ("train", "val", "test")  # its values
 
 
 def is_hidden(value: Any) -> bool:

@@ -35,6 +35,7 @@ from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
 from facekp.data.labels.point_names import index_by_name
 from facekp.data.labels.text import parse_csv, read_text
+from facekp.data.labels.words import SPLIT
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 log = logging.getLogger(__name__)
@@ -297,7 +298,7 @@ def _split(partition: PhotoList, name: str, where: str) -> dict[str, str]:
         raise UserError(
             f"{partition.path}: line {line}: {field[:40]!r} is not a part; write 0 (train), 1 (val) or 2 (test)"
         )
-    return {"split": SPLITS[field]}
+    return {SPLIT: SPLITS[field]}
 
 
 def _check_sides(faces: Sequence[LabelledFace], keypoints: Keypoints, path: Path) -> None:

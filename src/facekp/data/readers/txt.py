@@ -31,13 +31,13 @@ from facekp.data.labels.label_per_photo import PhotosByStem, label_files, parse_
 from facekp.data.labels.photo_names import files_below
 from facekp.data.labels.point_names import MAX_POINTS, check_count
 from facekp.data.labels.text import read_text
+from facekp.data.labels.words import SPLIT, SPLITS
 from facekp.data.readers.base import MAX_LOOKED_AT, READERS, LabelledFace, names_points, recognises
 from facekp.data.settings import FilePerPhotoSettings
 
 log = logging.getLogger(__name__)
 
 ENDING = ".txt"
-SPLITS = ("train", "val", "test")  # names of folders
 MASKS, PHOTOS = "labels", "images"  # LaPa's folders of masks and photos
 MAX_LENGTH = 2**20  # characters of a label file; 10,000 points have a quarter of it
 
@@ -166,4 +166,4 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _attributes(photo: str) -> dict[str, str]:
     """The first folder of a photo's path, apart from `PHOTOS`: ``split`` if it is one of `SPLITS`."""
     folders = [folder for folder in PurePosixPath(photo).parts[:-1] if folder != PHOTOS]
-    return {"split" if folders[0] in SPLITS else "folder": folders[0]} if folders else {}
+    return {SPLIT if folders[0] in SPLITS else "folder": folders[0]} if folders else {}

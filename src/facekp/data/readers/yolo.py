@@ -32,6 +32,7 @@ from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
 from facekp.data.labels.point_names import check_count, index_by_name
 from facekp.data.labels.text import read_text
+from facekp.data.labels.words import SPLIT
 from facekp.data.readers.base import (
     MAX_LOOKED_AT,
     READERS,
@@ -281,5 +282,5 @@ def _box(line: Line, size: tuple[int, int]) -> Box | None:
 def _attributes(line: Line, layout: Layout, class_name: str) -> dict[str, str]:
     has_track = len(line.numbers) > BEFORE_POINTS + layout.n_points * layout.per_point
     track = f"{line.numbers[-1]:.0f}" if has_track else ""
-    values = {"split": line.split, "class": class_name, "track": track}
+    values = {SPLIT: line.split, "class": class_name, "track": track}
     return {name: value for name, value in values.items() if value}

@@ -21,6 +21,7 @@ from facekp.data.labels.face import LabelledFace
 from facekp.data.writers.base import (
     DIGITS,
     FACE,
+    HIDDEN,
     WRITERS,
     LabelFile,
     Written,
@@ -62,7 +63,7 @@ def _add_face(image: Element, face: LabelledFace, keypoints: Keypoints, group: i
     values = zip(keypoints.names, face.points.tolist(), visibility(face).tolist(), strict=True)
     for name, (x, y), v in values:
         is_outside = bool(np.isnan(x))
-        marks = {"outside": str(int(is_outside)), "occluded": str(int(v == 1))}
+        marks = {"outside": str(int(is_outside)), "occluded": str(int(v == HIDDEN))}
         text = "0.00,0.00" if is_outside else _text((x + EDGE, y + EDGE))
         SubElement(skeleton, "points", {"label": name, "source": "file", **marks, "points": text})
     for name, value in face.attributes.items():

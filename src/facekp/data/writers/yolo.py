@@ -21,6 +21,7 @@ from facekp.core.files import atomic, write_text, write_yaml
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.boxes import EDGE
 from facekp.data.labels.face import LabelledFace
+from facekp.data.labels.words import SPLIT, SPLITS
 from facekp.data.writers.base import (
     FACE,
     WRITERS,
@@ -38,7 +39,6 @@ from facekp.data.writers.base import (
 from facekp.data.yolo.photos import IMAGES, LABELS
 
 log = logging.getLogger(__name__)
-SPLIT, SPLITS = "split", ("train", "val", "test")
 VAL_PARTS = 5  # one of which is val
 DECIMALS = 6  # of fractions of the photo
 
@@ -69,7 +69,10 @@ def write_yolo(folder: Path, file: LabelFile) -> Written:
 
 
 def _name_of_copy(photo: str) -> str:
-    """The photo's path without folders called images or labels: YOLO exchanges the last of them to find its labels."""
+    """The photo's path without folders called images or labels.
+
+    To find the labels of a photo, YOLO replaces the last folder ``images`` in its path by ``labels``.
+    """
     return str(PurePosixPath(*(part for part in PurePosixPath(photo).parts if part.casefold() not in (IMAGES, LABELS))))
 
 
