@@ -6,7 +6,9 @@ STAMP := $(VENV)/.installed
 # Modules that little imports, so they need not be compiled.
 RARE := /tests?/|/transformers/models/|/plotly/(validators|graph_objs)/|/(pip|setuptools|fontTools|mypyc?)/|/pygments/lexers/
 
-.PHONY: help run test lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check slurm-check ray-check nodes-check ladder ablation clean
+unexport PYTHONDONTWRITEBYTECODE  # each new interpreter would compile facekp again, and each pytest rewrite the tests
+
+.PHONY: help run test test-all lint format types docs figures faults fuzz mutants coverage audit sbom lock bench gpu-check slurm-check ray-check nodes-check ladder ablation clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -15,14 +17,17 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=26'  # the one that Python 3.11 brings takes twice as long
 	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]' -c requirements-dev.lock
-	$(BIN)/python -m compileall -q -j 0 -x '$(RARE)' $(VENV)/lib >/dev/null 2>&1 || true  # all cores; files for a newer Python fail
+	$(BIN)/python -m compileall -q -j 0 -x '$(RARE)' $(VENV)/lib src >/dev/null 2>&1 || true  # all cores; files for a newer Python fail
 	touch $@
 
 run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
 	$(BIN)/python -m facekp.train experiment=quickstart
 
-test: $(STAMP)  ## all tests
+test: $(STAMP)  ## the tests, but for two dozen slow ones: a quarter of an hour on two cores
 	$(BIN)/python -m pytest -n 3 --dist worksteal  # on two cores: many tests wait for processes
+
+test-all: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m ''
 
 lint: $(STAMP)  ## ruff, the type checker, and the packages' order
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -61,7 +66,7 @@ figures: $(STAMP)  ## README and docs: write the recorded figures; NAME="cpu lad
 	$(BIN)/python tools/figures.py $(NAME)
 
 faults: $(STAMP)  ## killed, stopped and starved trainings and sweeps, damaged files; N=50: trials of each kind, SEED=0
-	FACEKP_FAULTS=$(or $(N),20) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/faults tests/runs tests/reporting/bench
+	FACEKP_FAULTS=$(or $(N),20) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 -m '' tests/faults tests/runs tests/reporting/bench
 
 fuzz: $(STAMP)  ## damaged files for every reader; SECONDS=60: of each kind, SEED=0
 	FACEKP_FUZZ=$(or $(SECONDS),30) FACEKP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -n 2 tests/fuzz
@@ -71,7 +76,7 @@ mutants: $(STAMP)  ## do the tests notice small changes of the code? N=60 of the
 	$(BIN)/python tools/mutants.py number=$(or $(N),60) seed=$(or $(SEED),0)
 
 coverage: $(STAMP)  ## branch coverage of all tests, at least 93 %
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-branch --cov-report=term --cov-report=html:outputs/coverage
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m '' --cov --cov-branch --cov-report=term --cov-report=html:outputs/coverage
 
 audit: $(STAMP)  ## known vulnerabilities of the locked versions, where their databases can be reached
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[audit]'

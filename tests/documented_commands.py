@@ -40,13 +40,14 @@ def name_and_arguments(command: str) -> tuple[str, list[str]]:
 
 
 def small(command: str) -> tuple[str, list[str]]:
-    """The command with settings that make it quick."""
+    """The command with settings that make it quick; a sweep has two values of each key."""
     name, arguments = name_and_arguments(command)
     more = [] if any(argument.startswith("resume=") for argument in arguments) else list(SMALL.get(name, []))
     if name == "train" and more and not any("max_epochs" in argument for argument in arguments):
         more.append("trainer.max_epochs=1")
     if "hparams_search=optuna" in arguments:
         more.append("hparams_search.trials=2")
+    arguments = [re.sub(r"^([^=]+=[^,\[(]+,[^,]+),.*", r"\1", argument) for argument in arguments]  # not more values
     given = {argument.split("=")[0] for argument in arguments}
     return name, [*arguments, *(one for one in more if one.split("=")[0] not in given or "rows" in one)]
 

@@ -96,6 +96,7 @@ def test_it_is_valid_with_and_without_mirror_image_and_survives_packing(calibrat
     assert model.predict(images, source).expected_error is None
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_all_rows_gets_the_calibration_of_its_twin(calibrated, ckpt, scheme, tmp_path):
     raw = torch.load(ckpt, weights_only=True)
     raw["facekp"]["trained_on"] = torch.from_numpy(image_hashes(drawn_table(scheme).images))

@@ -127,6 +127,7 @@ def test_two_wandb_runs_in_one_process_stay_two(tmp_path):
         assert len(list((tmp_path / name / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 
+@pytest.mark.slow
 def test_lightning_s_tips_stay_out_of_the_output(tmp_path):
     done = facekp("train", *TINY, "trainer.max_epochs=1", "out=run", cwd=tmp_path, anew=True)
     assert done.returncode == 0, done.stderr

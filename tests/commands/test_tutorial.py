@@ -25,6 +25,7 @@ SMALL = {  # what makes a command quick
 }
 SERVERS = ("app",)  # run until they are stopped
 TIMEOUT = 180.0  # seconds a server has to say where it is
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

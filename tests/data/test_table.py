@@ -124,6 +124,7 @@ def growth(folder, cache, limit):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's count of a process's own memory")
+@pytest.mark.slow
 def test_neither_reading_nor_collecting_batches_holds_the_images_in_memory(many, tmp_path):
     table = FACES * SIDE**2
     assert growth(many, tmp_path / "device", 2 * table) > table  # the measurement shows images that are in memory

@@ -90,6 +90,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     notebook = json.loads((REPOSITORY / "examples" / "notebooks" / "quickstart.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]

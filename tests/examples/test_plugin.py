@@ -90,6 +90,7 @@ def test_every_kind_takes_part_in_a_training(installed):
     assert "photo_x" in pd.read_csv(installed / "run" / "predictions.csv")
 
 
+@pytest.mark.slow
 def test_resume_evaluate_export_report_and_predict_know_the_plug_ins(installed, site):
     predict = "predict", "photos/0.png", "min_confidence=null"  # two epochs make no sure network
     commands = [
@@ -119,6 +120,7 @@ def test_a_machine_without_the_plug_in_names_the_package(installed):
     assert "pip install facekp-example" in resumed.stderr
 
 
+@pytest.mark.slow
 def test_a_module_named_by_plugins_works_in_sweeps_and_processes(tmp_path):
     source = EXAMPLE / "src"
     plugins, data = "plugins=[facekp_example]", ["data=synthetic", "data.batch_size=16"]

@@ -36,6 +36,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_rows_are_trained_and_scored_where_they_are_missing_and_kept_where_they_are_not(here, forked_commands):
     training = row("tiny", "trainer.max_epochs=1", seeds=[1])
     flipped = evaluation("flipped", ["tiny"], seeds=[1], each=True, overrides=["decoder.flip=true"])

@@ -46,7 +46,13 @@ def test_what_earlier_trainings_compiled_is_forgotten_then_losses_and_augmentati
 
 
 @pytest.mark.parametrize(
-    "overrides", [[], ["augment=strong", "model.network.block=bottleneck", "loss=euclidean"]], ids=["default", "others"]
+    "overrides",
+    [
+        pytest.param([], id="default"),
+        pytest.param(
+            ["augment=strong", "model.network.block=bottleneck", "loss=euclidean"], id="others", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_compiled_steps_give_the_same_batch_losses_and_gradients(without_graph_breaks, overrides):
     data, estimator, inputs = parts(*overrides)

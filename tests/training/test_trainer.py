@@ -83,6 +83,7 @@ def test_precisions_that_do_not_work_here_are_refused(precision):
         settings_of(*TINY, f"trainer.precision={precision}")
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_alike_and_its_checkpoint_names_the_same_tensors(tmp_path, monkeypatch):
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, mode: real(function, backend="aot_eager"))  # no C++

@@ -35,6 +35,7 @@ def test_no_path_of_this_machine_is_written(of_all, small):
         assert not any(node.metadata_props for node in onnx.load(path).graph.node)
 
 
+@pytest.mark.slow
 def test_torch_export_writes_a_program_that_predicts(ckpt, tmp_path, faces):
     check = export(ckpt, tmp_path / "a.pt2", "format=torch_export", "decoder.flip=true")
     assert check["furthest"] <= 0.01

@@ -21,6 +21,7 @@ def measure(section, tmp_path, *overrides):
     return {each.name: each for each in found}
 
 
+@pytest.mark.slow
 def test_reading_is_faster_than_row_by_row(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "DRAWN", 60)
     found = measure("reading", tmp_path, f"data.dir={tmp_path}")

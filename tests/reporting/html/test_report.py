@@ -44,6 +44,7 @@ def test_runs_whose_data_are_gone_or_changed_say_so_on_the_page(tmp_path, faces)
     assert "other labels" in json.dumps(content_of(out)["sections"])
 
 
+@pytest.mark.slow
 def test_a_hundred_runs_are_one_page_below_20_megabytes(tmp_path, scheme):
     table = draw_faces(200, 0, scheme)
     write_example_runs(tmp_path / "runs", 100, table, config_of("data=synthetic", "data.rows=200"))

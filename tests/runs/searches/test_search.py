@@ -324,6 +324,7 @@ def test_joblib_runs_trials_side_by_side_and_a_kill_loses_none(tmp_path):
         assert pd.read_csv(folder / name / "metrics.csv")["epoch"].tolist() == [1, 2]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_workers_of_a_search_and_marks_their_jobs(tmp_path):
     given = [*CNN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hparams_search=optuna"]
     given += ["trainer.max_epochs=10000", "lr=interval(1e-3,1e-2)"]

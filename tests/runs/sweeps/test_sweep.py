@@ -306,6 +306,7 @@ def test_a_sweep_killed_in_its_second_job_is_resumed_there(tmp_path):
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_is_resumed_from_another_directory(tmp_path):
     started = tmp_path / "started"
     started.mkdir()
@@ -331,6 +332,7 @@ def mine(raw, target, cells, strength: float = 1.0):
 """
 
 
+@pytest.mark.slow
 def test_plugins_reach_a_launcher_s_workers_and_must_be_given_again_to_a_resumed_sweep(tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     jobs = ["plugins=[mine]", "loss=mine", "loss.strength=1.0,2.0", "trainer.max_epochs=1", "hydra.sweep.dir=s"]

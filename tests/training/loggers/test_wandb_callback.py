@@ -81,6 +81,7 @@ def runs(tmp_path_factory):
     return [root / "sweep" / "0", root / "sweep" / "1", root / "single"]
 
 
+@pytest.mark.slow
 def test_parallel_offline_runs_keep_their_config_name_group_and_tags(runs):
     started = [records(parts(folder)[0])["run"][0] for folder in runs]
     assert len({run["run_id"] for run in started}) == 3
