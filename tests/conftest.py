@@ -36,6 +36,7 @@ from facekp.config.location import CONF_DIR
 from facekp.core.keypoints import Keypoints
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
+from tests import kept_faces as kept_faces
 from tests import light_imports as light_imports
 from tests.campaigns import summary
 from tests.forked import TIMEOUT, run_module

@@ -26,7 +26,7 @@ REPOSITORY = str(Path(__file__).resolve().parents[1])
 
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["tests.light_imports", "torch", "pytorch_lightning", "pandas", "hydra.main", "facekp.training.run"]
+    ["tests.light_imports", "pytorch_lightning", "hydra.main", "matplotlib.pyplot", "tests.warm"]
 )
 
 

@@ -3,8 +3,16 @@
 import pytest
 
 from facekp.core.keypoints import Keypoints
+from facekp.data.synthetic import faces
 from facekp.data.synthetic.faces import draw_faces
 from facekp.data.table import FaceTable
+from tests import kept_faces
+
+
+@pytest.fixture(autouse=True)
+def draw_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each face is drawn anew."""
+    monkeypatch.setattr(faces, "_photograph", kept_faces.draw)
 
 
 @pytest.fixture(scope="session")
