@@ -41,6 +41,15 @@ def test_it_is_the_newest_finished_run_of_the_same_data(write):
     assert last_comparable_run(write("new")) == same
 
 
+def test_a_run_before_the_labels_were_corrected_is_not_comparable(write):
+    older, before, new = write("older"), write("before"), write("new")
+    before.data.write_text("images: a\nlabels: b\n")
+    new.data.write_text("images: a\nlabels: c\nteacher: d\n")
+    assert last_comparable_run(new) == older  # it has no digests
+    before.data.write_text("images: a\nlabels: c\nteacher: e\n")
+    assert last_comparable_run(new) == before
+
+
 def test_a_run_without_an_rmse_is_passed_over(write):
     kept = write("kept")
     write("without").metrics.write_text(json.dumps({"labelled_values": 0, "finished": True}))

@@ -12,7 +12,7 @@ import yaml
 
 from facekp.core.errors import UserError
 from facekp.reporting.bench.example_runs import write_example_runs
-from facekp.reporting.html.collect import differing, group_runs, read_runs, short_names
+from facekp.reporting.html.collect import by_image, differing, group_runs, read_runs, short_names
 from facekp.runs.folder import RunFolder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -48,6 +48,17 @@ def test_squared_errors_by_image_give_the_rmse_of_the_run(root):
         pooled = np.sqrt(run.images["squared"].sum() / run.images["values"].sum())
         assert pooled == pytest.approx(run.metrics["rmse"], rel=1e-5)
         assert run.images["values"].sum() == run.metrics["labelled_values"]
+
+
+def test_labels_whose_names_were_exchanged_are_other_labels():
+    left, right = [30.0, 40.0], [65.0, 41.0]
+    columns = {"row": 1, "source": "dense", "keypoint": ["left_eye", "right_eye"], "error": 1.0}
+    before, after = (
+        by_image(pd.DataFrame({**columns, "true_x": [a[0], b[0]], "true_y": [a[1], b[1]]}))
+        for a, b in ((left, right), (right, left))
+    )
+    assert not before.index.isin(after.index).any()
+    assert before["squared"].tolist() == after["squared"].tolist() == [2.0]
 
 
 def test_broken_and_unfinished_folders_are_logged_and_skipped(root, caplog):
