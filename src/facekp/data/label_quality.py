@@ -216,20 +216,32 @@ def suspicious_by_predictions(table: FaceTable, predictions: Sequence[pd.DataFra
     Raises:
         UserError: none of the predictions is of these data.
     """
-    index = pd.Series(np.arange(len(table)), index=table.row)
-    number = {name: k for k, name in enumerate(table.keypoints.names)}
-    every = pd.concat(predictions)
-    every = every[every["row"].isin(index.index) & every["keypoint"].isin(number)]
-    every = every.assign(i=index[every["row"]].to_numpy(), k=every["keypoint"].map(number).astype(int))
-    truth = table.points[every["i"], every["k"]]
-    same = np.isclose(truth, every[["true_x", "true_y"]].to_numpy(), atol=0.01).all(axis=1)
-    every = every.iloc[np.flatnonzero(same)]
+    every = pd.concat([predictions_on(table, each) for each in predictions])
     if every.empty:
         raise UserError(
             "what=data: the runs have no predictions on these data; give runs that were trained on this data=, or none"
         )
     mean = every.groupby(["i", "k"], as_index=False)[["x", "y"]].mean()
     return rank_labels(table, mean["i"].to_numpy(), mean["k"].to_numpy(), mean[["x", "y"]].to_numpy())
+
+
+def predictions_on(table: FaceTable, predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions of a run for points that a table has with the same labels.
+
+    Args:
+        table: N rows.
+        predictions: as for `suspicious_by_predictions`.
+
+    Returns:
+        rows of ``predictions``, with columns ``i`` and ``k``, the index of the row and of the point in the table.
+    """
+    index = pd.Series(np.arange(len(table)), index=table.row)
+    number = {name: k for k, name in enumerate(table.keypoints.names)}
+    known = predictions[predictions["row"].isin(index.index) & predictions["keypoint"].isin(number)]
+    known = known.assign(i=index[known["row"]].to_numpy(), k=known["keypoint"].map(number).astype(int))
+    truth = table.points[known["i"], known["k"]]
+    same = np.isclose(truth, known[["true_x", "true_y"]].to_numpy(), atol=0.01).all(axis=1)
+    return known.iloc[np.flatnonzero(same)]
 
 
 def suspicious_by_shape(table: FaceTable, fold_of: np.ndarray) -> pd.DataFrame:

@@ -65,6 +65,23 @@ def test_runs_decide_which_labels_are_suspicious_and_are_marked_on_the_scale(fac
     assert marks["best run: mine"] == [0.5]
 
 
+def test_runs_on_other_data_are_not_on_the_page(faces, caplog):
+    def run(name, rmse, labels):
+        frame = predictions_frame(replace(faces, points=labels), "val", labels, np.ones(labels.shape[:2]))
+        return Run(name, name, {}, {}, {"rmse": rmse}, pd.DataFrame(), frame, pd.DataFrame(), True)
+
+    other = run("other data", 0.1, faces.points + np.float32([2, 0]))
+    corrected = np.concatenate((faces.points[:5] + np.float32([2, 0]), faces.points[5:]))
+    sections, _ = data_page(
+        faces, data_settings("data.folds=4"), [other, run("before a correction", 0.5, corrected)], faces=0
+    )
+    marks = {trace["name"]: trace["x"] for trace in blocks_of(sections)["scale"]["figure"]["data"]}
+    assert marks["best run: before a correction"] == [0.5]
+    assert "best run: other data" not in marks
+    assert any("mean prediction of 1 run" in section["note"] for section in sections)
+    assert "1 run has no predictions on these data" in caplog.text
+
+
 def test_data_without_duplicates_or_pictures_still_make_a_page(faces):
     few = faces.take(np.unique(near_duplicate_groups(faces.images))[:20])
     settings = data_settings("data.folds=2")

@@ -5,6 +5,7 @@ The figures are those of `facekp.data.label_quality`. Axes: N faces, K points.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from facekp.data.label_quality import (
     duplicate_pairs,
     label_noise,
     noise_floor,
+    predictions_on,
     rmse_by_source,
     suspicious_by_predictions,
     suspicious_by_shape,
@@ -36,6 +38,7 @@ from facekp.reporting.html.collect import Run
 from facekp.reporting.html.faces import ImageStore, face, mark, photo_of
 from facekp.reporting.html.page import Block, Section
 
+log = logging.getLogger(__name__)
 MAX_LABELS = 200  # suspicious labels in the table
 MAX_PATTERNS = 12  # sets of missing points that are listed for each source, the most frequent ones
 MAX_NAMED = 4  # missing points that are named; of more, the number and the first
@@ -49,7 +52,8 @@ class DataReport:
     Attributes:
         table: the data.
         settings: for the folds.
-        runs: their predictions decide which labels are suspicious; without runs, the shape of the face does.
+        runs: on these data; their predictions decide which labels are suspicious; without runs, the shape of the face
+            does.
         faces: number of pictures of duplicates and of suspicious labels.
         store: keeps the images.
     """
@@ -104,14 +108,18 @@ class DataReport:
 def data_page(
     table: FaceTable, settings: DataSettings, runs: Sequence[Run], faces: int
 ) -> tuple[list[Section], ImageStore]:
-    """All sections of the page, and the images they refer to; arguments as for `DataReport`.
+    """All sections of the page, and the images they refer to; arguments as for `DataReport`, with any runs.
 
     Raises:
         UserError: the table has no label, too few different images for the folds, or the runs are on other data.
     """
     if not table.mask.any():
         raise UserError("data: the table has no labelled point, so there is nothing to show; give data with labels")
-    report = DataReport(table, settings, runs, faces, ImageStore())
+    on_these = [run for run in runs if _is_on(run, table)] or runs
+    if len(on_these) < len(runs):
+        others = count(len(runs) - len(on_these), "run has", "runs have")
+        log.warning("%s no predictions on these data, not shown on this page", others)
+    report = DataReport(table, settings, on_these, faces, ImageStore())
     sections = [
         page.section("Summary", "", page.text(*summary(report))),
         _scale_section(report),
@@ -125,6 +133,11 @@ def data_page(
         _suspicious_section(report),
     ]
     return sections, report.store
+
+
+def _is_on(run: Run, table: FaceTable) -> bool:
+    """Whether a run was scored on these data: most of its labels are those of the table, as a few may be corrected."""
+    return 2 * len(predictions_on(table, run.predictions)) > len(run.predictions)
 
 
 # Summary and score scale
