@@ -218,7 +218,7 @@ class _Cropping:
         """
         if not self.settings.skip_broken:
             _refuse_broken(self.broken)
-        check_placed(self.placed)
+        check_placed(self.placed, self.settings.boxes_have_sizes)
         check_left_out(self.boxed, self.left_out)
         self.faults.log()
         if self.broken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -86,8 +86,10 @@ class PhotoDataSettings(DataSettings):
         skip_broken: skip faces with errors and photos that can't be read, instead of stopping with an error.
         cache: folder that keeps the cropped images; None: no cache.
         anywhere: allow a label file to name photos outside ``images``, by absolute paths or ``..``.
+        boxes_have_sizes: whether the format's boxes are a corner or a centre and a size; False: two corners.
     """
 
+    boxes_have_sizes: ClassVar[bool] = True
     images: FilePath
     labels: FilePath
     size: Annotated[int, Field(ge=32, le=1024)]

@@ -166,6 +166,12 @@ def test_a_corner_and_a_size_instead_of_two_corners_are_named(tmp_path, points):
         read_folder(tmp_path)
 
 
+def test_a_csv_s_boxes_that_reach_beyond_the_photo_are_no_corner_and_size(tmp_path, points, caplog):
+    write_csv(tmp_path, points, np.tile([10, 5, 245, 205], (8, 1)))  # a CSV has two corners
+    assert read_folder(tmp_path).mask.all()
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("more", [[], ["data.skip_broken=true"]])
 def test_labels_of_larger_photos_are_refused(tmp_path, points, more):
     write_csv(tmp_path, 2 * points)

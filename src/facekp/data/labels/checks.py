@@ -233,8 +233,12 @@ def _has_points_on_edges(face: LabelledFace) -> bool:
     return sum(gap <= near for gap in gaps) >= 2 or max(gaps) <= max(NARROW * max(box[2:] - box[:2]), 2.0) + 0.5
 
 
-def check_placed(placed: Sequence[PlacedFace]) -> None:
+def check_placed(placed: Sequence[PlacedFace], boxes_have_sizes: bool = True) -> None:
     """Check points and boxes against the sizes of the photos.
+
+    Args:
+        placed: the faces.
+        boxes_have_sizes: as in `facekp.data.settings.PhotoDataSettings`.
 
     Raises:
         UserError: many points are outside their photos, or the boxes are two corners where a corner and a size are
@@ -245,7 +249,7 @@ def check_placed(placed: Sequence[PlacedFace]) -> None:
     _refuse_outside(placed)
     _warn_of_per_cent(placed)
     boxed = [item for item in placed if item.face.box is not None and not np.isnan(item.face.points).all()]
-    if len(boxed) >= MIN_FACES:
+    if boxes_have_sizes and len(boxed) >= MIN_FACES:
         _refuse_corners(boxed)
 
 

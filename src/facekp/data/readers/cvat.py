@@ -17,6 +17,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -43,6 +44,8 @@ OTHER_SHAPES = ("polyline", "polygon", "ellipse", "mask", "cuboid")  # which are
 
 class CvatSettings(PhotoDataSettings):
     """``data=cvat``."""
+
+    boxes_have_sizes: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from facekp.core.console import count
 from facekp.core.errors import UserError
@@ -41,6 +41,8 @@ GROUPING = "give all shapes of a face the same group_id"
 
 class LabelmeSettings(FilePerPhotoSettings):
     """``data=labelme``; ``labels`` may also be a single JSON file."""
+
+    boxes_have_sizes: ClassVar[bool] = False
 
 
 class Files(NamedTuple):

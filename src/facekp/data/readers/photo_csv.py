@@ -22,6 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ INDEX = ("", "Unnamed: 0")  # names of pandas' line numbers: as it writes them, 
 
 class FolderSettings(PhotoDataSettings):
     """``data=folder``."""
+
+    boxes_have_sizes: ClassVar[bool] = False
 
 
 @READERS.register("folder")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ EXTRA = 4 + len(FLAGS)  # fields of the box and the flags
 
 class WflwSettings(PhotoDataSettings):
     """``data=wflw``."""
+
+    boxes_have_sizes: ClassVar[bool] = False
 
 
 @READERS.register("wflw")
