@@ -57,13 +57,23 @@ def guess_scheme(name: str, points: Sequence[str], mirror: Sequence[int] | None 
         (('point_0', 'point_2'),)
     """
     names = [f"point_{int(point)}" for point in points] if numbered(points) else list(points)
-    pairs = [(left, right) for left in names for right in [_other_side(left)] if right != left and right in names]
+    pairs = side_pairs(names)
     if mirror is not None:
         mirrored = [(names[i], names[other]) for i, other in enumerate(mirror) if i < other]
         pairs = [pair[::-1] if pair[::-1] in pairs else pair for pair in mirrored]
     eyes = next((pair for pair in pairs if EYE.search(pair[0])), None)
     values = {"name": re.sub(r"\W+", "_", name), "names": names, "pairs": pairs, "normaliser": eyes}
     return Keypoints.from_dict(values)
+
+
+def side_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of a left and a right point, by their names.
+
+    Example:
+        >>> side_pairs(["right_eye", "nose", "left_eye", "left_ear"])
+        [('left_eye', 'right_eye')]
+    """
+    return [(left, right) for left in names for right in [_other_side(left)] if right != left and right in names]
 
 
 def _other_side(name: str) -> str:
