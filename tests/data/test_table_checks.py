@@ -35,6 +35,18 @@ def test_faces_on_either_side_are_reported_where_they_are_more_than_a_fifth(face
     assert caplog.text.rstrip().endswith("the first: row 163")
 
 
+def test_labels_that_the_scheme_does_not_have_of_a_source_are_reported(faces, caplog):
+    check_table(faces, "mine")
+    assert caplog.text == ""
+    dense = np.flatnonzero(faces.source == 0)
+    source = faces.source.copy()
+    source[dense[:2]] = 1
+    check_table(replace(faces, source=source), "mine")
+    assert "data=mine: 2 faces of source sparse with labels of " in caplog.text
+    assert "which sources.sparse of keypoints kaggle15 lacks: they are learnt as those of source dense" in caplog.text
+    assert caplog.text.rstrip().endswith(f"the first: row {faces.row[dense[0]]}")
+
+
 def test_exchanged_sides_are_reported_from_three_faces_on_and_the_first_is_named(faces, caplog):
     names = np.array([f"{i}.png" for i in range(80)])
     points = np.where(np.arange(80)[:, None, None] < 10, np.nan, faces.points)  # ten faces say nothing

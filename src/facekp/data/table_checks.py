@@ -1,4 +1,4 @@
-"""Checks of a whole table that no single face shows: units of the points, exchanged axes or sides, transposed images.
+"""Checks of a whole table: units of the points, exchanged axes or sides, transposed images, points of other sources.
 
 Every reader's table passes through here, so a fault is found whatever the format of the label file was. What can't be
 right is refused; what might be meant is a warning. Axes: N faces, K points, P pairs of a left and a right point.
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from facekp.core.channels import to_grey
+from facekp.core.console import count, listed
 from facekp.core.errors import UserError
 from facekp.data.table import FaceTable
 
@@ -42,9 +43,38 @@ def check_table(table: FaceTable, name: str) -> None:
             f"data={name}: all points are within one pixel of the image's corner, so they look like fractions of the "
             "image; give pixels: multiply x by the image's width and y by its height"
         )
+    _warn_of_other_points(table, name)
     direction = _directions(table)
     if len(direction) >= MIN_FACES and not _warn_of_sides(table, name, direction):
         _warn_of_transposed_images(table, name)
+
+
+def _warn_of_other_points(table: FaceTable, name: str) -> None:
+    """Warn of labels of points that their row's source does not label, by the scheme."""
+    scheme = table.keypoints
+    for s, source in enumerate(scheme.source_names):
+        others = table.mask & ~scheme.labels_of(source) & (table.source == s)[:, None]
+        if others.any():
+            first = int(others.any(axis=1).argmax())
+            log.warning(
+                "data=%s: %s of source %s with labels of %s, which sources.%s of keypoints %s lacks: they are learnt "
+                "as those of source %s; add them to sources.%s, or leave the labels out; the first: row %d%s",
+                name,
+                count(int(others.any(axis=1).sum()), "face"),
+                source,
+                listed([scheme.names[k] for k in np.flatnonzero(others.any(axis=0))]),
+                source,
+                scheme.name,
+                scheme.source_names[0],
+                source,
+                table.row[first],
+                _photo_of(table, first),
+            )
+
+
+def _photo_of(table: FaceTable, i: int) -> str:
+    """The photo that row i was cropped from, to be appended to a message."""
+    return "" if table.name is None else f", {table.name[i]}"
 
 
 def _directions(table: FaceTable) -> np.ndarray:
@@ -96,7 +126,7 @@ def _warn_of_sides(table: FaceTable, name: str, direction: np.ndarray) -> bool:
                 len(direction),
                 what,
                 table.row[first],
-                "" if table.name is None else f", {table.name[first]}",
+                _photo_of(table, first),
             )
             return True
     return False
