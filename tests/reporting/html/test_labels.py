@@ -88,5 +88,7 @@ def test_data_without_duplicates_or_pictures_still_make_a_page(faces):
     sections, store = data_page(few, settings, [], faces=0)
     assert "unknown" in sections[0]["blocks"][0]["lines"][1]
     assert store.images == {}
+    of_one_photo = replace(few, photo_hash=np.zeros(len(few), np.int64))
+    assert "Baselines: unknown" in data_page(of_one_photo, settings, [], faces=0)[0][0]["blocks"][0]["lines"][2]
     with pytest.raises(UserError, match="no labelled point"):
         data_page(replace(few, points=np.full_like(few.points, np.nan)), settings, [], faces=0)

@@ -158,7 +158,8 @@ def summary(report: DataReport) -> list[str]:
     else:
         lines.append("Noise floor: unknown, as no two rows show the same image with the same points labelled.")
     errors = ", ".join(f"{name} {by_source['all']:.2f}" for name, by_source in report.baselines.items() if by_source)
-    lines.append(f"Baselines, RMSE in px: {errors}.")
+    unknown = "Baselines: unknown, as all faces are of one photo, or near-duplicates of each other."
+    lines.append(f"Baselines, RMSE in px: {errors}." if errors else unknown)
     return lines
 
 
