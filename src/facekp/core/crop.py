@@ -129,7 +129,8 @@ class Crop:
     def _cut_turned(self, image: np.ndarray) -> np.ndarray:
         """As `cut`, for a turned crop. Turns by a multiple of 90 degrees are exact; others interpolate once more."""
         quarters = round(self.angle / 90)
-        if self.angle == 90 * quarters:
+        on_pixels = quarters % 2 == 0 or (self.width - self.height) % 2 == 0  # else the turned edges halve pixels
+        if self.angle == 90 * quarters and on_pixels:
             return self.to_turned_photo(quarters, image.shape).cut(np.rot90(image, quarters))
         around = self._upright_around()
         height, width = (OVERSAMPLING * side for side in self.size)
