@@ -78,8 +78,9 @@ def test_a_sweep_is_not_taken_for_a_run(run_here, tmp_path, key):
     assert err.endswith(f"{key}=s: is a sweep; name one of its jobs, or resume it with sweep.resume=s\n")
 
 
-def test_a_run_is_replaced_only_if_asked_to(run_here, tmp_path):
+def test_a_run_is_replaced_only_if_asked_to(run_here, tmp_path, monkeypatch):
     assert run_here("train", main, *QUICK, "out=r")[0] == 0
+    monkeypatch.setenv("SLURM_PROCID", "1")  # srun gives it to one of several separate trainings
     (tmp_path / "r" / "notes.txt").write_text("mine")
     code, err = run_here("train", main, *QUICK, "out=r", "seed=1")
     assert code == 2

@@ -283,6 +283,15 @@ def test_srun_gives_the_ranks_and_its_missing_option_is_one_line(tmp_path, monke
     rank_zero_only.rank = 0  # Lightning keeps the rank of the last Trainer
 
 
+def test_a_rank_silences_no_logger_of_a_training_that_is_not_distributed(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # Lightning takes it from the environment when it is imported
+    settings = settings_of(*TINY).trainer
+    build_trainer(settings, tmp_path, [], [])
+    assert (rank_zero_only.rank, settings.is_child_process) == (0, False)
+    assert settings_of(*TINY, "trainer=ddp").trainer.is_child_process
+
+
 def test_no_gpu_is_one_line(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

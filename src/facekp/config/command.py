@@ -241,13 +241,11 @@ def add_or_set(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_error_handling(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """A task that reports user errors in one line, and logs only errors in all processes but the first."""
+    """A task that reports user errors in one line."""
 
     @wraps(task)
     def run_task(cfg: DictConfig) -> Any:
         _set_up_logging()  # a launcher's process never was in `run_command`
-        if is_child_process():
-            logging.getLogger().setLevel(logging.ERROR)
         try:
             with stop_at_signals():  # also in a launcher's process
                 import_plugins(cfg.get("plugins") or ())
@@ -417,9 +415,3 @@ def warn_of_unused(keys: Collection[str], reason: str) -> None:
     below = tuple(f"{key}." for key in keys)
     if unused := [text for text in given if key_of(text) in keys or key_of(text).startswith(below)]:
         log.warning("%s: has no effect here; %s", " ".join(unused), reason)
-
-
-def is_child_process() -> bool:
-    """Whether this is another process than the first one of a distributed training."""
-    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"))
-    return next((rank for rank in ranks if rank is not None), "0") != "0"

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.arguments import key_of
-from facekp.config.command import is_child_process, plain_values
+from facekp.config.command import plain_values
 from facekp.config.references import (
     command_line_overrides,
     remember_references,
@@ -79,7 +79,7 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
         return run_job(RunFolder(folder), cfg, lambda resume: _train_job(cfg, folder, resume))
     # ".", or in the process of a distributed job (`train_in_new_process`) its folder, which the sweep has locked.
     run_dir = HydraConfig.get().run.dir
-    locked = run_dir != "." or is_child_process()
+    locked = run_dir != "."
     if cfg.resume == AUTO:
         if (begun := _begun(cfg)) is not None:
             return _continue(begun, cfg, locked)
@@ -91,7 +91,7 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     settings = read_train_settings(cfg) if repeats is None else repeated(repeats, cfg, _overrides())
     if run_dir != ".":
         return _train_new(settings, Path(run_dir))
-    if is_child_process():  # the first process has given out= to this one, unless a cluster started both
+    if settings.trainer.is_child_process:  # the first process has given out= to this one, unless a cluster started both
         return _train_new(settings, Path(settings.out or time.strftime(DEFAULT_FOLDER)), repeats=repeats)
     return _train_in_new_folder(settings, parse(_Overwrite, {"overwrite": cfg.overwrite}).overwrite, repeats)
 
@@ -159,6 +159,7 @@ def _absolute(path: str) -> str:
 def _resume(folder: RunFolder, cfg: DictConfig, overrides: Sequence[str], locked: bool) -> dict[str, Any]:
     """Continue a run; the folder's lock is taken unless it is ``locked`` for this process already."""
     settings = resumed(folder, cfg, overrides)
+    locked = locked or settings.trainer.is_child_process  # by the first process
     with nullcontext() if locked else exclusive(folder.path, "resume"):
         metrics = train(settings, folder.path, resume=True)
         if not locked and folder.status.is_file():  # a sweep's job, which it may have pruned or failed to train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -143,6 +144,15 @@ class TrainerSettings(Settings):
     def is_distributed(self) -> bool:
         """Whether Lightning may start more processes than this one."""
         return self.processes != 1 or self.strategy != "auto"
+
+    @property
+    def is_child_process(self) -> bool:
+        """Whether this is another process than the first one of a distributed training.
+
+        A rank alone does not say so: srun gives one to each of several separate trainings.
+        """
+        ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"))
+        return self.is_distributed and next((rank for rank in ranks if rank is not None), "0") != "0"
 
     def check_whole_steps(self, batches: int) -> None:
         """Refuse an epoch that ends within an optimiser step: the gradient of that step would be too small.

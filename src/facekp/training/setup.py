@@ -69,6 +69,8 @@ def train(
         UserError: the data or a setting is not valid, a file can't be written, or the folder was removed.
         Stopped: a signal came.
     """
+    if settings.trainer.is_child_process:
+        logging.getLogger().setLevel(logging.ERROR)
     run = RunFolder(folder)
     started = time.monotonic() - (60 * run.minutes() if resume else 0)
     check_observers(settings.callbacks, settings.logger)

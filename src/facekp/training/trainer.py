@@ -21,6 +21,7 @@ from pytorch_lightning.plugins.environments import (
     TorchElasticEnvironment,
 )
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 from torch.optim import Optimizer
 
@@ -53,6 +54,8 @@ def build_trainer(
             f"trainer.accelerator={settings.accelerator}: no GPU is available here; use trainer=cpu, or "
             "trainer.accelerator=auto, which takes a GPU where there is one"
         )
+    if not settings.is_distributed:
+        rank_zero_only.rank = 0  # a rank in the environment would silence Lightning's loggers
     with trainer_errors():
         return pl.Trainer(
             **settings.arguments(),
