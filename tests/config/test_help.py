@@ -11,6 +11,7 @@ from facekp.__main__ import COMMANDS
 from facekp.config.catalog import Catalog
 from facekp.config.help import render_help
 from facekp.config.location import CONF_DIR
+from facekp.train import main as train
 from tests.conftest import facekp
 
 
@@ -58,3 +59,9 @@ def test_output_that_is_not_read_to_its_end_is_no_error(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_command_does_without_the_matplotlib_backend_of_the_notebook_that_started_it(run_here, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # refused where it is not installed
+    assert run_here("train", train, "--version")[0] == 0
+    assert "MPLBACKEND" not in os.environ

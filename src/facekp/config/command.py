@@ -89,6 +89,8 @@ def run_command(
         rewrite: takes the arguments of the command line and returns those that Hydra reads.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
+    if os.environ.get("MPLBACKEND", "").startswith("module://"):  # of the notebook that started this, whose packages
+        del os.environ["MPLBACKEND"]  # may not be installed here
     if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr: a terminal's or a file's encoding may lack a character
         sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_logging()
