@@ -56,6 +56,18 @@ def test_a_run_without_an_rmse_is_passed_over(write):
     assert last_comparable_run(write("new")) == kept
 
 
+def test_runs_of_labels_or_images_that_changed_since_are_not_comparable(write):
+    new, same = write("new"), write("same")
+    for run, labels, images in (
+        (new, "a", "b"),
+        (same, "a", "b"),
+        (write("labels"), "c", "b"),
+        (write("img"), "a", "d"),
+    ):
+        run.write_data({"labels": labels, "images": images, "init_from": run.path.name})
+    assert last_comparable_run(new) == same
+
+
 def test_runs_of_other_landmarks_are_not_comparable(write):
     other = write("other")
     config = yaml.safe_load(other.config.read_text())

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from facekp.core.errors import UserError
+from facekp.data.digests import are_of_same_data
 from facekp.functional.metrics import MAIN
 from facekp.runs.folder import RunFolder
 
-CONTENT = ("images", "labels")  # digests of data.yaml: photos and labels may be corrected in the same folder
 DATE = re.compile(r"\d{4}-\d\d-\d\d")  # a folder that holds the runs of a day
 # Settings of data that change neither the held-out faces nor their labels.
 TRAINING_ONLY = ("offsets", "batch_size", "chunk_rows", "device_bytes", "cache", "download", "skip_broken")
 
 
 def last_comparable_run(run: RunFolder) -> RunFolder | None:
-    """The newest other finished run beside a run, with the same rows, split, settings and content of the data.
+    """The newest other finished run beside a run, with the same rows, labels, images, split and settings of the data.
 
     Folders beside the run's, and the folders in them, are searched. If the folder around the run is named by a date,
     the folders beside that one are searched instead.
@@ -27,10 +27,10 @@ def last_comparable_run(run: RunFolder) -> RunFolder | None:
     Args:
         run: a finished run.
     """
-    data, digests = _data_of(run), run.read_data()
+    data = _data_of(run)
     others = [other for other in _neighbours(run) if other.path.resolve() != run.path.resolve()]
     others.sort(key=_written, reverse=True)
-    return next((other for other in others if _is_comparable(other, run, data, digests)), None)
+    return next((other for other in others if _is_comparable(other, run, data)), None)
 
 
 def _written(run: RunFolder) -> float:
@@ -55,13 +55,10 @@ def _as_given(path: Path, like: Path) -> Path:
     return path.relative_to(here) if not like.is_absolute() and path.is_relative_to(here) else path
 
 
-def _is_comparable(other: RunFolder, run: RunFolder, data: dict[str, Any], digests: dict[str, Any]) -> bool:
+def _is_comparable(other: RunFolder, run: RunFolder, data: dict[str, Any]) -> bool:
     try:
         same_split = other.split.is_file() and filecmp.cmp(other.split, run.split, shallow=False)
-        if not same_split or _data_of(other) != data:
-            return False
-        before = other.read_data()  # an older run has no digests
-        if any(key in before and key in digests and before[key] != digests[key] for key in CONTENT):
+        if not same_split or _data_of(other) != data or not are_of_same_data(other.read_data(), run.read_data()):
             return False
         return other.is_finished() and not other.is_trial() and MAIN in other.read_metrics()
     except (UserError, OSError):
