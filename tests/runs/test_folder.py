@@ -293,6 +293,16 @@ def test_runs_are_found_below_a_folder_but_not_inside_of_runs(tmp_path):
     assert [run.path.relative_to(tmp_path).as_posix() for run in find_runs(tmp_path)] == ["a/deep", "b", "c"]
 
 
+def test_links_to_runs_elsewhere_are_found_and_none_twice(tmp_path):
+    for name in ("disk/run", "outputs/first"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.yaml").touch()
+    links = {"moved": "../disk/run", "all": "../disk", "latest": "first", "gone": "nowhere", "loop": "."}
+    for name, target in links.items():
+        (tmp_path / "outputs" / name).symlink_to(target)
+    assert [run.path.name for run in find_runs(tmp_path / "outputs")] == ["first", "moved"]
+
+
 def test_overrides_of_a_command_are_kept(tmp_path, monkeypatch):
     from hydra import compose, initialize
     from hydra.core.hydra_config import HydraConfig

@@ -560,10 +560,19 @@ def config_dir_options(hydra: Any) -> list[str]:
 
 
 def find_runs(path: Path) -> Iterator[RunFolder]:
-    """Runs and jobs in a folder and below it, in alphabetical order; not inside of runs nor in hidden folders."""
+    """Runs and jobs in a folder and below it, in alphabetical order; not inside of runs nor in hidden folders.
+
+    Links to runs elsewhere count; other links are not followed, as they may lead to whole disks.
+    """
     marks = {file.name for file in (RunFolder("").config, RunFolder("").metrics, RunFolder("").status)}
-    for folder, inner, files in os.walk(path):
+
+    def is_searched(inner: Path) -> bool:
+        if inner.is_symlink() and inner.resolve().is_relative_to(path.resolve()):
+            return False  # the run itself is found
+        return not inner.is_symlink() or any((inner / mark).is_file() for mark in marks)
+
+    for folder, inner, files in os.walk(path, followlinks=True):
         if marks & set(files):
             inner.clear()
             yield RunFolder(folder)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and is_searched(Path(folder, name)))
