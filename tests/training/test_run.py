@@ -69,6 +69,12 @@ def test_a_run_that_does_not_exist_is_said_before_what_can_t_be_changed(run_here
     )
 
 
+def test_an_unknown_home_folder_is_one_line(run_here):
+    code, err = run_here("train", main, "resume=~nobody-here/run")
+    line = "facekp: error: resume='~nobody-here/run': the home folder is unknown; write the whole path, or set HOME\n"
+    assert (code, err) == (2, line)
+
+
 @pytest.mark.parametrize("key", ["resume", "rerun"])
 def test_a_sweep_is_not_taken_for_a_run(run_here, tmp_path, key):
     (tmp_path / "s").mkdir()

@@ -256,6 +256,8 @@ def _with_error_handling(task: Callable[[DictConfig], Any]) -> Callable[[DictCon
             exit_with_error(error)
         except OSError as error:
             exit_with_error(_disk_error(error))
+        except RuntimeError as error:
+            exit_with_error(_home_error(error))
 
     return run_task
 
@@ -266,6 +268,14 @@ def _disk_error(error: OSError) -> UserError:
         raise error
     advice = HINTS.get(error.errno, "choose another path")
     return UserError(f"{error.filename or 'a file'}: {error.strerror}; {advice}")
+
+
+def _home_error(error: RuntimeError) -> UserError:
+    """A path with ~ whose home folder is unknown in one line; another error is raised again."""
+    if str(error) != "Could not determine home directory.":  # of Path.expanduser
+        raise error
+    given = " ".join(text for text in sys.argv[1:] if "~" in text) or "~"
+    return UserError(f"{given}: the home folder is unknown; write the whole path, or set HOME")
 
 
 def _exit_if_output_is_unread() -> None:
