@@ -55,7 +55,8 @@ def build_trainer(
             "trainer.accelerator=auto, which takes a GPU where there is one"
         )
     if not settings.is_distributed:
-        rank_zero_only.rank = 0  # a rank in the environment would silence Lightning's loggers
+        # A rank in the environment would silence Lightning's loggers.
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
     with trainer_errors():
         return pl.Trainer(
             **settings.arguments(),

@@ -17,6 +17,7 @@ import pandas as pd
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import flatten
+from facekp.data.digests import CONTENT
 from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
 from facekp.runs.file_checks import MAX_NUMBER, reading
@@ -40,7 +41,6 @@ IGNORED = (
     "data.device_bytes",
     "data.download",
 )
-CONTENT = ("images", "labels")  # keys of data.yaml that identify the data
 FOLDERS = ("data.dir", "data.images", "data.labels")  # settings that say where they were
 FINISHED, UNFINISHED, PRUNED = "finished", "unfinished", "pruned"  # states of runs
 SHOWN_DIGITS = 8  # of the digests of the data; 32 bits tell the data of some thousand runs apart
