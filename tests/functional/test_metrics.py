@@ -250,6 +250,20 @@ def declared(name, compute, **details):
         METRICS.entries.pop(name, None)
 
 
+def test_a_metric_of_a_plug_in_that_changes_its_arrays_changes_no_other_figure(scored):
+    def careless(scored):
+        truth, points = scored.truth, scored.points
+        truth[np.isnan(truth)] = 0
+        points -= truth
+        return float(np.abs(points).mean())
+
+    expected, points = compute_figures(scored), scored.points.copy()
+    fresh = replace(scored)  # nothing is cached
+    with declared("a_first", careless):
+        assert compute_figures(fresh).items() >= expected.items()
+    np.testing.assert_array_equal(fresh.points, points)
+
+
 def test_a_metric_is_computed_and_shown_where_it_says(scored):
     with declared("far", lambda scored: np.float32((scored.distance > 3).mean()), shown=("epoch", "sweep")) as far:
         assert compute_figures(scored)["far"] == pytest.approx((scored.distance > 3).mean())

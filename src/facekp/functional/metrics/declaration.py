@@ -5,6 +5,7 @@ Axes: N faces, K points, S sources.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import re
@@ -241,7 +242,7 @@ class Metric:
             UserError: it can't be computed, or returns something else than numbers.
         """
         try:
-            value = self.compute(scored)
+            value = self.compute(scored if self.is_own else copy.deepcopy(scored))  # a plug-in may change arrays
             if isinstance(value, Curve):
                 return {self.name: {name: _column(numbers) for name, numbers in value.items()}}, {}
             parts = {self.key(part): number for part, number in _parts(value).items()}
@@ -250,6 +251,11 @@ class Metric:
             raise UserError(f"metric {self.name!r} ({self.where}): {type(error).__name__}: {error}") from error
         figures = {key: number for key, number in numbers.items() if math.isfinite(number)}
         return figures, {key: part for key, part in parts.items() if key in figures and isinstance(part, Ratio)}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is part of facekp."""
+        return self.compute.__module__.partition(".")[0] == "facekp"
 
     @property
     def where(self) -> str:
