@@ -274,3 +274,20 @@ def test_mistakes_say_what_to_do() -> None:
         codec(sigma=1e6)
     with pytest.raises(ValueError, match=r"heatmaps of \(24, 24\) cells, but the codec's are \(96, 96\)"):
         codec().decode(torch.zeros(1, 24, 24))
+
+
+@pytest.mark.parametrize(
+    ("returned", "given"),
+    [
+        (lambda cell: torch.zeros(2), r"a tensor of shape \(2,\)"),
+        (lambda cell: torch.zeros(1, 2), r"a tensor of shape \(1, 2\)"),
+        (lambda cell: cell.numpy(), "ndarray"),
+        (lambda cell: (cell, cell), "tuple"),
+    ],
+)
+def test_what_a_plug_in_s_rule_returns_is_not_broadcast(monkeypatch, returned, given) -> None:
+    monkeypatch.setitem(DECODERS.entries, "odd", lambda maps, cell, sigma: returned(cell))
+    with pytest.raises(
+        UserError, match=rf"^decoder\.rule=odd: returned {given}; a decoder .* \(N, 2\), here \(3, 2\)$"
+    ):
+        codec().decode(torch.zeros(3, 96, 96), "odd")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,14 +93,14 @@ class HeatmapCodec:
             1 / (2 pi sigma^2) if the map is a probability.
 
         Raises:
-            UserError: there is no such rule.
+            UserError: there is no such rule, or that of a plug-in returns something else than positions.
             ValueError: the maps are not h x w.
         """
         if heatmaps.shape[-2:] != self.shape:
             raise ValueError(f"heatmaps of {tuple(heatmaps.shape[-2:])} cells, but the codec's are {self.shape}")
         maps = heatmaps.flatten(0, -3)
         peak, cell = _peak(maps)
-        cells = limit_to_map(DECODERS[rule](maps, cell, self.sigma), maps)
+        cells = limit_to_map(_positions(rule, maps, cell, self.sigma), maps)
         points = cells * self.stride + (self.stride - 1) / 2
         empty = peak.isnan() | ((peak == 0) & (maps.amin((-2, -1)) == 0))
         points = points.masked_fill(empty[:, None], math.nan)
@@ -122,6 +123,18 @@ class HeatmapCodec:
             distance = grid - (weight @ grid)[..., None]
             variance = variance + (weight * distance**2).sum(-1)
         return (self.stride * torch.sqrt(variance)).float()
+
+
+def _positions(rule: str, maps: Tensor, cell: Tensor, sigma: float) -> Tensor:
+    positions: Any = DECODERS[rule](maps, cell, sigma)
+    if not isinstance(positions, Tensor) or positions.shape != cell.shape:  # another shape could be broadcast
+        is_tensor = isinstance(positions, Tensor)
+        given = f"a tensor of shape {tuple(positions.shape)}" if is_tensor else type(positions).__name__
+        raise UserError(
+            f"decoder.rule={rule}: returned {given}; a decoder returns one position per map, a tensor (N, 2), here "
+            f"{tuple(cell.shape)}"
+        )
+    return positions
 
 
 def _peak(maps: Tensor) -> tuple[Tensor, Tensor]:
