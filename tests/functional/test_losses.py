@@ -144,6 +144,14 @@ def test_a_batch_without_any_label_costs_nothing(batch, choice):
     assert out.grad.abs().sum() == 0
 
 
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_loss_of_float64_is_that_of_float32(batch, choice):
+    out, target, cells = batch
+    error, precise = loss_of(choice)(out, target, cells), loss_of(choice)(out.double(), target, cells)
+    mask = labelled(cells)
+    torch.testing.assert_close(precise[mask].float(), error[mask], rtol=1e-4, atol=1e-5)
+
+
 def test_weights_decide_how_much_a_map_counts():
     error, weight = torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[3.0, 1.0, 0.0]])
     assert labelled_mean(error, weight).item() == pytest.approx(1.5)

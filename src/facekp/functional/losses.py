@@ -122,7 +122,7 @@ def cross_entropy(raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
 def jensen_shannon(raw: Tensor, target: Tensor, cells: Tensor) -> Tensor:
     """Jensen-Shannon divergence between the softmax over a map's cells and the normalised target, in nats."""
     tiny = torch.finfo(raw.dtype).tiny
-    expected, log_probability = _distribution(target), raw.flatten(-2).log_softmax(dim=-1)
+    expected, log_probability = _distribution(target.to(raw)), raw.flatten(-2).log_softmax(dim=-1)
     probability = log_probability.exp()
     log_middle = ((expected + probability) / 2).clamp_min(tiny).log()
     from_prediction = probability * (log_probability - log_middle)
