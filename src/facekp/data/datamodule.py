@@ -198,7 +198,7 @@ class FaceData(LightningDataModule):
         if not self._trainer().training:
             return self.assemble(batch.rows, None)
         if not batch.step:
-            generator = self._generator(0, self._trainer().global_rank)
+            generator = self._generator(self._micro_batch(), self._trainer().global_rank)
             return self.inputs(batch.rows, generator) if self.yields_inputs else self.assemble(batch.rows, generator)
         if batch.micro_batch == 0 or self._step is None:
             self._step = self._start_step(batch.step)
@@ -262,6 +262,11 @@ class FaceData(LightningDataModule):
         resident = self._resident(rows.device)
         offset = resident["offset"][resident["source"][rows]]
         return resident["labels"][rows] - offset, offset
+
+    def _micro_batch(self) -> int:
+        """Position of the next batch in its step; not 0 only where a callback or a caller's Trainer accumulates."""
+        batches = self._trainer().accumulate_grad_batches
+        return (self._trainer().fit_loop.batch_idx + 1) % batches if batches > 1 else 0
 
     def _generator(self, micro_batch: int, process: int) -> torch.Generator:
         return step_generator(self.seed, self._trainer().global_step, process, micro_batch)
