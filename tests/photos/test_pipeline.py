@@ -22,6 +22,7 @@ from facekp.photos.pipeline import (
     without_repeated,
 )
 from facekp.photos.reading import Photo, read_photos
+from facekp.photos.tracking import FaceTracker
 from tests.conftest import config_of
 from tests.photos.conftest import as_photos, write_video
 
@@ -134,6 +135,25 @@ def test_mistakes_in_the_arguments_are_named(image, changed, message):
     given = {"detector": Blind(), **changed}
     with pytest.raises(UserError, match=f"^{message}"):
         list(predict_photos([Photo("a.png", image)], FakePredictor(), **given))
+
+
+@pytest.mark.parametrize("given", ["a.png", np.zeros((9, 9, 3), np.uint8), None])
+def test_what_is_no_photo_is_refused(given):
+    tracker = FaceTracker(FakePredictor(), Blind())
+    for use in (lambda: list(predict_photos([given], FakePredictor(), Blind())), lambda: tracker.update(given)):
+        with pytest.raises(UserError, match=rf"^photos: one is a {type(given).__name__}; give facekp\.photos\.reading"):
+            use()
+
+
+def test_a_detector_that_draws_on_the_photo_changes_nothing():
+    class Drawing(Blind):
+        def find(self, image):
+            image[:] = 0
+            return [[50, 50, 100, 100]]
+
+    photo = Photo("a.png", np.full((200, 200, 3), 90, np.uint8))
+    list(predict_photos([photo], FakePredictor(), Drawing()))
+    assert (photo.image == 90).all()
 
 
 def test_faces_can_be_compared_and_kept_in_sets():

@@ -31,7 +31,7 @@ def test_every_kind_of_photo_shows_the_same_pixels(tmp_path, faces):
     }
     for name, image in kinds.items():
         image.save(tmp_path / name)
-        (photo,) = read_photos(str(tmp_path / name))
+        (photo,) = read_photos(tmp_path / name)
         assert photo.image.dtype == np.uint8
         assert np.abs(photo.image.astype(int) - colour(grey)).max() <= 2, name
 

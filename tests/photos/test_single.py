@@ -1,5 +1,6 @@
 """`facekp.find_points`: from a photo to points in one call."""
 
+import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,23 @@ from facekp.photos.detectors import FACE_DETECTORS, WholePhotoDetector, build_fa
 from tests.photos.conftest import colour, write_video
 
 
+class AsBytes:
+    """A path-like object whose path is bytes."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return os.fsencode(self.path)
+
+
 def test_a_file_and_its_pixels_give_the_points_of_the_predictor(tmp_path, faces, small_checkpoint, small_predictor):
     image = faces.images[0].repeat(2, axis=0).repeat(2, axis=1)  # halving it gives the image back
     Image.fromarray(image).save(tmp_path / "photo.png")
     file = tmp_path / "photo.png"
     content = file.read_bytes()
     arrays = (image, colour(image), image.astype(np.float32))
-    for photo in (str(file), file, content, BytesIO(content), *arrays):
+    for photo in (str(file), file, AsBytes(file), content, BytesIO(content), *arrays):
         (face,) = facekp.find_points(photo, ckpt=small_checkpoint, detector="none", refine=False)
         assert np.allclose(face.points, 2 * (small_predictor(faces.images[0])[0] + 0.5) - 0.5, atol=0.02)
         assert face.names == tuple(faces.keypoints.names)

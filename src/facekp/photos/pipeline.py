@@ -130,11 +130,16 @@ def check_min_confidence(value: Any) -> float | None:
 
 
 def check_photo(photo: Photo) -> None:
-    """Refuse a photo whose image is not what `read_photos` yields.
+    """Refuse what is not a photo as `read_photos` yields it.
 
     Raises:
-        UserError: it is not uint8 (H, W, 3), or has no pixels.
+        UserError: it is no `Photo`, or its image is not uint8 (H, W, 3) or has no pixels.
     """
+    if not isinstance(photo, Photo):
+        raise UserError(
+            f"photos: one is a {type(photo).__name__}; give facekp.photos.reading.Photo(NAME, image), or those of "
+            "read_photos(FILE)"
+        )
     image: Any = photo.image
     if not isinstance(image, np.ndarray):
         raise UserError(f"{photo.file}: the image is a {type(image).__name__}; give an array uint8 (H, W, 3), RGB")

@@ -84,7 +84,7 @@ class DamagedVideo(UnreadableImage):
     """Some frames of a video or an animation can't be read; raised after all others were read."""
 
 
-def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEPTH) -> Iterator[Photo]:
+def read_photos(name: str | Path, frames: int | None = None, scales: Scales = WHOLE_DEPTH) -> Iterator[Photo]:
     """Read a file: the photo, or the frames of the animation, the video or the webcam one after another.
 
     Frames keep their numbers where others before them can't be read.
@@ -99,6 +99,7 @@ def read_photos(name: str, frames: int | None = None, scales: Scales = WHOLE_DEP
         DamagedVideo: some frames can't be read.
         MissingCamera: there is no webcam.
     """
+    name = str(name)
     if name == WEBCAM:
         yield from _read_video(WEBCAM, 0, cv2.CAP_ANY, frames)
         return

@@ -156,12 +156,12 @@ def _as_photo(photo: Any) -> Photo:
     if isinstance(photo, np.ndarray):
         return Photo("photo", _as_rgb(photo))
     if isinstance(photo, (str, os.PathLike)):
-        photo = os.fspath(photo)
+        photo = os.fsdecode(photo)
         if os.path.isdir(photo):
             raise UserError(f"{photo}: is a folder; name a photo, or use facekp predict for all photos in it")
         if not os.path.exists(photo):
             raise UserError(f"{photo}: no such file")
-        return _read(str(photo), str(photo))
+        return _read(photo, photo)
     if isinstance(photo, (bytes, bytearray, memoryview)):
         return _read("photo", BytesIO(photo))
     if callable(getattr(photo, "read", None)) and callable(getattr(photo, "seek", None)):

@@ -111,8 +111,8 @@ class FaceTracker:
             UserError: the photo has no frame number or its image is not uint8 (H, W, 3), or the detector does not
                 return boxes.
         """
-        frame, rate = frame_number(photo), frame_rate(photo)
         check_photo(photo)
+        frame, rate = frame_number(photo), frame_rate(photo)
         if photo.file != self._file or frame <= self._frame:
             self._start(photo.file)
         gap, cut = frame - self._frame, self._is_cut(photo)
