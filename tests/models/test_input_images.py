@@ -37,6 +37,27 @@ def test_the_last_axis_of_one_image_may_be_its_channels():
             as_batch(torch.ones(96, 96, channels), (96, 96), 1)
 
 
+def test_an_image_with_transparency_is_not_taken_for_narrow_crops():
+    with pytest.raises(UserError, match=r"\(96, 96, 2\), which is one image of grey and transparency; convert it"):
+        as_batch(np.ones((96, 96, 2), np.uint8), (96, 96), 1)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 5, 7, device="meta"),
+        torch.zeros(2, 5, 7).to_sparse(),
+        torch.zeros(2, 5, 7, dtype=torch.complex64),
+    ],
+    ids=["meta", "sparse", "complex"],
+)
+def test_a_tensor_without_plain_numbers_is_refused(images):
+    with pytest.raises(
+        UserError, match=r"^images: a tensor of torch\.\w+, torch\.\w+, on \w+; give a dense one of levels"
+    ):
+        as_batch(images, (5, 7), 1)
+
+
 def test_a_black_image_of_fractions_is_taken():
     assert as_batch(np.zeros((1, 5, 7)), (5, 7), 1).shape == (1, 1, 5, 7)
 

@@ -248,6 +248,17 @@ def test_torch_s_default_type_and_random_state_have_no_effect_and_stay(predictor
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_the_caller_s_device_and_mixed_precision_have_no_effect(ckpt, faces):
+    images = faces.images[:2]
+    plain = KeypointPredictor.from_checkpoint(ckpt, device="cpu", engine="torch")
+    points, heatmaps = plain(images)[0], plain.heatmaps(images)
+    with torch.device("meta"):  # as torch.set_default_device
+        made = KeypointPredictor.from_checkpoint(ckpt, device="cpu", engine="torch", batch_size=np.int64(1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_allclose(made(images)[0], points, atol=1e-3)
+        np.testing.assert_allclose(made.heatmaps(images), heatmaps, atol=1e-5)
+
+
 def test_predicted_tensors_can_be_changed_and_used_with_autograd(predictor, faces):
     images = torch.from_numpy(faces.images[:2])
     points = predictor.predict(images).points.requires_grad_()

@@ -32,8 +32,13 @@ def as_batch(images: Any, size: tuple[int, int], channels: int) -> Tensor:
         raise UserError(f"images: a {type(images).__name__}; give a numpy array or a tensor")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "uifb":
         raise UserError(f"images: an array of {images.dtype}; give grey levels 0..255 as numbers")
-    if channels == 1 and images.ndim == 3 and images.shape[-1] in (3, 4):  # no crop is 3 or 4 pixels wide
-        raise UserError(f"images: of shape {tuple(images.shape)}, which is one colour image; convert it to grey (H, W)")
+    if isinstance(images, Tensor) and not _is_plain(images):
+        raise UserError(
+            f"images: a tensor of {images.dtype}, {images.layout}, on {images.device}; give a dense one of levels"
+        )
+    if channels == 1 and images.ndim == 3 and images.shape[-1] in (2, 3, 4):  # no crop is as narrow
+        kind = "one image of grey and transparency" if images.shape[-1] == 2 else "one colour image"
+        raise UserError(f"images: of shape {tuple(images.shape)}, which is {kind}; convert it to grey (H, W)")
     batch = torch.from_numpy(images.astype(np.float32)) if isinstance(images, np.ndarray) else images.float()
     shaped = _grey_batch(batch) if channels == 1 else _colour_batch(batch)
     if shaped is None or 0 in shaped.shape[-2:]:
@@ -45,6 +50,12 @@ def as_batch(images: Any, size: tuple[int, int], channels: int) -> Tensor:
         raise UserError(f"images: of shape {tuple(images.shape)}; give {crops}")
     check_levels(images, shaped)
     return shaped
+
+
+def _is_plain(images: Tensor) -> bool:
+    """Whether a tensor holds real numbers, one after another."""
+    special = images.is_complex() or images.is_nested or images.is_meta
+    return images.layout == torch.strided and not special
 
 
 def is_single(images: np.ndarray | Tensor, channels: int) -> bool:

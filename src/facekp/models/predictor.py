@@ -78,7 +78,7 @@ class KeypointPredictor:
         exported = model.source if isinstance(model, OnnxModel) else None
         self.source = self._source_index(source or exported or self.source_names[0])
         self.device = choose_device(device)
-        self.batch_size = batch_size or images_at_once(self.device)
+        self.batch_size = int(batch_size or images_at_once(self.device))
         for loaded in models:
             make_ready(loaded, self.device)
         self._runners = [Runner(loaded, self.device, engine) for loaded in models]
@@ -196,7 +196,7 @@ class KeypointPredictor:
                 unknown source.
         """
         use_own_threads()
-        with torch.inference_mode():
+        with self._inference():
             batch = as_batch(images, self.size, self.channels)
             index = self.source if source is None else self._source_index(source)
             for runner in self._runners:
@@ -233,11 +233,17 @@ class KeypointPredictor:
         if len(self.models) > 1 or not isinstance(model, KeypointModel):
             raise UserError("heatmaps: exported files and several files have none; load one checkpoint")
         use_own_threads()
-        with torch.inference_mode():
+        with self._inference():
             channel = model.channels[self.source if source is None else self._source_index(source)]
             parts = self._resized(as_batch(images, self.size, self.channels)).split(self.batch_size)
             heatmaps = torch.cat([model.heatmaps(part.to(self.device))[:, channel] for part in parts])
         return self._like(images, heatmaps)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Compute without gradients and in float32, also where the caller's code runs in mixed precision."""
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            yield
 
     def _predict(self, images: Tensor, source: int) -> Prediction[Tensor]:
         """The mean prediction for one batch (N, I, H, W)."""
@@ -302,8 +308,8 @@ def _checked_paths(path: Any) -> list[str | Path]:
 
 @contextmanager
 def _defaults_of_torch() -> Iterator[None]:
-    """Make tensors in float32, whatever the caller's default type is, and leave torch's random state as it is."""
-    with _LOADING, torch.random.fork_rng(devices=[]):  # networks are built on the CPU
+    """Make tensors on the CPU in float32, whatever the caller's defaults are; leave torch's random state as it is."""
+    with _LOADING, torch.device("cpu"), torch.random.fork_rng(devices=[]):
         dtype = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
