@@ -14,6 +14,7 @@ from facekp.functional.metrics import (
     Curve,
     Metric,
     MetricInput,
+    Ratio,
     all_metrics,
     compute_figures,
     epoch_metrics,
@@ -262,6 +263,21 @@ def test_a_metric_of_a_plug_in_that_changes_its_arrays_changes_no_other_figure(s
     with declared("a_first", careless):
         assert compute_figures(fresh).items() >= expected.items()
     np.testing.assert_array_equal(fresh.points, points)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda n: Curve(x=[1.0, 2.0], y=[1.0]), r"a Curve with columns of lengths \[2, 1\]; a Curve has two columns"),
+        (lambda n: Curve(x=[1.0, 2.0]), r"a Curve with columns of lengths \[2\]; a Curve has two columns"),
+        (lambda n: Ratio(np.ones(n + 1), np.ones(n + 1)), r"a Ratio of shapes \(\d+,\) and \(\d+,\); total and count"),
+        (lambda n: {"all": Ratio(np.ones(n), np.array(n))}, r"a Ratio of shapes \(\d+,\) and \(\); total and count"),
+    ],
+)
+def test_a_value_that_would_fail_after_the_training_is_refused_before(scored, value, message):
+    odd = Metric("odd", lambda scored: value(len(scored.points)), "of a plug-in")
+    with pytest.raises(UserError, match=rf"^metric 'odd' \(.*\): TypeError: returned {message}"):
+        odd(scored)
 
 
 def test_a_metric_is_computed_and_shown_where_it_says(scored):

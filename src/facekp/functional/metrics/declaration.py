@@ -244,8 +244,9 @@ class Metric:
         try:
             value = self.compute(scored if self.is_own else copy.deepcopy(scored))  # a plug-in may change arrays
             if isinstance(value, Curve):
-                return {self.name: {name: _column(numbers) for name, numbers in value.items()}}, {}
+                return {self.name: _columns(value)}, {}
             parts = {self.key(part): number for part, number in _parts(value).items()}
+            _check_ratios(parts, len(scored.points))
             numbers = {key: _number(number) for key, number in parts.items()}
         except Exception as error:  # perhaps another package's code
             raise UserError(f"metric {self.name!r} ({self.where}): {type(error).__name__}: {error}") from error
@@ -275,6 +276,23 @@ class Metric:
     def text(self, value: float | None) -> str:
         """A figure with its decimals; empty where there is none."""
         return "" if value is None else f"{value:.{self.digits}f}"
+
+
+def _columns(curve: Curve) -> dict[str, list[float | None]]:
+    columns = {str(name): _column(numbers) for name, numbers in curve.items()}
+    lengths = [len(column) for column in columns.values()]
+    if len(lengths) != 2 or lengths[0] != lengths[1]:  # metrics.json could not be read again
+        raise TypeError(f"returned a Curve with columns of lengths {lengths}; a Curve has two columns of equal length")
+    return columns
+
+
+def _check_ratios(parts: Mapping[str, Number], faces: int) -> None:
+    for part in parts.values():
+        if isinstance(part, Ratio) and not (part.total.shape == part.count.shape == (faces,)):
+            raise TypeError(
+                f"returned a Ratio of shapes {part.total.shape} and {part.count.shape}; total and count have an entry "
+                f"for each face, here ({faces},)"
+            )
 
 
 def _column(values: Iterable[float]) -> list[float | None]:
