@@ -197,7 +197,8 @@ def _find(detector: FaceDetector, image: np.ndarray) -> Any:
         UserError: the detector fails with the photo in colour, but not in grey.
     """
     try:
-        return detector.find(image.copy())  # a plug-in may draw on it
+        is_own = type(detector).__module__ == __name__
+        return detector.find(image if is_own else image.copy())  # a plug-in may draw on it
     except UserError:
         raise
     except Exception as error:  # of a plug-in, which up to facekp 0.1 got grey photos
