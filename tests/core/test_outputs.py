@@ -1,5 +1,6 @@
 """Outputs: no command writes over what exists unless it is asked to, and a mistake leaves no folder."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,13 @@ def test_a_link_and_its_file_are_one_file(tmp_path):
     (tmp_path / "link.csv").symlink_to("real.csv")
     with output_file(str(tmp_path / "link.csv"), overwrite=True), pytest.raises(UserError, match="another process"):
         claim(tmp_path / "real.csv", overwrite=True)
+
+
+def test_a_pipe_or_a_device_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path / "pipe", os.devnull):
+        with pytest.raises(UserError, match=f"out={out}: is a pipe or a device"):
+            claim(out, overwrite=True)
 
 
 def test_the_lock_of_a_killed_process_does_not_count_and_fits_any_name(tmp_path):

@@ -88,7 +88,7 @@ def test_the_table_is_put_between_the_comments_and_nothing_else_is_touched(here)
     path.write_text(f"# Rows\n\nbefore\n\n{BEGIN}\n| old | table |\n{END}\n\nafter é\n")
     finished_run(here / "outputs" / "ablation" / "base" / "0", 1.5)
     for _ in range(2):
-        tabulate({**row("base"), "what": "a | b"}, out="page.md")
+        tabulate({**row("base"), "what": "a |\nb\n"}, out="page.md")
         before, _, rest = path.read_text().partition(BEGIN)
         inside, _, after = rest.partition(END)
         assert (before, after) == ("# Rows\n\nbefore\n\n", "\n\nafter é\n")
@@ -103,6 +103,23 @@ def test_a_document_that_does_not_exist_holds_the_table_alone(here):
     tabulate(row("base"))
     lines = (here / "docs" / "accuracy.md").read_text().splitlines()
     assert (lines[0], lines[-1]) == (BEGIN, END)
+
+
+@pytest.mark.parametrize("picture", ["t.md", "docs/../t.csv", "folder"])
+def test_a_picture_that_can_t_be_written_is_refused_before_anything_is_trained(here, picture):
+    (here / "folder").mkdir()
+    (here / "docs").mkdir()
+    with pytest.raises(UserError, match=rf"picture\.out={picture}: is "):
+        tabulate(row("base"), out="t.md", picture={"out": picture, "rows": []})
+
+
+def test_a_link_to_the_document_stays_a_link(here):
+    (here / "page.md").write_text(f"{BEGIN}{END}")
+    (here / "link.md").symlink_to("page.md")
+    finished_run(here / "outputs" / "ablation" / "base" / "0", 1.5)
+    tabulate(row("base"), out="link.md")
+    assert (here / "link.md").is_symlink()
+    assert "| base |" in (here / "page.md").read_text()
 
 
 def test_rows_without_runs_are_left_out_and_named(here, caplog):
@@ -161,10 +178,18 @@ def test_rows_of_different_data_are_named(here, caplog, example_config):
 
 
 @pytest.mark.parametrize(
-    ("out", "message"), [("t.csv", "name a Markdown document"), ("folder", "can't be read as a text")]
+    ("out", "message"),
+    [
+        ("t.csv", "name a Markdown document"),
+        ("folder", "can't be read"),
+        ("pipe", "can't be read .not a regular file"),  # opening it would wait for ever
+        ("theirs.md", "would replace theirs.csv, which is not of an ablation"),
+    ],
 )
 def test_what_is_no_document_is_refused(here, out, message):
     (here / "folder").mkdir()
+    (here / "theirs.csv").write_text("name,nose_x\n")
+    os.mkfifo(here / "pipe")
     finished_run(here / "outputs" / "ablation" / "base" / "0", 1.5)
     with pytest.raises(UserError, match=rf"out={out}: {message}"):
         tabulate(row("base"), out=out)

@@ -121,7 +121,7 @@ def output_file(
         the file. Folders that were made for it are removed again if nothing is written to them.
 
     Raises:
-        UserError: the file exists, is a folder or an input, or another process is writing to it.
+        UserError: the file exists, is no regular file or is an input, or another process is writing to it.
     """
     if out is None:
         with _new_file(Path(default), key) as path:
@@ -160,7 +160,7 @@ def _check_replaceable(path: Path, overwrite: bool, key: str) -> None:
     """Refuse a path that can't be written to.
 
     Raises:
-        UserError: the path is a folder, can't be a file's, or is a file that may not be replaced.
+        UserError: the path is a folder, pipe or device, can't be a file's, or is a file that may not be replaced.
     """
     try:
         path.lstat()
@@ -170,6 +170,8 @@ def _check_replaceable(path: Path, overwrite: bool, key: str) -> None:
         raise cannot_write(Path(f"{key}={path}"), error) from error
     if path.is_dir():
         raise UserError(f"{key}={path}: is a folder; name a file in it")
+    if path.exists() and not path.is_file():  # it would be replaced, for all programs of the machine
+        raise UserError(f"{key}={path}: is a pipe or a device, such as /dev/null; name a file")
     if path.exists() and not overwrite:
         raise UserError(f"{key}={path}: exists already; choose another name, or add overwrite=true to replace it")
 

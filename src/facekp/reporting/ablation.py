@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from facekp.reporting.ablation_rows import AblationSettings, perform, runs_of
-from facekp.reporting.ablation_table import split_document, write_results
+from facekp.reporting.ablation_table import check_outputs, write_results
 
 
 def run_ablation(settings: AblationSettings) -> pd.DataFrame:
@@ -17,11 +15,10 @@ def run_ablation(settings: AblationSettings) -> pd.DataFrame:
         the table (`facekp.reporting.ablation_table.tabulate`).
 
     Raises:
-        UserError: the document has no place for the table, or a training that is to be scored is missing.
+        UserError: an output file can't be written, or a training that is to be scored is missing.
         SystemExit: a command failed; the exit code is the same.
     """
-    if settings.out is not None:
-        split_document(Path(settings.out))  # refused before hours of training
+    check_outputs(settings)  # before hours of training
     wanted = [row for row in settings.rows if settings.only is None or row.name in settings.only]
     for row in wanted if settings.train_missing else ():
         for run in runs_of(row, settings):

@@ -21,6 +21,8 @@ from facekp.config.arguments import key_of
 from facekp.core.console import show
 from facekp.core.errors import UserError
 from facekp.core.files import atomic, write_csv, write_text
+from facekp.core.outputs import output_file
+from facekp.core.plain_files import DamagedFile, read_text
 from facekp.reporting.ablation_rows import AblationRun, AblationSettings, PictureSettings, RowSettings, runs_of
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
 from facekp.runs.sequence import replaced_checkpoints, shown_overrides, warn_of_changed_overrides
@@ -30,6 +32,30 @@ BEGIN, END = "<!-- ablation -->", "<!-- /ablation -->"
 REVISION_DIGITS = 9
 TICKS = (1, 1.2, 1.4, 1.7, 2, 2.5, 3, 4, 5, 7)  # of every decade of the picture
 DETAILS = ("runs", "minutes", "parameters", "command", "revision")  # columns after the errors
+
+
+def check_outputs(settings: AblationSettings) -> None:
+    """Refuse output files that can't be written, or that would replace something else.
+
+    Raises:
+        UserError: a file is a folder or can't be made, the document lacks one of the comments, the CSV beside it is not
+            of an ablation, or the picture is one of the two.
+    """
+    files: list[Path] = []
+    if settings.out is not None:
+        document = Path(settings.out)
+        split_document(document)
+        files = [document, document.with_suffix(".csv")]
+        if files[1].is_file() and not files[1].read_bytes().startswith(b"row,seed,"):
+            raise UserError(
+                f"out={document}: would replace {files[1]}, which is not of an ablation; choose another name"
+            )
+    picture = settings.picture.out
+    if picture is not None and Path(picture).resolve() in [path.resolve() for path in files]:
+        raise UserError(f"picture.out={picture}: is out= or its .csv; choose another name")
+    for key, path in [*(("out", path) for path in files), *([("picture.out", picture)] if picture else [])]:
+        with output_file(str(path), overwrite=True, key=key):
+            pass
 
 
 def write_results(settings: AblationSettings) -> pd.DataFrame:
@@ -175,8 +201,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """
     before, after = split_document(path)
     lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    write_text(path, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    text = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+    write_text(path.resolve(), f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def _markdown(cell: str) -> str:
+    """A cell's text in one line, without the sign that ends a cell."""
+    return " ".join(cell.splitlines()).replace("|", "\\|")
 
 
 def split_document(path: Path) -> tuple[str, str]:
@@ -188,9 +219,9 @@ def split_document(path: Path) -> tuple[str, str]:
     if path.suffix.lower() == ".csv":
         raise UserError(f"out={path}: name a Markdown document, such as table.md; the CSV is written beside it")
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"out={path}: can't be read as a text in UTF-8 ({error}); name a Markdown document") from error
+        text = read_text(path) if path.exists() else f"{BEGIN}\n{END}\n"
+    except (OSError, DamagedFile) as error:
+        raise UserError(f"out={path}: can't be read ({error}); name a Markdown document") from error
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
