@@ -207,15 +207,21 @@ def test_faces_of_one_photo_are_not_enough(ckpt, faces, monkeypatch):
         calibration_fit.calibrate(load_checkpoint(ckpt), faces, 0, None)
 
 
-def test_a_twin_with_other_points_or_another_image_size_is_refused(scheme, monkeypatch, tmp_path):
+def test_a_twin_of_another_recipe_is_refused(scheme, monkeypatch, tmp_path):
+    """Confidences of another network or of colour images have other errors."""
     settings = settings_of(*TINY)
+    wider = settings_of(*TINY, "model.network.channels=16").model
 
-    def loaded(keypoints=scheme, size=(96, 96)):
-        model = KeypointModel(keypoints, size, settings.model, "softmax", settings.decoder)
+    def loaded(keypoints=scheme, size=(96, 96), model=settings.model, channels=1):
+        model = KeypointModel(keypoints, size, model, "softmax", settings.decoder, image_channels=channels)
         return LoadedCheckpoint(tmp_path / "a.ckpt", model, None, {})
 
-    other_points = replace(scheme, names=scheme.names[::-1])
-    for name, twin in (("size", loaded(size=(64, 64))), ("keypoints", loaded(other_points))):
+    for message, twin in (
+        ("its size is ", loaded(size=(64, 64))),
+        ("its image_channels is 3", loaded(channels=3)),
+        ("another keypoints than ", loaded(replace(scheme, names=scheme.names[::-1]))),
+        ("another model than ", loaded(model=wider)),
+    ):
         monkeypatch.setattr(calibration_fit, "load_checkpoint", lambda _, twin=twin: twin)
-        with pytest.raises(UserError, match=rf"twin=b\.ckpt: its {name} is "):
+        with pytest.raises(UserError, match=rf"twin=b\.ckpt: {message}"):
             load_twin(loaded(), "b.ckpt")

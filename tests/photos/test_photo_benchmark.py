@@ -73,11 +73,18 @@ def test_the_points_of_a_photo_follow_its_turn(angle):
     assert (corners.max(axis=0) < np.array(turned.shape[::-1])).all()
 
 
-def test_a_table_of_faces_that_is_none_is_refused(tmp_path):
+@pytest.mark.parametrize("text", ["file,x\na.png,3\n", "file;left;top;right;bottom\na.png;1;2;3;4\n"])
+def test_a_table_of_faces_that_is_none_is_refused(tmp_path, text):
     assert read_faces(tmp_path) is None
-    (tmp_path / "faces.csv").write_text("file,x\na.png,3\n")
-    with pytest.raises(UserError, match=r"faces\.csv: .*it needs the columns file, left, top, right, bottom"):
+    (tmp_path / "faces.csv").write_text(text)
+    message = r"faces\.csv: .*not found.*left.*it needs columns file, left, top, right, bottom, between commas"
+    with pytest.raises(UserError, match=message):
         read_faces(tmp_path)
+
+
+def test_an_empty_field_at_the_end_of_a_row_shifts_no_column(tmp_path):
+    (tmp_path / "faces.csv").write_text("file,left,top,right,bottom\na.png,10,20,30,40,\n")
+    assert {name: centres.tolist() for name, centres in read_faces(tmp_path).items()} == {"a.png": [[20, 30]]}
 
 
 def test_a_broken_photo_is_named(tmp_path, small_predictor):

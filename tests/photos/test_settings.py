@@ -50,6 +50,7 @@ def test_the_shipped_config_gives_settings(name):
         ("app", "max_megapixels", -1, "max_megapixels=-1: must be greater than 0"),
         ("detection_benchmark", "faces", 101, "faces=101: must be at most 100"),
         ("detection_benchmark", "scales", [1, 0], "scales.1=0: must be greater than 0"),
+        ("detection_benchmark", "scales", [1000], "scales.0=1000: must be at most 50"),
         ("detection_benchmark", "scales", 2, "scales=2: must be a list"),
     ],
 )

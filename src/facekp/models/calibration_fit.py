@@ -184,16 +184,16 @@ def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:
     """Load the checkpoint that is measured instead of another one.
 
     Raises:
-        UserError: its decoder, keypoints or image size differ.
+        UserError: its decoder, image size, channels, keypoints or model differ.
     """
     twin = load_checkpoint(path)
-    for name in ("decoder", "keypoints", "size"):
+    for name in ("decoder", "size", "image_channels", "keypoints", "settings"):
         ours, theirs = (getattr(checkpoint.model, name) for checkpoint in (loaded, twin))
         if ours != theirs:
-            raise UserError(
-                f"twin={path}: its {name} is {theirs}, but that of {loaded.path} is {ours}; give a twin of the same "
-                "recipe, packed with the same decoder="
-            )
+            what = f"its {name} is {theirs}, but that of {loaded.path} is {ours}"
+            if name in ("keypoints", "settings"):  # too long for a line
+                what = f"another {'model' if name == 'settings' else name} than {loaded.path}"
+            raise UserError(f"twin={path}: {what}; give a twin of the same recipe, packed with the same decoder=")
     return twin
 
 

@@ -167,11 +167,12 @@ def read_faces(folder: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"file": str})[COLUMNS].fillna({"file": ""}).drop_duplicates()
+        table = pd.read_csv(path, usecols=COLUMNS, dtype={"file": str}, index_col=False)[COLUMNS]
+        table = table.fillna({"file": ""}).drop_duplicates()
         boxes = table[COLUMNS[1:]].to_numpy(np.float64)
         names = table["file"].tolist()
     except (ValueError, KeyError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: {error}; it needs the columns {', '.join(COLUMNS)}") from error
+        raise UserError(f"{path}: {error}; it needs columns {', '.join(COLUMNS)}, between commas") from error
     for row, (left, top, right, bottom) in zip(table.index + 1, boxes.tolist(), strict=True):
         if not (left < right and top < bottom and all(map(math.isfinite, (left, top, right, bottom)))):
             shown = f"{left:g}, {top:g}, {right:g}, {bottom:g}"

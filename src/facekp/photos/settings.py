@@ -97,7 +97,7 @@ class DetectionBenchmarkSettings(PhotoCommandSettings):
 
     data: Annotated[DataSettings, READERS.validator]
     faces: Annotated[int, Field(ge=0, le=100)]
-    scales: list[Positive]
+    scales: list[Annotated[Positive, Field(le=50)]]  # a scene of 96 x 96 pixels has 9600 x 9600 then, 2 GB
     photos: FilePath | None
     angles: list[Annotated[int, Field(ge=-180, le=180)]]
     out: NewPath | None
