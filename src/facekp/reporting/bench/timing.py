@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,9 +37,15 @@ def medians(tasks: Sequence[Task], rounds: int) -> list[float]:
 
 
 def in_new_process(task: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call in a new process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # its process may start others, unlike those of a Pool
-        return pool.submit(task, *arguments).result()
+    """The result of a call in a new process, which is ended if a signal stops this one."""
+    spawn, ignore = get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches both: one traceback too many
+    with ProcessPoolExecutor(1, spawn, signal.signal, ignore) as pool:  # may start others, unlike a Pool's process
+        try:
+            return pool.submit(task, *arguments).result()
+        except BaseException:
+            for process in active_children():  # else the pool waits until the task has ended
+                process.terminate()
+            raise
 
 
 def memory(name: str) -> float:
