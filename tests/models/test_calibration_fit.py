@@ -219,7 +219,7 @@ def test_a_twin_of_another_recipe_is_refused(scheme, monkeypatch, tmp_path):
     for message, twin in (
         ("its size is ", loaded(size=(64, 64))),
         ("its image_channels is 3", loaded(channels=3)),
-        ("another keypoints than ", loaded(replace(scheme, names=scheme.names[::-1]))),
+        ("other keypoints than ", loaded(replace(scheme, names=scheme.names[::-1]))),
         ("another model than ", loaded(model=wider)),
     ):
         monkeypatch.setattr(calibration_fit, "load_checkpoint", lambda _, twin=twin: twin)

@@ -192,7 +192,7 @@ def load_twin(loaded: LoadedCheckpoint, path: str) -> LoadedCheckpoint:
         if ours != theirs:
             what = f"its {name} is {theirs}, but that of {loaded.path} is {ours}"
             if name in ("keypoints", "settings"):  # too long for a line
-                what = f"another {'model' if name == 'settings' else name} than {loaded.path}"
+                what = f"{'another model' if name == 'settings' else 'other keypoints'} than {loaded.path}"
             raise UserError(f"twin={path}: {what}; give a twin of the same recipe, packed with the same decoder=")
     return twin
 
