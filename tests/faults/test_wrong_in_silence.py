@@ -409,7 +409,7 @@ ROWS = [
     (predict_points_in_another_order, REFUSED, "predicts the points of kaggle15 .* in another order"),
     (ensemble_of_two_orders, REFUSED, "other.ckpt: has other keypoints"),
     (ensemble_of_two_orders_of_sources, REFUSED, "two.ckpt: has other keypoints"),
-    (twin_of_another_order, REFUSED, "its keypoints is"),
+    (twin_of_another_order, REFUSED, "other keypoints than"),
     (sides_exchanged_between_checkpoint_and_labels, WARNED, "px with left and right points exchanged"),
     (axes_exchanged_between_checkpoint_and_labels, WARNED, "px with x and y exchanged"),
     (images_of_another_size, REFUSED, "takes images of size 96 x 96 pixels, but the data has 64 x 64"),
