@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.trainer.states import RunningStage
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
@@ -275,6 +276,38 @@ def test_every_batch_of_a_training_has_its_own_address(faces, monkeypatch, tmp_p
         assert len(batches) == 3
         for batch in batches if accumulate > 1 else ():
             assert torch.equal(batch["step_points"].nan_to_num(), expected.nan_to_num())
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        (
+            {},
+            {"overfit_batches": 1},
+            r"^Trainer\(overfit_batches=1\): FaceData shuffles in every epoch; give it a table",
+        ),
+        ({"accumulate": 3}, {}, r"^FaceData\(accumulate=3\): the Trainer has accumulate_grad_batches=1; give both"),
+    ],
+)
+def test_a_caller_s_trainer_that_does_not_suit_the_batches_is_refused(faces, changes, options, message):
+    data = data_of(faces, **changes)
+    data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **options)
+    with pytest.raises(UserError, match=message):
+        data.setup("fit")
+
+
+def test_loaders_without_a_trainer_are_refused(faces):
+    data = FaceData(faces, np.arange(80) % 5, 0, "full", 5, parse(Augmentation, OFF), seed=0)
+    with pytest.raises(
+        UserError, match=r"^FaceData: has no Trainer yet; call Trainer.fit\(estimator, datamodule=data\)"
+    ):
+        data.val_dataloader()
+
+
+def test_a_caller_s_trainer_does_not_split_the_batches_once_more(faces):
+    trainer = Trainer(accelerator="cpu", strategy="ddp", devices=2, logger=False, enable_checkpointing=False)
+    loader = data_of(faces, world=2).train_dataloader()
+    assert trainer._data_connector._prepare_dataloader(loader, False, RunningStage.TRAINING).sampler is loader.sampler
 
 
 def test_colours_come_first_in_a_batch_and_are_augmented_like_grey_levels(faces):

@@ -1,7 +1,9 @@
 """The training step: accumulated batches equal one large batch; a diverging training ends with one line."""
 
+import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -9,6 +11,8 @@ from torch import nn
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
+from facekp.data.datamodule import FaceData
+from facekp.data.synthetic.faces import draw_faces
 from facekp.functional.losses import LOSSES
 from facekp.models.keypoint_model import KeypointModel
 from facekp.networks.base import NETWORKS, HeatmapNetwork
@@ -262,3 +266,55 @@ def test_a_training_refuses_a_loss_that_would_be_broadcast(monkeypatch):
     batch = {"image": torch.rand(2, 1, 96, 96), "points": 95 * torch.rand(2, 15, 2), "source": torch.tensor([0, 1])}
     with pytest.raises(UserError, match=r"^loss=scalar: returned a tensor of shape \(\)"):
         estimator.mean_losses(batch)
+
+
+def of_a_caller(scheme, **changes):
+    """An estimator and its data, as a caller makes them, without a Trainer."""
+    settings = settings_of(*TINY, *changes.pop("overrides", ()))
+    table = draw_faces(20, 1, scheme)
+    data = FaceData(table, np.arange(20) % 5, 0, "full", 8, settings.augment, seed=0)
+    model = KeypointModel(scheme, table.size, settings.model, settings.loss.activation, settings.decoder)
+    before = np.zeros(0, np.int64)
+    make = (model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, before, None, {})
+    return KeypointEstimator(*make), data
+
+
+def trainer_of_a_caller(**options):
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return pl.Trainer(accelerator="cpu", limit_val_batches=0, **{**quiet, **options})
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 1}, {"max_time": {"milliseconds": 50}}])
+def test_a_caller_s_trainer_may_stop_within_an_epoch(scheme, options):
+    trainer = trainer_of_a_caller(**options)
+    trainer.fit(*of_a_caller(scheme))
+    assert trainer.callback_metrics["train/loss"] > 0
+    assert trainer.global_step == options.get("max_steps", trainer.global_step) > 0
+
+
+def test_a_caller_s_trainer_may_log_nothing(scheme):
+    trainer = pl.Trainer(accelerator="cpu", barebones=True, max_epochs=1, limit_val_batches=0)
+    trainer.fit(*of_a_caller(scheme))
+    assert trainer.global_step == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options", "message"),
+    [
+        (
+            [],
+            {"precision": "bf16-true"},
+            r"^Trainer\(precision='bf16-true'\): weights stay in float32; use 32-true or ",
+        ),
+        (["scheduler=cosine"], {"max_epochs": -1}, r"^scheduler=cosine: spans the whole training, whose length is unk"),
+    ],
+)
+def test_what_a_caller_s_trainer_can_t_do_here_is_one_line(scheme, overrides, options, message):
+    with pytest.raises(UserError, match=message):
+        trainer_of_a_caller(**options).fit(*of_a_caller(scheme, overrides=overrides))
+
+
+def test_an_estimator_and_its_data_can_be_sent_to_another_process(scheme):
+    estimator, data = pickle.loads(pickle.dumps(of_a_caller(scheme)))
+    assert estimator.optimizer_settings == of_a_caller(scheme)[0].optimizer_settings
+    assert len(data.train_rows) == 16

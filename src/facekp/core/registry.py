@@ -23,6 +23,7 @@ range, so a plug-in does not need a settings class:
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import importlib
 import inspect
@@ -231,13 +232,16 @@ class Registry(Generic[T]):
             kind = Any if parameter.annotation is parameter.empty else parameter.annotation
             fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
         try:
-            return create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
+            made = create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
         except (TypeError, ValidationError, PydanticUserError) as error:
             why = first_line(error)
             raise UserError(
                 f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
                 "with plain types (int, float, str, bool, Literal, lists of these)"
             ) from error
+        # A process that unpickles settings makes the class again; base and entry make it import their modules.
+        copyreg.pickle(made, lambda values: (_unpickle, (self.group, self.base, thing, values.__dict__)))
+        return made
 
     def _import_builtin(self) -> None:
         """Import facekp's own modules of this kind, once; each registers what it defines."""
@@ -252,6 +256,11 @@ class Registry(Generic[T]):
 
     def _installed(self) -> dict[str, EntryPoint]:
         return _entry_points(self.group)
+
+
+def _unpickle(group: str, base: type[Settings], entry: Any, values: dict[str, Any]) -> Settings:
+    """The pickled settings of an entry."""
+    return REGISTRIES[group].settings_class(values["name"]).model_validate(values)
 
 
 def installed_entry_points(group: str) -> EntryPoints:

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
@@ -123,6 +123,24 @@ class FaceData(LightningDataModule):
         self._on_device: Batch | None = None
         self._step: _Step | None = None
 
+    def setup(self, stage: str) -> None:
+        """Refuse what a caller's Trainer can't do with these batches; Lightning calls it.
+
+        Raises:
+            UserError: the Trainer overfits batches, or has other optimiser steps than the data.
+        """
+        trainer = self._trainer()
+        if trainer.overfit_batches:
+            raise UserError(
+                f"Trainer(overfit_batches={trainer.overfit_batches}): FaceData shuffles in every epoch; give it a "
+                "table with few rows instead, FaceTable.take(rows)"
+            )
+        if stage == "fit" and self.accumulate not in (1, trainer.accumulate_grad_batches):
+            raise UserError(
+                f"FaceData(accumulate={self.accumulate}): the Trainer has "
+                f"accumulate_grad_batches={trainer.accumulate_grad_batches}; give both the same number"
+            )
+
     @cached_property
     def train_hashes(self) -> np.ndarray:
         """int64 (M,), hashes of the training faces (`face_hashes`), by which checkpoints are not scored on them."""
@@ -184,6 +202,10 @@ class FaceData(LightningDataModule):
         return cut(read, even_sizes(rows, number))
 
     def _trainer(self) -> Any:
+        if self.trainer is None:
+            raise UserError(
+                "FaceData: has no Trainer yet; call Trainer.fit(estimator, datamodule=data), not its loaders"
+            )
         return self.trainer
 
     def _loader(self, steps: Callable[[], Iterable[list[np.ndarray]]], batches: int) -> DataLoader:
@@ -324,11 +346,11 @@ class _Step(NamedTuple):
     labels: Batch
 
 
-class ShardedBatches(Sampler[Rows]):
+class ShardedBatches(DistributedSampler[Rows]):
     """Batches of row numbers; each is split over the processes, without padding.
 
     Every process gets the same number of batches, so that collective calls match. Its parts of a batch differ by at
-    most one row from those of others.
+    most one row from those of others. As a `DistributedSampler` it is not split once more by a caller's Trainer.
 
     Args:
         steps: called at the start of every epoch, with the same result in every process: the micro-batches of each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -149,12 +150,13 @@ class KeypointEstimator(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         trainer = self.trainer
         ends_early = trainer.should_stop and trainer.current_epoch >= (trainer.min_epochs or 0)
+        ends_early |= trainer.global_step == trainer.max_steps
         if trainer.is_last_batch or ends_early:  # once an epoch, as `log` takes half a millisecond
             mean = self.loss_sum / self.batches
             self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
-        loss = self.trainer.callback_metrics["train/loss"]
+        loss = self.trainer.callback_metrics.get("train/loss", self.loss_sum)  # a Trainer may log nothing (barebones)
         if not loss.isfinite():
             self._refuse_divergence(f"the loss is {loss:g}")
         if (name := first_not_finite(self.model.state_dict())) is not None:
@@ -187,6 +189,11 @@ class KeypointEstimator(LightningModule):
         self.errors.reset()
         self.val_loss.reset()
         self.val_maps.reset()
+
+    def setup(self, stage: str) -> None:
+        precision = str(self.trainer.precision)
+        if precision.endswith("-true") and precision != "32-true":
+            raise UserError(f"Trainer(precision={precision!r}): weights stay in float32; use 32-true or bf16-mixed")
 
     def on_train_start(self) -> None:
         if self.cuda_graph:
@@ -223,7 +230,12 @@ class KeypointEstimator(LightningModule):
             # In mixed precision Lightning refuses to clip the gradients of a fused optimiser.
             self.optimizer_settings = self.optimizer_settings.replaced(fused=False)
         optimizer = self.new_optimizer()
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if steps == math.inf and self.scheduler_settings.name != "constant":
+            raise UserError(
+                f"scheduler={self.scheduler_settings.name}: spans the whole training, whose length is unknown; give "
+                "the Trainer max_epochs or max_steps"
+            )
         schedule = build_scheduler(optimizer, steps, self.scheduler_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

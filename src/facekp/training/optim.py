@@ -302,12 +302,12 @@ def cosine(fraction: float, end: Fraction) -> float:
     return end + (1 - end) * (1 + math.cos(math.pi * min(fraction, 1.0))) / 2
 
 
-def build_scheduler(optimizer: Optimizer, steps: int, settings: ScheduleSettings) -> LambdaLR:
+def build_scheduler(optimizer: Optimizer, steps: float, settings: ScheduleSettings) -> LambdaLR:
     """A schedule over ``steps`` optimiser steps, to be advanced after each of them.
 
     Args:
         optimizer: whose learning rate is scheduled.
-        steps: optimiser steps of the whole training.
+        steps: optimiser steps of the whole training; infinity: not known.
         settings: of `SCHEDULES.parse`.
 
     Raises:
