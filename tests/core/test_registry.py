@@ -1,7 +1,11 @@
 """Registries: names from facekp, plug-in modules and installed packages; their settings and their mistakes."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from time import sleep
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -10,6 +14,7 @@ import pytest
 from pydantic import Field
 from torch import Tensor
 
+from facekp.config.plugins import defaults_of
 from facekp.core import registry as registry_module
 from facekp.core.errors import UserError
 from facekp.core.registry import REGISTRIES, Registry
@@ -60,6 +65,24 @@ def test_the_keyword_arguments_are_the_settings(shapes):
     assert shapes.arguments(settings) == {"factor": 4.0, "mode": "down"}
     assert shapes.partial(settings)(8) == 2
     assert shapes.settings_class("scaled").__doc__ is None
+
+
+class Mode(Enum):
+    UP = "up"
+
+
+def drawn(points, mode: Mode = Mode.UP, table: Path | None = Path("a.csv")): ...
+
+
+def test_members_of_an_enum_and_paths_are_made_of_texts(shapes):
+    shapes.register("drawn")(drawn)
+    assert defaults_of(shapes, "drawn") == {"name": "drawn", "colour": "red", "mode": "up", "table": "a.csv"}
+    settings = shapes.parse({"name": "drawn", "mode": "up", "table": "b.csv"})
+    assert shapes.arguments(settings) == {"mode": Mode.UP, "table": Path("b.csv")}
+    assert settings.plain() == {"name": "drawn", "colour": "red", "mode": "up", "table": "b.csv"}
+    assert shapes.parse(settings.plain()) == settings == pickle.loads(pickle.dumps(settings))
+    with pytest.raises(UserError, match=r"^shape\.mode=down: input should be 'up'$"):
+        shapes.parse({"name": "drawn", "mode": "down"})
 
 
 def test_a_class_and_explicit_settings_can_be_registered(shapes):
@@ -259,7 +282,15 @@ def test_arguments_that_can_t_be_settings_are_named(shapes):
     @shapes.register("unknown")
     def unknown(points, side: "Missing" = 1): ...  # type: ignore[name-defined]  # noqa: F821
 
+    @dataclass
+    class Side:
+        length: float = 1.0
+
+    @shapes.register("data_class")
+    def data_class(points, side: Side | None = None): ...
+
     for name, why in {
+        "data_class": r"can't be settings: side is a dataclass; annotate them with plain types",
         "tensor": r"can't be settings: Unable to generate .* annotate them with plain types",
         "private": r"can't be named _side; rename it",
         "taken": r"can't be named colour; rename it",

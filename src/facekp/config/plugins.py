@@ -12,7 +12,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from enum import Enum
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -174,6 +175,10 @@ def defaults_of(registry: Registry[Any], name: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, field in registry.settings_class(name).model_fields.items():
         default = field.get_default(call_default_factory=True)
+        if isinstance(default, Enum):
+            default = default.value
+        elif isinstance(default, PurePath):
+            default = str(default)
         values[key] = "???" if default is PydanticUndefined else default
     return {**values, "name": name}
 

@@ -29,16 +29,19 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import PurePath
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BeforeValidator, ValidationError, create_model
+from pydantic import BeforeValidator, Strict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
 from facekp.core.errors import UserError, first_line
-from facekp.core.settings import Settings, one_of, parse
+from facekp.core.settings import Settings, one_of, parse, union_members
 
 T = TypeVar("T")
 REGISTRIES: dict[str, Registry[Any]] = {}  # by the entry-point group
@@ -229,19 +232,26 @@ class Registry(Generic[T]):
                 raise UserError(
                     f"{self.kind} {name!r}: an argument of {_address(thing)} can't be named {parameter.name}; rename it"
                 )
-            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+            kind: Any = Any if parameter.annotation is parameter.empty else parameter.annotation
+            members = [member for member in union_members(kind) if isinstance(member, type)]
+            if any(is_dataclass(member) for member in members):
+                raise self._not_settings(name, thing, f"{parameter.name} is a dataclass")
+            if any(issubclass(member, (Enum, PurePath)) for member in members):
+                kind = Annotated[kind, Strict(False)]  # made of the texts and numbers that YAML has
             fields[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
         try:
             made = create_model(f"{name}_settings", __base__=self.base, __doc__=inspect.getdoc(thing), **fields)
         except (TypeError, ValidationError, PydanticUserError) as error:
-            why = first_line(error)
-            raise UserError(
-                f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
-                "with plain types (int, float, str, bool, Literal, lists of these)"
-            ) from error
+            raise self._not_settings(name, thing, first_line(error)) from error
         # A process that unpickles settings makes the class again; base and entry make it import their modules.
         copyreg.pickle(made, lambda values: (_unpickle, (self.group, self.base, thing, values.__dict__)))
         return made
+
+    def _not_settings(self, name: str, thing: Any, why: str) -> UserError:
+        return UserError(
+            f"{self.kind} {name!r}: the arguments of {_address(thing)} can't be settings: {why}; annotate them "
+            "with plain types (int, float, str, bool, Literal, lists of these)"
+        )
 
     def _import_builtin(self) -> None:
         """Import facekp's own modules of this kind, once; each registers what it defines."""

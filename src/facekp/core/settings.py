@@ -79,7 +79,7 @@ class Settings(BaseModel):
     @classmethod
     def _read_as_yaml(cls, value: Any, info: ValidationInfo) -> Any:
         """Turn YAML lists into tuples; refuse 2.0 and true for ``Literal[1, 2]``, which pydantic takes for 2 and 1."""
-        members = _members(cls.model_fields[str(info.field_name)].annotation)
+        members = union_members(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, list) and any(tuple in (member, get_origin(member)) for member in members):
             return tuple(value)
         if all(member is NoneType or get_origin(member) is Literal for member in members):
@@ -138,12 +138,12 @@ def first_problem(error: ValidationError, values: Any, prefix: str = "") -> str:
     return f"{key}{given}: {text}" if key else text
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
+def union_members(annotation: Any) -> tuple[Any, ...]:
     """The members of a union; any other annotation itself."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return union_members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return tuple(member for argument in get_args(annotation) for member in _members(argument))
+        return tuple(member for argument in get_args(annotation) for member in union_members(argument))
     return (annotation,)
 
 
