@@ -6,6 +6,7 @@ import pytest
 
 from facekp.functional.metrics import METRICS, metric
 from facekp.runs.sweep_folder import SweepFolder
+from facekp.runs.sweeps.configurations import by_configuration
 from facekp.runs.sweeps.table import read_jobs, sweep_table
 
 
@@ -46,6 +47,20 @@ def test_a_metric_of_a_plug_in_has_its_column_and_digits(tmp_path, failures):
         ["2.000", ""],
         ["ok", "failed"],
     ]
+
+
+# settings such as metrics.pck and trainer.max_time.minutes
+@pytest.mark.parametrize("setting", ["pck", "nme", "minutes", "folder", "jobs"])
+def test_a_setting_with_the_name_of_another_column_has_its_own(tmp_path, setting):
+    for job, value in (("a", "[0.05]"), ("b", "[0.1]")):
+        leave(tmp_path, job, "ok", {"rmse": 1.5, "nme": 0.25, "minutes": 2, "pck": 0.5})
+        status = json.dumps({"status": "ok", "message": "", "differs": {setting: value, "seed": job}})
+        (tmp_path / job / "status.json").write_text(status)
+    jobs = read_jobs(SweepFolder(tmp_path), [])
+    assert jobs[f"{setting} (setting)"].tolist() == ["[0.05]", "[0.1]"]
+    assert jobs["minutes"].tolist() == [2, 2]
+    assert [column.header for column in sweep_table(jobs, "s").columns][0] == f"{setting} (setting)"
+    assert by_configuration(jobs)["jobs"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("name", ["status.json", "metrics.json", "overrides.yaml"])

@@ -16,6 +16,8 @@ from facekp.runs.sweep_folder import SweepFolder
 
 log = logging.getLogger(__name__)
 STATUS_ORDER = {"ok": 0, "pruned": 1}  # all others come last
+# Columns of this table and of `facekp.runs.sweeps.configurations`, besides settings and metrics
+OTHER_COLUMNS = ("minutes", "status", "message", "folder", "jobs", "pruned", "missing")
 
 
 def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
@@ -26,17 +28,19 @@ def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
         sources: names of the labelling conventions.
 
     Returns:
-        the settings that differ; ``rmse`` and that of each source in pixels; other metrics shown in sweeps;
-        ``minutes``, ``status``, ``message``, ``folder``. Metrics of a stopped job are those of its best epoch. NaN
-        where a job has no value. A job with a damaged file has the status ``damaged``.
+        the settings that differ, as ``NAME (setting)`` where another column has the name; ``rmse`` and that of each
+        source in pixels; other metrics shown in sweeps; ``minutes``, ``status``, ``message``, ``folder``. Metrics of a
+        stopped job are those of its best epoch. NaN where a job has no value. A job with a damaged file has the status
+        ``damaged``.
     """
     jobs = folder.jobs()
     found = [_read_job(job) for job in jobs]
     columns = [*_metric_columns([metrics for _, metrics in found], sources), "minutes"]
-    settings = dict.fromkeys(key for status, _ in found for key in status.differs)
+    settings = dict.fromkeys(_setting_column(key) for status, _ in found for key in status.differs)
     rows = []
     for job, (status, metrics) in zip(jobs, found, strict=True):
-        row = {**status.differs, **{name: metrics.get(name) for name in columns}}
+        differs = {_setting_column(key): value for key, value in status.differs.items()}
+        row = {**differs, **{name: metrics.get(name) for name in columns}}
         rows.append({**row, "status": status.status, "message": status.message, "folder": job.path.name})
     table = pd.DataFrame(rows, columns=[*settings, *columns, "status", "message", "folder"])
     ranked = table.sort_values(MAIN, na_position="last", kind="stable")
@@ -53,6 +57,10 @@ def _read_job(job: RunFolder) -> tuple[RunStatus, dict[str, Any]]:
     except UserError as error:
         log.warning("damaged: %s", error)
         return RunStatus("damaged", str(error), job.known_status().differs), {}
+
+
+def _setting_column(name: str) -> str:
+    return f"{name} (setting)" if name in OTHER_COLUMNS or metric_of(name) is not None else name
 
 
 def _metric_columns(metrics: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> list[str]:
