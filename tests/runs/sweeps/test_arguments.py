@@ -56,6 +56,15 @@ def test_an_argument_that_the_sweep_has_keeps_its_place(multirun, tmp_path):
     assert again == ["-m", "lr=1,2", "data.dir=d", "seed=1,2", f"hydra.sweep.dir={tmp_path}"]
 
 
+def test_an_argument_that_may_run_code_keeps_its_place_when_it_is_given_again(multirun, tmp_path):
+    code = "++callbacks.mine._target_=mine.Callback"
+    begin_sweep(multirun(tmp_path, "lr=1,2", code, "seed=0"))
+    begin_job(tmp_path / "lr-1")
+    again = rewrite_arguments([f"sweep.resume={tmp_path}", code])
+    assert again == ["-m", "lr=1,2", code, "seed=0", f"hydra.sweep.dir={tmp_path}"]
+    begin_sweep(multirun(tmp_path, *again[1:-1]))  # is not refused as another sweep
+
+
 def test_an_argument_alone_that_the_sweep_has_keeps_its_place_and_the_last_folder_counts(tmp_path):
     SweepFolder(tmp_path).write_settings(["lr=1,2", "seed=1,2"], None)
     again = rewrite_arguments(["sweep.resume=null", f"sweep.resume={tmp_path}", "seed=1,2"])

@@ -59,7 +59,7 @@ def test_a_setting_with_the_name_of_another_column_has_its_own(tmp_path, setting
     jobs = read_jobs(SweepFolder(tmp_path), [])
     assert jobs[f"{setting} (setting)"].tolist() == ["[0.05]", "[0.1]"]
     assert jobs["minutes"].tolist() == [2, 2]
-    assert [column.header for column in sweep_table(jobs, "s").columns][0] == f"{setting} (setting)"
+    assert sweep_table(jobs, "s").columns[0].header == f"{setting} (setting)"
     assert by_configuration(jobs)["jobs"].tolist() == [1, 1]
 
 

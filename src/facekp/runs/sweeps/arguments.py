@@ -74,7 +74,7 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
     _check_given(folder, given, stored)
     _check_plugins(folder, named_plugins(stored), named_plugins(given))
     _check_again(folder, given)
-    given = [text for text in given if text not in stored or names_code(text)]  # the others keep their place
+    given = [text for text in given if text not in stored or key_of(text) in CONFIG_DIR]  # the others keep their place
     directory = folder.read_directory()
     from_here = [_from_here(text, directory) for text in stored]
     moved = {key_of(text): text for text in (*from_here, *given) if text not in stored and key_of(text) in MOVED}
