@@ -13,11 +13,18 @@ from omegaconf import DictConfig
 
 
 class OptunaSweeper(Sweeper):
-    """Lets a launcher run the trials of an Optuna study."""
+    """Lets a launcher run the trials of an Optuna study.
+
+    Args:
+        params: overrides of a config file, ``hydra.sweeper.params``; those of the command line count more.
+    """
 
     config: DictConfig
     hydra_context: HydraContext
     launcher: Launcher
+
+    def __init__(self, params: DictConfig | None = None) -> None:
+        pass  # read from the config
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
@@ -27,5 +34,6 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         from facekp.runs.searches.search import search
+        from facekp.runs.sweeps.arguments import sweeper_params
 
-        search(arguments, self.config, self.hydra_context.config_loader, self.launcher)
+        search([*sweeper_params(self.config), *arguments], self.config, self.hydra_context.config_loader, self.launcher)

@@ -7,6 +7,7 @@ import threading
 import time
 from copy import deepcopy
 from functools import cache
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ from facekp.runs.searches import search
 from facekp.runs.searches.study import open_study
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweeps.job_names import register_job_name
+from hydra_plugins.facekp_search import OptunaSweeper
 from tests.conftest import TINY, facekp
 from tests.faults.children import CAMPAIGN
 from tests.forked import signal_module
@@ -101,6 +103,16 @@ def test_the_study_knows_what_became_of_each_trial(searching):
     assert states == {"1": ("COMPLETE", 7.5), "2": ("PRUNED", None), "3": ("FAIL", None)}
     assert len(study.get_trials()) == 12
     assert sorted(searching.jobs) == [["lr=1"], ["lr=2"], ["lr=3"]]  # what is drawn again is not trained again
+
+
+def test_the_values_of_a_config_file_are_searched(monkeypatch):
+    monkeypatch.setattr(search, "search", lambda arguments, *others: searched.extend(arguments))
+    searched = []
+    config = OmegaConf.create({"hydra": {"sweeper": {"params": {"lr": "interval(1,2)", "init_from": None}}}})
+    sweeper = OptunaSweeper(**config.hydra.sweeper)
+    sweeper.config, sweeper.hydra_context, sweeper.launcher = config, SimpleNamespace(config_loader=None), None
+    sweeper.sweep(["seed=0,1"])
+    assert searched == ["lr=interval(1,2)", "init_from=null", "seed=0,1"]
 
 
 def test_the_sampler_learns(searching):

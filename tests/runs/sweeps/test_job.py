@@ -153,9 +153,10 @@ def test_a_process_of_its_own_gets_the_overrides_and_its_last_lines_are_kept(job
     assert error.value.__notes__ == ["one\nfacekp: error: two\n"]
     with pytest.raises(UserError):
         train_in_new_process(folder, ["plugins=[mine]", "lr=1"], resume=True)
+    one_run = ["hydra.mode=RUN", f"hydra.run.dir={tmp_path}"]  # a config file may set hydra.mode=MULTIRUN
     assert started == [
-        ["facekp.train", "plugins=[mine]", "lr=1", f"hydra.run.dir={tmp_path}"],
-        ["facekp.train", "plugins=[mine]", f"resume={tmp_path}", f"hydra.run.dir={tmp_path}"],
+        ["facekp.train", "plugins=[mine]", "lr=1", *one_run],
+        ["facekp.train", "plugins=[mine]", f"resume={tmp_path}", *one_run],
     ]
 
 

@@ -91,6 +91,16 @@ def test_a_search_may_draw_from_a_range(multirun, tmp_path):
     assert SweepFolder(tmp_path).read_overrides() == ["lr=interval(1e-4,1e-2)"]
 
 
+def test_values_of_a_config_file_are_checked_as_those_of_the_command_line(multirun, tmp_path):
+    cfg = multirun(tmp_path, "seed=0,1")
+    cfg.hydra.sweeper.params = {"lr": "interval(1e-4,1e-2)", "trainer.max_epochs": "1"}
+    with pytest.raises(UserError, match=r"^lr=interval\(1e-4,1e-2\): a range needs a search"):
+        begin_sweep(cfg)
+    cfg.hydra.sweeper.params["lr"] = "1,2"
+    begin_sweep(cfg)
+    assert cfg.hydra.overrides.hydra[-1] == f"{SHARED_KEYS}=[out,trainer.max_epochs]"
+
+
 def test_values_that_would_name_one_folder_are_refused_before_anything_is_written(multirun, tmp_path):
     with pytest.raises(UserError, match=r"only=.*one folder"):
         begin_sweep(multirun(tmp_path, "+only=[A],A"))
@@ -216,6 +226,16 @@ def test_jobs_are_listed_by_rmse_and_failed_ones_last(finished, caplog):
     assert jobs.loc[3, "message"] == "why, so"
     assert "best: python -m facekp.train lr=b 'x=[1,2]'" in caplog.messages
     assert any(message.startswith("1 of 4 jobs failed") for message in caplog.messages)
+
+
+@pytest.mark.parametrize("command_line", [True, False])  # -m, or hydra.mode=MULTIRUN of a config file
+def test_the_command_of_the_best_job_trains_one_run(multirun, finished, caplog, command_line):
+    caplog.set_level("INFO")
+    cfg = multirun(finished.path)
+    cfg.hydra.overrides.hydra += ["hydra.mode=MULTIRUN"] if command_line else []
+    with pytest.raises(SystemExit):  # as a job failed
+        sweep.Sweep().on_multirun_end(cfg)
+    assert ("hydra.mode=RUN" in caplog.text) is not command_line
 
 
 def test_printed_commands_have_the_config_folder_and_the_plugins(finished, caplog):

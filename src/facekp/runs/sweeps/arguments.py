@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.arguments import key_of
 from facekp.config.plugins import named_plugins
@@ -47,6 +48,16 @@ def _needed_again(folder: SweepFolder) -> list[str]:
     except UserError:
         return []
     return [text for text in stored if names_code(text) and key_of(text) not in ("plugins", SWEEP_DIR)]
+
+
+def sweeper_params(config: DictConfig) -> list[str]:
+    """The overrides of ``hydra.sweeper.params`` in a config file, which come before those of the command line.
+
+    Args:
+        config: of the sweep, with Hydra's part.
+    """
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [f"{key}={'null' if value is None else value}" for key, value in params.items()]
 
 
 def rewrite_arguments(arguments: Sequence[str]) -> list[str]:

@@ -123,7 +123,7 @@ def train_in_new_process(folder: RunFolder, overrides: Sequence[str], resume: bo
         UserError: the command failed. The last lines of its output are attached to the error as a note.
     """
     arguments = resume_arguments(folder, overrides) if resume else overrides
-    options = [*config_dir_options(HydraConfig.get()), *arguments, f"hydra.run.dir={folder}"]
+    options = [*config_dir_options(HydraConfig.get()), *arguments, "hydra.mode=RUN", f"hydra.run.dir={folder}"]
     command = [sys.executable, "-m", "facekp.train", *options]
     printed: deque[str] = deque(maxlen=LINES_KEPT)
 

@@ -36,7 +36,7 @@ from facekp.runs.resume_arguments import RERUN, RESUME, RUN_DIR, check_run_dir
 from facekp.runs.searches.space import SEARCH
 from facekp.runs.settings import SearchSettings, parse_search
 from facekp.runs.sweep_folder import SweepFolder
-from facekp.runs.sweeps.arguments import MAY_DIFFER, SWEEP_DIR, SWEEP_RESUME, resume_sweep_text
+from facekp.runs.sweeps.arguments import MAY_DIFFER, SWEEP_DIR, SWEEP_RESUME, resume_sweep_text, sweeper_params
 from facekp.runs.sweeps.job import SUCCESSFUL
 from facekp.runs.sweeps.job_names import constant_keys, register_job_name, short_value
 
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SHARED_KEYS = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's key for overrides that name no folder
-NOT_KEPT = ("debug", "hydra.mode", "hydra.sweep.dir")  # keys that change nothing about the jobs
+MODE = "hydra.mode"
+NOT_KEPT = ("debug", MODE, "hydra.sweep.dir")  # keys that change nothing about the jobs
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 FAULT_TOLERANT_JOBLIB = "hydra_plugins.facekp_joblib.FaultTolerantJoblibLauncher"  # takes its place
 
@@ -87,7 +88,9 @@ class Sweep(Callback):
         with _errors_end_the_command():
             scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
             sources = Keypoints.from_dict(scheme).source_names
-            successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins)
+            by_option = MODE in map(key_of, config.hydra.overrides.hydra)  # Hydra adds it for -m
+            options = [] if by_option else [f"{MODE}=RUN"]  # a config file sets the mode, for the best job, too
+            successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins, options)
         self._held.close()
         if not successful:
             sys.exit(1)
@@ -123,9 +126,10 @@ def begin_sweep(config: DictConfig) -> ExitStack:
 
     # what the user typed; an override may refer to what only a job has
     typed: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
-    _check_command_line(config, typed["task"])
+    task = [*sweeper_params(config), *typed["task"]]
+    _check_command_line(config, task)
     _check_numbers(config)
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(typed["task"])
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(task)
     _check_values(parsed)
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
     search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
@@ -294,7 +298,9 @@ def _fixed(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if key_of(override) not in MAY_DIFFER]
 
 
-def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[str] = ()) -> bool:
+def finish_sweep(
+    folder: SweepFolder, sources: Sequence[str], plugins: Sequence[str] = (), options: Sequence[str] = ()
+) -> bool:
     """Show all jobs in a table, write sweep.csv, and log the best configuration and its command.
 
     Jobs whose results can't be compared are logged, too.
@@ -303,6 +309,7 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
         folder: of the sweep.
         sources: names of the labelling conventions.
         plugins: modules that the sweep needs again when it is resumed.
+        options: further arguments of the command that trains the best job again.
 
     Returns:
         whether no job failed.
@@ -315,10 +322,10 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
     write_csv(folder.table, jobs)
     show(sweep_table(jobs, str(folder)))
     if repeated := repeated_keys(jobs):
-        _log_best_configuration(folder, jobs, repeated)
+        _log_best_configuration(folder, jobs, repeated, options)
     else:
         for name in jobs.loc[(jobs["status"] == "ok") & jobs["rmse"].notna(), "folder"].head(1):
-            _log_best(folder.job(name).read_overrides())
+            _log_best([*folder.job(name).read_overrides(), *options])
     for warning in comparison_warnings(folder, jobs):
         log.warning("%s", warning)
     failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
@@ -330,7 +337,9 @@ def finish_sweep(folder: SweepFolder, sources: Sequence[str], plugins: Sequence[
     return failed.empty
 
 
-def _log_best_configuration(folder: SweepFolder, jobs: pd.DataFrame, repeated: Sequence[str]) -> None:
+def _log_best_configuration(
+    folder: SweepFolder, jobs: pd.DataFrame, repeated: Sequence[str], options: Sequence[str]
+) -> None:
     """Show and write the configurations, and log the one with the lowest mean RMSE over folds and seeds."""
     from facekp.core.console import show
     from facekp.runs.sweeps.configurations import by_configuration, command_of, configurations_table, mean_and_deviation
@@ -344,7 +353,7 @@ def _log_best_configuration(folder: SweepFolder, jobs: pd.DataFrame, repeated: S
         of_several = f", mean and standard deviation of {total} jobs that differ in {' and '.join(repeated)}"
         of_pruned = f" ({pruned} of them pruned)" if pruned else ""
         log.info("best: RMSE %s px%s", mean_and_deviation(best), f"{of_several}{of_pruned}" if total > 1 else "")
-        _log_best(command_of(folder.job(best["folder"]).read_overrides(), repeated))
+        _log_best([*command_of(folder.job(best["folder"]).read_overrides(), repeated), *options])
 
 
 def _log_best(arguments: Sequence[str]) -> None:
