@@ -94,6 +94,16 @@ MISTAKES = {
         ["hydra.job.env_copy=[FACEKP_NOWHERE]"],
         "the config can't be composed: KeyError: 'FACEKP_NOWHERE'; check the last argument",
     ),
+    "key below a null of Hydra": (
+        "train",
+        ["-m", "+hydra.sweeper.params.lr=1"],
+        "the config can't be composed: AssertionError: Unexpected type for root: NoneType; check the last argument",
+    ),
+    "key that Hydra does not have yet": (
+        "train",
+        ["hydra.job.env_set.A=1"],
+        "hydra.job.env_set.A: there is no such key yet; check its name, or write +hydra.job.env_set.A=VALUE",
+    ),
     "unknown mode": ("train", ["hydra.mode=FOO"], "hydra.mode=FOO: Invalid value 'FOO'"),
     "two choices without a sweep": (
         "train",

@@ -343,6 +343,8 @@ def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
         return UserError(
             f"{key}: {reason}; choose a file of this group, {key}=NAME, and set its keys by {key}.KEY=VALUE"
         )
+    if key.startswith("hydra."):  # not listed by --help
+        return UserError(f"{key}: there is no such key yet; check its name, or write +{key}=VALUE to add it")
     hint = did_you_mean(key, [*catalog.groups, *keys]) or "; --help lists all keys"
     return error if key in keys else UserError(f"{key}: unknown key{hint}")
 

@@ -98,7 +98,7 @@ class CheckedConfigLoader(SingleCompositionLoader):
                     f"{', '.join(_files_in_circle(error)) or 'the config'}: the defaults list leads back to the same "
                     "file; remove an entry of it"
                 ) from error
-            except (ValueError, KeyError, TypeError, AttributeError) as error:  # of Hydra, on odd arguments and files
+            except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:  # of Hydra, on odd input
                 raise UserError(
                     f"the config can't be composed: {type(error).__name__}: {first_line(error)}; check the last "
                     "argument or config file that you changed, or see debug=true"
