@@ -151,8 +151,8 @@ def test_repetitions_of_other_data_are_named(job, warnings):
 
 
 def test_what_belongs_to_a_repetition_may_differ(job, warnings, tmp_path):
-    for fold in (0, 1):
-        overrides = [f"data.fold={fold}", "init_from=fold${data.fold}.ckpt"]
+    for fold, name in enumerate(("fold${data.fold}.ckpt", r"fold$\{data.fold\}.ckpt")):  # of a search, of a sweep
+        overrides = [f"data.fold={fold}", f"init_from={name}"]
         digests = {**DIGESTS, "init_from": str(fold)}
         config = {"init_from": f"fold{fold}.ckpt", "lr": 0.001 * (fold + 1), "logger": {"name": fold}}
         data = {"fold": fold, "dir": f"/{fold}"}

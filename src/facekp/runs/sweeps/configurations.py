@@ -178,7 +178,8 @@ def _origin(job: RunFolder) -> _Origin | None:
         rows = split.loc[split["set"] == "val", "row"].tolist()
     except (UserError, KeyError):
         return None
-    derived = [key_of(text) for text in overrides if "${" in text]  # such as init_from=fold${data.fold}.ckpt
+    # such as init_from=fold${data.fold}.ckpt, of which Hydra's sweeper makes fold$\{data.fold\}.ckpt
+    derived = [key_of(text) for text in overrides if "${" in text.replace("\\", "")]
     if job.has_searched_lr():
         settings["lr"] = FIND
     ignored = {*NOT_COMPARED, *derived}
