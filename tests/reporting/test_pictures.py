@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facekp.core.keypoints import Keypoints
 from facekp.core.settings import parse
 from facekp.functional.metrics import METRICS
 from facekp.models.keypoint_model import KeypointModel
@@ -15,6 +16,7 @@ from facekp.models.scoring import metric_input, score_predictions
 from facekp.models.settings import DecoderSettings, ModelSettings
 from facekp.reporting.pictures import (
     draw_faces,
+    draw_heatmaps,
     draw_learning_curves,
     draw_metric_curve,
     draw_reliability,
@@ -52,6 +54,23 @@ def test_a_run_gets_all_pictures(tmp_path, model, faces, predicted):
 def test_no_faces_means_no_pictures(tmp_path, model, faces, predicted):
     draw_run(RunFolder(tmp_path), model, faces, *predicted, faces=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_show_any_name_and_break_long_ones(tmp_path, faces, recwarn):
+    names = ["$^$", "眼", "eye[left]", "upper_eyelid_contour_of_the_left_eye_number_4"]
+    scheme = Keypoints.from_dict({"name": "odd", "names": names, "sources": {"$_$": None}})
+    rows = np.zeros(2, dtype=np.int64)
+    table = replace(faces.take(rows), keypoints=scheme, points=faces.points[rows, :4], source=rows)
+    config = config_of("model.network.channels=8", "model.network.levels=1")
+    settings, decoder = parse(ModelSettings, config["model"]), parse(DecoderSettings, config["decoder"])
+    model = KeypointModel(scheme, (96, 96), settings, "softmax", decoder)
+    folder = RunFolder(tmp_path)
+    draw_run(folder, model, table, table.points, {"mean_face": {}}, faces=2)
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+    figure = draw_heatmaps(model, table)
+    pixels(figure)
+    titles = [ax.title.get_window_extent() for ax in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in zip(titles, titles[1:], strict=False))
 
 
 def test_faces_show_labels_and_predictions(faces):

@@ -5,6 +5,8 @@ Arrays and tables come in, Matplotlib figures go out; they need neither a displa
 
 from __future__ import annotations
 
+import warnings
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from facekp.runs.folder import RunFolder
 LABEL, PREDICTION = "#19b44b", "#ff3b30"
 BLUE, GREY = "#1f6feb", "#57606a"
 DPI = 110
+TITLE_LETTERS = 30  # of a line above a face or a heatmap; a longer name would run into the next one
 MAX_ERROR = 10.0  # pixels at which the axis of an error curve ends
 
 
@@ -56,8 +59,10 @@ def draw_run(
     if len(curves):
         pictures["curves"] = draw_learning_curves(curves, table.keypoints.source_names, metrics)
     folder.pictures.mkdir(exist_ok=True)
-    for name, figure in pictures.items():
-        figure.savefig(folder.pictures / f"{name}.png", dpi=DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # of a name; it is shown as a box
+        for name, figure in pictures.items():
+            figure.savefig(folder.pictures / f"{name}.png", dpi=DPI)
 
 
 def spread_out(source: np.ndarray, faces: int) -> np.ndarray:
@@ -125,6 +130,16 @@ def picture_grid(rows: int, columns: int, width: float, height: float) -> tuple[
     return figure, axes
 
 
+def plain(name: str) -> str:
+    r"""A name as Matplotlib shows it, which would take text between dollar signs for a formula.
+
+    Example:
+        >>> print(plain("$a_1$"))
+        \$a_1\$
+    """
+    return name.replace("$", r"\$")
+
+
 def _draw_face(ax: Axes, table: FaceTable, i: int, points: np.ndarray) -> None:
     scheme, truth = table.keypoints, table.points[i]
     source = scheme.source_names[table.source[i]]
@@ -137,7 +152,8 @@ def _draw_face(ax: Axes, table: FaceTable, i: int, points: np.ndarray) -> None:
     ax.plot(*points[of_source].T, ".", color=PREDICTION, markersize=4)
     ax.plot(*truth.T, "o", markerfacecolor="none", markeredgecolor=LABEL, markersize=6)
     squared = (points - truth)[~np.isnan(truth)] ** 2
-    ax.set_title(f"{source}  {np.sqrt(squared.mean()):.2f}" if len(squared) else f"{source}, no label", fontsize=8)
+    score = f"  {np.sqrt(squared.mean()):.2f}" if len(squared) else ", no label"
+    ax.set_title(fill(plain(source) + score, TITLE_LETTERS), fontsize=8)
 
 
 def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
@@ -158,7 +174,7 @@ def draw_heatmaps(model: KeypointModel, table: FaceTable) -> Figure:
         # The face shows where the heatmap is low.
         level = np.clip(np.nan_to_num(heatmap) / max(float(heatmap.max()), 1e-9), 0, 1)
         ax.imshow(heatmap, cmap="inferno", alpha=0.85 * level, extent=box, interpolation="nearest")
-        ax.set_title(name.replace("_", " "), fontsize=7)
+        ax.set_title(fill(plain(name.replace("_", " ")), TITLE_LETTERS), fontsize=7)
     return figure
 
 
@@ -173,7 +189,7 @@ def draw_learning_curves(curves: pd.DataFrame, sources: list[str], metrics: dict
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     lines = {"train/loss": (left, "training"), "val/loss": (left, "validation"), "val/rmse": (right, "all")}
-    lines |= {f"val/rmse/{source}": (right, source) for source in sources if len(sources) > 1}
+    lines |= {f"val/rmse/{source}": (right, plain(source)) for source in sources if len(sources) > 1}
     for column, (ax, label) in lines.items():
         if column in curves:
             known = curves.dropna(subset=column)  # not every epoch is validated
