@@ -50,6 +50,11 @@ def test_texts_are_written_as_references_and_numbers_as_values():
     assert with_references({"project": "hunter22"}, "logger") == {"project": "${oc.env:MY_SECRET}"}
 
 
+def test_a_reference_to_a_missing_value_names_the_value():
+    with pytest.raises(UserError, match=r"^out is needed; give it as out=VALUE$"):
+        plain_values(config(out="???", picture="${out}.png"))
+
+
 def test_another_config_forgets_the_references_of_the_last_one():
     plain_values(config(name="${oc.env:MY_SECRET}"))
     values = plain_values(config(name="plain"))

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
@@ -52,7 +52,7 @@ from facekp.config.references import (
 from facekp.config.trust import use_checked_loader
 from facekp.core.errors import UserError, first_line
 from facekp.core.files import HINTS
-from facekp.core.settings import Settings, did_you_mean, parse
+from facekp.core.settings import Settings, did_you_mean, flatten, parse
 from facekp.core.signals import INTERRUPTED, stop_at_signals, stop_before_errors
 
 log = logging.getLogger(__name__)
@@ -396,9 +396,11 @@ def plain_values(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: a mandatory value is missing, or a part of checkpoints refers to the environment.
     """
-    missing = OmegaConf.missing_keys(cfg)
+    given = OmegaConf.to_container(cfg)  # unresolved, as a value may refer to a missing one
+    assert isinstance(given, dict)
+    missing = sorted(key for key, value in flatten(given).items() if value == MISSING)
     if missing:
-        raise UserError(f"{sorted(missing)[0]} is needed; give it as {sorted(missing)[0]}=VALUE")
+        raise UserError(f"{missing[0]} is needed; give it as {missing[0]}=VALUE")
     remember_references(cfg)
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
