@@ -125,6 +125,8 @@ def test_two_runs_are_compared_with_their_test_and_their_settings(browser, versu
         "[...document.querySelectorAll('#versus-scores tr')].find((r) => r.textContent.includes('NME'))"
         ".children[1].textContent"
     )
+    names = [browser.page.evaluate(f"document.getElementById('versus-{name}').ariaLabel") for name in "ab"]
+    assert names == ["A", "B"]  # what a screen reader says
     assert nme == f"{versus['units'][chosen['a']]['metrics']['nme']:.4f}"
     assert browser.complaints == []
 
@@ -147,6 +149,22 @@ def test_a_phone_scrolls_tables_but_not_the_page_and_plots_fit(browser, page):
     assert all(width > 160 for width in browser.page.evaluate(sizes))  # the legend is below the plot
     emulate(browser, 1400, "light")
     browser.until("document.querySelector('#curves')._fullLayout.legend.x > 1")
+    assert browser.complaints == []
+
+
+def test_paper_shows_whole_tables_and_plots_with_their_legend(browser, page):
+    browser.page.set_viewport_size({"width": 1400, "height": 900})
+    browser.open(page)
+    browser.page.emulate_media(media="print")
+    browser.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    scroll = "[...document.querySelectorAll('.scroll')].map((box) => getComputedStyle(box))"
+    looks = browser.page.evaluate(f"{scroll}.map((look) => [look.overflowX, look.overflowY, look.maxHeight])")
+    assert {tuple(look) for look in looks} == {("visible", "visible", "none")}
+    width = "document.querySelector('#curves .main-svg').getBoundingClientRect().width"
+    assert browser.page.evaluate(width) == 1000
+    browser.page.emulate_media(media="screen")
+    browser.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    browser.until(f"{width} > 1200")
     assert browser.complaints == []
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from facekp.core.console import show
+from facekp.core.console import count, show
 from facekp.core.errors import CannotWrite, UserError
 from facekp.core.outputs import output_folder
 from facekp.data.digests import is_data_of
@@ -151,7 +151,7 @@ def _score_rows(
 def _show(scores: Scores) -> None:
     """Print the metrics, and the figures for corrupted images."""
     held_out = scores.held_out
-    show(metrics_table(scores.metrics, held_out.keypoints, f"{len(held_out)} faces, RMSE in pixels"))
+    show(metrics_table(scores.metrics, held_out.keypoints, f"{count(len(held_out), 'face')}, RMSE in pixels"))
     if scores.corruptions is None:
         return
     show(corruptions_table(scores.corruptions))

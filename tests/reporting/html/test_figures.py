@@ -83,6 +83,18 @@ def test_how_far_runs_are_behind_the_best():
     assert dots["error_x"]["arrayminus"][1] == pytest.approx(0.4)  # down to 0.1
 
 
+def test_runs_whose_shortened_names_are_equal_are_told_apart_by_their_rank(runs):
+    names = [f"augment.rotation-10_optimizer-adamw_lr-{lr}_weight_decay-0.0001_seed-0" for lr in (0.001, 0.002)]
+    figure = figures.learning_curves([replace(runs[i], short_name=name) for i, name in enumerate(names)])
+    assert [trace["name"] for trace in figure["data"]] == [
+        "1: augment.rotation-10 … ecay-0.0001_seed-0",
+        "2: augment.rotation-10 … ecay-0.0001_seed-0",
+    ]
+    pairs = {1: Difference(images=10, first=1.0, second=1.5, low=-0.8, high=-0.1, better=0.99)}
+    narrow = figures.behind_best(names, pairs)["narrow"]["yaxis.ticktext"]
+    assert [name[:3] for name in narrow] == ["1: ", "2: "]
+
+
 def test_marks_on_one_line_per_source():
     figure = figures.scale({"all": {"noise floor": 0.5, "mean face": 3.0}, "dense": {"mean face": 2.0}}, "RMSE, px")
     assert is_valid(figure)

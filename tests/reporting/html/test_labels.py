@@ -88,6 +88,8 @@ def test_data_without_duplicates_or_pictures_still_make_a_page(faces):
     sections, store = data_page(few, settings, [], faces=0)
     assert "unknown" in sections[0]["blocks"][0]["lines"][1]
     assert store.images == {}
+    one_face = data_page(few.take(np.arange(1)), settings, [], faces=0)[0][0]["blocks"][0]["lines"][0]
+    assert one_face.startswith("1 face (")
     of_one_photo = replace(few, photo_hash=np.zeros(len(few), np.int64))
     assert "Baselines: unknown" in data_page(of_one_photo, settings, [], faces=0)[0][0]["blocks"][0]["lines"][2]
     with pytest.raises(UserError, match="no labelled point"):

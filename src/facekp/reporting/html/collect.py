@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import flatten
@@ -119,7 +120,7 @@ class Run:
         seed = f", split seed {data['split_seed']}" if data.get("split_seed") else ""
         side = f" at {data['size']} px" if data.get("size") else ""
         files = "".join(f" {data[key]}" for key in ("dir", "images", "labels") if data.get(key))
-        rows = f", {data['rows']} rows" if data.get("rows") else ""
+        rows = f", {count(data['rows'], 'row')}" if data.get("rows") else ""
         content = f", labels {self.digests['labels'][:SHOWN_DIGITS]}" if self.digests else f"{files}{rows}"
         return f"{data.get('name')}{content}{side}, fold {data.get('fold')} of {data.get('folds')}{seed}"
 
@@ -178,7 +179,7 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
     predictions = _or_empty(folder.read_predictions, RunFolder("").read_predictions)
     finished = bool(metrics.get("finished", True))
     if not finished:
-        log.warning("unfinished: %s: shown by the best of its %s epochs so far", folder, metrics.get("epochs", "?"))
+        log.warning("unfinished: %s: shown by its best epoch so far, of %s", folder, metrics.get("epochs", "?"))
     digests = _read_digests(folder)
     return Run(
         name=name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,6 +87,22 @@ def shortened(name: str, letters: int = 40) -> str:
     return html.escape(short, quote=False)
 
 
+def labels(names: Sequence[str], letters: int = 40) -> list[str]:
+    """Names of runs for a figure, as `shortened`; those that would be equal begin with the rank of the run.
+
+    Args:
+        names: of all runs, the best first.
+        letters: of a name.
+
+    Example:
+        >>> labels(["lr-1_a_and_b", "lr-1_x_and_b", "c"], 9)
+        ['1: lr- … _b', '2: lr- … _b', 'c']
+    """
+    short = [shortened(name, letters) for name in names]
+    uses = Counter(short)
+    return [name if uses[name] == 1 else f"{rank}: {name}" for rank, name in enumerate(short, start=1)]
+
+
 def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure | None:
     """How much worse each run is than the best, with the interval of the paired test; None without such pairs.
 
@@ -96,7 +113,7 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
     if not pairs:
         return None
     ranks = sorted(pairs)
-    labels, short_labels = ([shortened(names[rank], letters) for rank in (0, *ranks)] for letters in (40, 18))
+    long, short = ([labels(names, letters)[rank] for rank in (0, *ranks)] for letters in (40, 18))
     value = np.array([-pairs[rank].value for rank in ranks])
     high = np.array([-pairs[rank].low for rank in ranks])
     low = np.array([-pairs[rank].high for rank in ranks])
@@ -104,8 +121,8 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
         "type": "scatter",
         "mode": "markers",
         "x": [0, *numbers(value)],
-        "y": list(range(len(labels))),
-        "text": labels,
+        "y": list(range(len(long))),
+        "text": long,
         "marker": {"size": 9, "color": [line_of(rank)["color"] for rank in (0, *ranks)]},
         "error_x": {
             "type": "data",
@@ -117,10 +134,10 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
         },
         "hovertemplate": "%{text}<br>%{x:+.3f} px<extra></extra>",
     }
-    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "range": [len(labels) - 0.4, -0.6]}
+    ticks = {"tickvals": list(range(len(long))), "ticktext": long, "range": [len(long) - 0.4, -0.6]}
     zero = {"zeroline": True, "zerolinecolor": GREY}
-    look = layout("px behind the best run", "", 110 + 24 * len(labels), xaxis=zero, yaxis=ticks)
-    return {"data": [dots], "layout": look, "narrow": {"yaxis.ticktext": short_labels}}
+    look = layout("px behind the best run", "", 110 + 24 * len(long), xaxis=zero, yaxis=ticks)
+    return {"data": [dots], "layout": look, "narrow": {"yaxis.ticktext": short}}
 
 
 def learning_curves(runs: Sequence[Run]) -> Figure | None:
@@ -132,14 +149,14 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     x = {EPOCHS: [numbers(table["epoch"]) for table in tables]}
     if any("minutes" in table for table in tables):
         x[MINUTES] = [_column(table, "minutes") for table in tables]
-    titles = _curve_titles([run for _, run in drawn])
+    titles, names = _curve_titles([run for _, run in drawn]), labels([run.short_name for run in runs])
     y = {title: [_column(table, key) for table in tables] for key, title in titles.items()}
     y = {title: values for title, values in y.items() if any(values)}
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers" if len(table) < 80 else "lines",
-            "name": shortened(run.short_name),
+            "name": names[rank],
             "x": x[EPOCHS][i],
             "y": y[MAIN_CURVE][i],
             "line": line_of(rank),
@@ -148,7 +165,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
             "visible": visible(rank),
             "hovertemplate": "%{y:.3f}<extra>%{fullData.name}</extra>",
         }
-        for i, ((rank, run), table) in enumerate(zip(drawn, tables, strict=True))
+        for i, ((rank, _), table) in enumerate(zip(drawn, tables, strict=True))
     ]
     steps = {EPOCHS: 1} if max(table["epoch"].max() for table in tables) <= FEW_EPOCHS else {}
     ticks = {"dtick": steps.get(EPOCHS)}
@@ -188,9 +205,10 @@ def _metric_curve(runs: Sequence[Run], metric: Metric) -> Figure | None:
     drawn = [(rank, run) for rank, run in enumerate(runs) if isinstance(run.metrics.get(metric.name), dict)]
     if not drawn:
         return None
+    names = labels([run.short_name for run in runs])
     data = [
         {
-            **_curve_trace(run.metrics[metric.name], shortened(run.short_name), metric),
+            **_curve_trace(run.metrics[metric.name], names[rank], metric),
             "line": line_of(rank),
             "visible": visible(rank),
         }
@@ -222,21 +240,22 @@ def _curve_trace(curve: Mapping[str, Sequence[float]], name: str, metric: Metric
 
 def corruptions(runs: Sequence[Run]) -> Figure | None:
     """RMSE without the worst 1 % of each corruption and strength; None where no run was evaluated on them."""
-    drawn = [(rank, run, run.corruptions) for rank, run in enumerate(runs) if len(run.corruptions)]
+    drawn = [(rank, run.corruptions) for rank, run in enumerate(runs) if len(run.corruptions)]
     if not drawn:
         return None
+    names = labels([run.short_name for run in runs])
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": shortened(run.short_name),
+            "name": names[rank],
             "x": list(map(condition_name, of_run["corruption"], of_run["strength"])),
             "y": numbers(of_run["rmse/trimmed"]),
             "line": line_of(rank),
             "visible": visible(rank),
             "hovertemplate": "%{x}: %{y:.2f} px<extra>%{fullData.name}</extra>",
         }
-        for rank, run, of_run in drawn
+        for rank, of_run in drawn
     ]
     x = {"type": "category", "tickangle": -60}
     look = layout("", "RMSE without the worst 1 %, px", 480, showlegend=True, xaxis=x, yaxis={"rangemode": "tozero"})
@@ -264,6 +283,7 @@ def reliability(runs: Sequence[Run], corrupted: bool = False) -> Figure | None:
     drawn = [(rank, tenths) for rank, tenths in enumerate(tenths_of) if tenths is not None]
     if not drawn:
         return None
+    names = labels([run.short_name for run in runs])
     end = 1.1 * max(max(*tenths["expected"], *tenths["measured"]) for _, tenths in drawn)
     limits = [
         {
@@ -281,7 +301,7 @@ def reliability(runs: Sequence[Run], corrupted: bool = False) -> Figure | None:
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": shortened(runs[rank].short_name),
+            "name": names[rank],
             "x": numbers(tenths["expected"]),
             "y": numbers(tenths["measured"]),
             "line": line_of(rank),
@@ -302,6 +322,7 @@ def scale(marks: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
         marks: for each line (a source) values by the name of the mark.
         unit: title of the axis.
     """
+    marks = {html.escape(line, quote=False): of_line for line, of_line in marks.items()}
     kinds = list(dict.fromkeys(kind for line in marks.values() for kind in line))
     data = [
         {

@@ -149,8 +149,8 @@ def summary(report: DataReport) -> list[str]:
     counts = [f"{(table.source == s).sum()} {name}" for s, name in enumerate(table.keypoints.source_names)]
     size = np.unique(report.groups, return_counts=True)[1]
     lines = [
-        f"{len(table)} faces ({', '.join(counts)}) with {table.mask.sum()} labelled points. "
-        f"{size[size > 1].sum()} faces belong to {(size > 1).sum()} groups of near-duplicates."
+        f"{count(len(table), 'face')} ({', '.join(counts)}) with {count(table.mask.sum(), 'labelled point')}. "
+        f"{size[size > 1].sum()} faces belong to {count((size > 1).sum(), 'group')} of near-duplicates."
     ]
     if report.floor:
         errors = ", ".join(f"{name} {value:.2f}" for name, value in report.floor.items())

@@ -21,6 +21,10 @@ function shown(value, digits) {
   return digits === null || typeof value !== "number" ? String(value) : value.toFixed(digits);
 }
 
+function counted(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 function buttons(label, names, chosen, onChoose) {
   const group = make("span", { class: "choice", role: "group", "aria-label": label });
   for (const name of names) {
@@ -81,6 +85,7 @@ function rowOf(row, columns, shades) {
     if (column.digits !== null) cell.classList.add("number");
     if (column.shade) cell.classList.add("shaded");
     if (i === 0) cell.title = row.title ?? shown(value, column.digits);
+    else if (typeof value === "string") cell.title = value; // long ones are cut
     if (shades[i] && !row.apart && typeof value === "number") cell.style.backgroundColor = shades[i](value);
     line.append(cell);
   });
@@ -145,6 +150,10 @@ for (const media of [NARROW, DARK]) {
   media.addEventListener("change", () => drawn.forEach(({ target, figure }) => Plotly.relayout(target, lookOf(figure))));
 }
 
+const PRINTED = 1000; // px, the width of figures on paper, where their elements have no width in time
+addEventListener("beforeprint", () => drawn.forEach(({ target }) => Plotly.relayout(target, { width: PRINTED })));
+addEventListener("afterprint", () => drawn.forEach(({ target }) => Plotly.relayout(target, { width: null, autosize: true })));
+
 function figureOf({ name, figure, pick }) {
   const bar = make("div", { class: "bar" });
   const target = make("div", { id: name });
@@ -164,9 +173,9 @@ function figureOf({ name, figure, pick }) {
     }));
   }
   if (pick && figure.data.length > pick) {
-    bar.append(make("span", {}, "show:"));
+    bar.append(make("span", { class: "show" }, "show:"));
     for (const [label, test] of [["all", () => true], [`first ${pick}`, (i) => i < pick], ["none", () => false]]) {
-      const button = make("button", { type: "button" }, label);
+      const button = make("button", { type: "button", class: "show" }, label);
       button.addEventListener("click", () => {
         Plotly.restyle(target, { visible: figure.data.map((_, i) => (test(i) ? true : "legendonly")) });
       });
@@ -234,13 +243,13 @@ function facesOf({ name, choices }) {
   };
   show(choices[0]);
   if (choices.length === 1) return target;
-  const select = selectOf(choices, 0, `${name}-run`);
+  const select = selectOf(choices, 0, `${name}-run`, "run");
   select.addEventListener("change", () => show(choices[select.selectedIndex]));
   return make("div", {}, make("div", { class: "bar" }, make("span", {}, "run:"), select), target);
 }
 
-function selectOf(named, chosen, id) {
-  const select = make("select", { id }, ...named.map(({ name, title }) => make("option", { title: title ?? name }, name)));
+function selectOf(named, chosen, id, label) {
+  const select = make("select", { id, "aria-label": label }, ...named.map(({ name, title }) => make("option", { title: title ?? name }, name)));
   select.selectedIndex = chosen;
   return select;
 }
@@ -248,7 +257,7 @@ function selectOf(named, chosen, id) {
 // Comparing two runs
 
 function versusOf({ name, units, pairs, keys, scores }) {
-  const selects = [0, 1].map((i) => selectOf(units, i, `${name}-${"ab"[i]}`));
+  const selects = [0, 1].map((i) => selectOf(units, i, `${name}-${"ab"[i]}`, "AB"[i]));
   const target = make("div", { id: name });
   const show = () => {
     const [a, b] = selects.map((select) => select.selectedIndex);
@@ -278,18 +287,19 @@ function verdict(a, b, units, pairs) {
 
 function sharedImages(a, b, units, pair) {
   const [ofA, ofB] = [units[a].images, units[b].images];
-  if (pair.images === ofA && pair.images === ofB) return `on ${pair.images} images in common.`;
+  if (pair.images === ofA && pair.images === ofB) return `on ${counted(pair.images, "image")} in common.`;
   const [rmseA, rmseB] = a < b ? [pair.first, pair.second] : [pair.second, pair.first];
-  return `on the ${pair.images} images that both predicted (of ${ofA} of A and ${ofB} of B). On these, A has an RMSE of ` +
+  return `on the ${counted(pair.images, "image")} that both predicted (of ${ofA} of A and ${ofB} of B). On these, A has an RMSE of ` +
     `${rmseA.toFixed(3)} px and B of ${rmseB.toFixed(3)} px; the table shows the RMSE on all images of each.`;
 }
 
 function whyUntested(a, b) {
   const missing = [["A", a], ["B", b]].filter(([, unit]) => !unit.images).map(([name]) => name);
   if (missing.length) return `The difference can't be tested, as ${missing.join(" and ")} has no predictions.csv.`;
-  return `The difference can't be tested: A was validated on ${a.images} images (${a.split}), B on ${b.images} others ` +
-    `(${b.split}), and no image was predicted by both. Train both on the same images, of the same size, with the same ` +
-    "data.fold and data.split_seed, or compare runs over all folds.";
+  return `The difference can't be tested: A was validated on ${counted(a.images, "image")} (${a.split}), B on ` +
+    `${counted(b.images, "image")} (${b.split}), and both predicted fewer than two that are not near-duplicates. Train ` +
+    "both on the same images, of the same size, with the same data.fold and data.split_seed, or compare runs over all " +
+    "folds.";
 }
 
 function scoresOf(a, b, units, scores) {

@@ -49,11 +49,11 @@ def _page_of_runs(settings: ReportSettings, paths: Sequence[Path]) -> Page:
     runs, skipped = read_runs(paths or [RUNS])
     log.info("%s, %s skipped", count(len(runs), "run"), count(len(skipped), "folder"))
     sections, store = runs_page(runs, skipped, settings.faces, settings.resamples)
-    return f"facekp: {len(runs)} run{'s' * (len(runs) > 1)}", sections, store
+    return f"facekp: {count(len(runs), 'run')}", sections, store
 
 
 def _page_of_data(settings: ReportSettings, paths: Sequence[Path]) -> Page:
     runs = read_runs(paths)[0] if paths else []
     table = read_table(settings.data, settings.keypoints)
     sections, store = data_page(table, settings.data, runs, settings.faces)
-    return f"facekp: the labels of {len(table)} faces", sections, store
+    return f"facekp: the labels of {count(len(table), 'face')}", sections, store

@@ -112,12 +112,14 @@ def _is_different(runs: Sequence[Run], pairs: Pairs) -> str:
     pair = pairs.get((0, 1))
     if pair is None and not (len(best.images) and len(second.images)):
         return "The difference can't be tested, as a run has no predictions.csv."
+    if pair is None and len(best.images.index.intersection(second.images.index)):
+        return "The difference can't be tested, as both runs predicted only one image, or near-duplicates of one."
     if pair is None:
         return (
             "The difference can't be tested, as the two runs were validated on different images "
             f"({best.split}; {second.split})."
         )
-    images = f"{pair.images} images"
+    images = count(pair.images, "image")
     if pair.images < max(len(best.images), len(second.images)):
         images += f" that both runs predicted, of {len(best.images)} and {len(second.images)}"
     details = f"{-pair.value:+.3f} px, 95 % interval {-pair.high:+.3f} to {-pair.low:+.3f}, {images}"
