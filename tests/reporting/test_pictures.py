@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def test_pictures_show_any_name_and_break_long_ones(tmp_path, faces, recwarn):
     figure = draw_heatmaps(model, table)
     pixels(figure)
     titles = [ax.title.get_window_extent() for ax in figure.axes]
-    assert all(left.x1 < right.x0 for left, right in zip(titles, titles[1:], strict=False))
+    assert all(left.x1 < right.x0 for left, right in pairwise(titles))
 
 
 def test_faces_show_labels_and_predictions(faces):

@@ -398,7 +398,7 @@ def plain_values(cfg: DictConfig) -> dict[str, Any]:
     """
     given = OmegaConf.to_container(cfg)  # unresolved, as a value may refer to a missing one
     assert isinstance(given, dict)
-    missing = sorted(key for key, value in flatten(given).items() if value == MISSING)
+    missing = sorted(key for key, value in flatten({str(k): v for k, v in given.items()}).items() if value == MISSING)
     if missing:
         raise UserError(f"{missing[0]} is needed; give it as {missing[0]}=VALUE")
     remember_references(cfg)
