@@ -47,6 +47,10 @@ def example_server(network: Path, port: int = PORT, others: Mapping[str, Path] |
 if __name__ == "__main__":
     if not (HERE / "node_modules").is_dir():
         sys.exit("onnxruntime-web is missing: run npm install in this folder")
-    with example_server(Path(sys.argv[1]) if sys.argv[1:] else file_of("fast")) as server, suppress(KeyboardInterrupt):
+    try:
+        example = example_server(Path(sys.argv[1]) if sys.argv[1:] else file_of("fast"))
+    except OSError as error:
+        sys.exit(f"port {PORT}: the page can't be served there ({error}); stop what uses it")
+    with example as server, suppress(KeyboardInterrupt):
         print(f"open http://127.0.0.1:{server.server_port} in a browser; Ctrl-C stops the server")
         server.serve_forever()

@@ -137,8 +137,14 @@ def test_photos_without_a_face_files_of_other_kinds_and_the_webcam(tmp_path):
         browser.page.set_input_files("input", str(tmp_path / "grey.png"))
         browser.until("window.faces !== undefined")
         assert browser.page.evaluate("window.faces") == []
+        browser.until("!document.querySelector('input').disabled")
+        before = status(browser)
+        browser.page.set_input_files("input", [])  # the dialog was cancelled
+        assert status(browser) == before
         browser.page.click("button")
         browser.until("document.querySelector('button').textContent == 'Stop the webcam'")
         browser.until("document.querySelector('canvas').width == 640")
+        assert browser.page.is_disabled("input")  # a network runs once at a time
         browser.page.click("button")
         assert browser.page.inner_text("button") == "Start the webcam"
+        browser.until("!document.querySelector('input').disabled")
