@@ -85,6 +85,17 @@ def test_the_proposed_command_reads_the_file_with_the_written_scheme(tmp_path, i
     assert table.attributes["pose"][table.row == 12].tolist() == ["large"]
 
 
+def test_the_proposed_command_names_the_config_folder_and_the_plug_ins(tmp_path, inspected):
+    write_coco(tmp_path)
+    inspected("out=mine")
+    (tmp_path / "mine/keypoints/labels.yaml").rename(tmp_path / "mine/keypoints/own.yaml")
+    code, lines, _ = inspected("--config-dir=mine", "keypoints=own", "plugins=[tests.drawn_photos]")
+    assert code == 0
+    assert "--config-dir=mine" in lines[-1]
+    assert lines[-1].endswith(" 'plugins=[tests.drawn_photos]'")
+    assert not [line for line in lines if "new scheme" in line or "save it as" in line]  # it has a file
+
+
 @pytest.mark.parametrize(
     ("form", "labels", "data"),
     [

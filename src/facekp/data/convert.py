@@ -36,7 +36,7 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Path:
     if lost := list(left_out(file, written)):
         log.warning("format=%s can't hold, left out: %s", settings.format, ", ".join(lost))
     log.info("written: %s (%d faces)", written.path, len(file.faces))
-    log.info("train on it: %s", converted_command(file, folder, written))
+    log.info("train on it: %s", converted_command(file, folder, written, settings.plugins))
     return folder
 
 

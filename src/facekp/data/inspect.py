@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig, names: Sequence[str]) -> list[str]:
     """Print what the file is; return the printed lines."""
     from facekp.core.outputs import output_folder  # imported here: --help and mistakes in a key must answer at once
-    from facekp.data.label_commands import InspectSettings, open_named, read_named, write_scheme
+    from facekp.data.label_commands import InspectSettings, folder_of_scheme, open_named, read_named, write_scheme
     from facekp.data.label_report import report_of
 
     settings = read_named(cfg, InspectSettings)
@@ -27,7 +27,7 @@ def main(cfg: DictConfig, names: Sequence[str]) -> list[str]:
     if settings.out is not None and not file.is_shipped:
         with output_folder(settings.out, overwrite=settings.overwrite) as folder:
             log.info("written: %s", write_scheme(folder, file.keypoints))
-    lines = report_of(file, settings.out)
+    lines = report_of(file, settings.out or folder_of_scheme(settings), settings.plugins)
     print("\n".join(lines))
     return lines
 

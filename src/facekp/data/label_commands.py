@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator
 
+from facekp.config.catalog import config_folders
 from facekp.config.command import CommandSettings, read_settings
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
@@ -89,6 +91,12 @@ def open_named(settings: LabelFileSettings, names: Sequence[str]) -> LabelFile:
     named = settings.images or (settings.data or {}).get("images")
     images = Path(named).expanduser() if named else None
     return open_label_file(Path(names[0]).expanduser(), settings.data, images, settings.keypoints)
+
+
+def folder_of_scheme(settings: LabelFileSettings) -> str | None:
+    """The folder of ``--config-dir``, if a scheme is named; None: a new scheme has none yet."""
+    folder = config_folders(sys.argv[1:])[0]
+    return None if settings.keypoints is None or folder == CONF_DIR else str(folder)
 
 
 def write_scheme(folder: Path, keypoints: Keypoints) -> Path:

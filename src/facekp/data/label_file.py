@@ -39,6 +39,7 @@ class LabelFile:
         has_photos: whether the first photo is in that folder.
         keypoints: names, pairs and sources of the file's points.
         is_shipped: whether the scheme is one of facekp's.
+        is_new: whether the scheme was made from the file.
         faces: those that can be read.
         warnings: log lines of the reader, such as the number of faces with errors.
     """
@@ -47,6 +48,7 @@ class LabelFile:
     has_photos: bool
     keypoints: Keypoints
     is_shipped: bool
+    is_new: bool
     faces: list[LabelledFace]
     warnings: list[str]
 
@@ -90,7 +92,8 @@ def open_label_file(
         settings=settings if folder is None else settings.replaced(images=str(folder)),
         has_photos=folder is not None and is_file(folder, faces[0].name),
         keypoints=scheme,
-        is_shipped=scheme in shipped_schemes(),
+        is_shipped=(is_shipped := scheme in shipped_schemes()),
+        is_new=keypoints is None and not is_shipped,
         faces=faces,
         warnings=warnings,
     )

@@ -31,12 +31,13 @@ ADD_OR_SKIP = f"add them, or leave their faces out by {SKIP}"
 MIN_FACES = 10  # faces; fewer show that a program works, and train nothing
 
 
-def report_of(file: LabelFile, folder: str | None) -> list[str]:
+def report_of(file: LabelFile, folder: str | None, plugins: Sequence[str] = ()) -> list[str]:
     """The lines that ``facekp.data.inspect`` prints.
 
     Args:
         file: the label file.
-        folder: into which a new scheme was written; None: the scheme is printed.
+        folder: for ``--config-dir``, that holds the scheme; None: the scheme is printed.
+        plugins: modules that the command needs.
     """
     problems = list(_problems(file))
     lines = [
@@ -45,20 +46,21 @@ def report_of(file: LabelFile, folder: str | None) -> list[str]:
         "problems:" if problems else "problems: none",
         *(f"- {line}" for line in problems),
     ]
-    if not file.is_shipped and folder is None:
+    if file.is_new and folder is None:
         name = f"{file.keypoints.name}.yaml"
         lines += [f"scheme: save it as DIR/keypoints/{name}, or let out=DIR write it; check pairs and normaliser", ""]
         lines += [scheme_yaml(file.keypoints)]
-    return [*lines, "train on it:", f"  {train_command(file, folder, problems)}"]
+    return [*lines, "train on it:", f"  {train_command(file, folder, problems, plugins)}"]
 
 
-def train_command(file: LabelFile, folder: str | None, problems: Sequence[str]) -> str:
+def train_command(file: LabelFile, folder: str | None, problems: Sequence[str], plugins: Sequence[str]) -> str:
     """The command that trains on the file.
 
     Args:
         file: the label file.
         folder: of a new scheme; None: ``DIR``, a folder that the user has to make.
         problems: settings that they name are added.
+        plugins: modules that were imported for the reader.
     """
     settings, usual = file.settings, defaults_of(file.settings.name)
     own = {"images", "labels", "cache", "skip_broken", "name"}
@@ -73,11 +75,11 @@ def train_command(file: LabelFile, folder: str | None, problems: Sequence[str]) 
         *_of_scheme(file),
         *_folds(file),
     ]
-    return _training(arguments)
+    return _training(arguments, plugins)
 
 
-def converted_command(file: LabelFile, folder: Path, written: Written) -> str:
-    """The command that trains on what a writer wrote, with the scheme in ``folder``."""
+def converted_command(file: LabelFile, folder: Path, written: Written, plugins: Sequence[str] = ()) -> str:
+    """The command that trains on what a writer wrote, with the scheme in ``folder`` and the modules of ``plugins``."""
     problems = [problem for problem in _problems(file) if problem not in file.warnings]  # of reading: faces left out
     arguments = [
         *([] if file.is_shipped else [f"--config-dir={folder}"]),
@@ -88,11 +90,12 @@ def converted_command(file: LabelFile, folder: Path, written: Written) -> str:
         *_of_scheme(file),
         *_folds(file),
     ]
-    return _training(arguments)
+    return _training(arguments, plugins)
 
 
-def _training(arguments: Sequence[str]) -> str:
-    return shlex.join(["python", "-m", "facekp.train", *arguments])
+def _training(arguments: Sequence[str], plugins: Sequence[str]) -> str:
+    again = [f"plugins=[{','.join(plugins)}]"] if plugins else []
+    return shlex.join(["python", "-m", "facekp.train", *arguments, *again])
 
 
 def _of_problems(problems: Sequence[str]) -> list[str]:
@@ -128,7 +131,7 @@ def _summary(file: LabelFile) -> Iterator[str]:
         stated = _stated_folder(file)
         hint = f"; the file names {stated}" if stated else ""
         yield f"photos: not found beside the file; name their folder with images=FOLDER{hint}"
-    scheme = f"keypoints={file.keypoints.name}" + ("" if file.is_shipped else ", a new scheme")
+    scheme = f"keypoints={file.keypoints.name}" + (", a new scheme" if file.is_new else "")
     fewest, most = labelled.min(), labelled.max()
     yield f"points: {len(names)}, {scheme}; " + (
         f"{most} labelled in each face" if fewest == most else f"between {fewest} and {most} labelled in a face"
