@@ -55,6 +55,13 @@ def test_the_predictor_takes_it(of_all, small, faces):
         first(faces.images[:3], source="sparse")
 
 
+def test_a_source_that_it_does_not_predict_is_refused_before_the_first_row(small, faces, monkeypatch):
+    (exported,) = load_models(small[0])
+    monkeypatch.setattr(exported.model, "predict", lambda *_: pytest.fail("predicted"))
+    with pytest.raises(UserError, match="predicts source=dense only; export it with source=all"):
+        predict_table([exported], faces.take(np.argsort(faces.source)))  # sparse rows last
+
+
 def test_another_decoder_than_the_exported_one_is_refused(of_all):
     assert load_models(of_all[0], DecoderOverride(flip=True))[0].model.decoder.flip
     with pytest.raises(UserError, match=r"decoder\.rule=dark: .* was exported with mean; export it again"):

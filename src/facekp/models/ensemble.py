@@ -22,7 +22,7 @@ from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.label_shape import warn_of_other_shape
 from facekp.models.mean_face import is_mean_face, report_mean_face
-from facekp.models.onnx_model import LoadedOnnx, load_onnx
+from facekp.models.onnx_model import LoadedOnnx, OnnxModel, load_onnx
 from facekp.models.packaged import file_of
 from facekp.models.prediction import Prediction, concatenate
 from facekp.models.settings import DecoderOverride, ViewsChoice
@@ -74,11 +74,14 @@ def predict_table(
         arrays (N, K), or (N, Q, K) for Q conventions. Several models give no deviation and no expected error.
 
     Raises:
-        UserError: a model has another scheme or image size than the table.
+        UserError: a model has another scheme or image size than the table, or does not predict a source.
     """
     for loaded in models:
         check_fits(loaded, table)
     source = table.source if source is None else source
+    for loaded in models:
+        if isinstance(loaded.model, OnnxModel):
+            loaded.model.check_source(source)  # now, not after minutes at the first such row
     with ProgressDisplay("predicting faces", len(models) * len(table)) as display:
         predictions = [_predict(loaded, table, source, display) for loaded in models]
     prediction = predictions[0] if len(predictions) == 1 else _mean(predictions)

@@ -131,6 +131,18 @@ class OnnxModel:
         parts = zip(images.split(together), source.split(together), strict=True)
         return concatenate([self.predict_together(*part) for part in parts], torch.cat)
 
+    def check_source(self, source: np.ndarray) -> None:
+        """Check that the file predicts each of these sources.
+
+        Args:
+            source: int, of any shape.
+
+        Raises:
+            UserError: it does not predict one of them.
+        """
+        if self.source is not None and (source != self.keypoints.source_names.index(self.source)).any():
+            raise UserError(f"{self.path}: predicts source={self.source} only; export it with source=all")
+
     def predict_together(self, images: Tensor, source: Tensor) -> Prediction[Tensor]:
         """As `facekp.models.keypoint_model.KeypointModel.predict`, but on the CPU.
 
@@ -143,6 +155,7 @@ class OnnxModel:
         Raises:
             UserError: the file does not predict this source, or a prediction is not finite.
         """
+        self.check_source(source.cpu().numpy())
         levels = images.cpu().numpy()
         inputs = {
             "images": np.rint(levels).astype(np.uint8)
@@ -151,8 +164,6 @@ class OnnxModel:
         }
         if self.source is None:
             inputs["source"] = source.cpu().numpy().astype(np.int64)
-        elif bool((source != self.keypoints.source_names.index(self.source)).any()):
-            raise UserError(f"{self.path}: predicts source={self.source} only; export it with source=all")
         outputs = dict(zip(self.outputs, map(torch.from_numpy, self.session.run(None, inputs)), strict=True))
         points, confidence = outputs["points"], outputs["confidence"]
         if not (points.isfinite().all() and confidence.isfinite().all()):  # the graph hides NaN behind the mean face
