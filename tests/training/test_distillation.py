@@ -101,7 +101,7 @@ def test_a_teacher_that_saw_the_validation_rows_is_refused(trained, seed_weights
 
 def test_data_without_test_images_have_no_unlabelled_rows(trained):
     table, fold_of, ckpt, data = trained
-    with pytest.raises(UserError, match=r"data=synthetic: has no test images"):
+    with pytest.raises(UserError, match=r"data=synthetic: has no test images .*; set teacher\.unlabelled=false"):
         build_distillation(table, fold_of, teacher(ckpt, unlabelled=True), data)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from facekp.core.errors import UserError
 from facekp.data.near_duplicates import face_hashes, known_faces
 from facekp.data.readers.base import DataSettings
+from facekp.data.readers.kaggle import KaggleSettings
 from facekp.data.readers.read import read_test
 from facekp.data.table import FaceTable
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoints
@@ -56,9 +57,12 @@ def build_distillation(
         data: the fold that is held out, and the test images.
 
     Raises:
-        UserError: a teacher can't be loaded, was trained on held-out rows, or does not state its training rows.
+        UserError: a teacher can't be loaded, was trained on held-out rows, or does not state its training rows; or the
+            data have no test images.
     """
     assert settings.ckpt is not None
+    if settings.unlabelled and not isinstance(data, KaggleSettings):
+        raise UserError(f"data={data.name}: has no test images for the teacher; set teacher.unlabelled=false")
     teachers = load_checkpoints(settings.ckpt)
     held_out, hashes = fold_of == data.fold, face_hashes(table)
     warn_of_other_crops(teachers, hashes, data)
