@@ -46,7 +46,7 @@ def report_of(file: LabelFile, folder: str | None, plugins: Sequence[str] = ()) 
         "problems:" if problems else "problems: none",
         *(f"- {line}" for line in problems),
     ]
-    if file.is_new and folder is None:
+    if not file.is_shipped and folder is None:
         name = f"{file.keypoints.name}.yaml"
         lines += [f"scheme: save it as DIR/keypoints/{name}, or let out=DIR write it; check pairs and normaliser", ""]
         lines += [scheme_yaml(file.keypoints)]
