@@ -233,6 +233,7 @@ def test_the_command_of_the_best_job_trains_one_run(multirun, finished, caplog, 
     caplog.set_level("INFO")
     cfg = multirun(finished.path)
     cfg.hydra.overrides.hydra += ["hydra.mode=MULTIRUN"] if command_line else []
+    cfg.hydra.overrides.hydra += ["hydra.sweep.subdir=${hydra.job.num}"]  # which the sweep itself has not
     with pytest.raises(SystemExit):  # as a job failed
         sweep.Sweep().on_multirun_end(cfg)
     assert ("hydra.mode=RUN" in caplog.text) is not command_line

@@ -88,7 +88,7 @@ class Sweep(Callback):
         with _errors_end_the_command():
             scheme: Any = OmegaConf.to_container(config.keypoints, resolve=True)
             sources = Keypoints.from_dict(scheme).source_names
-            by_option = MODE in map(key_of, config.hydra.overrides.hydra)  # Hydra adds it for -m
+            by_option = MODE in map(key_of, _typed(config)["hydra"])  # Hydra adds it for -m
             options = [] if by_option else [f"{MODE}=RUN"]  # a config file sets the mode, for the best job, too
             successful = finish_sweep(SweepFolder(config.hydra.sweep.dir), sources, config.plugins, options)
         self._held.close()
@@ -109,6 +109,12 @@ def _errors_end_the_command() -> Iterator[None]:
         sys.exit(1)
 
 
+def _typed(config: DictConfig) -> dict[str, list[str]]:
+    """The overrides of the command line, unresolved: one may refer to what only a job has."""
+    typed: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    return typed
+
+
 def begin_sweep(config: DictConfig) -> ExitStack:
     """Write sweep.yaml, and name the jobs by the settings that differ.
 
@@ -124,8 +130,7 @@ def begin_sweep(config: DictConfig) -> ExitStack:
     """
     remember_references(config)
 
-    # what the user typed; an override may refer to what only a job has
-    typed: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    typed = _typed(config)
     task = [*sweeper_params(config), *typed["task"]]
     _check_command_line(config, task)
     _check_numbers(config)
