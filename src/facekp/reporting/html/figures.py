@@ -113,7 +113,8 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
     if not pairs:
         return None
     ranks = sorted(pairs)
-    long, short = ([labels(names, letters)[rank] for rank in (0, *ranks)] for letters in (40, 18))
+    shown = (0, *ranks)
+    long, short = ([of_all[rank] for rank in shown] for of_all in (labels(names), labels(names, 18)))
     value = np.array([-pairs[rank].value for rank in ranks])
     high = np.array([-pairs[rank].low for rank in ranks])
     low = np.array([-pairs[rank].high for rank in ranks])
@@ -123,7 +124,7 @@ def behind_best(names: Sequence[str], pairs: Mapping[int, Difference]) -> Figure
         "x": [0, *numbers(value)],
         "y": list(range(len(long))),
         "text": long,
-        "marker": {"size": 9, "color": [line_of(rank)["color"] for rank in (0, *ranks)]},
+        "marker": {"size": 9, "color": [line_of(rank)["color"] for rank in shown]},
         "error_x": {
             "type": "data",
             "symmetric": False,
