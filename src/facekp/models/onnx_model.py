@@ -155,15 +155,15 @@ class OnnxModel:
         Raises:
             UserError: the file does not predict this source, or a prediction is not finite.
         """
-        self.check_source(source.cpu().numpy())
-        levels = images.cpu().numpy()
+        levels, sources = images.cpu().numpy(), source.cpu().numpy()
+        self.check_source(sources)
         inputs = {
             "images": np.rint(levels).astype(np.uint8)
             if self.types["images"] == np.uint8
             else levels.astype(np.float32)
         }
         if self.source is None:
-            inputs["source"] = source.cpu().numpy().astype(np.int64)
+            inputs["source"] = sources.astype(np.int64)
         outputs = dict(zip(self.outputs, map(torch.from_numpy, self.session.run(None, inputs)), strict=True))
         points, confidence = outputs["points"], outputs["confidence"]
         if not (points.isfinite().all() and confidence.isfinite().all()):  # the graph hides NaN behind the mean face
