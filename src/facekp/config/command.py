@@ -271,11 +271,11 @@ def _disk_error(error: OSError) -> UserError:
 
 
 def _home_error(error: RuntimeError) -> UserError:
-    """A path with ~ whose home folder is unknown in one line; another error is raised again."""
+    """The error of a path with ~ whose home directory can't be determined; any other error is raised again."""
     if str(error) != "Could not determine home directory.":  # of Path.expanduser
         raise error
     given = " ".join(text for text in sys.argv[1:] if "~" in text) or "~"
-    return UserError(f"{given}: the home folder is unknown; write the whole path, or set HOME")
+    return UserError(f"{given}: can't determine the home directory; give an absolute path, or set HOME")
 
 
 def _exit_if_output_is_unread() -> None:
