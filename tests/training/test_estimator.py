@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from facekp.core.errors import UserError
 from facekp.core.signals import Stopped
@@ -312,6 +313,17 @@ def test_a_caller_s_trainer_may_log_nothing(scheme):
 def test_what_a_caller_s_trainer_can_t_do_here_is_one_line(scheme, overrides, options, message):
     with pytest.raises(UserError, match=message):
         trainer_of_a_caller(**options).fit(*of_a_caller(scheme, overrides=overrides))
+
+
+def test_batches_of_a_caller_train_where_no_checkpoint_states_their_images(scheme, tmp_path):
+    estimator, _ = of_a_caller(scheme)
+    batch = {"image": torch.rand(2, 1, 96, 96), "points": 95 * torch.rand(2, 15, 2), "source": torch.tensor([0, 1])}
+    loader = DataLoader([batch], batch_size=None)
+    trainer_of_a_caller(max_epochs=1).fit(estimator, loader)
+    saves = trainer_of_a_caller(enable_checkpointing=True, max_epochs=1, default_root_dir=tmp_path)
+    with pytest.raises(UserError, match=r"^a checkpoint states its training images, .* set Trainer\(enable_checkpoin"):
+        saves.fit(estimator, loader)
+    assert saves.global_step == 0
 
 
 def test_an_estimator_and_its_data_can_be_sent_to_another_process(scheme):

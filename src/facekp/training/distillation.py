@@ -71,7 +71,8 @@ def build_distillation(
     if settings.drop is not None:
         table = _without_contradicted(table, teacher_points, ~held_out, settings.drop)
     if settings.unlabelled:
-        more, _ = read_test(data, table.keypoints)
+        test, _ = read_test(data, table.keypoints)
+        more = test.take(~known_faces(face_hashes(test), hashes[held_out]))  # the same photo may be in both
         table = table.joined(replace(more, points=np.full_like(more.points, np.nan)))
         teacher_points = np.concatenate((teacher_points, _predict(teachers, more)))
         fold_of = np.concatenate((fold_of, np.full(len(more), -1)))

@@ -194,6 +194,8 @@ class KeypointEstimator(LightningModule):
         precision = str(self.trainer.precision)
         if precision.endswith("-true") and precision != "32-true":
             raise UserError(f"Trainer(precision={precision!r}): weights stay in float32; use 32-true or bf16-mixed")
+        if stage == "fit" and self.trainer.checkpoint_callbacks:
+            self._face_data()  # refused here, not at the first checkpoint
 
     def on_train_start(self) -> None:
         if self.cuda_graph:
@@ -257,15 +259,22 @@ class KeypointEstimator(LightningModule):
         """Add facekp's entry; Lightning calls it last, with all that is saved.
 
         Raises:
-            UserError: weights, averaged weights or the optimiser's state are not finite, so nothing is saved.
+            UserError: weights, averaged weights or the optimiser's state are not finite, or the data are no `FaceData`.
         """
         if (name := first_not_finite({part: checkpoint.get(part) for part in RESUMED_STATE})) is not None:
             self._refuse_divergence(f"{name} is not finite")
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, FaceData)
-        before = self.trained_before
+        data, before = self._face_data(), self.trained_before
         trained_on = None if before is None else np.concatenate((data.train_hashes, before))
         checkpoint[KEY] = describe(self.model, trained_on, self.config, self.trained_labels(data))
+
+    def _face_data(self) -> FaceData:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, FaceData):
+            raise UserError(
+                "a checkpoint states its training images, which only a FaceData lists; call Trainer.fit(estimator, "
+                "datamodule=FaceData(...)), or set Trainer(enable_checkpointing=False)"
+            )
+        return data
 
     def trained_labels(self, data: FaceData) -> np.ndarray | None:
         """int64 (S, K), labels of this training and those before, as in `facekp.models.checkpoint.LoadedCheckpoint`."""
