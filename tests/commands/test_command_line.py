@@ -334,7 +334,7 @@ def test_options_may_stand_between_settings(call):
     ("argument", "message"),
     [
         ("--config-dir=nowhere", "--config-dir=nowhere: there is no such folder"),
-        ("keypoints=mine", "your own files need --config-dir=DIR, with DIR/keypoints/mine.yaml"),
+        ("keypoints=mine", "your own files need --config-dir=DIR, with DIR/keypoints/mine.yaml, and plug-ins pl"),
     ],
 )
 def test_a_folder_that_is_missing_or_forgotten_is_named(argument, message, monkeypatch, capsys):

@@ -142,7 +142,9 @@ def _check_choice(group: Group, choice: str) -> None:
     hint = "none" if choice in ("null", "") and "none" in group.choices else None
     meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
     if choice not in ("null", ""):
-        meant = meant or f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml"
+        meant = meant or (
+            f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml, and plug-ins plugins=[MODULE]"
+        )
     raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
 
 

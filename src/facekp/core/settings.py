@@ -226,7 +226,8 @@ def _allowed(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'|([^\s,']+)", str(context["expected"]))  # such as 'a', 'b' or 2
-        return one_of([quoted or WORDS.get(bare, bare) for quoted, bare in choices if bare != "or"], detail["input"])
+        words = [quoted or WORDS.get(bare, bare) for quoted, bare in choices if bare != "or"]
+        return f"must be {words[0]}" if len(words) == 1 else one_of(words, detail["input"])
     if detail["type"] == "too_short" and context["min_length"] == 1:
         return "must have at least one entry"
     if detail["type"] == "value_error":
