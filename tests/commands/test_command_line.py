@@ -105,6 +105,11 @@ MISTAKES = {
         "hydra.job.env_set.A: there is no such key yet; check its name, or write +hydra.job.env_set.A=VALUE",
     ),
     "unknown mode": ("train", ["hydra.mode=FOO"], "hydra.mode=FOO: Invalid value 'FOO'"),
+    "entry of a list that another choice has": (
+        "train",
+        ["augment.transforms.0.name=x"],
+        "augment.transforms.0.name: only augment=robust has this entry; give the whole list: augment.transforms=[{",
+    ),
     "two choices without a sweep": (
         "train",
         ["model=simcc,hourglass"],

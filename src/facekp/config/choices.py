@@ -143,7 +143,8 @@ def _check_choice(group: Group, choice: str) -> None:
     meant = f"; did you mean {hint}?" if hint else did_you_mean(choice, group.choices)
     if choice not in ("null", ""):
         meant = meant or (
-            f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml, and plug-ins plugins=[MODULE]"
+            f"; your own files need --config-dir=DIR, with DIR/{group.name}/{choice}.yaml, and plug-ins "
+            "plugins=[MODULE]"
         )
     raise UserError(f"{group.name}={choice}: there is no such choice; choose one of {', '.join(group.choices)}{meant}")
 

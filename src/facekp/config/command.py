@@ -23,7 +23,7 @@ from typing import Any, NoReturn, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
@@ -32,6 +32,7 @@ from facekp.config.arguments import add_keys_of_swept_groups, check_launcher, ke
 from facekp.config.catalog import Catalog, config_folders
 from facekp.config.choices import check_choices, with_quoted_choices, without_null_choices
 from facekp.config.help import render_help
+from facekp.config.hydra_errors import explained
 from facekp.config.location import CONF_DIR
 from facekp.config.options import VALUE_OPTIONS, check_options, has_option
 from facekp.config.plugins import (
@@ -50,9 +51,9 @@ from facekp.config.references import (
     remember_references,
 )
 from facekp.config.trust import use_checked_loader
-from facekp.core.errors import UserError, first_line
+from facekp.core.errors import UserError
 from facekp.core.files import HINTS
-from facekp.core.settings import Settings, did_you_mean, flatten, parse
+from facekp.core.settings import Settings, flatten, parse
 from facekp.core.signals import INTERRUPTED, stop_at_signals, stop_before_errors
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def run_command(
                 _with_error_handling(task)
             )()
     except USER_ERRORS as error:  # of composing; those of the task never reach Hydra, which would print more lines
-        exit_with_error(_with_hint(error, catalog or Catalog(config_name, folders)))
+        exit_with_error(explained(error, catalog or Catalog(config_name, folders)))
     except BrokenPipeError:
         _exit_if_output_is_unread()
         raise
@@ -304,90 +305,6 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key and error.full_key not in message:
         message = f"{error.full_key}: {message}"  # of an interpolation that can't be resolved
     return masked(message)
-
-
-def _with_hint(error: BaseException, catalog: Catalog) -> BaseException:
-    """Hydra's errors in our words: arguments that it can't read, and unknown keys with the one that was meant."""
-    ambiguous = re.search(r"Ambiguous value for argument '(?P<key>[^=]*)=(?P<value>.*)'", str(error))
-    if ambiguous:
-        key, value = ambiguous["key"], ambiguous["value"]
-        return UserError(f"{key}={value}: {_several(key, value, catalog)}")
-    if isinstance(error, OverrideParseException):
-        if "=" not in error.override:
-            return UserError(f"{error.override or repr('')}: must be key=value")
-        if "while evaluating" in str(error):  # a function's arguments
-            reason = str(error).partition("while evaluating")[2].splitlines()[0].partition(":")[2]
-            return UserError(f"{error.override}: {reason.strip()}")
-        return UserError(f"{error.override}: can't be read; check blanks, brackets and quotes, e.g. \"key='value'\"")
-    if not isinstance(error, HydraException):
-        return error
-    if twice := re.match(r"Multiple values for (\w+)\.", str(error)):
-        return UserError(f"+{twice[1]}: chooses a second one; leave out the +, {twice[1]}=NAME")
-    keys = catalog.all_keys()
-    removed = re.search(r"(?:merging override ~|delete from config\. (?:The value of )?')([\w.]+)", str(error))
-    if removed and removed[1] in keys:
-        return UserError(f"~{removed[1]}: can't be removed; give it a value: {removed[1]}=VALUE")
-    if removed := re.search(r"Could not delete '([^'=]+)", str(error)):
-        return UserError(f"~{removed[1]}: nothing of this name is chosen; leave it out")
-    if of_hydra := re.search(r"Error merging override (hydra\.\S+)", str(error)):
-        return UserError(f"{of_hydra[1]}: {first_line(error.__cause__ or error)}")
-    found = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
-    found = found or re.search(r"Error merging override (\S+?)=", str(error))
-    if found is None:
-        return error
-    key = found[1].split("=")[0].lstrip("+~")
-    if key in keys and "Could not override" in str(error):
-        return UserError(f"{key}: {_why_missing(key, keys[key], catalog)}")
-    if key in catalog.groups:
-        reason = first_line(error.__cause__ or error)
-        return UserError(
-            f"{key}: {reason}; choose a file of this group, {key}=NAME, and set its keys by {key}.KEY=VALUE"
-        )
-    if key.startswith("hydra."):  # not listed by --help
-        return UserError(f"{key}: there is no such key yet; check its name, or write +{key}=VALUE to add it")
-    hint = did_you_mean(key, [*catalog.groups, *keys]) or "; --help lists all keys"
-    return error if key in keys else UserError(f"{key}: unknown key{hint}")
-
-
-def _why_missing(key: str, choices: Sequence[str], catalog: Catalog) -> str:
-    """Why a known key can't be set.
-
-    Args:
-        key: such as ``scheduler.end``.
-        choices: those that have it, e.g. ``scheduler=cosine``; none for a key of the command itself.
-        catalog: groups and keys of the command.
-    """
-    name = key.partition(".")[0]
-    if not choices:
-        return f"another argument or a config file removes {name}; leave one of them out"
-    given = {key_of(text): text.partition("=")[2] for text in sys.argv[1:]}
-    chosen = f"{name}={given.get(name, catalog.groups[name].default)}"
-    if chosen in choices:
-        return f"{chosen} has this key, but a config file chooses another one or sets {name} to null; change that file"
-    return f"only {', '.join(choices)} has this key; ++{key}=VALUE sets it all the same"
-
-
-def _several(key: str, value: str, catalog: Catalog) -> str:
-    r"""What to write instead of values with commas.
-
-    Example:
-        >>> train = Catalog("train", [CONF_DIR])
-        >>> _several("model", "simcc,hourglass", train)
-        'takes one choice; give one of them, or -m for a sweep'
-        >>> _several("lr", "1,5e-3", train)
-        'write lr=1.5e-3 for one number, lr=[1,5e-3] for a list; a sweep needs -m'
-        >>> _several("ckpt", "a,b.ckpt", Catalog("evaluate", [CONF_DIR]))
-        'write ckpt=[a,b.ckpt] for a list, "ckpt=\'a,b.ckpt\'" for one text'
-    """
-    group = catalog.groups.get(key)
-    if group is not None and not group.several:
-        return f"takes one choice; give one of them{', or -m for a sweep' if catalog.has_sweep else ''}"
-    sweep = "; a sweep needs -m" if catalog.has_sweep else ""
-    if group is not None:
-        return f"write {key}=[{value}] for several{sweep}"
-    if re.fullmatch(r"[+-]?\d+,\d+(e[+-]?\d+)?", value, re.IGNORECASE):
-        return f"write {key}={value.replace(',', '.')} for one number, {key}=[{value}] for a list{sweep}"
-    return f"write {key}=[{value}] for a list, \"{key}='{value}'\" for one text{sweep}"
 
 
 def plain_values(cfg: DictConfig) -> dict[str, Any]:
