@@ -102,6 +102,7 @@ def _several(key: str, value: str, catalog: Catalog) -> str:
     r"""What to write instead of values with commas.
 
     Example:
+        >>> from facekp.config.location import CONF_DIR
         >>> train = Catalog("train", [CONF_DIR])
         >>> _several("model", "simcc,hourglass", train)
         'takes one choice; give one of them, or -m for a sweep'
