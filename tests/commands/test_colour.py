@@ -15,7 +15,7 @@ from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import check_same_channels, load_models, predict_table
 from facekp.photos.reading import Photo
 from facekp.photos.table_refining import predict_refined
-from facekp.photos.web_app import heatmap_pictures
+from facekp.photos.web_handler import heatmap_pictures
 from facekp.reporting.html.faces import ImageStore, face
 from facekp.training.setup import train
 from tests.commands.test_own_landmarks import settings

@@ -23,7 +23,8 @@ from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import WholePhotoDetector
 from facekp.photos.pipeline import predict_photos
 from facekp.photos.settings import AppSettings
-from facekp.photos.web_app import PhotoHandler, VisitorState, heatmap_pictures, points_table, serve
+from facekp.photos.web_app import serve
+from facekp.photos.web_handler import PhotoHandler, VisitorState, heatmap_pictures, points_table
 from tests.browser import FAKE_WEBCAM, chromium
 from tests.conftest import REPOSITORY, config_of
 from tests.photos.conftest import as_photos, colour
