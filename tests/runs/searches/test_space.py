@@ -25,6 +25,8 @@ DRAWN = {
     "range(1, 4)": IntDistribution(1, 3),
     "range(8, 1, -2)": IntDistribution(2, 8, step=2),
     "range(0, 0.5, 0.2)": FloatDistribution(0, 0.4, step=0.2),
+    "range(0, 1, 0.3)": FloatDistribution(0, 0.9, step=0.3),
+    "range(1, 0, -0.3)": FloatDistribution(0.1, 1, step=0.3),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, Sweep
@@ -91,10 +92,13 @@ def _bounds(values: Any) -> tuple[float, float, float | None]:
     """Lowest and highest value of a range or an interval, and the step of a range."""
     if isinstance(values, IntervalSweep):
         return values.start or 0, values.end or 0, None
-    grid = sorted(values.range())
+    grid = list(values.range())
     if not grid:
         raise ValueError("the range is empty")
-    return grid[0], grid[-1], abs(values.step)
+    # The end of range(0, 1, 0.3) is computed as 0.8999…; Optuna leaves out an end that is not a multiple of the step.
+    end = type(grid[0])(Decimal(str(grid[0])) + (len(grid) - 1) * Decimal(str(values.step)))
+    low, high = sorted((grid[0], end))
+    return low, high, abs(values.step)
 
 
 def _text(value: Any, part: Any) -> str:
