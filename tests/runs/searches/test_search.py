@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -233,6 +234,15 @@ def test_a_resumed_search_runs_failed_trials_again_outside_the_budget(searching)
     assert again == [*first, ("COMPLETE", 2.0)]
     assert results(searching("lr=1,2", "hparams_search.trials=6")) == again
     assert len(searching("lr=1,2", "hparams_search.trials=8").get_trials()) == 9
+
+
+@pytest.mark.parametrize("storage", [[], ["hparams_search.storage=sqlite:///{}/all.db"]])
+def test_a_resumed_search_trains_the_trial_of_a_removed_folder_again(searching, tmp_path, storage):
+    given = ["lr=1,2", "hparams_search.trials=6", *(text.format(tmp_path) for text in storage)]
+    first = results(searching(*given))
+    shutil.rmtree(tmp_path / "s" / "lr-2")
+    assert results(searching(*given)) == [*first, ("COMPLETE", 2.0)]
+    assert searching.jobs == [["lr=2"]]
 
 
 def test_a_database_may_hold_several_searches_of_different_names(searching, tmp_path):

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from facekp.core.errors import UserError
 from facekp.runs.searches.space import SEARCH, SearchSpace
-from facekp.runs.searches.study import FOLDER, RETRY, claim_study, open_study, study_of_another
+from facekp.runs.searches.study import FOLDER, RETRY, claim_study, open_study
 from facekp.runs.searches.worker_threads import WorkerThreads
 from facekp.runs.settings import SearchSettings, parse_search
 from facekp.runs.sweep_folder import SweepFolder
@@ -101,7 +101,7 @@ def _read_settings(config: DictConfig) -> SearchSettings:
 
 
 def _prepare(study: Study, folder: SweepFolder, settings: SearchSettings) -> None:
-    """Make a study that was stopped ready to continue: trials that failed are queued again.
+    """Make a study that was stopped ready to continue: failed trials and those of removed folders are queued again.
 
     Raises:
         UserError: the study belongs to another sweep.
@@ -110,15 +110,14 @@ def _prepare(study: Study, folder: SweepFolder, settings: SearchSettings) -> Non
 
     trials = study.get_trials()
     last = {trial.user_attrs[FOLDER]: trial for trial in trials if FOLDER in trial.user_attrs}
-    if any(trial.state.is_finished() and not folder.job(name).path.is_dir() for name, trial in last.items()):
-        raise study_of_another(study)
     if settings.storage is not None:
         claim_study(study, folder)
     for trial in trials:
         if FOLDER not in trial.user_attrs and trial.state == TrialState.RUNNING:  # killed while it was drawn
             study.tell(trial.number, state=TrialState.FAIL)
     for name, trial in last.items():
-        if trial.state == TrialState.FAIL:
+        removed = trial.state.is_finished() and not folder.job(name).path.is_dir()
+        if trial.state == TrialState.FAIL or removed:
             study.enqueue_trial(trial.params, user_attrs={FOLDER: name, RETRY: True})
 
 

@@ -81,6 +81,9 @@ def claim_study(study: Study, folder: SweepFolder) -> None:
     mark = uuid4().hex if record is None else record[1]
     _check_claims(study, mark)
     if record is None:
+        names = [trial.user_attrs[FOLDER] for trial in study.get_trials() if FOLDER in trial.user_attrs]
+        if not all(folder.job(name).path.is_dir() for name in names):  # of an older version, which left no mark
+            raise _study_of_another(study)
         write_yaml(_record(folder), {"name": study.study_name, "mark": mark})
     study.set_user_attr(f"{USED_BY}{mark}", True)
     try:
@@ -92,7 +95,7 @@ def claim_study(study: Study, folder: SweepFolder) -> None:
         raise
 
 
-def study_of_another(study: Study) -> UserError:
+def _study_of_another(study: Study) -> UserError:
     """The error of a study in a database that belongs to another sweep."""
     return UserError(
         f"hparams_search.storage: its study {study.study_name!r} is another sweep's; choose another hydra.sweep.dir, "
@@ -108,7 +111,7 @@ def _check_claims(study: Study, mark: str) -> None:
     """
     used = [key for key, value in study.user_attrs.items() if key.startswith(USED_BY) and value]
     if any(key != f"{USED_BY}{mark}" for key in used):
-        raise study_of_another(study)
+        raise _study_of_another(study)
 
 
 def _record(folder: SweepFolder) -> Path:
