@@ -50,6 +50,7 @@ def test_keys_of_a_logger_can_be_set_whether_it_is_alone_or_not(choice):
         ("tags", "a"),
         ("tags", [1]),
         ("tags", [""]),
+        ("tags", ["x" * 65]),
         ("faces", -1),
         ("patience", -1.0),
         ("project", ""),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from facekp.core.settings import Count, NonNegative, Text
 from facekp.training.targets import SettingsWithTargets
+
+Tag = Annotated[str, Field(min_length=1, max_length=64)]  # W&B refuses the run of a longer one
 
 
 class LoggerSettings(SettingsWithTargets):
@@ -32,7 +34,7 @@ class LoggerSettings(SettingsWithTargets):
     tensorboard: bool = False
     project: Text | None = None
     offline: bool = False
-    tags: list[Text] = Field(default_factory=list)
+    tags: list[Tag] = Field(default_factory=list)
     faces: Count = 0
     patience: NonNegative = 0.0
 

@@ -70,6 +70,19 @@ def test_the_overrides_of_a_run_are_its_name(tmp_path):
     assert wandb_client.run_name(RunFolder(tmp_path)) == tmp_path.name
 
 
+def test_the_name_of_a_run_is_not_longer_than_wandb_allows(tmp_path):
+    job = RunFolder(tmp_path / "seed-1_lr-1e-3")
+    job.path.mkdir()
+    overrides = [f"data.images={'x' * 130}", "seed=1"]
+    job.overrides.write_text(yaml.safe_dump(overrides))
+    name = wandb_client.run_name(job)
+    assert len(name) == 128
+    assert name.startswith("data.images=x")
+    assert name.endswith("x seed=1")
+    (tmp_path / "sweep.yaml").touch()
+    assert wandb_client.run_name(job) == "seed-1_lr-1e-3"
+
+
 def test_a_folder_keeps_the_identity_of_its_run(tmp_path):
     first = wandb_client.wandb_identity(RunFolder(tmp_path))
     assert wandb_client.wandb_identity(RunFolder(tmp_path)) == first

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MAIN_CURVE = f"val/{MAIN}"  # what a run shows first
 SERVER_TIMEOUT = 3.0  # seconds for the server's first response
+MAX_NAME = 128  # characters of a run's name and its group; W&B's server refuses the run of a longer one
 INIT_TIMEOUT = 60.0  # seconds for the server to accept a run; after that the run stays on disk
 NOT_IN_NAME = (
     "--config-dir",
@@ -95,7 +96,7 @@ class WandbRun:
             project=self.settings.project,
             dir=str(self.folder.path.absolute()),  # the client's process may have another working directory
             id=self.identity["id"],
-            group=self.identity["group"],
+            group=self.identity["group"] and _cut(self.identity["group"]),
             name=run_name(self.folder),
             tags=self.settings.tags,
             config={**self.config, "git_revision": self.folder.read_revision() or NO_CHECKOUT},
@@ -163,9 +164,20 @@ def _agents_id() -> str | None:
 
 
 def run_name(folder: RunFolder) -> str:
-    """The overrides of the run's command line; the folder's name if there are none."""
+    """The overrides of the run's command line; the folder's name if there are none, or too many of a sweep's job.
+
+    A job's folder is named by the settings that differ, so the names of a sweep's runs stay different.
+    """
     changed = [override for override in folder.read_overrides() if not key_of(override).startswith(NOT_IN_NAME)]
-    return " ".join(changed) or folder.path.name
+    name = " ".join(changed)
+    is_job = SweepFolder(folder.path.parent).settings.is_file()
+    return _cut(folder.path.name if not name or (is_job and len(name) > MAX_NAME) else name)
+
+
+def _cut(name: str) -> str:
+    """A name without its middle if it is too long for W&B."""
+    half = MAX_NAME // 2
+    return name if len(name) <= MAX_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def why_offline(settings: LoggerSettings) -> str | None:
