@@ -221,6 +221,26 @@ def test_runs_that_searched_for_their_learning_rate_are_a_group(root):
     assert {run.config["lr"] for run in runs} == {0.003, 0.004, 0.005}
 
 
+def test_a_setting_that_follows_from_the_fold_or_the_seed_does_not_part_a_group(root):
+    for name, written in (("run000", "s${seed}.ckpt"), ("run001", r"s$\{seed\}.ckpt"), ("run002", "s2.ckpt")):
+        config = yaml.safe_load((root / name / "config.yaml").read_text())
+        (root / name / "config.yaml").write_text(yaml.safe_dump({**config, "init_from": f"s{config['seed']}.ckpt"}))
+        (root / name / "overrides.yaml").write_text(yaml.safe_dump([f"init_from={written}"]))
+    runs, _ = read_runs([root / name for name in ("run000", "run001", "run002")])
+    assert {group.name: len(group.runs) for group in group_runs(runs)} == {
+        "init_from=s${seed}.ckpt": 2,
+        "init_from=s2.ckpt": 1,
+    }
+
+
+def test_the_settings_of_a_group_are_written_as_in_yaml(root):
+    config = yaml.safe_load((root / "run000" / "config.yaml").read_text())
+    (root / "run000" / "config.yaml").write_text(yaml.safe_dump({**config, "init_from": None}))
+    (root / "run001" / "config.yaml").write_text(yaml.safe_dump({**config, "init_from": "a.ckpt"}))
+    runs, _ = read_runs([root / "run000", root / "run001"])
+    assert {group.name for group in group_runs(runs)} == {"init_from=null", "init_from=a.ckpt"}
+
+
 def test_a_run_with_a_negative_rmse_is_damaged(root):
     edit_metrics(root / "run000", rmse=-3.0)
     _, (skipped,) = read_runs([root])

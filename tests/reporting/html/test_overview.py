@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facekp.reporting.html.cells import cell
-from facekp.reporting.html.collect import SkippedRun, read_runs
+from facekp.reporting.html.collect import SkippedRun, cell, read_runs
 from facekp.reporting.html.compare import Difference
 from facekp.reporting.html.overview import runs_page
 from facekp.reporting.html.summary import headline, summary
@@ -62,6 +61,13 @@ def test_seeds_are_summarised(blocks):
     assert group["mean"] == pytest.approx(np.mean(rmse))
     assert group["spread"] == pytest.approx(np.std(rmse, ddof=1))
     assert group["repeated"] == "seed 0 1 2"
+
+
+def test_seeds_are_listed_in_the_order_of_their_numbers(runs):
+    same = runs[0].compared
+    repeated = [replace(run, compared={**same, "seed": seed}) for run, seed in zip(runs[:3], (10, 9, 1), strict=True)]
+    blocks = blocks_of(runs_page(repeated, [], faces=0, resamples=10)[0])
+    assert [row["repeated"] for row in blocks["groups"]["rows"]] == ["seed 1 9 10"]
 
 
 def test_every_pair_of_runs_and_groups_can_be_compared(blocks, runs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,18 +15,6 @@ from facekp.reporting.html.compare import Interval
 def names_of(run: Run) -> dict[str, str]:
     """``name`` is shown; ``title`` appears while the pointer rests on it."""
     return {"name": run.short_name, "title": run.name}
-
-
-def cell(value: Any) -> Any:
-    """A setting as a table shows it: true, false and null as in YAML.
-
-    Example:
-        >>> cell(0.5), cell(None), cell([True, "Left"])
-        (0.5, 'null', '[true, "Left"]')
-    """
-    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def interval_cells(interval: Interval | None) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
+from facekp.config.arguments import key_of
 from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
@@ -185,7 +187,7 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
         name=name,
         short_name=short_name,
         config=config,
-        compared=_compared(config, digests, folder.has_searched_lr()),
+        compared=_compared(config, digests, folder.has_searched_lr(), _or_empty(folder.read_overrides, list)),
         metrics=metrics,
         curves=curves,
         predictions=predictions,
@@ -214,7 +216,9 @@ def _read_config(folder: RunFolder) -> dict[str, Any]:
     return config
 
 
-def _compared(config: dict[str, Any], digests: dict[str, Any], searched_lr: bool) -> dict[str, Any]:
+def _compared(
+    config: dict[str, Any], digests: dict[str, Any], searched_lr: bool, overrides: Sequence[str]
+) -> dict[str, Any]:
     """`Run.compared`: the settings, and what identifies the data.
 
     Args:
@@ -223,8 +227,13 @@ def _compared(config: dict[str, Any], digests: dict[str, Any], searched_lr: bool
             data are identified by the folder.
         searched_lr: whether the run was trained with ``lr=find``. Such runs are the same recipe, whatever rate each of
             them found.
+        overrides: of the run. A value that follows from the fold or the seed, such as
+            ``init_from=fold${data.fold}.ckpt``, is compared as it was written, so that runs of all folds are a group.
     """
     settings = {key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)}
+    for key, text in ((key_of(text), text.partition("=")[2].replace("\\", "")) for text in overrides):
+        if key in settings and any(f"${{{repeated}}}" in text for repeated in REPETITION_KEYS):
+            settings[key] = text
     if searched_lr:
         settings["lr"] = FIND
     if not digests:
@@ -371,6 +380,18 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
 
 
+def cell(value: Any) -> Any:
+    """A setting as a table shows it: true, false and null as in YAML.
+
+    Example:
+        >>> cell(0.5), cell(None), cell([True, "Left"])
+        (0.5, 'null', '[true, "Left"]')
+    """
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Runs that differ only in seed or fold.
@@ -417,7 +438,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     titles = short_names(keys)
     groups = []
     for first, (key_of_group, group) in zip(firsts, members.items(), strict=True):
-        settings = " ".join(f"{titles[key]}={first[key]}" for key in keys if key in first)
+        settings = " ".join(f"{titles[key]}={cell(first[key])}" for key in keys if key in first)
         version = key_of_group[1]
         complete = [run for run in group if run.is_complete]
         counted = _newest_of_each_seed(complete)

@@ -11,7 +11,6 @@ from facekp.core.console import count
 from facekp.functional.metrics import MAIN, METRICS, Metric
 from facekp.reporting.html import figures, page
 from facekp.reporting.html.cells import (
-    cell,
     interval_cells,
     metric_column,
     names_of,
@@ -19,7 +18,7 @@ from facekp.reporting.html.cells import (
     rmse_keys,
     scores_of,
 )
-from facekp.reporting.html.collect import Group, Run, differing, short_names
+from facekp.reporting.html.collect import Group, Run, cell, differing, short_names
 from facekp.reporting.html.compare import Interval, Pairs
 from facekp.reporting.html.page import Section
 from facekp.runs.sweeps.job_names import REPETITION_KEYS
@@ -136,8 +135,8 @@ def not_counted(groups: Sequence[Group]) -> str:
 def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
     rmse = np.array([run.metrics[MAIN] for run in group.runs])
     images = group.images
-    values = {key.removeprefix("data."): [run.compared.get(key) for run in group.runs] for key in REPETITION_KEYS}
-    varied = {key: sorted(set(of_runs), key=str) for key, of_runs in values.items() if len(set(of_runs)) > 1}
+    values = {key: {str(cell(run.compared.get(key))) for run in group.runs} for key in REPETITION_KEYS}
+    in_order = {key: sorted(of_runs, key=lambda text: (len(text), text)) for key, of_runs in values.items()}
     return {
         "name": group.name,
         "runs": len(rmse),
@@ -147,7 +146,9 @@ def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
         "worst": float(rmse.max()),
         "pooled": float(np.sqrt(images["squared"].sum() / images["values"].sum())) if len(images) else None,
         **interval_cells(interval),
-        "repeated": ", ".join(f"{key} {' '.join(map(str, of_runs))}" for key, of_runs in varied.items()),
+        "repeated": ", ".join(
+            f"{key.removeprefix('data.')} {' '.join(texts)}" for key, texts in in_order.items() if len(texts) > 1
+        ),
     }
 
 
