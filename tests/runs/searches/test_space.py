@@ -38,6 +38,7 @@ def test_optuna_draws_from_what_hydra_s_notation_means(written):
 NOTHING_DRAWN = {
     "a range the wrong way round": (["lr=range(9, 1)"], "lr=range.*nothing can be drawn"),
     "an interval the wrong way round": (["lr=interval(2, 1)"], "lr=interval.*nothing can be drawn"),
+    "an interval without an end": (["lr=interval(0, inf)"], "lr=interval.*its ends must be finite numbers"),
     "a logarithm of zero": (["lr=tag(log, interval(0, 1))"], "lr=tag.*nothing can be drawn"),
     "a logarithm of names": (
         ["optimizer=tag(log, choice(sgd, adam))"],

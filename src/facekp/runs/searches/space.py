@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,8 @@ def distribution(override: Override) -> BaseDistribution:
         return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
     try:
         low, high, step = _bounds(values)
+        if not math.isfinite(high - low):
+            raise ValueError("its ends must be finite numbers")
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log="log" in tags, step=int(step or 1))
         return FloatDistribution(low, high, log="log" in tags, step=step)
