@@ -233,12 +233,13 @@ def test_a_setting_that_follows_from_the_fold_or_the_seed_does_not_part_a_group(
     }
 
 
-def test_the_settings_of_a_group_are_written_as_in_yaml(root):
+def test_the_settings_of_a_group_are_written_as_in_yaml(root, caplog):
     config = yaml.safe_load((root / "run000" / "config.yaml").read_text())
     (root / "run000" / "config.yaml").write_text(yaml.safe_dump({**config, "init_from": None}))
     (root / "run001" / "config.yaml").write_text(yaml.safe_dump({**config, "init_from": "a.ckpt"}))
     runs, _ = read_runs([root / "run000", root / "run001"])
     assert {group.name for group in group_runs(runs)} == {"init_from=null", "init_from=a.ckpt"}
+    assert not caplog.messages  # older runs have no overrides.yaml
 
 
 def test_a_run_with_a_negative_rmse_is_damaged(root):

@@ -183,11 +183,12 @@ def _read_run(folder: RunFolder, name: str, short_name: str) -> Run:
     if not finished:
         log.warning("unfinished: %s: shown by its best epoch so far, of %s", folder, metrics.get("epochs", "?"))
     digests = _read_digests(folder)
+    overrides: list[str] = _or_empty(folder.read_overrides, list) if folder.overrides.is_file() else []
     return Run(
         name=name,
         short_name=short_name,
         config=config,
-        compared=_compared(config, digests, folder.has_searched_lr(), _or_empty(folder.read_overrides, list)),
+        compared=_compared(config, digests, folder.has_searched_lr(), overrides),
         metrics=metrics,
         curves=curves,
         predictions=predictions,
