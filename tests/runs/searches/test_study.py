@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.runs.searches.study import claim_study, open_study
+from facekp.runs.searches.study import FOLDER, claim_study, open_study
 from facekp.runs.sweep_folder import SweepFolder
 from tests.runs.conftest import search_settings
 
@@ -36,6 +36,19 @@ def test_a_renamed_folder_keeps_its_study_in_a_database(tmp_path):
     study = open_study(SweepFolder(tmp_path / "second"), settings)
     claim_study(study, SweepFolder(tmp_path / "second"))
     assert study.study_name == "first"
+
+
+def test_a_study_without_a_mark_belongs_to_the_sweep_that_has_its_folders(tmp_path):
+    folder = SweepFolder(tmp_path / "search")
+    folder.path.mkdir()
+    study = open_study(folder, search_settings(storage=f"sqlite:///{tmp_path}/all.db"))
+    trial = study.ask()
+    trial.set_user_attr(FOLDER, "lr-1")
+    study.tell(trial, 1.5)
+    with pytest.raises(UserError, match="its study 'search' is another sweep's"):
+        claim_study(study, folder)
+    folder.job("lr-1").path.mkdir()
+    claim_study(study, folder)
 
 
 def test_of_sweeps_that_claim_a_study_at_the_same_moment_at_most_one_gets_it(tmp_path, monkeypatch):

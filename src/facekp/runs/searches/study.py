@@ -81,9 +81,9 @@ def claim_study(study: Study, folder: SweepFolder) -> None:
     mark = uuid4().hex if record is None else record[1]
     _check_claims(study, mark)
     if record is None:
-        names = [trial.user_attrs[FOLDER] for trial in study.get_trials() if FOLDER in trial.user_attrs]
-        if not all(folder.job(name).path.is_dir() for name in names):  # of an older version, which left no mark
-            raise _study_of_another(study)
+        finished = [trial for trial in study.get_trials() if trial.state.is_finished() and FOLDER in trial.user_attrs]
+        if not all(folder.job(trial.user_attrs[FOLDER]).path.is_dir() for trial in finished):
+            raise _study_of_another(study)  # of an older version, which left no mark
         write_yaml(_record(folder), {"name": study.study_name, "mark": mark})
     study.set_user_attr(f"{USED_BY}{mark}", True)
     try:
