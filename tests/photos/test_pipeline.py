@@ -137,6 +137,13 @@ def test_mistakes_in_the_arguments_are_named(image, changed, message):
         list(predict_photos([Photo("a.png", image)], FakePredictor(), **given))
 
 
+@pytest.mark.parametrize("given", ["shipped", None])
+def test_what_is_no_predictor_is_refused(given):
+    for use in (lambda: list(predict_photos([], given, Blind())), lambda: FaceTracker(given, Blind())):
+        with pytest.raises(UserError, match=rf"^predictor={given!r}: is not a predictor; give KeypointPredictor\."):
+            use()
+
+
 @pytest.mark.parametrize("given", ["a.png", np.zeros((9, 9, 3), np.uint8), None])
 def test_what_is_no_photo_is_refused(given):
     tracker = FaceTracker(FakePredictor(), Blind())

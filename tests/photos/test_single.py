@@ -4,7 +4,7 @@ import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -71,6 +71,7 @@ def test_the_detector_may_be_an_object_or_a_name(faces, small_checkpoint):
         (Image.new("L", (5, 4)), r"^photo: of type Image; give np\.asarray\(PIL\.ImageOps"),
         (torch.zeros(4, 5), r"^photo: of type Tensor; give an array: photo\.cpu\(\)\.numpy\(\)"),
         (b"hello", "^photo: is not an image file"),
+        (StringIO("hello"), r"^photo: of type StringIO; open the file in binary mode: open\(FILE, 'rb'\)"),
     ],
 )
 def test_what_is_no_photo_is_refused_in_one_line(small_checkpoint, photo, message):

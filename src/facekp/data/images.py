@@ -60,8 +60,8 @@ ANIMATIONS = {"AVIF", "GIF", "PNG", "WEBP"}  # formats whose pictures follow eac
 WHOLE_DEPTH = Scales()  # no scales shared with other photos
 
 
-class UnreadableImage(Exception):
-    """An image file can't be read; the message gives the reason, without the file's name."""
+class UnreadableImage(UserError):
+    """An image file can't be read; the message of `read_image` gives the reason, without the file's name."""
 
 
 def read_image(file: str | IO[bytes], max_pixels: int | None = None, scales: Scales = WHOLE_DEPTH) -> np.ndarray:

@@ -82,8 +82,8 @@ def predict_photos(
         each photo with its faces, in the order of the photos.
 
     Raises:
-        UserError: the detector is not valid or does not return boxes, an image is not uint8 (H, W, 3), or
-            ``min_confidence`` is not a number from 0 to 1.
+        UserError: the predictor or the detector is not one, the detector does not return boxes, an image is not uint8
+            (H, W, 3), or ``min_confidence`` is not a number from 0 to 1.
 
     Example:
         >>> from facekp.photos.detectors import WholePhotoDetector
@@ -93,6 +93,7 @@ def predict_photos(
         >>> faces[0].points.shape, faces[0].confidence.shape
         ((15, 2), (15,))
     """
+    check_predictor(predictor)
     check_detector(detector, "detector")
     floor = check_min_confidence(min_confidence) if getattr(detector, "searches", True) else None
     look = _Look(predictor, detector, refine, floor, Dropped() if dropped is None else dropped)
@@ -127,6 +128,16 @@ def check_min_confidence(value: Any) -> float | None:
     """
     value = value.item() if isinstance(value, np.generic) else value
     return parse(_MinConfidence, {"min_confidence": value}).min_confidence
+
+
+def check_predictor(predictor: Any) -> None:
+    """Refuse the name of a checkpoint, and whatever else predicts nothing.
+
+    Raises:
+        UserError: it has no ``predict``.
+    """
+    if not callable(getattr(predictor, "predict", None)):
+        raise UserError(f"predictor={predictor!r}: is not a predictor; give KeypointPredictor.from_checkpoint(FILE)")
 
 
 def check_photo(photo: Photo) -> None:

@@ -95,11 +95,18 @@ def read_photos(name: str | Path, frames: int | None = None, scales: Scales = WH
         scales: of levels of more than 8 bits, which the photo shares with others.
 
     Raises:
-        UnreadableImage: the file is neither a photo nor a video, or is broken.
+        UnreadableImage: the file is neither a photo nor a video, or is broken; the message names it.
         DamagedVideo: some frames can't be read.
         MissingCamera: there is no webcam.
     """
-    name = str(name)
+    try:
+        yield from _read_pictures(str(name), frames, scales)
+    except UnreadableImage as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _read_pictures(name: str, frames: int | None, scales: Scales) -> Iterator[Photo]:
+    """As `read_photos`; the message of an `UnreadableImage` gives the reason alone."""
     if name == WEBCAM:
         yield from _read_video(WEBCAM, 0, cv2.CAP_ANY, frames)
         return

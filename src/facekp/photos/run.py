@@ -161,12 +161,12 @@ class _Reader:
                     yield photo
             except DamagedVideo as error:
                 self.damaged.append(file)
-                _report(f"{file}: {error}")
+                _report(str(error))
             except (UnreadableImage, MissingCamera) as error:
                 if isinstance(error, MissingCamera) and len(self.files) == 1:
                     raise
                 self.unreadable.append(file)
-                _report(f"skipped: {error}" if isinstance(error, MissingCamera) else f"skipped: {file}: {error}")
+                _report(f"skipped: {error}")
             self.display.update(done + 1)
 
 

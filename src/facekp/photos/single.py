@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -164,7 +164,7 @@ def _as_photo(photo: Any) -> Photo:
         return _read(photo, photo)
     if isinstance(photo, (bytes, bytearray, memoryview)):
         return _read("photo", BytesIO(photo))
-    if callable(getattr(photo, "read", None)) and callable(getattr(photo, "seek", None)):
+    if callable(getattr(photo, "read", None)) and callable(getattr(photo, "seek", None)) and not isinstance(photo, TextIOBase):
         return _read("photo", photo)
     raise UserError(f"photo: of type {type(photo).__name__}; {_way_out(photo)}")
 
@@ -187,6 +187,8 @@ def _way_out(photo: Any) -> str:
         return "give np.asarray(PIL.ImageOps.exif_transpose(photo).convert('RGB'))"
     if isinstance(photo, torch.Tensor):
         return "give an array: photo.cpu().numpy(), of shape (H, W) or (H, W, 3)"
+    if isinstance(photo, TextIOBase):
+        return "open the file in binary mode: open(FILE, 'rb')"
     if isinstance(photo, (list, tuple)):
         return "give one photo; facekp.photos.pipeline.predict_photos takes many"
     return "give a path, the bytes of a file, or an array of levels 0..255"

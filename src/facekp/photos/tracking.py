@@ -17,7 +17,14 @@ from facekp.core.errors import UserError
 from facekp.models.predictor import KeypointPredictor
 from facekp.photos.detectors import MAX_OVERLAP, FaceDetector, check_detector
 from facekp.photos.face import Face, predict_crops
-from facekp.photos.pipeline import Dropped, check_min_confidence, check_photo, find_crops, predict_faces
+from facekp.photos.pipeline import (
+    Dropped,
+    check_min_confidence,
+    check_photo,
+    check_predictor,
+    find_crops,
+    predict_faces,
+)
 from facekp.photos.reading import FALLBACK_RATE, Photo
 from facekp.photos.smoothing import OneEuroFilter, SmoothingSettings
 
@@ -68,7 +75,7 @@ class FaceTracker:
             has no such limit.
 
     Raises:
-        UserError: the detector is not a `FaceDetector`, or ``min_confidence`` is not a number from 0 to 1.
+        UserError: the predictor or the detector is not one, or ``min_confidence`` is not a number from 0 to 1.
 
     Attributes:
         dropped: counts the boxes of the detector that were dropped, because their confidence is too low.
@@ -84,6 +91,7 @@ class FaceTracker:
         min_confidence: float | None = None,
     ) -> None:
         self.predictor, self.detector, self.detect_every = predictor, detector, detect_every
+        check_predictor(predictor)
         check_detector(detector, "detector")
         self.smooth, self.refine, self.min_confidence = smooth, refine, check_min_confidence(min_confidence)
         self.dropped = Dropped()
