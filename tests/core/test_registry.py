@@ -299,3 +299,35 @@ def test_arguments_that_can_t_be_settings_are_named(shapes):
         with pytest.raises(UserError, match=rf"^shape '{name}': .*{why}") as error:
             shapes.parse({"name": name})
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [
+        (lambda: 1, r"is called with 1 argument and its settings, but takes \(\); see docs"),
+        (lambda *, factor=2.0: 1, "is called with 1 argument"),
+        ("abc", "can't be settings: 'abc' is not a callable object"),
+        (max, "can't be settings: no signature found"),
+    ],
+)
+def test_what_can_t_be_called_with_its_inputs_is_named(shapes, thing, message):
+    shapes.register("odd")(thing)
+    with pytest.raises(UserError, match=f"^shape 'odd': .*{message}"):
+        shapes.parse({"name": "odd"})
+
+
+def test_an_annotation_that_is_no_type_is_named(shapes):
+    @shapes.register("odd")
+    def odd(points, factor: "torch.flaot" = 1.0):  # noqa: F722, F821, UP037
+        return points
+
+    with pytest.raises(UserError, match=r"^shape 'odd': the annotations of .*odd can't be read|can't be settings"):
+        shapes.parse({"name": "odd"})
+
+
+def test_a_decorator_without_a_name_is_refused(shapes):
+    with pytest.raises(UserError, match=r"^shape forgotten: has no name; register it by register\(NAME\)$"):
+
+        @shapes.register
+        def forgotten(points):
+            return points

@@ -223,6 +223,15 @@ def test_a_loss_that_would_be_broadcast_over_unlabelled_maps_is_refused(batch, p
         loss(*batch)
 
 
+@pytest.mark.parametrize("cut", [torch.Tensor.detach, torch.Tensor.long])
+def test_a_loss_without_a_gradient_is_refused_where_one_is_needed(batch, plug_in, cut):
+    loss = plug_in(lambda raw, target, cells: cut((raw - target).square().mean(dim=(2, 3))))
+    raw, *others = batch
+    with pytest.raises(UserError, match="^loss=mine: returned a tensor without a gradient"):
+        loss(raw.clone().requires_grad_(), *others)
+    assert loss(raw, *others).shape == (5, 4)  # as in a validation
+
+
 def test_the_shape_of_a_loss_is_checked_without_a_break_in_a_compiled_step(batch, plug_in):
     loss = plug_in(lambda raw, target, cells: (raw - target).square().mean(dim=(-2, -1)))
     torch.compiler.reset()

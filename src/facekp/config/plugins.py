@@ -86,9 +86,7 @@ def import_plugins(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name.split(".")[0] and error.name != name:
-                raise UserError(
-                    f"plugins=[{name}]: it needs {error.name}, which is not installed; install it"
-                ) from error
+                raise UserError(f"plugins=[{name}]: it needs {error.name}, {_missing(error.name)}") from error
             hint = "name one that is installed or lies in the working directory"
             if name.endswith(".py"):
                 hint = f"leave out .py: plugins=[{name[:-3]}]"
@@ -102,6 +100,21 @@ def import_plugins(names: Iterable[str]) -> None:
             ) from error
         except Exception as error:  # the plug-in's own code
             raise UserError(f"plugins=[{name}]: can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _missing(module: str | None) -> str:
+    """Why a module can't be imported that a plug-in needs, and what to do.
+
+    Example:
+        >>> _missing("timm"), _missing("facekp.losses")
+        ('which is not installed; install it', 'which does not exist; import from facekp.functional.losses')
+    """
+    if module in MODULES:  # the name of a group of entry points
+        return f"which does not exist; import from {MODULES[module]}"
+    package = (module or "").partition(".")[0]
+    if package != module and package in sys.modules:
+        return f"which {package} does not have; correct the import"
+    return "which is not installed; install it"
 
 
 def _module_hint(path: str) -> str:

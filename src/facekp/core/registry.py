@@ -40,6 +40,7 @@ from pydantic import BeforeValidator, Strict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
+from facekp.core.console import count
 from facekp.core.errors import UserError, first_line
 from facekp.core.settings import Settings, one_of, parse, union_members
 
@@ -88,8 +89,10 @@ class Registry(Generic[T]):
             settings: a subclass of the registry's base; None: made of the keyword arguments.
 
         Raises:
-            UserError: the name is taken by something else.
+            UserError: the name is no text, or is taken by something else.
         """
+        if not isinstance(name, str):  # of ``@register`` without a name it is the function itself
+            raise UserError(f"{self.kind} {getattr(name, '__name__', name)}: has no name; register it by register(NAME)")
 
         def enter(thing: Any) -> Any:
             builtin = _module(thing).split(".")[0] == "facekp"
@@ -215,13 +218,23 @@ class Registry(Generic[T]):
 
     def _settings_of(self, name: str, thing: Any) -> type[Settings]:
         try:
-            parameters = list(inspect.signature(thing, eval_str=True).parameters.values())
+            signature = inspect.signature(thing, eval_str=True)
         except NameError as error:
             raise UserError(
                 f"{self.kind} {name!r}: the annotations of {_address(thing)} can't be read: {error}; import it at the "
                 "top of the module, not under TYPE_CHECKING"
             ) from error
+        except Exception as error:  # of an annotation, or the thing has no signature
+            raise self._not_settings(name, thing, first_line(error)) from error
+        parameters = list(signature.parameters.values())
         if isinstance(self.inputs, int):
+            try:
+                signature.bind_partial(*[None] * self.inputs)
+            except TypeError as error:
+                raise UserError(
+                    f"{self.kind} {name!r}: {_address(thing)} is called with {count(self.inputs, 'argument')} and its "
+                    f"settings, but takes {signature}; see docs/how-to/extend"
+                ) from error
             parameters = parameters[self.inputs :]
         fields: dict[str, Any] = {}
         for parameter in parameters:

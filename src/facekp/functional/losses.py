@@ -49,8 +49,8 @@ LOSSES: Registry[Callable[..., Tensor]] = Registry(
 def build_loss(settings: LossSettings) -> Loss:
     """The loss that the settings name, with its settings filled in.
 
-    Calling it raises a `UserError` unless the loss returns one error per map: another shape would be broadcast, and
-    unlabelled maps would train too.
+    Calling it raises a `UserError` unless the loss returns one error per map, with a gradient: another shape would be
+    broadcast, and unlabelled maps would train too.
     """
     return functools.partial(_checked_error, LOSSES.partial(settings), settings.name)
 
@@ -62,6 +62,11 @@ def _checked_error(compare: Callable[..., Any], name: str, raw: Tensor, target: 
         raise UserError(
             f"loss={name}: returned {given}; a loss returns one error per map, a tensor (N, C), here "
             f"{tuple(raw.shape[:2])}; facekp takes the mean over the labelled maps"
+        )
+    if raw.requires_grad and not error.requires_grad:
+        raise UserError(
+            f"loss={name}: returned a tensor without a gradient, so that nothing would be trained; compute it from the "
+            "raw output, without detach(), item(), argmax, NumPy or whole numbers"
         )
     return error
 
