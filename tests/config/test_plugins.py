@@ -1,7 +1,9 @@
 """Plug-ins: modules of plugins=, entry points, and the choices they bring."""
 
+import re
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,16 @@ def test_a_plug_in_that_can_t_be_imported_is_one_line(module_here, text, message
     module_here("broken", text)
     with pytest.raises(UserError, match=message):
         import_plugins(["broken"])
+
+
+def test_a_file_with_the_name_of_an_imported_module_is_named(module_here, losses, caplog):
+    import_plugins([module_here("mine")])
+    assert not caplog.records
+    module_here("mine", "")  # forgotten, and imported again
+    Path("json.py").write_text("")
+    import_plugins(["json", "mine"])  # Python's own module, which is imported already
+    (record,) = caplog.records
+    assert re.search(r"^plugins=\[json\]: imports .*json/__init__\.py, not .*/json\.py; rename", record.getMessage())
 
 
 def test_an_unknown_module_is_one_line(module_here):

@@ -83,7 +83,7 @@ def import_plugins(names: Iterable[str]) -> None:
         if "/" in name or name.startswith("."):
             raise UserError(f"plugins=[{name}]: is a path; {_module_hint(name)}")
         try:
-            importlib.import_module(name)
+            imported = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name.split(".")[0] and error.name != name:
                 raise UserError(f"plugins=[{name}]: it needs {error.name}, {_missing(error.name)}") from error
@@ -100,6 +100,9 @@ def import_plugins(names: Iterable[str]) -> None:
             ) from error
         except Exception as error:  # the plug-in's own code
             raise UserError(f"plugins=[{name}]: can't be imported: {type(error).__name__}: {error}") from error
+        file, origin = Path(f"{name}.py").absolute(), imported.__spec__ and imported.__spec__.origin
+        if file.is_file() and not (origin and os.path.exists(origin) and file.samefile(origin)):
+            log.warning("plugins=[%s]: imports %s, not %s; rename your file", name, origin, file)
 
 
 def _missing(module: str | None) -> str:
