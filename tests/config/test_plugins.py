@@ -80,7 +80,10 @@ def test_a_module_of_the_working_directory_registers_and_becomes_a_choice(module
     [
         ("import not_there_at_all", r"plugins=\[broken\]: it needs not_there_at_all, which is not installed"),
         ("raise SystemExit(0)", r"plugins=\[broken\]: ends the program when it is imported .SystemExit: 0."),
-        ("from facekp.losses import LOSSES", r"it needs facekp\.losses, which does not exist; import from facekp\.functional"),
+        (
+            "from facekp.losses import LOSSES",
+            r"it needs facekp\.losses, which does not exist; import from facekp\.functional",
+        ),
         ("import facekp.loses", r"it needs facekp\.loses, which facekp does not have; correct the import"),
         ("1 / 0", r"plugins=\[broken\]: can't be imported: ZeroDivisionError"),
     ],

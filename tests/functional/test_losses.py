@@ -227,7 +227,7 @@ def test_a_loss_that_would_be_broadcast_over_unlabelled_maps_is_refused(batch, p
 def test_a_loss_without_a_gradient_is_refused_where_one_is_needed(batch, plug_in, cut):
     loss = plug_in(lambda raw, target, cells: cut((raw - target).square().mean(dim=(2, 3))))
     raw, *others = batch
-    with pytest.raises(UserError, match="^loss=mine: returned a tensor without a gradient"):
+    with pytest.raises(UserError, match=r"^loss=mine: returned a tensor without a gradient"):
         loss(raw.clone().requires_grad_(), *others)
     assert loss(raw, *others).shape == (5, 4)  # as in a validation
 

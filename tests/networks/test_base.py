@@ -46,6 +46,7 @@ def test_every_network_has_a_shipped_model_and_predicts_maps_at_its_stride() -> 
 
 @pytest.mark.parametrize("network", [HOURGLASS, {"name": "hourglass_seed"}, REGRESSION, SIMCC])
 def test_every_network_of_facekp_takes_colour(network: dict[str, Any]) -> None:
+    torch.manual_seed(0)  # with other weights a ReLU may leave a heatmap of zeros
     colour = build_network(NETWORKS.parse(network), heatmaps=3, image_channels=3).eval()
     with torch.inference_mode():
         images = torch.rand(2, 3, 96, 96)
@@ -202,9 +203,14 @@ def test_networks_of_facekp_and_lazy_ones_are_not_tried() -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda heatmaps: Trial(stride=0), r"network trial: self\.stride=0: must be at least 1"),
-        (lambda heatmaps: Trial(stride=True), "network trial: has no stride"),
-        (lambda heatmaps: SimpleNamespace(stride=4), "SimpleNamespace is not a torch.nn.Module"),
+        (lambda heatmaps: Trial(stride=0), r"network trial: self\.stride=0: must be a whole number \(int\) from 1"),
+        (lambda heatmaps: Trial(stride=True), r"network trial: self\.stride=True"),
+        (lambda heatmaps: Trial(stride=4.0), r"network trial: self\.stride=4\.0"),
+        (lambda heatmaps: Trial(stride=None), "network trial: has no stride"),
+        (lambda heatmaps: SimpleNamespace(stride=4), "SimpleNamespace is not a HeatmapNetwork"),
+        (lambda heatmaps: nn.Conv2d(1, heatmaps, 4), "Conv2d is not a HeatmapNetwork; derive it from facekp"),
+        (lambda: Trial(), "unexpected keyword argument 'heatmaps'; its constructor takes heatmaps and the settings"),
+        (type("Part", (HeatmapNetwork,), {"__init__": lambda self, heatmaps: None}), "abstract method forward"),
     ],
 )
 def test_what_is_no_heatmap_network_is_refused(

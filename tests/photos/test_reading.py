@@ -54,7 +54,9 @@ def test_a_file_that_is_no_photo_says_why(tmp_path, faces):
     half = (tmp_path / "whole.jpg").read_bytes()[:1000]
     for name, content in (("half.jpg", half), ("text.jpg", b"hello"), ("empty.png", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"^{tmp_path / name}: is (neither|damaged)|^{tmp_path / name}: .*truncated"):
+        with pytest.raises(
+            UserError, match=f"^{tmp_path / name}: is (neither|damaged)|^{tmp_path / name}: .*truncated"
+        ):
             list(read_photos(tmp_path / name))
     with pytest.raises(UnreadableImage, match=r"96 x 96 pixels; at most 0\.001 million"):
         read_image(str(tmp_path / "whole.jpg"), max_pixels=1000)

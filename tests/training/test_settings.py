@@ -1,9 +1,11 @@
 """Settings of a training: wrong values, unknown keys and contradictions are refused in one line."""
 
 import pytest
+import torch
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
+from facekp.networks.base import NETWORKS, build_network
 from facekp.training.settings import TrainSettings
 from tests.conftest import CONF_DIR, config_of, settings_of
 
@@ -198,3 +200,11 @@ def test_the_number_of_processes_is_devices_times_machines(overrides, processes,
     trainer = settings_of("data=synthetic", *overrides).trainer
     assert trainer.processes == processes
     assert trainer.is_distributed is distributed
+
+
+def test_a_network_without_the_base_class_is_left_to_the_check_that_names_it(monkeypatch):
+    monkeypatch.setitem(NETWORKS.entries, "plain", torch.nn.Identity)
+    monkeypatch.setattr(NETWORKS, "own_settings", dict(NETWORKS.own_settings))
+    settings = parse(TrainSettings, with_value("model.network", {"name": "plain"}))
+    with pytest.raises(UserError, match=r"^network plain: Identity is not a HeatmapNetwork"):
+        build_network(settings.model.network, heatmaps=5)

@@ -92,7 +92,9 @@ class Registry(Generic[T]):
             UserError: the name is no text, or is taken by something else.
         """
         if not isinstance(name, str):  # of ``@register`` without a name it is the function itself
-            raise UserError(f"{self.kind} {getattr(name, '__name__', name)}: has no name; register it by register(NAME)")
+            raise UserError(
+                f"{self.kind} {getattr(name, '__name__', name)}: has no name; register it by register(NAME)"
+            )
 
         def enter(thing: Any) -> Any:
             builtin = _module(thing).split(".")[0] == "facekp"

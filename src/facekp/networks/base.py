@@ -24,11 +24,11 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from facekp.core.errors import UserError
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings
+from facekp.networks.cpu import has_lazy_layers
 
 Heatmaps = Annotated[int, Field(ge=1, le=10000)]  # C, number of maps
 COLOUR_ARGUMENT = "image_channels"  # the argument of networks that can take colour images
@@ -116,17 +116,24 @@ def build_network(settings: NetworkSettings, heatmaps: int, image_channels: int 
     check_colour(settings.name, image_channels)
     made = NETWORKS[settings.name]
     colours = {COLOUR_ARGUMENT: image_channels} if _takes_colour(settings.name) else {}
-    network: Any = made(heatmaps=heatmaps, **colours, **NETWORKS.arguments(settings))
-    stride = getattr(network, "stride", None)
-    if isinstance(stride, bool) or not isinstance(stride, int):
-        raise UserError(f"network {settings.name}: has no stride; set self.stride to the image pixels per heatmap cell")
-    if stride < 1:
-        raise UserError(f"network {settings.name}: self.stride={stride}: must be at least 1")
-    if not issubclass(type(network), nn.Module):
+    try:
+        network: Any = made(heatmaps=heatmaps, **colours, **NETWORKS.arguments(settings))
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # raised by the constructor's code
+            raise
         raise UserError(
-            f"network {settings.name}: {type(network).__name__} is not a torch.nn.Module; register a "
-            "subclass of HeatmapNetwork"
+            f"network {settings.name}: {error}; its constructor takes heatmaps and the settings, and it has a forward"
+        ) from error
+    if not (issubclass(type(network), nn.Module) and hasattr(network, "parameter_groups")):
+        raise UserError(
+            f"network {settings.name}: {type(network).__name__} is not a HeatmapNetwork; derive it from "
+            "facekp.networks.base.HeatmapNetwork"
         )
+    stride = getattr(network, "stride", None)
+    if stride is None:
+        raise UserError(f"network {settings.name}: has no stride; set self.stride to the image pixels per heatmap cell")
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise UserError(f"network {settings.name}: self.stride={stride}: must be a whole number (int) from 1")
     return network
 
 
@@ -149,8 +156,7 @@ def check_output(network: HeatmapNetwork, name: str, heatmaps: int, image_channe
     Raises:
         UserError: the output is not a list of tensors (N, C, H // stride, W // stride).
     """
-    lazy = any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers()))  # made by the first batch
-    if lazy or type(network).__module__.split(".")[0] == "facekp":
+    if has_lazy_layers(network) or type(network).__module__.split(".")[0] == "facekp":
         return
     height, width = size
     try:

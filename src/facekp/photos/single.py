@@ -164,7 +164,11 @@ def _as_photo(photo: Any) -> Photo:
         return _read(photo, photo)
     if isinstance(photo, (bytes, bytearray, memoryview)):
         return _read("photo", BytesIO(photo))
-    if callable(getattr(photo, "read", None)) and callable(getattr(photo, "seek", None)) and not isinstance(photo, TextIOBase):
+    if (
+        callable(getattr(photo, "read", None))
+        and callable(getattr(photo, "seek", None))
+        and not isinstance(photo, TextIOBase)
+    ):
         return _read("photo", photo)
     raise UserError(f"photo: of type {type(photo).__name__}; {_way_out(photo)}")
 

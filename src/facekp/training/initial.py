@@ -21,7 +21,7 @@ from facekp.models.label_shape import warn_of_other_shape
 from facekp.models.settings import ModelSettings
 from facekp.models.training_data import name_points, points_of_sources, warn_of_other_crops
 from facekp.models.transfer import copy_matching, in_brackets, point_pairs, source_pairs
-from facekp.networks.cpu import optimize_for_cpu
+from facekp.networks.cpu import optimize_for_cpu, store_channels_last
 from facekp.runs.folder import FIND
 from facekp.training.dataset import TrainingData
 from facekp.training.estimator import KeypointEstimator
@@ -51,7 +51,7 @@ def build_estimator(dataset: TrainingData, settings: TrainSettings, resume_from:
         _start_from(model, start, data, settings.data)
     _set_mean_face(model, data)
     if settings.trainer.channels_last:
-        model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        store_channels_last(model.network)
     if settings.trainer.fast_cpu:
         optimize_for_cpu(model.network)
     trained_start = np.empty(0, dtype=np.int64) if start is None else start.trained_on

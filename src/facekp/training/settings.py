@@ -240,7 +240,8 @@ class TrainSettings(CommandSettings):
             )
 
     def _check_loss(self) -> None:
-        name, needed = self.model.network.name, NETWORKS[self.model.network.name].activation
+        name = self.model.network.name
+        needed = getattr(NETWORKS[name], "activation", None)  # a network that has none is refused when it is built
         if needed is not None and self.loss.activation != needed:
             raise ValueError(
                 f"loss.activation={self.loss.activation}: the network {name} needs a loss with activation {needed}, "
