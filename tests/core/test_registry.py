@@ -322,7 +322,7 @@ def test_an_annotation_that_is_no_type_is_named(shapes):
         return points
 
     with pytest.raises(
-        UserError, match=r"^shape 'odd': the arguments of .* can't be settings: .* no attribute 'flaot'"
+        UserError, match=r"^shape 'odd': the arguments .* can't be settings: .* no attribute 'flaot'"
     ):
         shapes.parse({"name": "odd"})
 
