@@ -304,8 +304,8 @@ def test_arguments_that_can_t_be_settings_are_named(shapes):
 @pytest.mark.parametrize(
     ("thing", "message"),
     [
-        (lambda: 1, r"is called with 1 argument and its settings, but takes \(\); see docs"),
-        (lambda *, factor=2.0: 1, "is called with 1 argument"),
+        (lambda: 1, r"takes \(\); facekp calls it with 1 positional argument and its settings; see docs"),
+        (lambda *, factor=2.0: 1, "calls it with 1 positional argument"),
         ("abc", "can't be settings: 'abc' is not a callable object"),
         (max, "can't be settings: no signature found"),
     ],
@@ -321,9 +321,7 @@ def test_an_annotation_that_is_no_type_is_named(shapes):
     def odd(points, factor: "Path.flaot" = 1.0):
         return points
 
-    with pytest.raises(
-        UserError, match=r"^shape 'odd': the arguments .* can't be settings: .* no attribute 'flaot'"
-    ):
+    with pytest.raises(UserError, match=r"^shape 'odd': the arguments .* can't be settings: .* no attribute 'flaot'"):
         shapes.parse({"name": "odd"})
 
 

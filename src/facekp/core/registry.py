@@ -40,7 +40,6 @@ from pydantic import BeforeValidator, Strict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
-from facekp.core.console import count
 from facekp.core.errors import UserError, first_line
 from facekp.core.settings import Settings, one_of, parse, union_members
 
@@ -234,8 +233,8 @@ class Registry(Generic[T]):
                 signature.bind_partial(*[None] * self.inputs)
             except TypeError as error:
                 raise UserError(
-                    f"{self.kind} {name!r}: {_address(thing)} is called with {count(self.inputs, 'argument')} and its "
-                    f"settings, but takes {signature}; see docs/how-to/extend"
+                    f"{self.kind} {name!r}: {_address(thing)} takes {signature}; facekp calls it with "
+                    f"{self.inputs} positional argument{'s' * (self.inputs > 1)} and its settings; see docs/how-to/extend"
                 ) from error
             parameters = parameters[self.inputs :]
         fields: dict[str, Any] = {}
