@@ -234,7 +234,8 @@ class Registry(Generic[T]):
             except TypeError as error:
                 raise UserError(
                     f"{self.kind} {name!r}: {_address(thing)} takes {signature}; facekp calls it with "
-                    f"{self.inputs} positional argument{'s' * (self.inputs > 1)} and its settings; see docs/how-to/extend"
+                    f"{self.inputs} positional argument{'s' * (self.inputs > 1)} and its settings; see "
+                    "docs/how-to/extend"
                 ) from error
             parameters = parameters[self.inputs :]
         fields: dict[str, Any] = {}
