@@ -21,6 +21,7 @@ def main(cfg: DictConfig) -> Path:
 
     import numpy as np
 
+    from facekp.core.console import count
     from facekp.core.outputs import output_folder
     from facekp.data.competition import write_test, write_training
     from facekp.data.synthetic.command_settings import SyntheticCommandSettings
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> Path:
         write_training(folder / "training.csv", draw_faces(data.rows, data.seed, settings.keypoints))
         test = draw_faces(settings.test_rows, data.seed + 1, settings.keypoints)
         write_test(folder, replace(test, row=np.arange(1, len(test) + 1)), test.mask)
-    log.info("written: %s (%d training rows, %d test rows)", folder, data.rows, len(test))
+    log.info("written: %s (%s, %s)", folder, count(data.rows, "training row"), count(len(test), "test row"))
     return folder
 
 

@@ -102,9 +102,14 @@ def faces_by_photo(faces: Iterable[LabelledFace]) -> dict[str, list[LabelledFace
     """The faces of each photo, in the order of the file; those with neither points nor a box are left out."""
     photos: dict[str, list[LabelledFace]] = {}
     for face in faces:
-        if face.box is not None or np.isfinite(face.points).any():
+        if face.box is not None or has_points(face):
             photos.setdefault(face.name, []).append(face)
     return photos
+
+
+def has_points(face: LabelledFace) -> bool:
+    """Whether a point of the face is labelled."""
+    return bool(np.isfinite(face.points).any())
 
 
 def labelled_points(face: LabelledFace, keypoints: Keypoints) -> Iterator[tuple[str, float, float, bool]]:
@@ -201,7 +206,7 @@ def box_around(face: LabelledFace) -> Box:
 
 def log_added_boxes(faces: Iterable[LabelledFace]) -> None:
     """Log the number of faces whose box is the one around their points."""
-    if number := sum(face.box is None for face in faces):
+    if number := sum(face.box is None and has_points(face) for face in faces):
         log.warning("%s no box: the smallest around the points is written", count(number, "face has", "faces have"))
 
 

@@ -27,6 +27,7 @@ from facekp.data.writers.base import (
     LabelFile,
     Written,
     faces_by_photo,
+    has_points,
     label_names,
     labelled_points,
     photo_size,
@@ -58,7 +59,7 @@ def write_labelme(folder: Path, file: LabelFile) -> Written:
             "imageWidth": width,
         }
         write_json(path, content, durable=False)
-    without_box = [face for face in file.faces if face.box is None]
+    without_box = [face for face in file.faces if face.box is None and has_points(face)]
     if lost := sum(len(face.attributes) - len(_attributes_for_points(face)) for face in without_box):
         log.warning("%s left out, which would mark all points of a face as hidden", count(lost, "attribute"))
     return Written(folder, "labelme")
