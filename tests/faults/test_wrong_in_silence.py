@@ -30,7 +30,8 @@ from facekp.models.scoring import unseen_rows
 from facekp.models.settings import DecoderSettings
 from facekp.models.transfer import copy_matching
 from facekp.reporting.bench.example_runs import write_example_runs
-from facekp.reporting.html.collect import group_runs, read_runs
+from facekp.reporting.html.collect import read_runs
+from facekp.reporting.html.grouping import group_runs
 from facekp.runs.sweeps.configurations import by_configuration, repeated_keys
 from facekp.runs.sweeps.job_names import differing
 from tests.conftest import config_of, settings_of

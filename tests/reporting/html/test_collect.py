@@ -12,7 +12,8 @@ import yaml
 
 from facekp.core.errors import UserError
 from facekp.reporting.bench.example_runs import write_example_runs
-from facekp.reporting.html.collect import by_image, differing, group_runs, read_runs, short_names
+from facekp.reporting.html.collect import by_image, read_runs
+from facekp.reporting.html.grouping import differing, group_runs, short_names
 from facekp.runs.folder import RunFolder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

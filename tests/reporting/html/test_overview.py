@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facekp.reporting.html.collect import SkippedRun, cell, read_runs
+from facekp.reporting.html.collect import SkippedRun, read_runs
 from facekp.reporting.html.compare import Difference
+from facekp.reporting.html.grouping import cell
 from facekp.reporting.html.overview import runs_page
 from facekp.reporting.html.summary import headline, summary
 from tests.report_page import blocks_of

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from facekp.functional.metrics import METRICS
 from facekp.reporting.html import figures, page
-from facekp.reporting.html.collect import Run, SkippedRun, group_runs
+from facekp.reporting.html.collect import Run, SkippedRun
 from facekp.reporting.html.compare import differences, intervals
 from facekp.reporting.html.corrupted import corruptions_section
 from facekp.reporting.html.faces import ImageStore, extremes
+from facekp.reporting.html.grouping import group_runs
 from facekp.reporting.html.landmark_metrics import landmarks_section, subsets_section
 from facekp.reporting.html.page import Section
 from facekp.reporting.html.run_tables import groups_section, keypoints_section, not_counted, runs_section

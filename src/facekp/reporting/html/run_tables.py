@@ -18,8 +18,9 @@ from facekp.reporting.html.cells import (
     rmse_keys,
     scores_of,
 )
-from facekp.reporting.html.collect import Group, Run, cell, differing, short_names
+from facekp.reporting.html.collect import Run
 from facekp.reporting.html.compare import Interval, Pairs
+from facekp.reporting.html.grouping import Group, cell, differing, short_names
 from facekp.reporting.html.page import Section
 from facekp.runs.sweeps.job_names import REPETITION_KEYS
 
@@ -123,7 +124,7 @@ def not_counted(groups: Sequence[Group]) -> str:
     """How many runs are left out of the means of their groups, and why; empty if none is.
 
     Args:
-        groups: of `facekp.reporting.html.collect.group_runs`; in a group of a single run, no mean is missing.
+        groups: of `facekp.reporting.html.grouping.group_runs`; in a group of a single run, no mean is missing.
     """
     several = [group for group in groups if len(group.runs) + group.incomplete + group.repeats > 1]
     incomplete, repeats = sum(group.incomplete for group in several), sum(group.repeats for group in several)

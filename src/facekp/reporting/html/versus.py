@@ -11,8 +11,9 @@ import numpy as np
 from facekp.functional.metrics import keys_of, metrics_shown
 from facekp.reporting.html import page
 from facekp.reporting.html.cells import names_of, other_metrics, rmse_keys, scores_of
-from facekp.reporting.html.collect import Group, Run, cell, differing
+from facekp.reporting.html.collect import Run
 from facekp.reporting.html.compare import Difference, Pairs
+from facekp.reporting.html.grouping import Group, cell, differing
 from facekp.reporting.html.page import Section
 from facekp.runs.sweeps.job_names import REPETITION_KEYS
 
