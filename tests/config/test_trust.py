@@ -48,6 +48,13 @@ def with_file(tmp_path, run_here):
     return run
 
 
+def test_a_folder_beside_the_config_files_may_have_the_name_of_a_key(with_file, tmp_path):
+    (tmp_path / "conf/out").mkdir(parents=True)
+    code, err = with_file(SCHEME, "out=conf/out/first", "trainer.max_epochs=0")
+    assert code == 2
+    assert "trainer.max_epochs" in err  # the first fault that is left
+
+
 LOADERS = ("joblib.load", "torch.load", "pandas.read_pickle", "numpy.load", "os.system", "builtins.eval", "facekp.x.Y")
 CONFIG_PLACES = {
     "callback": "hydra:\n  callbacks:\n    x: {_target_: %s, filename: trap.pkl}\n",

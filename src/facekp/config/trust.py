@@ -112,6 +112,8 @@ class CheckedConfigLoader(SingleCompositionLoader):
             raise UserError(
                 f"{primary.path}/{config_name}.yaml: hydra.searchpath: a config file can't set it; {ON_COMMAND_LINE}"
             )
+        values: Any = {} if primary is None else OmegaConf.to_container(primary.config)
+        repo.delegate.keys = {key for key, value in values.items() if not isinstance(value, dict)}
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
 
@@ -123,6 +125,12 @@ def _files_in_circle(error: RecursionError) -> list[str]:
 
 class _CheckedRepository(ConfigRepository):
     """Hydra's reader of config files, with bounds on each file and errors in one line."""
+
+    keys: Collection[str] = ()  # of the primary config that have a plain value
+
+    def group_exists(self, config_path: str) -> bool:
+        """Whether a name is a group. A folder of ``--config-dir`` named as a key, such as ``out``, is none."""
+        return config_path not in self.keys and super().group_exists(config_path)
 
     def load_config(self, config_path: str) -> Any:
         file = self._file(config_path)
