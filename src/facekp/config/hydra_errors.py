@@ -75,6 +75,8 @@ def _why_not_set(key: str, error: HydraException, catalog: Catalog) -> str:
         return _why_missing(key, keys[key], catalog)
     if key.startswith("hydra."):  # not listed by --help
         return f"there is no such key yet; check its name, or write +{key}=VALUE to add it"
+    if key in ("keypoints", "model") and "ckpt" in keys:  # of facekp.train
+        return f"{catalog.command} takes it from the checkpoint; leave out {key}="
     return f"unknown key{did_you_mean(key, [*catalog.groups, *keys]) or '; --help lists all keys'}"
 
 
