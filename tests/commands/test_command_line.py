@@ -65,7 +65,7 @@ MISTAKES = {
     "no test rows": ("synthetic", ["out=x", "test_rows=0"], "test_rows=0"),
     "scheme without a flip partner": ("train", [*TINY, "keypoints.pairs=[[a]]"], "keypoints"),
     "key of another trainer": ("train", [*TINY, "+trainer.max_step=5"], "trainer.max_step: unknown key"),
-    "landmark scheme of a checkpoint": ("evaluate", ["ckpt=shipped", "keypoints=ibug68"], "takes it from the checkpoint"),
+    "scheme of a checkpoint": ("evaluate", ["ckpt=shipped", "keypoints=ibug68"], "takes it from the checkpoint"),
     "no validation batch": ("train", [*TINY, "+trainer.limit_val_batches=0"], "trainer.limit_val_batches=0"),
     "no logger": ("train", [*TINY, "logger=null"], "logger=null"),
     "no data": ("train", ["data=null"], "yolo\n"),

@@ -75,7 +75,8 @@ def _check(rows: int, seed: int, keypoints: Keypoints) -> None:
     unknown = [name for name in keypoints.names if name not in landmarks(Shape())]
     if unknown:
         raise UserError(
-            f"keypoints {keypoints.name}: synthetic faces have no point {unknown[0]!r}; use keypoints=kaggle15"
+            f"keypoints {keypoints.name}: synthetic faces have no point {unknown[0]!r}, only those of kaggle15; "
+            "choose other data (data=NAME), or keypoints=kaggle15 for a training"
         )
     if len(keypoints.sources) > 2:
         raise UserError(
