@@ -16,7 +16,7 @@ from facekp.reporting.html.overview import runs_page
 from facekp.runs.comparable import last_comparable_run
 from facekp.runs.folder import RunFolder
 from facekp.runs.sweep_folder import SweepFolder
-from facekp.runs.sweeps.sweep import finish_sweep
+from facekp.runs.sweeps.finish import finish_sweep
 from facekp.training.loggers.sample_faces import sample_faces
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of

@@ -7,7 +7,7 @@ import yaml
 from facekp.runs.folder import RunStatus
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweeps.configurations import by_configuration, comparison_warnings
-from facekp.runs.sweeps.sweep import finish_sweep
+from facekp.runs.sweeps.finish import finish_sweep
 from facekp.runs.sweeps.table import read_jobs
 
 DATA = {"name": "folder", "size": 96, "channels": 1, "fold": 0}

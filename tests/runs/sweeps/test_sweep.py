@@ -17,7 +17,8 @@ from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.sweep_folder import SweepFolder
 from facekp.runs.sweeps import sweep
-from facekp.runs.sweeps.sweep import JOBLIB, SHARED_KEYS, begin_sweep, finish_sweep
+from facekp.runs.sweeps.finish import finish_sweep
+from facekp.runs.sweeps.sweep import JOBLIB, SHARED_KEYS, begin_sweep
 from tests.conftest import TINY, facekp
 from tests.faults.children import CAMPAIGN
 from tests.forked import signal_module

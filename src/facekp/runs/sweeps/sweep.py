@@ -9,39 +9,41 @@ from __future__ import annotations
 
 import atexit
 import logging
-import shlex
-import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from facekp.config.arguments import key_of
 from facekp.config.command import exit_with_error
-from facekp.config.references import masked, remember_references, with_references
-from facekp.core.errors import UserError, first_line
-from facekp.core.files import remove_parts, write_csv
+from facekp.config.references import remember_references
+from facekp.core.errors import UserError
+from facekp.core.files import remove_parts
 from facekp.core.outputs import exclusive, output_folder
 from facekp.core.settings import NewPath, Settings, parse
 from facekp.core.signals import stop_before_errors
 from facekp.runs.folder import config_dir_options
-from facekp.runs.resume_arguments import RERUN, RESUME, RUN_DIR, check_run_dir
+from facekp.runs.resume_arguments import RUN_DIR, check_run_dir
 from facekp.runs.searches.space import SEARCH
-from facekp.runs.settings import SearchSettings, parse_search
+from facekp.runs.settings import parse_search
 from facekp.runs.sweep_folder import SweepFolder
-from facekp.runs.sweeps.arguments import MAY_DIFFER, SWEEP_DIR, SWEEP_RESUME, resume_sweep_text, sweeper_params
-from facekp.runs.sweeps.job import SUCCESSFUL
-from facekp.runs.sweeps.job_names import constant_keys, register_job_name, short_value
-
-if TYPE_CHECKING:
-    import pandas as pd
+from facekp.runs.sweeps.arguments import MAY_DIFFER, SWEEP_DIR, SWEEP_RESUME, sweeper_params
+from facekp.runs.sweeps.checks import (
+    check_command_line,
+    check_numbers,
+    check_ranges,
+    check_storage,
+    check_values,
+    subdir_of,
+)
+from facekp.runs.sweeps.finish import finish_sweep
+from facekp.runs.sweeps.job_names import constant_keys, register_job_name
 
 log = logging.getLogger(__name__)
 SHARED_KEYS = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's key for overrides that name no folder
@@ -132,15 +134,15 @@ def begin_sweep(config: DictConfig) -> ExitStack:
 
     typed = _typed(config)
     task = [*sweeper_params(config), *typed["task"]]
-    _check_command_line(config, task)
-    _check_numbers(config)
+    check_command_line(config, task)
+    check_numbers(config)
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(task)
-    _check_values(parsed)
+    check_values(parsed)
     shared = [*config.hydra.job.config.override_dirname.exclude_keys, *constant_keys(parsed)]
     search = parse_search(OmegaConf.to_container(config[SEARCH], resolve=True))
-    _check_storage(search)
+    check_storage(search)
     if config.hydra.sweeper._target_ == BASIC_SWEEPER:
-        _check_ranges(parsed)
+        check_ranges(parsed)
 
     # the folder
     overrides = [text for text in (*typed["task"], *typed["hydra"]) if key_of(text) not in NOT_KEPT]
@@ -169,7 +171,7 @@ def _configure_hydra(config: DictConfig, folder: SweepFolder, shared: Sequence[s
         hydra.overrides.hydra += [f"{SWEEP_DIR}={folder}", f"{SHARED_KEYS}=[{','.join(shared)}]"]
         if hydra.launcher._target_ == JOBLIB:
             hydra.launcher._target_ = FAULT_TOLERANT_JOBLIB
-        if folder.jobs() and _subdir(config) == NAMED_BY_SETTINGS:
+        if folder.jobs() and subdir_of(config) == NAMED_BY_SETTINGS:
             hydra.launcher = {
                 "_target_": RESUMING,
                 "_recursive_": False,
@@ -178,99 +180,6 @@ def _configure_hydra(config: DictConfig, folder: SweepFolder, shared: Sequence[s
             }
             if hydra.sweeper._target_ == BASIC_SWEEPER:
                 hydra.sweeper._target_ = RESUMING_SWEEPER
-
-
-def _subdir(config: DictConfig) -> Any:
-    """How the jobs' folders are named, as it was written."""
-    plain: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    return plain["subdir"]
-
-
-def _check_storage(search: SearchSettings | None) -> None:
-    """Refuse a password in the URL of a search's database.
-
-    Raises:
-        UserError: sweep.yaml would hold a password.
-    """
-    storage = "" if search is None else str(with_references({"storage": search.storage}, SEARCH)["storage"])
-    if masked(storage) != storage:
-        raise UserError(
-            f"{SEARCH}.storage={masked(storage)}: holds a password, which sweep.yaml would keep; put the URL into a "
-            f"variable of the environment, and give {SEARCH}.storage='${{oc.env:NAME}}'"
-        )
-
-
-def _check_numbers(config: DictConfig) -> None:
-    """Refuse numbers of jobs for which Hydra or joblib would end with a traceback.
-
-    Raises:
-        UserError: the sweeper or the launcher has such a number, or there is no Slurm.
-    """
-    at_once = OmegaConf.select(config, "hydra.sweeper.max_batch_size")
-    if at_once is not None and at_once < 1:
-        raise UserError(f"hydra.sweeper.max_batch_size={at_once}: must be at least 1, or null for no limit")
-    if OmegaConf.select(config, "hydra.launcher.n_jobs") == 0:
-        raise UserError("hydra.launcher.n_jobs=0: must be at least 1, or -1 for all cores")
-    if config.hydra.launcher._target_.endswith(".SlurmLauncher") and shutil.which("srun") is None:
-        raise UserError(
-            "hydra/launcher=submitit_slurm: srun was not found; start the sweep on a machine of the Slurm cluster, or "
-            "choose hydra/launcher=submitit_local"
-        )
-
-
-def _check_values(overrides: Sequence[Override]) -> None:
-    """Refuse lists of values that are empty: the sweep would have no jobs.
-
-    Raises:
-        UserError: a key has no value.
-    """
-    for override in overrides:
-        if not override.is_sweep_override() or isinstance(override.value(), IntervalSweep):
-            continue
-        try:
-            is_empty = next(override.sweep_string_iterator(), None) is None
-        except ValueError as error:  # range(0,2,0)
-            raise UserError(f"{override.input_line}: {first_line(error)}") from error
-        if is_empty:
-            raise UserError(f"{override.input_line}: stands for no value, so there is nothing to train; change it")
-
-
-def _check_ranges(overrides: Sequence[Override]) -> None:
-    """Refuse ranges to draw from in a sweep of all combinations.
-
-    Raises:
-        UserError: a key has a range to draw from, which a sweep of all combinations can't do.
-    """
-    for override in overrides:
-        values = override.value()
-        if isinstance(values, IntervalSweep):
-            key = override.get_key_element()
-            ends = ",".join(short_value(str(end or 0)) for end in (values.start, values.end))
-            raise UserError(
-                f"{override.input_line}: a range needs a search, e.g. {SEARCH}=optuna; or list values, {key}={ends}"
-            )
-
-
-def _check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
-    """Refuse settings that have another meaning in a sweep.
-
-    Raises:
-        UserError: a setting has another meaning in a sweep.
-    """
-    if config.hydra.job.chdir:
-        raise UserError("hydra.job.chdir=true: jobs find their files from the working directory; leave it out")
-    if "/" in str(_subdir(config)):
-        raise UserError(f"hydra.sweep.subdir={_subdir(config)}: must be the name of one folder, without /")
-    for key in ("out", "overwrite"):
-        if any(key_of(text) == key for text in task_overrides):
-            raise UserError(f"{key}: is for one run; with -m, {SWEEP_DIR}=DIR names the folder of all jobs")
-    instead = {
-        RESUME: "resumes one run, without -m; sweep.resume=DIR resumes a sweep",
-        RERUN: "repeats one run, without -m",
-    }
-    for text in task_overrides:
-        if key_of(text) in instead and not text.endswith("=null"):
-            raise UserError(f"{text}: {instead[key_of(text)]}")
 
 
 @contextmanager
@@ -301,65 +210,3 @@ def _claimed(path: str, named: bool, arguments: Sequence[str]) -> Iterator[Sweep
 
 def _fixed(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if key_of(override) not in MAY_DIFFER]
-
-
-def finish_sweep(
-    folder: SweepFolder, sources: Sequence[str], plugins: Sequence[str] = (), options: Sequence[str] = ()
-) -> bool:
-    """Show all jobs in a table, write sweep.csv, and log the best configuration and its command.
-
-    Jobs whose results can't be compared are logged, too.
-
-    Args:
-        folder: of the sweep.
-        sources: names of the labelling conventions.
-        plugins: modules that the sweep needs again when it is resumed.
-        options: further arguments of the command that trains the best job again.
-
-    Returns:
-        whether no job failed.
-    """
-    from facekp.core.console import show  # imported here: these take seconds, and only the end of a sweep needs them
-    from facekp.runs.sweeps.configurations import comparison_warnings, repeated_keys
-    from facekp.runs.sweeps.table import read_jobs, sweep_table
-
-    jobs = read_jobs(folder, sources)
-    write_csv(folder.table, jobs)
-    show(sweep_table(jobs, str(folder)))
-    if repeated := repeated_keys(jobs):
-        _log_best_configuration(folder, jobs, repeated, options)
-    else:
-        for name in jobs.loc[(jobs["status"] == "ok") & jobs["rmse"].notna(), "folder"].head(1):
-            _log_best([*folder.job(name).read_overrides(), *options])
-    for warning in comparison_warnings(folder, jobs):
-        log.warning("%s", warning)
-    failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
-    if len(failed):
-        runs = [folder.job(name) for name in failed]
-        reasons = ", ".join(str(run.traceback if run.traceback.is_file() else run.status) for run in runs)
-        log.warning("%d of %d jobs failed: %s", len(failed), len(jobs), reasons)
-        log.warning("%s runs them again", resume_sweep_text(folder, plugins))
-    return failed.empty
-
-
-def _log_best_configuration(
-    folder: SweepFolder, jobs: pd.DataFrame, repeated: Sequence[str], options: Sequence[str]
-) -> None:
-    """Show and write the configurations, and log the one with the lowest mean RMSE over folds and seeds."""
-    from facekp.core.console import show
-    from facekp.runs.sweeps.configurations import by_configuration, command_of, configurations_table, mean_and_deviation
-
-    configurations = by_configuration(jobs)
-    write_csv(folder.configurations, configurations)
-    show(configurations_table(configurations, repeated))
-    for _, best in configurations[configurations["rmse"].notna()].head(1).iterrows():
-        pruned = int(best.get("pruned", 0))
-        total = best["jobs"] + pruned
-        of_several = f", mean and standard deviation of {total} jobs that differ in {' and '.join(repeated)}"
-        of_pruned = f" ({pruned} of them pruned)" if pruned else ""
-        log.info("best: RMSE %s px%s", mean_and_deviation(best), f"{of_several}{of_pruned}" if total > 1 else "")
-        _log_best([*command_of(folder.job(best["folder"]).read_overrides(), repeated), *options])
-
-
-def _log_best(arguments: Sequence[str]) -> None:
-    log.info("best: python -m facekp.train %s", shlex.join(arguments))
