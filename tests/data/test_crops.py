@@ -14,7 +14,8 @@ from facekp.core.channels import to_grey
 from facekp.core.crop import Crop
 from facekp.core.errors import UserError
 from facekp.data import crops
-from facekp.data.crops import read_crops, square_around
+from facekp.data.crops import read_crops
+from facekp.data.face_crop import square_around
 from facekp.data.labels.face import LabelledFace
 from tests.data.photo_folder import BOX, FACE, HEADER, folder_settings, read_folder, write_one_photo
 from tests.drawn_photos import five, write_photos

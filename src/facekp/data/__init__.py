@@ -2,7 +2,8 @@
 
 - Label files: `readers` and `writers` (one module per format), `labels` (what they share), `competition`, `coco`,
   `labelstudio`, `yolo`.
-- Photos: `images`, `image_formats`, `photo_survey`; `crops` makes a table of them. Drawn faces: `synthetic`.
+- Photos: `images`, `image_formats`, `photo_survey`; `crops` makes a table of them, `face_crop` cuts one face.
+- Drawn faces: `synthetic`.
 - Tables: `table`, `table_checks`, `cache`, `sampling`, `chunks`, `digests`.
 - Folds: `split`, `near_duplicates`.
 - Batches: `datamodule`, `augment`, `transforms`, `corruptions`.

@@ -13,7 +13,7 @@ from PIL import UnidentifiedImageError
 from facekp.core.console import count, recorded_warnings
 from facekp.core.errors import UserError
 from facekp.data.coco.file import FORMAT
-from facekp.data.crops import BORDER, square_around
+from facekp.data.face_crop import BORDER, square_around
 from facekp.data.images import UnreadableImage, upright_size
 from facekp.data.label_file import LabelFile, defaults_of
 from facekp.data.labels.checks import IGNORE_BOXES, check_boxes, check_points
