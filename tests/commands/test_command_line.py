@@ -86,6 +86,8 @@ MISTAKES = {
     "null in a list": ("train", ["+experiment=[minute,null]"], "takes one choice, not a list"),
     "null in a sweep": ("train", ["-m", "experiment=minute,null"], "experiment=null: there is no such choice"),
     "empty choice": ("train", ["experiment="], "experiment=: there is no such choice"),
+    "unknown key in braces": ("train", ["model={network: {chanels: 8}}"], "did you mean model.network.channels?"),
+    "unknown key of a group in braces": ("train", ["trainer={max_epoch: 3}"], "trainer.max_epoch: unknown key; did"),
     "unknown choice in quotes": ("train", ["experiment='minutee'"], "did you mean minute?"),
     "group of another command": ("evaluate", ["+model=null"], "+model=null: a group of config files needs the name"),
     "empty key": ("train", ["=5"], "=5: must be key=value; the key is empty"),
