@@ -110,3 +110,9 @@ def test_frames_of_videos_that_differ_in_their_endings_have_folders_of_their_own
     videos = [Photo(f"v/{name}", IMAGE, 0, 25.0) for name in ("a.mp4", "a.mov", "b.mp4")]
     names = [image["file_name"] for image in written(tmp_path, scheme, *((video, []) for video in videos))["images"]]
     assert names == ["a.mp4/frame_000000.png", "a.mov/frame_000000.png", "b/frame_000000.png"]
+
+
+def test_the_endings_also_tell_videos_apart_whose_folder_is_written_differently(tmp_path, scheme):
+    videos = [Photo(name, IMAGE, 0, 25.0) for name in ("v/a.mp4", "w/../v/a.gif", os.path.abspath("v/a.avi"))]
+    images = written(tmp_path, scheme, *((video, []) for video in videos))["images"]
+    assert [image["file_name"] for image in images] == [f"a.{end}/frame_000000.png" for end in ("mp4", "gif", "avi")]

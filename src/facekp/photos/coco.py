@@ -50,19 +50,20 @@ def _common_folder(points: Path) -> str:
 
 
 def _ambiguous_videos(points: Path) -> set[str]:
-    """The videos that differ from another one in their endings only."""
-    videos = {photo["file"] for photo in _photos(points) if photo["frame"] is not None}
+    """The videos, by absolute paths, that differ from another one in their endings only."""
+    videos = {os.path.abspath(photo["file"]) for photo in _photos(points) if photo["frame"] is not None}
     stems = Counter(os.path.splitext(video)[0] for video in videos)
     return {video for video in videos if stems[os.path.splitext(video)[0]] > 1}
 
 
 def _image(number: int, photo: dict[str, Any], folder: str, ambiguous: Collection[str]) -> dict[str, Any]:
     """A frame is named by its number, in a folder that is called like its video without the ending if that will do."""
-    name, frame = os.path.relpath(os.path.abspath(photo["file"]), folder), photo["frame"]
+    path, frame = os.path.abspath(photo["file"]), photo["frame"]
+    name = os.path.relpath(path, folder)
     size = {"width": photo["width"], "height": photo["height"]}
     if frame is None:
         return {"id": number, "file_name": name, **size}
-    frames = Path(name) if photo["file"] in ambiguous else Path(name).with_suffix("")
+    frames = Path(name) if path in ambiguous else Path(name).with_suffix("")
     file = frames / f"frame_{frame:06d}.png"
     return {"id": number, "file_name": str(file), **size, "video": name, "frame": frame}
 
