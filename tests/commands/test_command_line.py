@@ -232,6 +232,14 @@ def test_a_group_or_key_that_is_taken_out_is_no_file():
     assert cli.split_arguments("predict", ["~smooth"]) == ([], ["~smooth"])
 
 
+def test_a_file_whose_path_holds_an_equals_sign_is_no_setting(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("date=2024", "data.fold=1"):
+        (tmp_path / name).mkdir()
+    arguments = ["date=2024", f"{tmp_path}/day=1/missing.jpg", "../day=1/a.jpg", "data.fold=1", "day=1"]
+    assert cli.split_arguments("inspect", arguments) == (arguments[:3], arguments[3:])
+
+
 def test_debug_shows_the_traceback(call):
     code, err = call("train", *TINY, "lr=fast", "debug=true")
     assert code == 2

@@ -185,8 +185,8 @@ class _QuietLightning(logging.Filter):
 def split_arguments(config_name: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate plain arguments, such as names of photos, from what Hydra reads.
 
-    Hydra reads options with their values, key=value, and ``~KEY`` of a group or key of the command. After ``--``
-    everything is plain.
+    Hydra reads options with their values, key=value, and ``~KEY`` of a group or key of the command. A file such as
+    ``date=2024/a.jpg`` is plain, unless ``date`` is such a key. After ``--`` everything is plain.
 
     Example:
         >>> split_arguments("predict", ["a.jpg", "draw=false", "--config-dir", "mine", "~out", "--", "b=c.jpg"])
@@ -194,11 +194,15 @@ def split_arguments(config_name: str, arguments: Sequence[str]) -> tuple[list[st
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, others = _split_options(arguments[:end])
-    removed = [argument for argument in others if argument.startswith("~")]
-    catalog = Catalog(config_name, [CONF_DIR]) if removed else None
+    unclear = [text for text in others if (_is_path(text) if "=" in text else text.startswith("~"))]
+    catalog = Catalog(config_name, [CONF_DIR]) if unclear else None
     keys = {part for key in (*catalog.groups, *catalog.all_keys()) for part in _parents(key)} if catalog else set()
-    overrides = [argument for argument in others if "=" in argument or (argument in removed and argument[1:] in keys)]
+    overrides = [text for text in others if (key_of(text) in keys if text in unclear else "=" in text)]
     return [*(text for text in others if text not in overrides), *arguments[end + 1 :]], [*options, *overrides]
+
+
+def _is_path(argument: str) -> bool:
+    return argument.startswith(("/", ".")) or os.path.exists(argument)
 
 
 def _parents(key: str) -> list[str]:
