@@ -60,6 +60,7 @@ def test_the_source_column_names_the_convention_and_the_first_one_is_the_default
         ("name x y", "labels.csv: header: has one column only, 'name x y'; separate columns by commas"),
         ("\0" * 100, "labels.csv: is a binary file, not a text; give the label file as a text"),
         (HEADER, "labels.csv: has no face with a labelled point"),
+        ("name,a_x,a_y\n", r"or choose keypoints=NAME \(with ckpt=: a checkpoint\) of the file's scheme"),
         (f"{HEADER.replace('nose_x', 'chin_x')}\n{FACE}", "column 'nose_x' of keypoints five is missing; add it"),
         (f"{HEADER},chin_x\n{FACE},1", "column 'chin_x' is not a point of keypoints five"),
         (f"{HEADER},nose_x\n{FACE},1", "column 'nose_x' occurs 2 times"),

@@ -68,7 +68,7 @@ def test_a_point_without_a_label_is_nan_or_outside_the_photo(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (pts(POINTS[:4]), r"a.pts: has 4 points, but keypoints five has 5; choose keypoints=NAME of a scheme with 4"),
+        (pts(POINTS[:4]), r"a.pts: has 4 points, but keypoints five has 5; choose keypoints=NAME \(with"),
         (pts(count=68), "a.pts: n_points is 68, but 5 points follow"),
         (pts([(1, "x"), *POINTS[1:]]), r"a.pts: line 4: '1 x' is not x y in finite numbers"),
         (pts([("inf", 2), *POINTS[1:]]), "a.pts: line 4: 'inf 2' is not x y"),

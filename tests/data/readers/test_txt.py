@@ -126,7 +126,7 @@ def test_a_point_without_a_label_is_nan(lapa):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (txt(POINTS[:4], "4\n"), "a.txt: has 4 points, but keypoints five has 5; choose keypoints=NAME of a scheme wi"),
+        (txt(POINTS[:4], "4\n"), r"a.txt: has 4 points, but keypoints five has 5; choose keypoints=NAME \(with"),
         (txt(head="106\n"), "a.txt: its first line says 106 points, but 5 lines follow; write a line x y for each"),
         (txt(head="5\n5\n"), "a.txt: its first line says 5 points, but 6 lines follow"),
         (txt(head="0\n"), "a.txt: its first line says 0 points, but 5 lines follow"),

@@ -18,6 +18,7 @@ from facekp.data.labels.scheme_guess import is_number, numbered, shipped_schemes
 
 MAX_POINTS = 10_000  # of a face; a larger number is a mistake
 MAX_NAMES = 6  # of each kind that a message lists
+SCHEME = "keypoints=NAME (with ckpt=: a checkpoint)"  # how a user chooses a scheme; a checkpoint has its scheme
 
 
 class PointLabel(NamedTuple):
@@ -64,7 +65,7 @@ def index_by_name(
     faults += [f"{listed(absent, MAX_NAMES)} only in the scheme"] if absent and (complete or unknown) else []
     raise UserError(
         f"{where}: its {len(given)} points are not the {len(known)} of keypoints {keypoints.name}: "
-        f"{', '.join(faults)}; choose keypoints=NAME of a scheme with names: [{', '.join(given)}]"
+        f"{', '.join(faults)}; choose {SCHEME} of a scheme with names: [{', '.join(given)}]"
     )
 
 
@@ -76,10 +77,10 @@ def check_count(points: int, keypoints: Keypoints, where: str) -> None:
     """
     if points != len(keypoints.names):
         fitting = [scheme.name for scheme in shipped_schemes() if len(scheme.names) == points]
-        way = f"{fitting[0]}" if fitting else f"NAME of a scheme with {points} points (facekp.data.inspect makes one)"
+        way = f", such as {fitting[0]}" if fitting else " (facekp.data.inspect makes one)"
         raise UserError(
             f"{where}: has {points} points, but keypoints {keypoints.name} has {len(keypoints.names)}; choose "
-            f"keypoints={way}"
+            f"{SCHEME} of a scheme with {points} points{way}"
         )
 
 
@@ -147,7 +148,7 @@ def _as_numbers(names: Sequence[str], points: int, complete: bool, where: str) -
     if not complete and numbers and 0 not in numbers and points not in numbers:
         raise UserError(
             f"{where}: its points are numbers, but neither 0 nor {points} occurs, so they may count from 0 or from 1; "
-            f"label point 0 or {points} in one face, or choose keypoints=NAME of a scheme whose names are the numbers"
+            f"label point 0 or {points} in one face, or choose {SCHEME} of a scheme whose names are the numbers"
         )
     first = 1 if 0 not in numbers and max(numbers, default=0) == points else 0
     indices = [number - first for number in numbers]

@@ -31,6 +31,7 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
+from facekp.data.labels.point_names import SCHEME
 from facekp.data.labels.text import CsvText, header_of, read_csv
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
@@ -87,14 +88,14 @@ def _check_header(path: Path, header: Sequence[str], keypoints: Keypoints) -> No
         if column not in header:
             raise UserError(
                 f"{path}: header: column {column!r} of keypoints {keypoints.name} is missing; add it (with empty "
-                f"fields where it is not labelled), or choose the file's scheme with keypoints=NAME"
+                f"fields where it is not labelled), or choose {SCHEME} of the file's scheme"
             )
     known = {NAME, SOURCE, *BOX, *keypoints.columns, *_visible_columns(keypoints)}
     for column in header[header[0] in INDEX :]:
         if column not in known and not column.startswith(ATTRIBUTE):
             raise UserError(
                 f"{path}: header: column {column!r} is not a point of keypoints {keypoints.name}, nor {NAME}, "
-                f"{SOURCE}, {', '.join(BOX)}; remove it, choose the file's scheme with keypoints=NAME, or call it "
+                f"{SOURCE}, {', '.join(BOX)}; remove it, choose {SCHEME} of the file's scheme, or call it "
                 f"{ATTRIBUTE}{column} if its values are subsets of faces"
             )
         if header.count(column) > 1:

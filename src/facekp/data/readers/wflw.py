@@ -18,6 +18,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
+from facekp.data.labels.point_names import SCHEME
 from facekp.data.labels.text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
@@ -77,7 +78,7 @@ def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -
     if len(fields) not in lengths:
         raise UserError(
             f"{where}: {given} fields, but keypoints {keypoints.name} has {points} coordinates: give "
-            f"{points + 1}, or {points + EXTRA + 1} with box and flags, or choose the list's scheme with keypoints=NAME"
+            f"{points + 1}, or {points + EXTRA + 1} with box and flags, or choose {SCHEME} of the list's scheme"
         )
     coordinates = np.array(_numbers(fields[:points], where)).reshape(-1, 2)
     rest = fields[points:-1]

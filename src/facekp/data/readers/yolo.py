@@ -30,7 +30,7 @@ from facekp.data.labels.boxes import EDGE, Box
 from facekp.data.labels.checks import ZeroPoints
 from facekp.data.labels.faults import collect_faces
 from facekp.data.labels.json_values import number_of
-from facekp.data.labels.point_names import check_count, index_by_name
+from facekp.data.labels.point_names import SCHEME, check_count, index_by_name
 from facekp.data.labels.text import read_text
 from facekp.data.labels.words import SPLIT
 from facekp.data.readers.base import (
@@ -228,7 +228,7 @@ def _check_mirror(dataset: PoseDataset, order: np.ndarray, keypoints: Keypoints,
     )
     if not are_named:
         raise UserError(
-            f"{fault}: the points seem to be in another order; choose keypoints=NAME of a scheme in their order "
+            f"{fault}: the points seem to be in another order; choose {SCHEME} of a scheme in their order "
             "(facekp.data.inspect makes one), or remove flip_idx if it is wrong"
         )
     log.warning("%s; the scheme's pairs are used", fault)
