@@ -12,7 +12,7 @@ from facekp.core.errors import UserError
 from facekp.data.images import read_image
 from facekp.data.readers.read import read_table
 from facekp.models.checkpoint import load_checkpoint
-from facekp.models.ensemble import check_same_channels, load_models, predict_table
+from facekp.models.ensemble import check_same_images, load_models, predict_table
 from facekp.photos.reading import Photo
 from facekp.photos.table_refining import predict_refined
 from facekp.photos.web_handler import heatmap_pictures
@@ -71,7 +71,7 @@ def test_grey_data_and_grey_models_beside_colour_are_refused_in_one_line(trained
     first, second = load_models([ckpt, ckpt])
     second.model.image_channels = 1
     with pytest.raises(UserError, match=r"best\.ckpt: takes grey images, but .*best\.ckpt takes colour ones"):
-        check_same_channels(second, first)
+        check_same_images(second, first)
 
 
 def test_a_page_shows_colours():

@@ -13,6 +13,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data.readers.read import read_table
 from facekp.models.checkpoint import load_checkpoint
 from facekp.models.ensemble import predict_table
+from facekp.models.keypoint_model import KeypointModel
 from facekp.models.scoring import unseen_rows
 from facekp.runs.folder import RunFolder
 from facekp.runs.frames import split_frame
@@ -67,6 +68,10 @@ def test_68_points_at_64_pixels(tmp_path):
         UserError, match=r"takes images of size 64 x 64 pixels, but the data has 96 x 96; .*data.size=64"
     ):
         predict_table([loaded], larger)
+    for_larger = replace(loaded, model=KeypointModel(scheme, (96, 96), config.model, "softmax", config.decoder))
+    for table_of_one in (table, larger):
+        with pytest.raises(UserError, match=r"takes 96 x 96 images, but .*best\.ckpt takes 64 x 64 ones"):
+            predict_table([loaded, for_larger], table_of_one)
 
 
 def test_a_scheme_without_pairs_lines_or_normaliser_in_two_conventions_at_128_pixels(tmp_path):

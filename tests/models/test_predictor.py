@@ -5,6 +5,7 @@ import pickle
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing import get_context
 
 import cv2
@@ -276,9 +277,16 @@ def test_an_exported_file_with_more_views_than_asked_for_is_reported(of_all, sma
 
 
 @pytest.mark.parametrize(
-    "other", [{"size": (64, 64)}, {"keypoints": Keypoints.from_dict({"name": "x", "names": ["a", "b"]})}]
+    ("other", "message"),
+    [
+        ({"size": (64, 64)}, r"last\.ckpt: takes 64 x 64 images, but first\.ckpt takes 96 x 96 ones"),
+        (
+            {"keypoints": Keypoints.from_dict({"name": "x", "names": ["a", "b"]})},
+            r"last\.ckpt: has other keypoints than first\.ckpt",
+        ),
+    ],
 )
-def test_files_with_other_points_or_another_image_size_are_not_averaged(ckpt, scheme, other, monkeypatch):
+def test_files_with_other_points_or_another_image_size_are_not_averaged(ckpt, scheme, other, message, monkeypatch):
     settings = settings_of(*TINY)
 
     def loaded(path, keypoints=scheme, size=(96, 96)):
@@ -287,8 +295,15 @@ def test_files_with_other_points_or_another_image_size_are_not_averaged(ckpt, sc
 
     same, last = (loaded(name, **changed) for name, changed in (("same.ckpt", {}), ("last.ckpt", other)))
     monkeypatch.setattr("facekp.models.predictor.load_models", lambda *_: [loaded("first.ckpt"), same, last])
-    with pytest.raises(UserError, match=r"last\.ckpt: has other keypoints or another image size than first\.ckpt"):
+    with pytest.raises(UserError, match=message):
         KeypointPredictor.from_checkpoint([ckpt, ckpt, ckpt])
+
+
+def test_files_whose_schemes_differ_in_lines_and_normaliser_only_are_averaged(ckpt, monkeypatch):
+    first, second = load_models([ckpt, ckpt])
+    second.model.keypoints = replace(second.model.keypoints, name="mine", lines=(), normaliser=None)
+    monkeypatch.setattr("facekp.models.predictor.load_models", lambda *_: [first, second])
+    assert KeypointPredictor.from_checkpoint([ckpt, ckpt]).keypoints == first.model.keypoints
 
 
 def test_a_copied_predictor_has_the_views_and_the_engine_that_were_asked_for(monkeypatch):

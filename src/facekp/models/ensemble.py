@@ -77,6 +77,8 @@ def predict_table(
         UserError: a model has another scheme or image size than the table, or does not predict a source.
     """
     for loaded in models:
+        check_same_images(loaded, models[0])
+    for loaded in models:
         check_fits(loaded, table)
     source = table.source if source is None else source
     for loaded in models:
@@ -127,18 +129,22 @@ def check_fits(loaded: LoadedModel, table: FaceTable) -> None:
     warn_of_other_shape(loaded, table)
 
 
-def check_same_channels(loaded: LoadedModel, first: LoadedModel) -> None:
-    """Refuse an ensemble of models for grey and for colour images.
+def check_same_images(loaded: LoadedModel, first: LoadedModel) -> None:
+    """Refuse an ensemble of models for images of several sizes, or for grey and for colour images.
 
     Raises:
-        UserError: one of two models takes grey images, the other one colour.
+        UserError: two models take images of different sizes, or one takes grey images, the other one colour.
     """
-    ours, theirs = loaded.model.image_channels, first.model.image_channels
-    if ours != theirs:
-        raise UserError(
-            f"{loaded.path}: takes {CHANNEL_NAMES[ours]} images, but {first.path} takes {CHANNEL_NAMES[theirs]} ones; "
-            "give checkpoints for the same kind of images"
-        )
+    kinds = [
+        (f"{model.size[1]} x {model.size[0]}", CHANNEL_NAMES[model.image_channels])
+        for model in (loaded.model, first.model)
+    ]
+    for ours, theirs in zip(*kinds, strict=True):
+        if ours != theirs:
+            raise UserError(
+                f"{loaded.path}: takes {ours} images, but {first.path} takes {theirs} ones; give checkpoints for the "
+                "same kind of images"
+            )
 
 
 @torch.inference_mode()

@@ -26,7 +26,7 @@ from facekp.core.errors import UserError
 from facekp.core.settings import did_you_mean, one_of, parse
 from facekp.functional.channels import channels_first, channels_last
 from facekp.models.engine import Runner, use_own_threads
-from facekp.models.ensemble import LoadedModel, check_same_channels, load_models, make_ready
+from facekp.models.ensemble import LoadedModel, check_same_images, load_models, make_ready
 from facekp.models.input_images import as_batch, is_single
 from facekp.models.keypoint_model import KeypointModel
 from facekp.models.mean_face import is_mean_face
@@ -112,7 +112,7 @@ class KeypointPredictor:
                 onnxruntime if ``onnx`` was used before, with many faces. Points differ by less than 0.001 pixels.
 
         Raises:
-            UserError: a file can't be read or has another decoder, the files' schemes or sizes differ, or the source,
+            UserError: a file can't be read or has another decoder, the files' points or sizes differ, or the source,
                 batch size, views or engine are unknown or not available.
         """
         use_own_threads()
@@ -130,12 +130,11 @@ class KeypointPredictor:
         _warn_of_more_views(models, decoder, views)
         first = models[0].model
         for loaded in models[1:]:
-            if (loaded.model.keypoints, loaded.model.size) != (first.keypoints, first.size):
+            if _predicted(loaded) != _predicted(models[0]):
                 raise UserError(
-                    f"{loaded.path}: has other keypoints or another image size than {models[0].path}; give checkpoints "
-                    "that have the same"
+                    f"{loaded.path}: has other keypoints than {models[0].path}; give checkpoints that have the same"
                 )
-            check_same_channels(loaded, models[0])
+            check_same_images(loaded, models[0])
         predictor = cls(models, source, device, batch_size, engine)
         predictor._arguments = {
             "path": [each if str(each) in PACKAGED else Path(each).absolute() for each in paths],
@@ -316,6 +315,11 @@ def _defaults_of_torch() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(dtype)
+
+
+def _predicted(loaded: LoadedModel) -> tuple[tuple[str, ...], list[tuple[str, tuple[str, ...]]]]:
+    """What is predicted: the points and the sources, in order. Lines, normaliser and the scheme's name may differ."""
+    return loaded.model.keypoints.names, list(loaded.model.keypoints.sources.items())
 
 
 def _warn_of_more_views(models: Sequence[LoadedModel], decoder: DecoderOverride, views: ViewsChoice) -> None:
