@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facekp.reporting.html.cells import scores_of
 from facekp.reporting.html.collect import SkippedRun, read_runs
 from facekp.reporting.html.compare import Difference
 from facekp.reporting.html.grouping import cell
@@ -53,6 +54,11 @@ def test_keypoints_and_sources_have_a_column_and_other_metrics_have_none(example
     assert blocks["points"]["rows"][-1]["apart"]
     titles = [column["label"] for column in blocks["points"]["columns"]]
     assert titles == ["run", "all", "dense", "sparse", *(name.replace("_", " ") for name in scheme.names)]
+
+
+def test_a_metric_is_not_rounded_twice(runs):
+    run = replace(runs[0], metrics={**runs[0].metrics, "rmse": 14.043546})
+    assert f"{scores_of(run, ['rmse'])['rmse']:.3f}" == "14.044"
 
 
 def test_seeds_are_summarised(blocks):

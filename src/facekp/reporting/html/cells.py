@@ -70,5 +70,5 @@ def rmse_keys(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def scores_of(run: Run, keys: Sequence[str] | dict[str, Any]) -> dict[str, float]:
-    """The metrics of a run that it has, in four digits."""
-    return {key: round(run.metrics[key], 4) for key in keys if key in run.metrics}
+    """The metrics of a run that it has, with more digits than a page shows: rounding twice may differ by one."""
+    return {key: round(run.metrics[key], 7) for key in keys if key in run.metrics}

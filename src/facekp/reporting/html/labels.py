@@ -126,7 +126,7 @@ def data_page(
         _counts_section(table),
         page.section(
             "Missing labels",
-            "By source, the most frequent combination first. Click a column to sort.",
+            f"By source, the most frequent combinations first, at most {MAX_PATTERNS}. Click a column to sort.",
             _patterns(table),
         ),
         _duplicates_section(report),

@@ -81,11 +81,11 @@ def _group_choice(group: Group, settings: Sequence[str], scores: dict[str, Any])
 
 def _pair_values(pair: Difference) -> dict[str, float]:
     return {
-        "value": round(pair.value, 5),
-        "first": round(pair.first, 4),
-        "second": round(pair.second, 4),
-        "low": round(pair.low, 5),
-        "high": round(pair.high, 5),
+        "value": round(pair.value, 7),
+        "first": round(pair.first, 7),
+        "second": round(pair.second, 7),
+        "low": round(pair.low, 7),
+        "high": round(pair.high, 7),
         "images": pair.images,
     }
 
