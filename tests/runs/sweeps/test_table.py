@@ -49,6 +49,17 @@ def test_a_metric_of_a_plug_in_has_its_column_and_digits(tmp_path, failures):
     ]
 
 
+def test_a_sweep_over_schemes_has_the_sources_of_each(tmp_path, tiny_run):
+    for job, source in (("a", "full"), ("b", "quick")):
+        leave(tmp_path, job, "ok", {"rmse": 1.5, f"rmse/{source}": 1.25})
+        config = (tiny_run / "config.yaml").read_text()
+        (tmp_path / job / "config.yaml").write_text(config.replace("    dense:", f"    {source}:"))
+    leave(tmp_path, "c", "failed", None)
+    jobs = read_jobs(SweepFolder(tmp_path), ["dense", "sparse"])
+    assert list(jobs)[:5] == ["lr", "rmse", "rmse/full", "rmse/sparse", "rmse/quick"]
+    assert jobs["rmse/quick"].dropna().tolist() == [1.25]
+
+
 # settings such as metrics.pck and trainer.max_time.minutes
 @pytest.mark.parametrize("setting", ["pck", "nme", "minutes", "folder", "jobs"])
 def test_a_setting_with_the_name_of_another_column_has_its_own(tmp_path, setting):

@@ -27,7 +27,7 @@ def finish_sweep(
 
     Args:
         folder: of the sweep.
-        sources: names of the labelling conventions.
+        sources: names of the labelling conventions, for a sweep without a job that has begun.
         plugins: modules that the sweep needs again when it is resumed.
         options: further arguments of the command that trains the best job again.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -25,7 +26,7 @@ def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
 
     Args:
         folder: of the sweep.
-        sources: names of the labelling conventions.
+        sources: names of the labelling conventions, for a sweep without a job that has begun.
 
     Returns:
         the settings that differ, as ``NAME (setting)`` where another column has the name; ``rmse`` and that of each
@@ -35,7 +36,7 @@ def read_jobs(folder: SweepFolder, sources: Sequence[str]) -> pd.DataFrame:
     """
     jobs = folder.jobs()
     found = [_read_job(job) for job in jobs]
-    columns = [*_metric_columns([metrics for _, metrics in found], sources), "minutes"]
+    columns = [*_metric_columns([metrics for _, metrics in found], _sources(jobs) or sources), "minutes"]
     settings = dict.fromkeys(_setting_column(key) for status, _ in found for key in status.differs)
     rows = []
     for job, (status, metrics) in zip(jobs, found, strict=True):
@@ -57,6 +58,15 @@ def _read_job(job: RunFolder) -> tuple[RunStatus, dict[str, Any]]:
     except UserError as error:
         log.warning("damaged: %s", error)
         return RunStatus("damaged", str(error), job.known_status().differs), {}
+
+
+def _sources(jobs: Sequence[RunFolder]) -> list[str]:
+    """The sources of all jobs' schemes, which differ if ``keypoints`` is swept."""
+    names: dict[str, None] = {}
+    for job in jobs:
+        with suppress(UserError):  # not begun, or damaged, which is reported elsewhere
+            names |= dict.fromkeys(job.read_config()["keypoints"].get("sources") or ())
+    return list(names)
 
 
 def _setting_column(name: str) -> str:
