@@ -3,9 +3,12 @@
 import os
 
 import pytest
+from omegaconf import OmegaConf
 
 from facekp.runs import sequence
 from facekp.runs.folder import RunFolder
+
+SOURCES = [{"provider": "main", "path": "/conf"}, {"provider": "command-line", "path": "/mine"}]
 
 
 @pytest.fixture
@@ -42,6 +45,17 @@ def test_a_stopped_run_is_resumed_and_a_finished_one_kept(called, tmp_path):
         (tmp_path / "metrics.json").write_text(metrics)
         sequence.run_unless_finished("train", overrides, folder)
         assert len(called) == 2
+
+
+def test_every_command_of_a_sequence_gets_its_config_dir(called, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sequence.HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(sequence.HydraConfig, "get", lambda: OmegaConf.create({"runtime": {"config_sources": SOURCES}}))
+    with pytest.raises(SystemExit):
+        sequence.run_unless_finished("evaluate", ["data=mine"], RunFolder(tmp_path / "new"))
+    assert called == [["-m", "facekp.evaluate", "--config-dir=/mine", "data=mine"]]
+    (tmp_path / "overrides.yaml").write_text("[--config-dir=/mine, data=mine]")
+    sequence.warn_of_changed_overrides(RunFolder(tmp_path), ["data=mine"])
+    assert "was run with" not in caplog.text
 
 
 def test_plugins_are_given_again_to_a_resumed_run():

@@ -8,17 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+
 from facekp.config.arguments import key_of
 from facekp.runs.child_command import shell_code, wait_for_command
-from facekp.runs.folder import RunFolder
+from facekp.runs.folder import RunFolder, config_dir_options
 from facekp.runs.resume_arguments import DATA_PATHS, is_repeated, moved_keys
 
 log = logging.getLogger(__name__)
-NOT_SHOWN = ("seed", "out", *DATA_PATHS)  # overrides that do not say what is compared
+NOT_SHOWN = ("--config-dir", "seed", "out", *DATA_PATHS)  # arguments that do not say what is compared
 
 
 def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolder) -> None:
     """Run a command unless its folder holds a finished run; a training that was stopped is resumed.
+
+    The command gets the ``--config-dir`` of this one.
 
     Args:
         command: ``train`` or ``evaluate``.
@@ -35,6 +39,8 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
     arguments = resume_arguments(folder, overrides) if folder.has_begun() else list(overrides)
     if command == "evaluate" and folder.path.is_dir():
         arguments.append("overwrite=true")  # an evaluation that was killed has left files
+    if HydraConfig.initialized():
+        arguments = [*config_dir_options(HydraConfig.get()), *arguments]
     log.info("python -m facekp.%s %s", command, shlex.join(arguments))
     code = wait_for_command([sys.executable, "-m", f"facekp.{command}", *arguments])
     if code:
