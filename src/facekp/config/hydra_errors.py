@@ -50,8 +50,7 @@ def explained(error: BaseException, catalog: Catalog) -> BaseException:
     if found := NOT_SET.search(message):
         key = found[1].lstrip("+~")
         inner = getattr(error.__cause__, "full_key", None) or key  # of KEY={...}: the key within it that is refused
-        if inner.startswith(f"{key}.") and inner != f"{key}.name":  # a group's name is chosen by KEY=NAME
-            key = inner
+        key = inner if inner.startswith(f"{key}.") and key not in catalog.groups else key
         if key in catalog.all_keys() and not message.startswith(("Could not override", "Error merging")):
             return error  # +KEY of a key that exists, which Hydra explains well
         return UserError(f"{key}: {_why_not_set(key, error, catalog)}")
