@@ -28,7 +28,7 @@ MISTAKES = {
     "no epoch": ({"prune": {**PRUNE, "epochs": 0}}, r"hparams_search\.prune\.epochs=0: must be at least 1"),
     "an unknown key": ({"trails": 3}, r"hparams_search\.trails: unknown key; did you mean trials\?"),
     "no group": ({"prune": None}, r"hparams_search\.prune=null: must be a group of settings"),
-    "another sampler": ({"name": "grid"}, r"hparams_search\.name=grid: choose one of optuna"),
+    "another sampler": ({"name": "grid"}, r"hparams_search\.name=grid: must be optuna"),
     "a key of no search": ({"name": "none"}, "trials: not a key of hparams_search=none; choose hparams_search=optuna"),
 }
 
