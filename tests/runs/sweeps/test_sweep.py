@@ -248,6 +248,17 @@ def test_printed_commands_have_the_config_folder_and_the_plugins(finished, caplo
     assert f"sweep.resume={finished} plugins=[mine] runs them again" in caplog.messages
 
 
+def test_a_damaged_job_is_not_said_to_run_again_by_itself(finished, caplog):
+    for name in ("a", "b"):  # one that has failed, and one that would be kept
+        (finished.path / name / "overrides.yaml").write_text("")
+    assert not finish_sweep(finished, SOURCES)
+    assert not any("runs them again" in message for message in caplog.messages)
+    assert caplog.messages[-1] == (
+        f"2 of 4 jobs have damaged files; remove their folders ({finished}/a, {finished}/b), and "
+        f"sweep.resume={finished} trains them anew"
+    )
+
+
 @pytest.fixture
 def folds(tmp_path):
     """Two learning rates on three folds each; the job with the lowest RMSE has the rate that is worse on average."""

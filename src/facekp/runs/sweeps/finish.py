@@ -36,7 +36,7 @@ def finish_sweep(
     """
     from facekp.core.console import show  # imported here: these take seconds, and only the end of a sweep needs them
     from facekp.runs.sweeps.configurations import comparison_warnings, repeated_keys
-    from facekp.runs.sweeps.table import read_jobs, sweep_table
+    from facekp.runs.sweeps.table import DAMAGED, read_jobs, sweep_table
 
     jobs = read_jobs(folder, sources)
     write_csv(folder.table, jobs)
@@ -48,13 +48,22 @@ def finish_sweep(
             _log_best([*folder.job(name).read_overrides(), *options])
     for warning in comparison_warnings(folder, jobs):
         log.warning("%s", warning)
-    failed = jobs.loc[~jobs["status"].isin(SUCCESSFUL), "folder"]
+    failed = jobs.loc[~jobs["status"].isin([*SUCCESSFUL, DAMAGED]), "folder"]
+    damaged = jobs.loc[jobs["status"] == DAMAGED, "folder"]
     if len(failed):
         runs = [folder.job(name) for name in failed]
         reasons = ", ".join(str(run.traceback if run.traceback.is_file() else run.status) for run in runs)
         log.warning("%d of %d jobs failed: %s", len(failed), len(jobs), reasons)
         log.warning("%s runs them again", resume_sweep_text(folder, plugins))
-    return failed.empty
+    if len(damaged):
+        log.warning(
+            "%d of %d jobs have damaged files; remove their folders (%s), and %s trains them anew",
+            len(damaged),
+            len(jobs),
+            ", ".join(str(folder.job(name)) for name in damaged),
+            resume_sweep_text(folder, plugins),
+        )
+    return failed.empty and damaged.empty
 
 
 def _log_best_configuration(

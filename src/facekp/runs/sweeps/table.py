@@ -16,6 +16,7 @@ from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.sweep_folder import SweepFolder
 
 log = logging.getLogger(__name__)
+DAMAGED = "damaged"  # the status of a job with a damaged file, which is not run again
 STATUS_ORDER = {"ok": 0, "pruned": 1}  # all others come last
 # Columns of this table and of `facekp.runs.sweeps.configurations`, besides settings and metrics
 OTHER_COLUMNS = ("minutes", "status", "message", "folder", "jobs", "pruned", "missing")
@@ -57,7 +58,7 @@ def _read_job(job: RunFolder) -> tuple[RunStatus, dict[str, Any]]:
         return status, job.read_metrics() if status.status == "ok" or job.metrics.is_file() else {}
     except UserError as error:
         log.warning("damaged: %s", error)
-        return RunStatus("damaged", str(error), job.known_status().differs), {}
+        return RunStatus(DAMAGED, str(error), job.known_status().differs), {}
 
 
 def _sources(jobs: Sequence[RunFolder]) -> list[str]:
