@@ -50,7 +50,21 @@ def test_a_file_with_an_unknown_figure_is_read(tmp_path):
     assert read_results(path) == BEFORE
 
 
-@pytest.mark.parametrize("content", [[], {}, {"measurements": 3}, {"measurements": [{"name": "a"}]}])
+def test_a_cost_of_zero_before_has_no_ratio():
+    before = {"measurements": [{"name": "read", "value": 0, "unit": "s", "baseline": 20.0}]}
+    assert changes(NOW, before) == [("read", 1.0, True)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        {"measurements": 3},
+        {"measurements": [{"name": "a"}]},
+        {"measurements": [{"name": "a", "value": 1, "baseline": "x"}]},
+    ],
+)
 def test_another_file_is_refused(content, tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))

@@ -42,8 +42,10 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _is_row(row: Any) -> bool:
-    value = row.get("value", "") if isinstance(row, dict) else ""
-    return (value is None or isinstance(value, (int, float))) and isinstance(row.get("name"), str)  # null: not known
+    if not isinstance(row, dict) or "value" not in row:
+        return False
+    costs = (row["value"], row.get("baseline"))  # null: not known
+    return isinstance(row.get("name"), str) and all(cost is None or isinstance(cost, (int, float)) for cost in costs)
 
 
 def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> list[Change]:
@@ -62,9 +64,11 @@ def changes(measurements: Sequence[Measurement], earlier: Mapping[str, Any]) -> 
 
 
 def _ratio(now: Measurement, before: Mapping[str, Any]) -> float:
-    if now.baseline is not None and before.get("baseline"):
+    if not before["value"]:
+        return 1.0
+    if now.baseline and before.get("baseline"):
         return (now.value / now.baseline) / (before["value"] / before["baseline"])
-    return now.value / before["value"] if before["value"] else 1.0
+    return now.value / before["value"]
 
 
 def changes_table(found: Sequence[Change], earlier: Mapping[str, Any], machine: Mapping[str, Any]) -> Table:
