@@ -11,6 +11,7 @@ from copy import copy
 from typing import Any
 
 from hydra.core.utils import JobReturn
+from omegaconf import open_dict
 
 try:
     from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
@@ -32,12 +33,17 @@ else:
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             from facekp.runs.sweeps.killed_workers import run_joblib_jobs
 
-            assert self.hydra_context is not None
             assert self.config is not None
-            loader, config = self.hydra_context.config_loader, self.config
-            folders = [loader.load_sweep_config(config, list(job)).hydra.sweep for job in job_overrides]
-            names = [f"{sweep.dir}/{sweep.subdir}" for sweep in folders]
-            return run_joblib_jobs(self._launch, job_overrides, initial_job_idx, names, config.plugins)
+            names = [self._folder(job, number) for number, job in enumerate(job_overrides, initial_job_idx)]
+            return run_joblib_jobs(self._launch, job_overrides, initial_job_idx, names, self.config.plugins)
+
+        def _folder(self, overrides: Sequence[str], number: int) -> str:
+            """The folder of a job, which may be named by the job's number."""
+            assert self.hydra_context is not None
+            hydra = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)).hydra
+            with open_dict(hydra):  # as joblib's launcher does it
+                hydra.job.id, hydra.job.num = f"{hydra.job.name}_{number}", number
+            return f"{hydra.sweep.dir}/{hydra.sweep.subdir}"
 
         def _launch(self, jobs: Sequence[Sequence[str]], first: int, alone: bool) -> Sequence[JobReturn]:
             from facekp.runs.sweeps.orphans import SWEEP

@@ -5,20 +5,23 @@ import re
 import shutil
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder, RunStatus
 from facekp.runs.sweep_folder import SweepFolder
-from facekp.runs.sweeps import sweep
+from facekp.runs.sweeps import killed_workers, sweep
 from facekp.runs.sweeps.finish import finish_sweep
 from facekp.runs.sweeps.sweep import JOBLIB, SHARED_KEYS, begin_sweep
+from hydra_plugins.facekp_joblib import FaultTolerantJoblibLauncher
 from tests.conftest import TINY, facekp
 from tests.faults.children import CAMPAIGN
 from tests.forked import signal_module
@@ -134,6 +137,23 @@ def test_joblib_s_launcher_outlives_a_killed_worker(multirun, tmp_path):
     begin_sweep(cfg)
     assert Plugins.instance().class_name_to_class[cfg.hydra.launcher._target_].__name__ == "FaultTolerantJoblibLauncher"
     assert JOBLIB in Plugins.instance().class_name_to_class
+
+
+def test_joblib_s_jobs_may_be_named_by_their_number(multirun, monkeypatch):
+    def load(config, overrides):
+        return OmegaConf.create(
+            {"hydra": {"job": {"name": "train", "num": "???"}, "sweep": {"dir": "s", "subdir": "${hydra.job.num}"}}}
+        )
+
+    folders = []
+    monkeypatch.setattr(
+        killed_workers, "run_joblib_jobs", lambda launch, jobs, first, names, plugins: folders.extend(names)
+    )
+    launcher = FaultTolerantJoblibLauncher()
+    context = SimpleNamespace(config_loader=SimpleNamespace(load_sweep_config=load))
+    launcher.setup(hydra_context=context, task_function=None, config=multirun("s"))
+    launcher.launch([["lr=1"], ["lr=2"]], initial_job_idx=3)
+    assert folders == ["s/3", "s/4"]
 
 
 def test_a_default_folder_is_new_and_its_name_reaches_the_jobs(multirun, tmp_path):
