@@ -72,6 +72,17 @@ def test_reliability_shows_the_accepted_deviation(runs):
     assert [trace["y"][1] / trace["x"][1] for trace in (line, over, under)] == pytest.approx([1, 1.15, 0.85])
 
 
+def test_a_run_that_is_alone_in_a_figure_is_visible_whatever_its_rank(runs):
+    measured = pd.DataFrame({"corruption": ["none"], "strength": [0.0], "rmse/trimmed": [1.0]})
+    tenths = {"expected": [1.0], "measured": [1.1]}
+    nothing = {"curves": pd.DataFrame(), "metrics": {"rmse": 1.0, "mean_face": {}}, "reliability": None}
+    others = [replace(runs[0], **nothing) for _ in range(figures.VISIBLE_TRACES)]
+    last = [*others, replace(runs[0], corruptions=measured, reliability=tenths)]
+    drawn = [figures.learning_curves(last), figures.corruptions(last), figures.reliability(last)]
+    traces = [trace for figure in [*drawn, *figures.metric_curves(last).values()] for trace in figure["data"]]
+    assert [trace["visible"] for trace in traces if "visible" in trace] == [True] * 5
+
+
 def test_how_far_runs_are_behind_the_best():
     pairs = {1: Difference(images=10, first=1.0, second=1.5, low=-0.8, high=-0.1, better=0.99)}
     figure = figures.behind_best(["a", "<b>"], pairs)

@@ -71,9 +71,9 @@ def line_of(rank: int) -> dict[str, Any]:
     return {"color": COLOURS[rank % len(COLOURS)], "dash": DASHES[rank // len(COLOURS) % len(DASHES)], "width": 2}
 
 
-def visible(rank: int) -> bool | str:
-    """Whether the run of that rank is visible at first."""
-    return True if rank < VISIBLE_TRACES else "legendonly"
+def visible(position: int) -> bool | str:
+    """Whether the run in that position is visible at first, counted among the runs of the figure."""
+    return True if position < VISIBLE_TRACES else "legendonly"
 
 
 def shortened(name: str, letters: int = 40) -> str:
@@ -163,7 +163,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
             "line": line_of(rank),
             "marker": {"size": 4},
             "connectgaps": True,
-            "visible": visible(rank),
+            "visible": visible(i),
             "hovertemplate": "%{y:.3f}<extra>%{fullData.name}</extra>",
         }
         for i, ((rank, _), table) in enumerate(zip(drawn, tables, strict=True))
@@ -211,9 +211,9 @@ def _metric_curve(runs: Sequence[Run], metric: Metric) -> Figure | None:
         {
             **_curve_trace(run.metrics[metric.name], names[rank], metric),
             "line": line_of(rank),
-            "visible": visible(rank),
+            "visible": visible(i),
         }
-        for rank, run in drawn
+        for i, (rank, run) in enumerate(drawn)
     ]
     baseline = drawn[0][1].metrics["mean_face"].get(metric.name)
     if baseline:
@@ -253,10 +253,10 @@ def corruptions(runs: Sequence[Run]) -> Figure | None:
             "x": list(map(condition_name, of_run["corruption"], of_run["strength"])),
             "y": numbers(of_run["rmse/trimmed"]),
             "line": line_of(rank),
-            "visible": visible(rank),
+            "visible": visible(i),
             "hovertemplate": "%{x}: %{y:.2f} px<extra>%{fullData.name}</extra>",
         }
-        for rank, of_run in drawn
+        for i, (rank, of_run) in enumerate(drawn)
     ]
     x = {"type": "category", "tickangle": -60}
     look = layout("", "RMSE without the worst 1 %, px", 480, showlegend=True, xaxis=x, yaxis={"rangemode": "tozero"})
@@ -306,10 +306,10 @@ def reliability(runs: Sequence[Run], corrupted: bool = False) -> Figure | None:
             "x": numbers(tenths["expected"]),
             "y": numbers(tenths["measured"]),
             "line": line_of(rank),
-            "visible": visible(rank),
+            "visible": visible(i),
             "hovertemplate": "expected %{x:.2f} px, measured %{y:.2f} px<extra>%{fullData.name}</extra>",
         }
-        for rank, tenths in drawn
+        for i, (rank, tenths) in enumerate(drawn)
     ]
     span = {"range": [0, end]}
     look = layout("expected error, px", "measured error, px", 430, showlegend=True, xaxis=span, yaxis=span)
