@@ -280,6 +280,12 @@ def test_a_value_that_would_fail_after_the_training_is_refused_before(scored, va
         odd(scored)
 
 
+def test_a_ratio_takes_lists(scored):
+    faces = len(scored.points)
+    listed = Metric("listed", lambda _: Ratio([3.0] * faces, [2] * faces), "of a plug-in")
+    assert listed(scored) == {"listed": 1.5}
+
+
 def test_a_metric_is_computed_and_shown_where_it_says(scored):
     with declared("far", lambda scored: np.float32((scored.distance > 3).mean()), shown=("epoch", "sweep")) as far:
         assert compute_figures(scored)["far"] == pytest.approx((scored.distance > 3).mean())

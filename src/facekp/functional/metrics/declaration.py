@@ -149,6 +149,10 @@ class Ratio:
     root: bool = False
     value: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("total", "count"):  # a plug-in may give lists
+            object.__setattr__(self, name, np.asarray(getattr(self, name)))
+
     def __float__(self) -> float:
         if self.value is not None:
             return self.value
