@@ -1,10 +1,14 @@
 """best.ckpt and last.ckpt: when each is saved, and that a failed write leaves the old file."""
 
+from collections import Counter
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder
 from facekp.training.callbacks.checkpoints import AtomicCheckpointIO, BestAndLastCheckpoints
 from facekp.training.callbacks.stopping import StopAtSignal
@@ -75,7 +79,7 @@ def test_a_resumed_run_remembers_its_best_rmse(tmp_path):
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(UserError, match=r"checkpoint\['epoch'\]: is a builtins.function"):
         AtomicCheckpointIO().save_checkpoint({"epoch": lambda: 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
@@ -89,3 +93,31 @@ def test_figures_of_a_replaced_best_checkpoint_are_removed(tmp_path):
             path.touch()
         epoch(callback, rmse)
         assert folder.corruptions.exists() == folder.reliability.exists() == remain
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (np.float64(1), "numpy.float64"),
+        (np.ones(2), "numpy.ndarray"),
+        (PurePosixPath("a"), "pathlib"),
+        (print, "builtins"),
+    ],
+)
+def test_a_value_that_a_checkpoint_could_not_be_read_with_is_refused_before_it_is_written(tmp_path, value, kind):
+    content = {"callbacks": {"Mine": {"scores": [0.5, value]}}}
+    with pytest.raises(UserError, match=rf"checkpoint\['callbacks'\]\['Mine'\]\['scores'\]\[1\]: is a {kind}"):
+        AtomicCheckpointIO().save_checkpoint(content, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_values_that_torch_reads_may_be_kept(tmp_path):
+    content = {
+        "a": torch.zeros(2, 3).shape,
+        "b": torch.float32,
+        "c": Counter("aab"),
+        "d": (1, None, "x"),
+        2: {1.5, True},
+    }
+    AtomicCheckpointIO().save_checkpoint(content, tmp_path / "last.ckpt")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True) == content

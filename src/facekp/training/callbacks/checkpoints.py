@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
+from facekp.core.errors import UserError
 from facekp.core.files import write_tensors
 from facekp.runs.folder import RunFolder
 from facekp.runs.validated_epoch import ValidatedEpoch
 from facekp.training.callbacks.stopping import StopAtSignal
+
+PLAIN = (str, bytes, bool, int, float, type(None))
 
 
 class BestAndLastCheckpoints(ValidatedEpoch, Checkpoint):
@@ -84,4 +91,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.within = within
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: a callback, optimiser or network of a plug-in keeps a value that the file could not be read with.
+        """
+        _check_plain(checkpoint)
         write_tensors(Path(path), checkpoint, self.within)
+
+
+def _check_plain(value: Any, key: str = "") -> None:
+    """Refuse what `torch.load` with ``weights_only=True`` would not read: numbers of numpy, objects, functions."""
+    if type(value) in (dict, OrderedDict):
+        for name, inner in value.items():
+            _check_plain(name, f"{key}[{name!r}]")
+            _check_plain(inner, f"{key}[{name!r}]")
+    elif type(value) in (list, tuple):
+        for number, inner in enumerate(value):
+            _check_plain(inner, f"{key}[{number}]")
+    elif type(value) not in PLAIN and not isinstance(value, Tensor):
+        file = BytesIO()
+        try:
+            torch.save(value, file)
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as error:  # pickling raises all sorts of errors
+            kind = f"{type(value).__module__}.{type(value).__qualname__}"
+            raise UserError(
+                f"checkpoint{key}: is a {kind}, which a checkpoint can't hold; keep tensors and plain numbers, texts, "
+                "lists and dictionaries, such as float(x)"
+            ) from error
