@@ -157,14 +157,36 @@ def test_a_plug_in_adds_an_optimiser_and_a_schedule_with_settings_of_their_own()
 
 
 @pytest.mark.usefixtures("plug_ins")
-@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
-def test_what_a_plug_in_s_optimiser_refuses_is_one_line(kind):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("no such thing"), "no such thing"),
+        (RuntimeError("no such thing"), "no such thing"),
+        (KeyError("beta"), "KeyError: 'beta'"),
+        (AttributeError("no Adamm"), "AttributeError: no Adamm"),
+    ],
+)
+def test_what_a_plug_in_s_optimiser_refuses_is_one_line(error, message):
     @OPTIMIZERS.register("picky")
     def picky(params, lr):
-        raise kind("no such thing")
+        raise error
 
-    with pytest.raises(UserError, match="optimizer=picky: no such thing"):
+    with pytest.raises(UserError, match=f"optimizer=picky: {message}"):
         build_optimizer([parameter()], 1.0, OPTIMIZERS.parse({"name": "picky"}))
+
+
+@pytest.mark.usefixtures("plug_ins")
+def test_an_optimiser_whose_step_takes_no_closure_is_refused():
+    @OPTIMIZERS.register("plain")
+    class Plain(torch.optim.SGD):
+        def __init__(self, params, lr):
+            super().__init__(params, lr=lr)
+
+        def step(self):
+            super().step()
+
+    with pytest.raises(UserError, match=r"optimizer=plain: Plain\.step has no argument closure; write step\(self, clo"):
+        build_optimizer([parameter()], 1.0, OPTIMIZERS.parse({"name": "plain"}))
 
 
 @pytest.mark.usefixtures("plug_ins")

@@ -23,6 +23,7 @@ checked when the command starts.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -260,17 +261,27 @@ def build_optimizer(parameters: Parameters, lr: float, settings: OptimizerSettin
         settings: of `OPTIMIZERS.parse`.
 
     Raises:
-        UserError: the optimiser refuses a setting, or the plug-in returns something else than an optimiser.
+        UserError: the optimiser refuses a setting or fails, or the plug-in returns something else than an optimiser, or
+            one whose ``step`` takes no ``closure``.
     """
     try:
         optimizer: Any = OPTIMIZERS[settings.name](parameters, lr=lr, **OPTIMIZERS.arguments(settings))
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optimizer={settings.name}: {error}") from error
+    except Exception as error:  # of a plug-in's code
+        raise UserError(f"optimizer={settings.name}: {type(error).__name__}: {error}") from error
     if not isinstance(optimizer, Optimizer):
         raise UserError(
             f"optimizer={settings.name}: the plug-in returned {type(optimizer).__name__}; it must return a "
             "torch.optim.Optimizer"
         )
+    try:
+        inspect.signature(optimizer.step).bind(closure=None)
+    except TypeError as error:
+        raise UserError(
+            f"optimizer={settings.name}: {type(optimizer).__name__}.step has no argument closure; write "
+            "step(self, closure=None), and call closure(), which computes the gradients, before the weights change"
+        ) from error
     return optimizer
 
 
