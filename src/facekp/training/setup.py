@@ -13,7 +13,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from facekp.core.console import count, show
-from facekp.core.errors import first_line
+from facekp.core.errors import UserError, first_line
 from facekp.data.datamodule import FaceData
 from facekp.data.readers.read import read_table
 from facekp.data.table import FaceTable
@@ -119,6 +119,11 @@ def train(
             stop.raise_if_asked()
             if not trainer.is_global_zero:
                 return {}
+            if not run.best_checkpoint.is_file():
+                raise UserError(
+                    f"{run}: the training was stopped before its first epoch was validated, so it has no results; "
+                    "let the callback that stopped it allow more time"
+                )
             group = dataset.split["group"].to_numpy()[data.val_rows]
             metrics = _finish(run, table.take(data.val_rows), group, trainer, results, settings, run_loggers)
             if repeats is not None:
@@ -204,8 +209,9 @@ def _finish(
     run.write_coco(held_out, points, evaluation.prediction.confidence, settings.data)
     run.write_metrics(metrics)
     draw_run(run, best.model, held_out, points, metrics, settings.callbacks.pictures)
-    for logger in run_loggers:
-        logger.log_end(metrics, best.model, held_out, points)
+    with trainer_errors():  # of an added logger
+        for logger in run_loggers:
+            logger.log_end(metrics, best.model, held_out, points)
     show(metrics_table(metrics, held_out.keypoints, f"{count(len(held_out), 'validation face')}, RMSE in pixels"))
     log_outcome(run, metrics)
     if settings.augment.flip:
