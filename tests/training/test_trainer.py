@@ -1,11 +1,9 @@
 """Options of Lightning's Trainer: each works in a tiny training, or is refused in one line."""
 
-import errno
 import math
 import os
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,9 +16,8 @@ from facekp.core.signals import Stopped, stop_at_signals
 from facekp.models.checkpoint import load_checkpoint
 from facekp.runs.folder import RunFolder
 from facekp.training.estimator import KeypointEstimator
-from facekp.training.loggers.lightning import LightningLogs, NoLogger
 from facekp.training.setup import train
-from facekp.training.trainer import build_trainer, trainer_errors
+from facekp.training.trainer import build_trainer
 from tests.conftest import TINY, settings_of
 
 
@@ -131,54 +128,24 @@ def test_early_stopping_waits_for_the_least_number_of_epochs(tmp_path):
 
 
 class Broken(Callback):
-    """Fails in a hook, in its own code or in torch's that it calls."""
+    """Fails in the first step, in its own code or in torch's that it calls."""
 
     def __init__(self, fail):
         self.fail = fail
 
-    def on_fit_start(self, *_):
+    def on_train_batch_start(self, *_):
         self.fail()
-
-
-class BrokenLogger(NoLogger):
-    """Fails as a server that does not answer."""
-
-    def log_hyperparams(self, params, *_):
-        raise ConnectionRefusedError("no server")
 
 
 @pytest.mark.parametrize(
     ("fail", "error"),
-    [
-        (lambda: len(3), "TypeError: object of type 'int' has no len"),
-        (lambda: torch.optim.SGD([torch.zeros(1)], lr=-1), "ValueError: Invalid learning rate"),
-        (Path("missing/file").read_text, "FileNotFoundError: .* 'missing/file'"),
-    ],
-    ids=["its own", "torch's", "a file"],
+    [(lambda: len(3), TypeError), (lambda: torch.optim.SGD([torch.zeros(1)], lr=-1), ValueError)],
+    ids=["its own", "torch's"],
 )
-def test_an_added_callback_that_fails_is_one_line_with_its_place(fail, error):
-    message = rf"^callbacks: Broken \(test_trainer\.py, line \d+\): {error}"
-    with pytest.raises(UserError, match=message), trainer_errors():
-        Broken(fail).on_fit_start()
-
-
-def test_an_added_logger_that_fails_is_one_line_with_its_place():
-    message = r"^logger: BrokenLogger \(test_trainer\.py, line \d+\): ConnectionRefusedError: no server"
-    with pytest.raises(UserError, match=message), trainer_errors():
-        BrokenLogger().log_hyperparams({})
-
-
-def test_errors_of_facekp_and_of_full_disks_stay_as_they_are():
-    full = OSError(errno.ENOSPC, "No space left on device")
-
-    def fail():
-        raise full
-
-    with pytest.raises(OSError, match="No space") as raised, trainer_errors():
-        Broken(fail).on_fit_start()
-    assert raised.value is full
-    with pytest.raises(AttributeError), trainer_errors():
-        LightningLogs({}, 0, None).on_fit_start(None, None)
+def test_an_error_of_other_code_is_no_complaint_of_the_trainer(tmp_path, fail, error):
+    with pytest.raises(error) as raised:
+        train(settings_of(*TINY), tmp_path / "run", callbacks=[Broken(fail)])
+    assert not isinstance(raised.value, UserError)
 
 
 def test_a_training_that_a_callback_stops_before_its_first_validation_says_so(tmp_path):
@@ -226,10 +193,6 @@ def test_an_optimiser_that_fails_is_one_line_and_a_network_that_fails_in_its_clo
     monkeypatch.setattr(KeypointEstimator, "new_optimizer", lambda self: Failing(self.parameters(), lr=1e-3))
     with pytest.raises(UserError, match="optimizer: Failing: RuntimeError: no step here"):
         run(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        patch.setattr(Failing, "step", lambda self, closure=None: None)
-        with pytest.raises(UserError, match=r"its step did not call closure\(\)"):
-            run(tmp_path / "uncalled")
     monkeypatch.setattr(KeypointEstimator, "training_step", lambda self, *_: torch.zeros(2).view(3))
     with pytest.raises(RuntimeError, match="shape"):
         run(tmp_path / "other")

@@ -209,9 +209,8 @@ def _finish(
     run.write_coco(held_out, points, evaluation.prediction.confidence, settings.data)
     run.write_metrics(metrics)
     draw_run(run, best.model, held_out, points, metrics, settings.callbacks.pictures)
-    with trainer_errors():  # of an added logger
-        for logger in run_loggers:
-            logger.log_end(metrics, best.model, held_out, points)
+    for logger in run_loggers:
+        logger.log_end(metrics, best.model, held_out, points)
     show(metrics_table(metrics, held_out.keypoints, f"{count(len(held_out), 'validation face')}, RMSE in pixels"))
     log_outcome(run, metrics)
     if settings.augment.flip:

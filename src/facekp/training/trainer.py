@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -28,13 +27,11 @@ from torch.optim import Optimizer
 
 from facekp.config.command import one_line
 from facekp.core.errors import UserError
-from facekp.core.files import HINTS
 from facekp.training.callbacks.checkpoints import AtomicCheckpointIO
 from facekp.training.settings import TrainerSettings
 
 CONNECTING = 60.0  # seconds
 LIGHTNING = ("pytorch_lightning.", "lightning_fabric.")  # its modules
-UNCALLED = "closure hasn't been executed"  # in Lightning's error
 
 
 def build_trainer(
@@ -150,19 +147,12 @@ def check_limits(settings: TrainerSettings, train_batches: int, val_batches: int
 
 @contextmanager
 def trainer_errors() -> Iterator[None]:
-    """Turn errors of Lightning, an optimiser, or an added callback or logger into a `UserError`; others stay."""
+    """Turn errors of Lightning, its callbacks or an optimiser into a `UserError`; other errors stay as they are."""
     try:
         yield
-    except UserError:
+    except (UserError, OSError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (*HINTS, errno.EROFS):
-            raise  # a full disk or a read-only folder is reported with the last good checkpoint
-        if UNCALLED in str(error):
-            raise UserError(
-                "optimizer: its step did not call closure(), which computes the gradients; call it before the weights "
-                "change"
-            ) from error
         if _is_complaint(error):
             raise UserError(f"trainer: {one_line(error)}") from error
         if (part := _failed_part(error)) is not None:
@@ -186,15 +176,13 @@ def _is_of_lightning(error: BaseException) -> bool:
 
 
 def _failed_part(error: BaseException) -> str | None:
-    """The optimiser, or the added callback or logger, that raised an error; None: something else did."""
-    for frame, line in reversed(list(walk_tb(error.__traceback__))):
+    """The optimiser, or the callback of Lightning's, that raised an error; None: something else did."""
+    for frame, _ in reversed(list(walk_tb(error.__traceback__))):
         module, part = frame.f_globals.get("__name__", ""), frame.f_locals.get("self")
-        name = type(part).__name__
         if isinstance(part, Optimizer) and frame.f_code.co_name == "step":
-            return f"optimizer: {name}"
-        if isinstance(part, (pl.Callback, Logger)) and not module.startswith("facekp."):
-            where = "" if module.startswith(LIGHTNING) else f" ({Path(frame.f_code.co_filename).name}, line {line})"
-            return f"{'logger' if isinstance(part, Logger) else 'callbacks'}: {name}{where}"
+            return f"optimizer: {type(part).__name__}"
+        if isinstance(part, pl.Callback) and module.startswith(LIGHTNING):
+            return f"callbacks: {type(part).__name__}"
         if isinstance(part, (pl.Callback, nn.Module)) and not module.startswith("torch."):
             return None
     return None
