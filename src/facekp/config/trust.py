@@ -129,7 +129,7 @@ class _CheckedRepository(ConfigRepository):
     keys: Collection[str] = ()  # of the primary config that have a plain value
 
     def group_exists(self, config_path: str) -> bool:
-        """Whether a name is a group. A folder of ``--config-dir`` named as a key, such as ``out``, is none."""
+        """Whether a name is a config group. The key ``out`` is not, even if ``--config-dir`` has a folder ``out``."""
         return config_path not in self.keys and super().group_exists(config_path)
 
     def load_config(self, config_path: str) -> Any:

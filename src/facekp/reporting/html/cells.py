@@ -11,6 +11,8 @@ from facekp.reporting.html import page
 from facekp.reporting.html.collect import Run
 from facekp.reporting.html.compare import Interval
 
+DIGITS = 7  # decimals in the page's data: more than a page shows, so that a figure is not rounded twice
+
 
 def names_of(run: Run) -> dict[str, str]:
     """``name`` is shown; ``title`` appears while the pointer rests on it."""
@@ -70,5 +72,5 @@ def rmse_keys(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def scores_of(run: Run, keys: Sequence[str] | dict[str, Any]) -> dict[str, float]:
-    """The metrics of a run that it has, with more digits than a page shows: rounding twice may differ by one."""
-    return {key: round(run.metrics[key], 7) for key in keys if key in run.metrics}
+    """The metrics of a run that it has."""
+    return {key: round(run.metrics[key], DIGITS) for key in keys if key in run.metrics}

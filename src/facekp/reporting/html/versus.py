@@ -10,7 +10,7 @@ import numpy as np
 
 from facekp.functional.metrics import keys_of, metrics_shown
 from facekp.reporting.html import page
-from facekp.reporting.html.cells import names_of, other_metrics, rmse_keys, scores_of
+from facekp.reporting.html.cells import DIGITS, names_of, other_metrics, rmse_keys, scores_of
 from facekp.reporting.html.collect import Run
 from facekp.reporting.html.compare import Difference, Pairs
 from facekp.reporting.html.grouping import Group, cell, differing
@@ -81,11 +81,11 @@ def _group_choice(group: Group, settings: Sequence[str], scores: dict[str, Any])
 
 def _pair_values(pair: Difference) -> dict[str, float]:
     return {
-        "value": round(pair.value, 7),
-        "first": round(pair.first, 7),
-        "second": round(pair.second, 7),
-        "low": round(pair.low, 7),
-        "high": round(pair.high, 7),
+        "value": round(pair.value, DIGITS),
+        "first": round(pair.first, DIGITS),
+        "second": round(pair.second, DIGITS),
+        "low": round(pair.low, DIGITS),
+        "high": round(pair.high, DIGITS),
         "images": pair.images,
     }
 

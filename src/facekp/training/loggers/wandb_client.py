@@ -164,9 +164,10 @@ def _agents_id() -> str | None:
 
 
 def run_name(folder: RunFolder) -> str:
-    """The overrides of the run's command line; the folder's name if there are none, or too many of a sweep's job.
+    """The overrides of the run's command line; the folder's name if there are none.
 
-    A job's folder is named by the settings that differ, so the names of a sweep's runs stay different.
+    If the overrides of a sweep's job are too long for W&B, the run gets the folder's name, too. Jobs' folders are named
+    by the settings that differ, so the names of a sweep's runs stay different.
     """
     changed = [override for override in folder.read_overrides() if not key_of(override).startswith(NOT_IN_NAME)]
     name = " ".join(changed)
