@@ -12,6 +12,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.data.label_file import open_label_file
 from facekp.data.readers.base import POINT_NAMES, READERS
+from facekp.data.readers.via import CSV_OF_VIA_3
 from tests.data.label_readers import read_labels
 from tests.data.photo_folder import write_one_photo
 from tests.drawn_photos import DRAWN
@@ -104,7 +105,25 @@ def as_version_1(photos):
     }
 
 
-@pytest.mark.parametrize("form", [dict, as_project, as_version_1])
+def region_3(shape, view="1", **values):
+    return {"vid": view, "flg": 0, "z": [], "xy": shape, "av": values}
+
+
+def as_version_3(photos, *more):
+    """A project of VIA 3 with the points of the photos, whose names are options, and more regions."""
+    views = {str(i): p for i, p in enumerate(photos.values(), start=1)}
+    regions = [(view, r["shape_attributes"], r["region_attributes"]) for view, p in views.items() for r in p["regions"]]
+    named = [region_3([1, at["cx"], at["cy"]], view, part=str(NAMES.index(of["part"]))) for view, at, of in regions]
+    return {
+        "project": {"data_format_version": "3.1.2"},
+        "attribute": {"part": {"aname": "part", "type": 3, "options": dict(zip("01234", NAMES, strict=True))}},
+        "file": {view: {"fid": view, "fname": p["filename"], "type": 2} for view, p in views.items()},
+        "view": {view: {"fid_list": [view]} for view in views},
+        "metadata": {f"1_{i:07x}": region for i, region in enumerate([*named, *more])},
+    }
+
+
+@pytest.mark.parametrize("form", [dict, as_project, as_version_1, as_version_3])
 def test_points_are_matched_by_name_and_integers_are_pixel_centres(folder, form):
     order = [3, 0, 4, 2, 1]
     write(folder, photo(*face(POINTS[order], [NAMES[i] for i in order])))
@@ -114,6 +133,76 @@ def test_points_are_matched_by_name_and_integers_are_pixel_centres(folder, form)
     np.testing.assert_allclose(in_photo(table)[0], POINTS, atol=1e-4)
     assert (table.box, table.visible, table.attributes) == (None, None, {})
     assert point_names(folder) == [NAMES[i] for i in order]
+
+
+def write_project_3(folder, *more, filenames=("a.png",), **parts):
+    project = as_version_3({name: photo(*face(), filename=name) for name in filenames}, *more)
+    for name, values in parts.items():
+        project[name].update(values)
+    (folder / "labels").write_text(json.dumps(project))
+
+
+def test_a_project_of_via_3_has_boxes_attributes_and_ticked_names(folder, caplog):
+    add_photo(folder, "photos/b.png")
+    attributes = {
+        "1": {"aname": "light", "type": 1, "options": {}},
+        "2": {"aname": "pose", "type": 4, "options": {"0": "large"}},
+    }
+    more = (
+        region_3([], **{"1": "dim"}),
+        region_3([2, 5, 10, 40, 38], **{"2": "0"}),
+        region_3([3, 9, 9, 4]),
+        region_3([[1]]),
+    )
+    sides = region_3([8, 5, 20, 30, 10, 45, 30, 20, 48], "2")
+    write_project_3(folder, *more, sides, filenames=("a.png", "b.png"), attribute=attributes)
+    file = open_label_file(folder / "labels", None, folder / "photos", None)
+    assert (file.settings.name, file.keypoints.names) == ("via", tuple(NAMES))
+    table = read(folder)
+    np.testing.assert_allclose(in_photo(table), [POINTS, POINTS], atol=1e-4)
+    np.testing.assert_allclose(table.box * 40 / 96, 2 * [(0, 1, 40, 39)], atol=0.01)
+    assert {name: values.tolist() for name, values in table.attributes.items()} == {
+        "light": ["dim", ""],
+        "pose": ["large", ""],
+    }
+    assert "2 shapes left out, the first: " in caplog.text
+    ticked = {"part": {"aname": "part", "type": 2, "options": dict(zip("01234", NAMES, strict=True))}}
+    write_project_3(folder, attribute=ticked)
+    np.testing.assert_allclose(in_photo(read(folder))[0], POINTS, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "parts", "message"),
+    [
+        ([region_3([1, 5])], {}, "'view 1', region 6: .* has no x and y of one point in finite numbers"),
+        ([region_3([2, 1, 2, "x", 4])], {}, "'view 1', region 6: .* of two or four corners"),
+        ([region_3([8, 1, 2, 3, 4, 5, 6, 7, "x"])], {}, "'view 1', region 6: .* of two or four corners"),
+        ([region_3(7)], {}, "'view 1', region 6: is .* not a region with a shape; correct or remove it"),
+        ([region_3([1, 2, 3], "9")], {}, "metadata 1_0000005: is .*'9', .*, not a region of one of the views; remove"),
+        ([7], {}, "metadata 1_0000005: is 7, not a region of one of the views; remove it"),
+        ([], {"view": {"1": {"fid_list": ["1", "2"]}}}, "view 1: is .*, not a view of one photo; correct or remove it"),
+        ([], {"view": {"2": 7}}, "view 2: is 7, not a view of one photo; correct or remove it"),
+        (
+            [],
+            {"file": {"1": {"fname": "a.mp4", "type": 4}}},
+            "view 1: is the video 'a.mp4'; save its frames, and label",
+        ),
+        ([], {"file": {"1": {"fname": 5}}}, "'view 1': filename is 5; give the photo's path"),
+        ([], {"file": {"1": {"fname": "b.png"}}}, "b.png"),
+    ],
+)
+def test_a_fault_in_a_project_of_via_3_has_its_place(folder, more, parts, message):
+    write_project_3(folder, *more, **parts)
+    with pytest.raises(UserError, match=message):
+        read(folder)
+
+
+def test_a_csv_of_via_3_is_recognised_and_refused(folder):
+    (folder / "labels").write_text(f"# ATTRIBUTES = {{}}\n{CSV_OF_VIA_3},file_list\n1_a,[],0,[],[],{{}}\n")
+    with pytest.raises(
+        UserError, match=r"labels: has no column filename; give VIA's project .*, or the CSV of VIA 1 or"
+    ):
+        open_label_file(folder / "labels", None, folder / "photos", None)
 
 
 @pytest.mark.parametrize("hash_sign", ["", "#"])
@@ -317,8 +406,8 @@ def test_two_photos_of_one_name_must_not_contradict_each_other(folder):
         (photo(region("point", cx=1)), "'b.png7', region 1: .* has no x and y of one point in finite numbers"),
         (photo(region("point", cx=True, cy=10**400)), "region 1: .* has no x and y of one point in finite numbers"),
         (photo(*face(), region("rect", x=1, y=1, width=1e308, height="inf")), "region 6: .* of two or four corners"),
-        (photo(*face(), {"region_attributes": {}}), "'b.png7', region 6: is .* not a region with shape_attributes"),
-        (photo(*face(), 7), "'b.png7', region 6: is 7, not a region with shape_attributes; correct or remove it"),
+        (photo(*face(), {"region_attributes": {}}), "'b.png7', region 6: is .* not a region with a shape"),
+        (photo(*face(), 7), "'b.png7', region 6: is 7, not a region with a shape; correct or remove it"),
         (
             photo(*face(), rectangle(0, 0, 9, 9), rectangle(0, 0, 9, 9)),
             "region 1: point 'left_eye' is in none of the 2 rectangles of the photo; name the attribute that tells",
@@ -361,7 +450,7 @@ def test_a_line_s_faults_are_refused_with_its_number(folder, line, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no column filename; give VIA's project or annotations as JSON, or its CSV"),
+        ("", "has no column filename; give VIA's project or annotations as JSON, or the CSV of VIA 1 or 2"),
         ("{", "not valid JSON .*; give VIA's project"),
         ("[" * 100_000, "not valid JSON"),
         ("[1]", "is not a mapping of photos with regions; give VIA's project"),

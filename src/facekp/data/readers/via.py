@@ -1,4 +1,4 @@
-"""``data=via``: the JSON and CSV of the VGG Image Annotator, VIA 1 and 2: projects and annotations.
+"""``data=via``: the JSON and CSV of the VGG Image Annotator: annotations of VIA 1 and 2, projects of VIA 1 to 3.
 
 ::
 
@@ -6,8 +6,9 @@
       {"shape_attributes": {"name": "point", "cx": 320, "cy": 200}, "region_attributes": {"part": "nose"}},
       {"shape_attributes": {"name": "rect", "x": 200, "y": 90, "width": 220, "height": 240}, "region_attributes": {}}]}}
 
-A project has this mapping as ``_via_img_metadata``; in a CSV, each line is a region. Points are matched by the
-attribute with their names, or by their order if they have none (`facekp.data.labels.drawn_faces`).
+A project has this mapping as ``_via_img_metadata``; in a CSV, each line is a region. Projects of VIA 3 are described in
+`facekp.data.labels.via3`. Points are matched by the attribute with their names, or by their order if they have none
+(`facekp.data.labels.drawn_faces`).
 
 Coordinates are used unchanged. VIA stores the mouse's position, which is the number of the pixel under it from 0, so an
 integer is a pixel centre. For a photo that is shown larger or smaller, it multiplies that number by the scale and
@@ -35,12 +36,14 @@ from facekp.data.labels.json_values import mapping_of, number_of, parse_json, sh
 from facekp.data.labels.photo_paths import PhotoPaths, path_of_url
 from facekp.data.labels.scheme_guess import shipped_schemes
 from facekp.data.labels.text import header_of, parse_csv, read_text
+from facekp.data.labels.via3 import PARTS, is_project, photos_of_project
 from facekp.data.labels.words import is_hidden, says_hidden
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
-EXPECTED = "give VIA's project or annotations as JSON, or its CSV"
+EXPECTED = "give VIA's project or annotations as JSON, or the CSV of VIA 1 or 2"
 PROJECT = "_via_img_metadata"  # key of the annotations in a project
 COLUMNS = ("filename", "file_size", "file_attributes", "region_id", "region_shape_attributes", "region_attributes")
+CSV_OF_VIA_3 = "# CSV_HEADER = metadata_id"  # in a comment; recognised for the message that it can't be read
 OUTLINES = ("polyline", "polygon")  # names of shapes
 GROUPING = "name the attribute that tells faces apart by data.group=NAME"
 
@@ -118,8 +121,10 @@ def point_names(path: Path, settings: ViaSettings) -> list[str]:
 
 @recognises("via")
 def is_via(path: Path, text: str) -> bool:
-    """Whether the text is JSON with regions, or a CSV with a region in each line."""
-    return ('"regions"' in text and '"shape_attributes"' in text) or COLUMNS[4] in header_of(text, path)
+    """Whether the text is JSON with regions, a project of VIA 3, or a CSV with a region in each line."""
+    keys = ("regions", "shape_attributes"), (*PARTS, "fid_list")
+    is_json = any(all(f'"{key}"' in text for key in each) for each in keys)
+    return is_json or CSV_OF_VIA_3 in text or COLUMNS[4] in header_of(text, path)
 
 
 def _read(path: Path) -> list[Entry]:
@@ -137,10 +142,22 @@ def _read(path: Path) -> list[Entry]:
 
 def _read_json(text: str, path: Path) -> list[Entry]:
     content = parse_json(text, f"data.labels={path}", EXPECTED)
+    if is_project(content):
+        photos, faults = photos_of_project(content)
+    else:
+        photos, faults = _photos_of_via_2(content, path), {}
+    places = {f"{path}: {place}": fault for place, fault in faults.items()}
+    return [
+        *(_entry(photo, f"{path}: {shown(key)}") for key, photo in photos.items()),
+        *(Entry(where, fault=f"{where}: {fault}") for where, fault in places.items()),
+    ]
+
+
+def _photos_of_via_2(content: Any, path: Path) -> dict[str, Any]:
     photos = content.get(PROJECT, content) if isinstance(content, dict) else None
     if not isinstance(photos, dict) or not any(isinstance(p, dict) and "regions" in p for p in photos.values()):
         raise UserError(f"data.labels={path}: is not a mapping of photos with regions; {EXPECTED}")
-    return [_entry(photo, f"{path}: {shown(key)}") for key, photo in photos.items()]
+    return photos
 
 
 def _entry(photo: Any, where: str) -> Entry:
@@ -154,7 +171,7 @@ def _entry(photo: Any, where: str) -> Entry:
     for position, (number, region) in enumerate(numbered, start=1):
         place = f"{where}, region {position}"
         if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
-            entry.fault = f"{place}: is {shown(region)}, not a region with shape_attributes; correct or remove it"
+            entry.fault = f"{place}: is {shown(region)}, not a region with a shape; correct or remove it"
             return entry
         entry.add(place, number, region["shape_attributes"], mapping_of(region.get("region_attributes")))
     return entry
