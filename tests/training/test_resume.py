@@ -254,6 +254,11 @@ DAMAGES = {
         "lacks the settings trainer",
     ),
     "data.yaml of other data": ("data.yaml", b"{labels: '0'}", "the labels of the data have changed since the run"),
+    "data.yaml of both": (
+        "data.yaml",
+        b"{images: '0', labels: '0'}",
+        "the images of the data and the labels of the data have changed since the run",
+    ),
     "data.yaml of other images": ("data.yaml", b"{images: '0'}", "the images of the data have changed since the run"),
     "data.yaml a list": ("data.yaml", b"[1]", "data.yaml can't be read"),
     "metrics.csv of texts": ("metrics.csv", b"epoch,minutes\n1,soon\n", "metrics.csv"),

@@ -129,7 +129,8 @@ def _check_data(run: RunFolder, split: pd.DataFrame, digests: Mapping[str, str])
     if not run.read_split().equals(split.astype({"set": str})):
         raise UserError(f"the rows of the data differ from those in {run.split}; start a new run")
     if changed := changed_data(run.read_data(), digests):
-        raise UserError(f"{changed[0]} have changed since the run began; put them back, or start a new run")
+        what = " and ".join(changed)  # a corrected label may also move the image that is cut out of its photo
+        raise UserError(f"{what} have changed since the run began; put them back, or start a new run")
 
 
 def _read_state(run: RunFolder, path: Path) -> dict[str, Any]:
