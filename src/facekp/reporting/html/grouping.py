@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -77,7 +78,7 @@ class Group:
         splits = dict.fromkeys(run.split for run in self.runs)
         return next(iter(splits)) if len(splits) == 1 else f"{len(splits)} splits"
 
-    @property
+    @cached_property
     def images(self) -> pd.DataFrame:
         """As `Run.images`; an image that several runs predicted has the mean of their squared errors."""
         images = pd.concat([run.images for run in self.runs]).groupby(level=[0, 1, 2], sort=True)
