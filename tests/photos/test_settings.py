@@ -6,7 +6,8 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.core.settings import parse
-from facekp.photos.detectors import YuNetDetector, build_face_detector
+from facekp.photos.detectors import build_face_detector
+from facekp.photos.face_detectors.yunet import YuNetDetector
 from facekp.photos.settings import AppSettings, DetectionBenchmarkSettings, PredictSettings
 from facekp.photos.smoothing import SmoothingSettings
 from tests.conftest import config_of
