@@ -23,24 +23,26 @@ from facekp.functional.metrics.declaration import (
     MAIN,
     METRICS,
     PLACES,
-    POOLED,
     RESERVED,
     Curve,
     Metric,
-    MetricInput,
     Place,
     Ratio,
     Value,
+    metric,
+)
+from facekp.functional.metrics.intervals import compute_intervals
+from facekp.functional.metrics.lookup import (
+    POOLED,
     all_metrics,
     compute_figures,
     epoch_metrics,
     figures_and_ratios,
     keys_of,
-    metric,
     metric_of,
     metrics_shown,
 )
-from facekp.functional.metrics.intervals import compute_intervals
+from facekp.functional.metrics.metric_input import MetricInput
 from facekp.functional.metrics.pixels import trimmed_mean
 from facekp.functional.metrics.settings import ScoreSettings, check_normaliser
 

@@ -1,7 +1,4 @@
-"""How a metric is declared, computed and looked up: `MetricInput` comes in, figures by key of metrics.json go out.
-
-Axes: N faces, K points, S sources.
-"""
+"""How a metric is declared, and what it may return. Axis: N faces."""
 
 from __future__ import annotations
 
@@ -9,28 +6,23 @@ import copy
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from facekp.core.errors import UserError
-from facekp.core.keypoints import Keypoints
 from facekp.core.registry import Registry
 from facekp.core.settings import Settings, one_of
-from facekp.functional.metrics.settings import ScoreSettings
-from facekp.functional.normalisers import normalising_lengths
+from facekp.functional.metrics.metric_input import MetricInput
 
 Place = Literal["epoch", "console", "report", "sweep", "dashboard"]
 PLACES: tuple[Place, ...] = get_args(Place)
 Better = Literal["lower", "higher"]
 Section = Literal["runs", "landmarks", "subsets"]
 MAIN = "rmse"  # the metric that ranks runs; its parts are the RMSE of each source and each keypoint
-POOLED = ("rmse", "nme")  # `KeypointErrors` computes these batch by batch at every validation
 MAX_DIGITS = 15  # decimals of a table
 # Other keys of metrics.json
 RESERVED = (
@@ -44,89 +36,6 @@ RESERVED = (
     "checkpoint",
     "finished",
 )
-
-
-# Declaring metrics
-
-
-@dataclass(frozen=True, eq=False)
-class MetricInput:
-    """What a metric is computed from.
-
-    Attributes:
-        points: float32 (N, K, 2), predictions in pixels.
-        truth: float32 (N, K, 2), labels in pixels, NaN where unlabelled.
-        source: int (N,), the labelling convention of each face.
-        keypoints: names the points and sources.
-        confidence: float32 (N, K) from 0 to 1; None for a baseline, which has none.
-        floor: below this confidence the model predicts the mean face.
-        corrupted: the same for corrupted images, by the name of the corruption: an entry for each strength. Empty where
-            none were predicted.
-        box: float (N, 4), left, top, right, bottom edge of the face box in pixels, NaN where a face has none; None: no
-            face has one.
-        attributes: subsets by name, such as pose: str (N,), the value of each face, "" where it is not stated.
-        settings: of the metrics that divide errors by the size of the face.
-        group: int (N,), equal for faces that resemble each other (`facekp.data.split.inseparable_groups`); intervals
-            draw whole groups. None: each face is its own group.
-    """
-
-    points: np.ndarray
-    truth: np.ndarray
-    source: np.ndarray
-    keypoints: Keypoints
-    confidence: np.ndarray | None = None
-    floor: float = 0.0
-    corrupted: Mapping[str, Sequence[MetricInput]] = field(default_factory=dict)
-    box: np.ndarray | None = None
-    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
-    settings: ScoreSettings = field(default_factory=ScoreSettings)
-    group: np.ndarray | None = None
-
-    @cached_property
-    def labelled(self) -> np.ndarray:
-        """bool (N, K)."""
-        return ~np.isnan(self.truth[..., 0])
-
-    @cached_property
-    def distance(self) -> np.ndarray:
-        """float64 (N, K): pixels between prediction and label, NaN where unlabelled."""
-        return np.linalg.norm(self.points.astype(np.float64) - self.truth, axis=-1)
-
-    @cached_property
-    def pooled(self) -> dict[str, Any]:
-        """`KeypointErrors.summary` of all faces, computed once for all metrics that read it."""
-        from facekp.functional.pooled_errors import KeypointErrors  # imported here, as torchmetrics takes seconds
-
-        errors = KeypointErrors(self.keypoints, sync_on_compute=False)  # this process has all rows
-        errors.update(*(torch.from_numpy(np.array(part)) for part in (self.points, self.truth, self.source)))
-        return errors.summary()
-
-    @cached_property
-    def lengths(self) -> dict[str, np.ndarray]:
-        """`facekp.functional.normalisers.normalising_lengths` of the faces."""
-        return normalising_lengths(self.truth, self.keypoints, self.box)
-
-    @property
-    def normaliser(self) -> str:
-        """The name of the normaliser that the settings choose, in `lengths`."""
-        if self.settings.normaliser is not None:
-            return self.settings.normaliser
-        return next(iter(self.keypoints.normalisers), "box")
-
-    def normalised(self, normaliser: str | None = None) -> np.ndarray:
-        """float64 (N, K): distances divided by a length of each face; NaN where unlabelled, or without this length.
-
-        Args:
-            normaliser: a name in `lengths`; None: that of the settings.
-        """
-        return self.distance / self.lengths[self.normaliser if normaliser is None else normaliser][:, None]
-
-    @cached_property
-    def face_nme(self) -> np.ndarray:
-        """float64 (N,): the mean normalised distance of each face's labelled points, NaN where there is none."""
-        distance = self.normalised()
-        count = (~np.isnan(distance)).sum(axis=1)
-        return np.nansum(distance, axis=1) / np.where(count > 0, count, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -374,70 +283,3 @@ def metric(name: str, *, label: str, **details: Any) -> Callable[[Callable[[Metr
         return declared
 
     return declare
-
-
-def all_metrics() -> list[Metric]:
-    """Every metric: facekp's own, those of installed packages, those of ``plugins=``."""
-    return [METRICS[name] for name in METRICS.names()]
-
-
-def metrics_shown(place: Place) -> list[Metric]:
-    """The metrics that appear at a place."""
-    return [declared for declared in all_metrics() if place in declared.shown]
-
-
-def epoch_metrics() -> list[Metric]:
-    """The metrics of every epoch that `KeypointErrors` does not compute; most often there are none."""
-    return [declared for declared in metrics_shown("epoch") if declared.name not in POOLED]
-
-
-def metric_of(key: str) -> Metric | None:
-    """The metric that a key of metrics.json belongs to; None where none is declared.
-
-    Example:
-        >>> metric_of("rmse/nose_tip").name, metric_of("rmse/trimmed").name, metric_of("minutes")
-        ('rmse', 'rmse/trimmed', None)
-    """
-    declared = METRICS.names()
-    name = key
-    while name and name not in declared:
-        name = name.rpartition("/")[0]
-    return METRICS[name] if name else None
-
-
-def keys_of(declared: Metric, keys: Iterable[str]) -> list[str]:
-    """Those keys of metrics.json that belong to a metric, in their order."""
-    return [key for key in keys if metric_of(key) is declared]
-
-
-def compute_figures(scored: MetricInput) -> dict[str, Any]:
-    """The figures of every metric, by their key in metrics.json.
-
-    Raises:
-        UserError: a metric can't be computed.
-    """
-    return figures_and_ratios(scored)[0]
-
-
-def figures_and_ratios(scored: MetricInput) -> tuple[dict[str, Any], dict[str, Ratio]]:
-    """As `compute_figures`, and those of the figures that are a `Ratio`, which can be resampled.
-
-    Raises:
-        UserError: a metric can't be computed, or returns a key of an earlier metric.
-    """
-    figures: dict[str, Any] = {}
-    ratios: dict[str, Ratio] = {}
-    owners: dict[str, Metric] = {}  # by key
-    for declared in all_metrics():
-        if scored.confidence is not None or not declared.needs_confidence:
-            more_figures, more_ratios = declared.figures_and_ratios(scored)
-            if taken := next((key for key in more_figures if key in owners), None):
-                owner = owners[taken]
-                raise UserError(
-                    f"metric {declared.name!r} ({declared.where}): its key {taken} is taken by the metric "
-                    f"{owner.name!r} ({owner.where}); rename the metric or its part"
-                )
-            owners |= dict.fromkeys(more_figures, declared)
-            figures |= more_figures
-            ratios |= more_ratios
-    return figures, ratios

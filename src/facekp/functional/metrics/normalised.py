@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from facekp.functional.metrics.declaration import Curve, MetricInput, Place, Ratio, metric
+from facekp.functional.metrics.declaration import Curve, Place, Ratio, metric
+from facekp.functional.metrics.metric_input import MetricInput
 from facekp.functional.metrics.pixels import face_sums
 
 FINAL_PLACES: tuple[Place, ...] = ("console", "report", "sweep", "dashboard")

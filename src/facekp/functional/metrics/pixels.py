@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from facekp.functional.metrics.declaration import Curve, MetricInput, Ratio, metric
+from facekp.functional.metrics.declaration import Curve, Ratio, metric
+from facekp.functional.metrics.metric_input import MetricInput
 
 TRIMMED_ONE_IN = 100  # `trimmed_mean` leaves out the worst value of every hundred
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facekp.functional.metrics.declaration import MetricInput, Place, Ratio, metric
+from facekp.functional.metrics.declaration import Place, Ratio, metric
+from facekp.functional.metrics.metric_input import MetricInput
 from facekp.functional.metrics.normalised import auc_ratio, failure_ratio
 from facekp.functional.metrics.pixels import face_sums
 
