@@ -129,6 +129,18 @@ def test_entry_points_of_installed_packages_are_choices_without_plugins(module_h
     assert losses.parse({"name": name, "power": 3}).power == 3
 
 
+def test_an_installed_package_may_import_registries_that_the_command_does_not_use(module_here, losses, monkeypatch):
+    name = module_here("facekp_test_imports", MODULE + "LOSSES.__class__('shape', 'shape', LOSSES.base, 'test.shapes')\n")
+    sys.path.append(".")
+    found = EntryPoint(name, f"{name}:{name}", "facekp.losses")
+    monkeypatch.setattr(plugins, "REGISTRIES", registries := {"facekp.losses": losses})
+    monkeypatch.setattr("facekp.core.registry.REGISTRIES", registries)
+    monkeypatch.setattr(plugins, "installed_entry_points", lambda group: [found] if group == "facekp.losses" else [])
+    monkeypatch.setattr(losses, "_installed", lambda: {name: found})
+    assert name in plugin_choices([])["loss"]
+    assert "test.shapes" in registries
+
+
 def test_an_installed_package_that_is_broken_stops_no_command(losses, monkeypatch, caplog):
     found = EntryPoint("gone", "not_there_at_all:loss", "facekp.losses")
     monkeypatch.setattr(plugins, "installed_entry_points", lambda group: [found] if group == "facekp.losses" else [])

@@ -151,7 +151,7 @@ def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]
     for group in installed:
         importlib.import_module(MODULES[group])
     choices: dict[str, dict[str, dict[str, Any]]] = {}
-    for registry in REGISTRIES.values():
+    for registry in list(REGISTRIES.values()):  # a plug-in's module may import those of other kinds
         if registry.config_group is None:
             continue
         for name in registry.plugin_names():
