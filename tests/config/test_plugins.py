@@ -130,8 +130,8 @@ def test_entry_points_of_installed_packages_are_choices_without_plugins(module_h
 
 
 def test_an_installed_package_may_import_registries_that_the_command_does_not_use(module_here, losses, monkeypatch):
-    name = module_here("facekp_test_imports", MODULE + "LOSSES.__class__('shape', 'shape', LOSSES.base, 'test.shapes')\n")
-    sys.path.append(".")
+    name = module_here("facekp_test_imports", MODULE + "type(LOSSES)('shape', 'shape', None, 'test.shapes')\n")
+    sys.path.append(str(Path.cwd()))
     found = EntryPoint(name, f"{name}:{name}", "facekp.losses")
     monkeypatch.setattr(plugins, "REGISTRIES", registries := {"facekp.losses": losses})
     monkeypatch.setattr("facekp.core.registry.REGISTRIES", registries)

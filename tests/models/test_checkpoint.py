@@ -270,6 +270,15 @@ def test_a_missing_tensor_is_reported(ckpt, tmp_path):
         load_checkpoint(write(tmp_path / "x.ckpt", raw))
 
 
+def test_weights_that_do_not_fit_the_network_of_a_plug_in_name_its_package(ckpt, tmp_path):
+    raw = torch.load(ckpt, weights_only=True)
+    raw["state_dict"].popitem()
+    raw["facekp"]["plugins"] = [{"kind": "network", "name": "star", "module": "starlib.net", "package": "starlib"}]
+    torch.save(raw, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="; install the version of starlib that trained it, or take another checkpoint"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_weights_that_are_not_finite_are_refused(ckpt, tmp_path, value):
     raw = torch.load(ckpt, weights_only=True)

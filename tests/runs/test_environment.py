@@ -1,5 +1,7 @@
 """What a run's results depend on besides its settings is described, and compared."""
 
+from types import SimpleNamespace
+
 import torch
 import yaml
 
@@ -14,6 +16,12 @@ def test_an_environment_names_versions_threads_and_instructions():
     assert None not in (found["facekp"], found["numpy"], found["pytorch-lightning"], found["processor"])
     assert yaml.safe_load(yaml.safe_dump(found)) == found
     assert differences(found, environment()) == []
+
+
+def test_an_environment_names_the_version_of_a_plug_in_package(monkeypatch):
+    point = SimpleNamespace(dist=SimpleNamespace(name="facekp-star", version="1.2"))
+    monkeypatch.setattr("facekp.runs.environment.installed_entry_points", lambda group: [point])
+    assert environment()["facekp-star"] == "1.2"
 
 
 def test_differences_are_named_with_both_values():

@@ -9,6 +9,7 @@ the published system are read as well; their file has no checksums.
 from __future__ import annotations
 
 import pickle
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         raise UserError(f"{path}: its settings are damaged ({text}); train it anew") from error
     if published is not None:
         state["mean_face"] = model.mean_face
-    _load_state(path, model, state)
+    _load_state(path, model, state, entry["plugins"])
     return LoadedCheckpoint(path, model.eval().requires_grad_(False), trained_on, config, labels)
 
 
@@ -298,14 +299,16 @@ def _check_installed(entry: Entry) -> None:
         raise UserError(f"its {registry.kind} {name!r} comes from {made_by} and is not installed; {remedy}")
 
 
-def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor]) -> None:
+def _load_state(path: Path, model: KeypointModel, state: dict[str, Tensor], plugins: list[dict[str, str]]) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).splitlines()
-        detail = lines[1].strip() if len(lines) > 1 else lines[0]
+        detail = textwrap.shorten(lines[1] if len(lines) > 1 else lines[0], 240, placeholder=" ...").rstrip(".")
+        brings = [p.get("package", p["module"]) for p in plugins if p["kind"] == NETWORKS.kind]
+        remedy = "".join(f"install the version of {package} that trained it, or " for package in brings)
         raise UserError(
-            f"{path}: the weights do not match the file's settings ({detail[:160]}); take another checkpoint"
+            f"{path}: the weights do not match the file's settings ({detail}); {remedy}take another checkpoint"
         ) from error
     if (name := first_not_finite({**model.state_dict(), "offsets": model.offset})) is not None:
         raise UserError(f"{path}: its weights {name} are not finite: the training diverged; train with a lower lr=")

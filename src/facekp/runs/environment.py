@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from facekp.config.plugins import MODULES
+from facekp.core.registry import installed_entry_points
 from facekp.runs.revision import git_revision
 
 PACKAGES = (
@@ -33,6 +35,7 @@ def environment() -> dict[str, Any]:
         "revision": git_revision(),
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
+        **_plugin_versions(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # instructions that torch uses, such as AVX2
@@ -48,6 +51,12 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _plugin_versions() -> dict[str, str]:
+    """Versions of the installed packages that bring plug-ins."""
+    points = [point for group in MODULES for point in installed_entry_points(group)]
+    return {point.dist.name: point.dist.version for point in points if point.dist is not None}
 
 
 def _processor() -> str:
