@@ -201,12 +201,15 @@ def test_an_entry_point_is_loaded_when_its_name_is_used(shapes, installed):
     assert loads == [1]
 
 
-def test_a_package_that_can_t_be_imported_is_named(shapes, installed):
+@pytest.mark.parametrize("error", [ImportError("no starlib\nhere"), SystemExit("no starlib")])
+def test_a_package_that_can_t_be_imported_is_named(shapes, installed, error):
     def load():
-        raise ImportError("No module named 'starlib'")
+        raise error
 
     installed["star"] = entry_point(load)
-    with pytest.raises(UserError, match=r"^shape 'star': the package facekp-star can't be imported: No module named"):
+    with pytest.raises(
+        UserError, match=r"^shape 'star': the package facekp-star can't be imported: no starlib; update"
+    ):
         shapes.parse({"name": "star"})
 
 

@@ -322,8 +322,11 @@ def _package(point: EntryPoint) -> str:
 def _load(kind: str, found: EntryPoint) -> Any:
     try:
         return found.load()
-    except Exception as error:  # another package's code
-        raise UserError(f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # another package's code
+        raise UserError(
+            f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {first_line(error)}; update or "
+            "uninstall it"
+        ) from error
 
 
 def _module(thing: Any) -> str:
