@@ -107,6 +107,32 @@ def test_mistakes_are_named_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[:1], r"the shape of embedder\.embedder\.convolution\.weight does not fit its config\.json"),
+        (lambda t: t * torch.nan, r"its tensor embedder\.embedder\.convolution\.weight has NaN or infinite numbers"),
+    ],
+)
+def test_weights_of_another_shape_or_with_nan_are_refused_by_name(tmp_path, change, message):
+    given = transformers.ResNetModel(transformers.ResNetConfig(**RESNET))
+    given.config.save_pretrained(tmp_path)
+    first = "embedder.embedder.convolution.weight"
+    torch.save({**given.state_dict(), first: change(given.state_dict()[first])}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(UserError, match=message):
+        network(weights=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("x.safetensors", "is a file"), ("nowhere", "there is no such folder"), ("../../x", "there is")],
+)
+def test_a_path_that_is_no_folder_is_not_taken_for_a_hub_name(tmp_path, name, problem):
+    (tmp_path / "x.safetensors").touch()
+    with pytest.raises(UserError, match=f"{problem}.*; give the folder that save_pretrained wrote"):
+        network(weights=name if name.startswith(".") else str(tmp_path / name))
+
+
 def test_weights_that_are_not_there_are_named_with_the_ways_out(monkeypatch):
     def unreachable(name, **_):
         raise OSError(f"We couldn't connect to the hub\nfor {name}")

@@ -7,6 +7,7 @@ folder or a repository of the hub may hold is never run, and weights are read wi
 from __future__ import annotations
 
 import logging
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from torch import float32, nn
 
 from facekp.core.console import listed
 from facekp.core.errors import UserError
+from facekp.functional.finite import first_not_finite
 
 log = logging.getLogger(__name__)
 LEVELS = 4  # of features that are used; of a vision transformer's layers, as many that lie evenly apart
@@ -47,7 +49,7 @@ def build_backbone(weights: str | None, config: dict[str, Any] | None) -> nn.Mod
     except UserError:
         raise
     except Exception as error:  # of the library: of files, the network and configurations, with no common base
-        reason = " ".join(str(error).split())[:160]
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         if weights is None:
             raise UserError(f"{CONFIG}: transformers can't build it: {reason}") from error
         raise UserError(
@@ -83,15 +85,25 @@ def _of_config(library: ModuleType, config: dict[str, Any] | None) -> nn.Module:
 
 
 def _pretrained(library: ModuleType, weights: str) -> nn.Module:
-    if Path(weights).is_dir() and not (Path(weights) / "config.json").is_file():
+    path = Path(weights)
+    if path.is_dir() and not (path / "config.json").is_file():
         raise UserError(f"{WEIGHTS}={weights}: the folder has no config.json; give one that save_pretrained wrote")
+    if path.is_file() or (not path.is_dir() and (weights.startswith((".", "/")) or weights.count("/") > 1)):
+        problem = "is a file" if path.is_file() else "there is no such folder"
+        raise UserError(f"{WEIGHTS}={weights}: {problem}; give the folder that save_pretrained wrote, or a hub name")
     chosen = library.AutoConfig.from_pretrained(weights, trust_remote_code=False)
     _check_kind(library, chosen, f"{WEIGHTS}={weights}")
     kind = library.AutoBackbone._model_mapping[type(chosen)]  # AutoBackbone itself asks the hub for a folder, too
-    backbone, info = kind.from_pretrained(
-        weights, config=_with_levels(chosen), trust_remote_code=False, dtype=float32, output_loading_info=True
-    )
-    names, fresh = list(backbone.state_dict()), sorted({*info["missing_keys"], *map(_name, info["mismatched_keys"])})
+    options = {"trust_remote_code": False, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    backbone, info = kind.from_pretrained(weights, config=_with_levels(chosen), dtype=float32, **options)
+    names, fresh, misfits = list(backbone.state_dict()), sorted(info["missing_keys"]), info["mismatched_keys"]
+    if misfits:
+        raise UserError(
+            f"{WEIGHTS}={weights}: the shape of {listed(sorted(map(_name, misfits)))} does not fit its config.json; "
+            "give weights and config.json of the same network"
+        )
+    if (damaged := first_not_finite(backbone.state_dict())) is not None:
+        raise UserError(f"{WEIGHTS}={weights}: its tensor {damaged} has NaN or infinite numbers; give other weights")
     if len(fresh) == len(names):
         raise UserError(
             f"{WEIGHTS}={weights}: none of its tensors fits the {chosen.model_type} of its config.json; give weights "
