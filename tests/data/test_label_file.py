@@ -8,7 +8,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.label_file import open_label_file, recognise
-from facekp.data.readers.base import RECOGNISERS
+from facekp.data.readers.base import READERS, RECOGNISERS
 from tests.data.label_samples import FACES, write_coco
 
 TEXTS = {
@@ -92,6 +92,13 @@ def test_a_file_that_no_reader_recognises_is_refused(tmp_path, text, message):
         recognise(path)
     with pytest.raises(UserError, match="nowhere: does not exist"):
         open_label_file(tmp_path / "nowhere", None, None, None)
+
+
+def test_a_reader_of_a_plug_in_that_recognises_no_file_is_offered(tmp_path, monkeypatch):
+    monkeypatch.setattr(READERS, "plugin_names", lambda: ["mine"])
+    (tmp_path / "labels.txt").write_text("?")
+    with pytest.raises(UserError, match="no reader recognises it; name one with data=NAME, one of .*, mine, or write"):
+        recognise(tmp_path / "labels.txt")
 
 
 def test_the_scheme_is_made_of_the_file_s_names_and_the_photos_are_found_beside_it(tmp_path):
