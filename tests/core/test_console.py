@@ -1,6 +1,7 @@
 """Tables on stdout, progress on stderr, counts with their nouns."""
 
 import logging
+import os
 import sys
 
 import pytest
@@ -100,3 +101,27 @@ def test_texts_are_shown_as_they_are(capsys):
     out = capsys.readouterr().out
     assert "of [bold]all[/bold]" in out
     assert "eye[/right] :smile: [csv,wandb]" in out
+
+
+def test_a_table_whose_reader_has_ended_is_dropped(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        show(Table("name"))
+        print("more", flush=True)
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_work_goes_on_after_its_terminal_was_closed(clock, monkeypatch, bar):
+    terminal, end = os.openpty()
+    clock(LINES_APART)
+    with open(end, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setattr(stderr, "isatty", lambda: bar)
+        numbers = progress(range(3), "reading")
+        assert [next(numbers), next(numbers)] == [0, 1]  # the second one shows that the first is done
+        os.close(terminal)
+        rest = list(numbers)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), end)  # so that `stderr` can be closed
+    assert rest == [2]

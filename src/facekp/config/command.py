@@ -51,6 +51,7 @@ from facekp.config.references import (
     remember_references,
 )
 from facekp.config.trust import use_checked_loader
+from facekp.core.console import discard_stdout
 from facekp.core.errors import UserError
 from facekp.core.files import HINTS
 from facekp.core.settings import Settings, flatten, parse
@@ -284,11 +285,11 @@ def _home_error(error: RuntimeError) -> UserError:
 
 
 def _exit_if_output_is_unread() -> None:
-    """Exit with code 1, as rich does, if the program that read the output, such as ``head``, has ended."""
+    """Exit with code 1 if the program that read the output, such as ``head``, has ended."""
     try:
         print(flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        discard_stdout()  # Python flushes once more when it exits
         sys.exit(1)
 
 

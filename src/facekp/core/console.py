@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,10 +30,23 @@ LINES_APART = 10.0  # seconds between lines of progress, where stderr is not a t
 def show(table: Table) -> None:
     """Print a table to stdout, as wide as the terminal; `LOG_WIDTH` columns wide if stdout is a file or a pipe.
 
-    Texts are shown as they are: a point may be called ``eye[left]``, which rich would take for markup.
+    Texts are shown as they are: a point may be called ``eye[left]``, which rich would take for markup. If the terminal
+    was closed, or the program that read the output has ended, the command goes on without output.
     """
-    width = None if is_terminal() else LOG_WIDTH
-    Console(width=width, markup=False, emoji=False).print(table)
+    console = Console(width=None if is_terminal() else LOG_WIDTH, markup=False, emoji=False)
+    with console.capture() as text:
+        console.print(table)
+    try:
+        print(text.get(), end="", flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
+            raise
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Drop all further output of this process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_terminal() -> bool:
@@ -111,7 +126,8 @@ class ProgressDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal was closed
+                self._bar.stop()
             self._logs.follow()
 
     def advance(self, amount: float) -> None:
@@ -125,11 +141,12 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done)
         elif now >= self._next:
-            if sys.stderr.isatty():
-                self._start_bar(done)
-            else:
-                print(self._line(done, now - self._started), file=sys.stderr, flush=True)
-                self._next = now + LINES_APART
+            self._next = now + LINES_APART
+            with suppress(OSError):  # the terminal was closed, or the program that read the output has ended
+                if sys.stderr.isatty():
+                    self._start_bar(done)
+                else:
+                    print(self._line(done, now - self._started), file=sys.stderr, flush=True)
 
     def _start_bar(self, done: float) -> None:
         from rich.progress import Progress

@@ -1,7 +1,7 @@
 """Signals that ask a command to stop: they raise an exception, so that files are closed. Exit codes are the shell's.
 
-143 after SIGTERM, and after SIGUSR1, which schedulers such as SLURM send as a notice before the end. 130 after Ctrl+C,
-for which Python raises KeyboardInterrupt.
+143 after SIGTERM, after SIGHUP, which a closed terminal sends, and after SIGUSR1, which schedulers such as SLURM send
+as a notice before the end. 130 after Ctrl+C, for which Python raises KeyboardInterrupt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import FrameType
 
 TERMINATED = 128 + signal.SIGTERM
 INTERRUPTED = 128 + signal.SIGINT
-NOTICES = (signal.SIGTERM, signal.SIGUSR1)
+NOTICES = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Stopped(SystemExit):
@@ -29,7 +29,7 @@ class Stopped(SystemExit):
 
 @contextmanager
 def stop_at_signals() -> Iterator[None]:
-    """Raise `Stopped` at SIGTERM and SIGUSR1 within the block.
+    """Raise `Stopped` at `NOTICES` within the block.
 
     Handlers that are already installed, for example by a launcher, are kept. If a signal causes another error in the
     block, the signal's exception is raised instead.

@@ -33,7 +33,7 @@ def reported_end(run: RunFolder, plugins: Sequence[str], trainer: pl.Trainer, st
         stop: whether all processes ended the training together.
 
     Raises:
-        Stopped: a signal came; 130 after Ctrl+C, 143 after SIGTERM or SIGUSR1.
+        Stopped: a signal came; 130 after Ctrl+C, 143 after SIGTERM, SIGHUP or SIGUSR1.
         UserError: a file can't be written, or another process of the training has ended; the message names the last
             good checkpoint.
     """

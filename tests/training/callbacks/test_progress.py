@@ -1,7 +1,9 @@
 """What is seen of a training while it runs: a line per epoch, and a bar on a terminal."""
 
+import errno
 import logging
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.runs.folder import RunFolder, RunStatus
 from facekp.training.callbacks import progress
-from facekp.training.callbacks.progress import epoch_line
+from facekp.training.callbacks.progress import ProgressBar, epoch_line
 from facekp.training.setup import train
 from tests.conftest import TINY, settings_of
 
@@ -88,6 +90,15 @@ def test_a_terminal_gets_a_bar_with_loss_and_rmse_that_counts_from_1(tmp_path, c
     assert re.search(r"epoch 2/2 .* 3/3 .*loss: \d+\.\d+ RMSE: \d+\.\d+", shown)
     assert not re.search(r"[Ee]poch 0", shown)
     assert len(curves) == 2
+
+
+def test_the_bar_of_a_closed_terminal_ends_quietly():
+    def fail():
+        raise OSError(errno.EIO, "Input/output error")
+
+    bar = ProgressBar()
+    bar.progress = SimpleNamespace(stop=fail)
+    bar._stop_progress()
 
 
 @pytest.mark.parametrize("shown", [True, False])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from facekp.core.errors import UserError
-from facekp.core.signals import Stopped, stop_at_signals
+from facekp.core.signals import NOTICES, Stopped, stop_at_signals
 from facekp.runs.folder import RunFolder
 from facekp.training.callbacks.stopping import FolderGuard, StopAtSignal
 
@@ -22,7 +22,7 @@ def trainer(last=False, others=False):
 @pytest.fixture
 def stop():
     """The callback in a training; handlers are put back at the end, as Lightning does."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (*NOTICES, signal.SIGINT)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     callback = StopAtSignal()
     with stop_at_signals():
@@ -37,13 +37,13 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=str)
-def test_a_signal_ends_the_training_after_the_batch(stop, number, code):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_the_training_after_the_batch(stop, number):
     stop.on_train_batch_end(trainer(), None, None, None, 0)
     send(number)
     with pytest.raises(Stopped) as end:
         stop.on_train_batch_end(trainer(), None, None, None, 1)
-    assert end.value.code == code
+    assert end.value.code == (130 if number == signal.SIGINT else 143)
     assert stop.agreed
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
@@ -116,5 +117,6 @@ class ProgressBar(RichProgressBar):
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
     def _stop_progress(self) -> None:
-        super()._stop_progress()
+        with suppress(OSError):  # the terminal was closed
+            super()._stop_progress()
         self.logs.follow()

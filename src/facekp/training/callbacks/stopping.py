@@ -18,8 +18,9 @@ class StopAtSignal(Callback):
     """Ends a training after a signal.
 
     - SIGUSR1, the notice of a scheduler: once the epoch is validated and saved.
-    - SIGTERM and Ctrl+C: after the running batch; after an epoch's last batch, once the epoch is validated and saved.
-    - SIGTERM or Ctrl+C for the second time: at once.
+    - SIGTERM, SIGHUP and Ctrl+C: after the running batch; after an epoch's last batch, once the epoch is validated and
+      saved.
+    - One of them for the second time: at once.
 
     Of several processes all end after the same batch, whichever got the signal.
 
