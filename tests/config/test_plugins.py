@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import torch
 
 from facekp.config import plugins
 from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, without_files
@@ -92,6 +93,13 @@ def test_a_plug_in_that_can_t_be_imported_is_one_line(module_here, text, message
     module_here("broken", text)
     with pytest.raises(UserError, match=message):
         import_plugins(["broken"])
+
+
+def test_torch_s_defaults_stay_if_a_plug_in_sets_them(module_here):
+    text = "import torch; torch.set_default_dtype(torch.float64); torch.set_default_device('meta')"
+    import_plugins([module_here("facekp_test_defaults", text)])
+    assert torch.zeros(1).dtype == torch.float32
+    assert torch.zeros(1).device.type == "cpu"
 
 
 def test_a_file_with_the_name_of_an_imported_module_is_named(module_here, losses, caplog):

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic_core import PydanticUndefined
 
 from facekp.config.location import CONF_DIR
+from facekp.core.device import restore_torch_defaults
 from facekp.core.errors import UserError
 from facekp.core.registry import REGISTRIES, Registry, installed_entry_points
 
@@ -75,6 +76,8 @@ def with_plugin_lists(arguments: Sequence[str]) -> list[str]:
 def import_plugins(names: Iterable[str]) -> None:
     """Import modules, which register what they bring; a module of the working directory is found too.
 
+    Torch's default type and device stay, also if a module sets them.
+
     Raises:
         UserError: there is no such module, or it can't be imported.
     """
@@ -103,6 +106,7 @@ def import_plugins(names: Iterable[str]) -> None:
         file, origin = Path(f"{name}.py").absolute(), imported.__spec__ and imported.__spec__.origin
         if file.is_file() and not (origin and os.path.exists(origin) and file.samefile(origin)):
             log.warning("plugins=[%s]: imports %s, not %s; rename your file", name, origin, file)
+        restore_torch_defaults()
 
 
 def _missing(module: str | None) -> str:

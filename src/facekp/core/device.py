@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,14 @@ def choose_device(name: str = AUTO) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UserError(f"device={name}: is not available here ({first_line(error)}); {INSTEAD}") from error
     return device
+
+
+def restore_torch_defaults() -> None:
+    """Make new tensors float32 and on the CPU again; all code here relies on this, and plug-ins may change it."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
 
 
 def copied_to(tensor: torch.Tensor, like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
