@@ -106,6 +106,16 @@ def test_the_study_knows_what_became_of_each_trial(searching):
     assert sorted(searching.jobs) == [["lr=1"], ["lr=2"], ["lr=3"]]  # what is drawn again is not trained again
 
 
+def test_trials_that_would_share_a_folder_are_refused_before_the_first(searching, monkeypatch):
+    named = OmegaConf.create({"hydra": {"sweep": {"subdir": "trial"}}})
+    monkeypatch.setitem(globals(), "job_config", lambda *overrides: named)
+    with pytest.raises(UserError, match=r"^hydra\.sweep\.subdir=trial: lr=1 and lr=2 would share it; leave it out"):
+        searching("seed=0", "lr=1,2")
+    with pytest.raises(UserError, match=r"lr=0\.1 and lr=0\.2 would share it"):
+        searching("lr=interval(0.1,0.2)")
+    assert not searching.jobs
+
+
 def test_the_values_of_a_config_file_are_searched(monkeypatch):
     monkeypatch.setattr(search, "search", lambda arguments, *others: searched.extend(arguments))
     searched = []

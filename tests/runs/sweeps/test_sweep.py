@@ -95,6 +95,17 @@ def test_a_search_may_draw_from_a_range(multirun, tmp_path):
     assert SweepFolder(tmp_path).read_overrides() == ["lr=interval(1e-4,1e-2)"]
 
 
+@pytest.mark.parametrize("name", ["${hydra.job.num}", "${hydra.job.id}", "${hydra:job.num}", "${now:%H-%M}"])
+def test_the_folders_of_a_search_are_not_named_by_what_only_a_job_knows(multirun, tmp_path, name):
+    cfg = multirun(tmp_path / "s", "lr=1,2")
+    cfg.hparams_search = search_settings().plain()
+    cfg.hydra.sweeper._target_ = "hydra_plugins.facekp_search.OptunaSweeper"
+    cfg.hydra.sweep.subdir = f"trial-{name}"
+    with pytest.raises(UserError, match=rf"^hydra\.sweep\.subdir=.*by their settings, not by {re.escape(name)}; leave"):
+        begin_sweep(cfg)
+    assert not (tmp_path / "s").exists()
+
+
 def test_values_of_a_config_file_are_checked_as_those_of_the_command_line(multirun, tmp_path):
     cfg = multirun(tmp_path, "seed=0,1")
     cfg.hydra.sweeper.params = {"lr": "interval(1e-4,1e-2)", "trainer.max_epochs": "1"}

@@ -57,8 +57,12 @@ def search(arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, l
     def name_of(overrides: list[str]) -> str:
         return str(loader.load_sweep_config(config, overrides).hydra.sweep.subdir)
 
+    names: dict[str, list[str]] = {}
     for overrides in space.corners():
-        name_of(overrides)  # refuses a choice that does not exist, before the first job
+        name = name_of(overrides)  # refuses a choice that does not exist
+        for first, second in zip(names.setdefault(name, overrides), overrides, strict=True):
+            if first != second:
+                raise UserError(f"hydra.sweep.subdir={name}: {first} and {second} would share it; leave it out")
     _prepare(study, folder, settings)
     at_a_time = _jobs_at_a_time(settings, config, launcher)
     trials = _Trials(study, space, settings, at_a_time, folder, name_of)

@@ -56,9 +56,9 @@ class SearchSpace:
         ]
 
     def corners(self) -> list[list[str]]:
-        """Overrides of a few jobs that have every choice at least once."""
+        """Overrides of a few jobs that have every choice, and both ends of every range, at least once."""
         values: dict[str, Any] = {
-            key: getattr(part, "choices", None) or (part.low,) for key, part in self.drawn.items()
+            key: getattr(part, "choices", None) or (part.low, part.high) for key, part in self.drawn.items()
         }
         first = {key: choices[0] for key, choices in values.items()}
         return [self.overrides({**first, key: value}) for key, choices in values.items() for value in choices]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from facekp.runs.searches.space import SEARCH
 from facekp.runs.settings import SearchSettings
 from facekp.runs.sweeps.arguments import SWEEP_DIR
 from facekp.runs.sweeps.job_names import short_value
+
+KNOWN_TO_JOBS = re.compile(r"\$\{(now:[^}]*|hydra[.:]job\.(num|id))\}")  # a search names a trial before its job starts
 
 
 def check_command_line(config: DictConfig, task_overrides: Sequence[str]) -> None:
@@ -89,6 +92,19 @@ def check_numbers(config: DictConfig) -> None:
         raise UserError(
             "hydra/launcher=submitit_slurm: srun was not found; start the sweep on a machine of the Slurm cluster, or "
             "choose hydra/launcher=submitit_local"
+        )
+
+
+def check_trial_names(config: DictConfig) -> None:
+    """Refuse folders of a search that are named by what only a job knows.
+
+    Raises:
+        UserError: the folders are named by the number of a job, or by the time.
+    """
+    if unknown := KNOWN_TO_JOBS.search(str(subdir_of(config))):
+        raise UserError(
+            f"hydra.sweep.subdir={subdir_of(config)}: a search names its jobs by their settings, not by "
+            f"{unknown.group()}; leave it out"
         )
 
 

@@ -39,6 +39,7 @@ from facekp.runs.sweeps.checks import (
     check_numbers,
     check_ranges,
     check_storage,
+    check_trial_names,
     check_values,
     subdir_of,
 )
@@ -143,6 +144,8 @@ def begin_sweep(config: DictConfig) -> ExitStack:
     check_storage(search)
     if config.hydra.sweeper._target_ == BASIC_SWEEPER:
         check_ranges(parsed)
+    elif search is not None:
+        check_trial_names(config)
 
     # the folder
     overrides = [text for text in (*typed["task"], *typed["hydra"]) if key_of(text) not in NOT_KEPT]
