@@ -87,6 +87,15 @@ def test_several_checkpoints_are_scored_as_one_ensemble_or_each_separately():
     ]
 
 
+def test_every_command_imports_the_plug_ins_of_this_one_unless_it_names_others():
+    rows = (row("base", "lr=1"), evaluation("scored", ["base"]))
+    for train, plugins in ((["data.rows=9"], "mine"), (["data.rows=9", "plugins=[theirs]"], "theirs")):
+        settings = settings_of(*rows, train=train, plugins=["mine"])
+        for each in settings.rows:
+            (run,) = runs_of(each, settings)
+            assert [text for text in run.overrides if text.startswith("plugins")] == [f"plugins=[{plugins}]"]
+
+
 @pytest.mark.parametrize(
     "reads",
     [evaluation("both", ["base"]), row("both", "teacher.ckpt=outputs/ablation/base/0/checkpoints/best.ckpt")],

@@ -28,8 +28,9 @@ def test_steps_three_and_four_start_from_the_one_before():
 
 
 def test_a_slow_ladder_changes_nothing_but_what_is_given():
-    assert step_overrides(settings_of("train=['seed=1']"), 1) == [
+    assert step_overrides(settings_of("train=['seed=1']", "plugins=[mine]"), 1) == [
         "experiment=seed/1_sgd_complete",
+        "plugins=[mine]",
         "seed=1",
         "out=outputs/ladder/1",
     ]

@@ -23,7 +23,7 @@ from facekp.core.settings import Count, NewPath, Settings, Text, one_of
 from facekp.models.packaged import PACKAGED
 from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import TEACHER
-from facekp.runs.sequence import run_unless_finished
+from facekp.runs.sequence import run_unless_finished, with_plugins
 
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 FOR_EVALUATION = ("data", "plugins")  # overrides of every training that evaluations get too
@@ -142,6 +142,11 @@ class AblationSettings(CommandSettings):
             _check_known("picture.rows", self.picture.rows, list(trained), no_picture)
         return self
 
+    @property
+    def shared(self) -> list[str]:
+        """Overrides of every training, with the plug-ins of this command."""
+        return with_plugins(self.train, self.plugins)
+
     def row(self, name: str) -> RowSettings:
         """The row of that name."""
         return next(row for row in self.rows if row.name == name)
@@ -204,7 +209,7 @@ def runs_of(row: RowSettings, settings: AblationSettings) -> list[AblationRun]:
     if row.evaluate is not None:
         groups = [(seed,) for seed in row.seeds] if row.evaluate.each else [row.seeds]
         return [_evaluation(row, row.evaluate, seeds, settings) for seeds in groups]
-    overrides = [*settings.train, *settings.overrides_of(row)]
+    overrides = [*settings.shared, *settings.overrides_of(row)]
     needs = _read_trainings(overrides, settings)
     return [
         AblationRun(row.name, seed, "train", [*overrides, f"seed={seed}"], settings.run_folder(row.name, seed), needs)
@@ -230,7 +235,7 @@ def _evaluation(
         trainings = [settings.run_folder(ckpt, seed) for seed in seeds] if _is_row(ckpt) else []
         needs += trainings
         files += [str(training.best_checkpoint) for training in trainings] or [ckpt]
-    shared = [override for override in settings.train if key_of(override).split(".")[0] in FOR_EVALUATION]
+    shared = [override for override in settings.shared if key_of(override).split(".")[0] in FOR_EVALUATION]
     ckpt = files[0] if len(files) == 1 else f"[{','.join(files)}]"
     seed = seeds[0] if evaluate.each else 0
     overrides = [f"ckpt={ckpt}", *shared, *evaluate.overrides]

@@ -19,7 +19,12 @@ from facekp.core.console import show
 from facekp.core.settings import NewPath, Positive, PositiveCount, Settings, Text
 from facekp.functional.metrics import MAIN, METRICS
 from facekp.runs.folder import RunFolder
-from facekp.runs.sequence import replaced_checkpoints, run_unless_finished, warn_of_changed_overrides
+from facekp.runs.sequence import (
+    replaced_checkpoints,
+    run_unless_finished,
+    warn_of_changed_overrides,
+    with_plugins,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +111,7 @@ def step_overrides(settings: LadderSettings, number: int) -> list[str]:
         f"experiment={step.experiment}",
         *start,
         *fast,
-        *settings.train,
+        *with_plugins(settings.train, settings.plugins),
         f"out={step_folder(settings, number)}",
     ]
 

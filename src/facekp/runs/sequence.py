@@ -47,6 +47,18 @@ def run_unless_finished(command: str, overrides: Sequence[str], folder: RunFolde
         sys.exit(shell_code(code))
 
 
+def with_plugins(overrides: Sequence[str], plugins: Sequence[str]) -> list[str]:
+    """The overrides of a command, with the plug-ins of this command unless they name some.
+
+    Example:
+        >>> with_plugins(["lr=1"], ["mine"]), with_plugins(["plugins=[theirs]"], ["mine"])
+        (['plugins=[mine]', 'lr=1'], ['plugins=[theirs]'])
+    """
+    if not plugins or "plugins" in map(key_of, overrides):
+        return list(overrides)
+    return [f"plugins=[{','.join(plugins)}]", *overrides]
+
+
 def shown_overrides(overrides: Sequence[str]) -> list[str]:
     """Those that say what is compared, without the seed and where files are."""
     return [override for override in overrides if key_of(override) not in NOT_SHOWN]
