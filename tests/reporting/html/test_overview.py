@@ -163,7 +163,7 @@ def test_runs_that_share_no_image_are_not_compared_and_the_page_says_why(runs):
     reason = "The difference can't be tested, as the two runs were validated on different images"
     assert f"{reason} (synthetic, 80 rows, fold 0 of 5; synthetic, 80 rows, fold 1 of 5)." in summary(apart, {}, [])[0]
     one = [in_fold(run, 0, slice(0, 1)) for run in runs[:2]]
-    assert "as both runs predicted only one image, or near-duplicates of one." in summary(one, {}, [])[0]
+    assert "as the runs have only one image in common, or near-duplicates of one." in summary(one, {}, [])[0]
     empty = [in_fold(runs[0], 0, slice(0, 0)), runs[1]]
     assert "as a run has no predictions.csv" in summary(empty, {}, [])[0]
 

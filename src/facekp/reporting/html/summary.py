@@ -113,7 +113,7 @@ def _is_different(runs: Sequence[Run], pairs: Pairs) -> str:
     if pair is None and not (len(best.images) and len(second.images)):
         return "The difference can't be tested, as a run has no predictions.csv."
     if pair is None and len(best.images.index.intersection(second.images.index)):
-        return "The difference can't be tested, as both runs predicted only one image, or near-duplicates of one."
+        return "The difference can't be tested, as the runs have only one image in common, or near-duplicates of one."
     if pair is None:
         return (
             "The difference can't be tested, as the two runs were validated on different images "
