@@ -107,5 +107,7 @@ def test_reliability_has_as_many_finite_errors_of_both_kinds():
     ):
         with pytest.raises(ValueError, match=text):
             file_checks.reliability({**values, "measured": measured})
+    with pytest.raises(ValueError, match="or are empty"):
+        file_checks.reliability({"expected": [], "measured": []})
     with pytest.raises(KeyError):
         file_checks.reliability({"expected": [0.5]})

@@ -207,7 +207,7 @@ def _check_size(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def reliability(values: Any) -> dict[str, list[float]]:
-    """``expected`` and ``measured`` of reliability.json, if they are as many finite numbers.
+    """``expected`` and ``measured`` of reliability.json, if they are as many finite numbers, at least one.
 
     Raises:
         ValueError: they are something else.
@@ -215,8 +215,8 @@ def reliability(values: Any) -> dict[str, list[float]]:
     """
     checked = mapping(values)
     found = {key: [float(value) for value in checked[key]] for key in ("expected", "measured")}
-    if len({len(errors) for errors in found.values()}) > 1:
-        raise ValueError("expected and measured differ in length")
+    if len(found["expected"]) != len(found["measured"]) or not found["expected"]:
+        raise ValueError("expected and measured differ in length, or are empty")
     if not all(math.isfinite(error) for errors in found.values() for error in errors):
         raise ValueError("an error is not finite")
     return found
