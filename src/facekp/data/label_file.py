@@ -115,7 +115,7 @@ def recognise(path: Path) -> str:
             return reader
     if text.partition("\n")[0].rstrip().endswith(",Image"):
         raise UserError(f"{path}: is the competition's file; train on it with data=kaggle data.dir={path.parent}")
-    names = ", ".join(dict.fromkeys([*RECOGNISERS, *READERS.plugin_names()]))  # a plug-in may have no recogniser
+    names = ", ".join(dict.fromkeys([*RECOGNISERS, *READERS.plugin_names()]))
     raise UserError(
         f"{path}: no reader recognises it; name one with data=NAME, one of {names}, or write one: "
         "see docs/how-to/extend"
