@@ -67,6 +67,11 @@ def test_data_that_changed_or_can_not_be_read_is_noted(runs):
     assert "can't be read" in store.notes[0]
 
 
+def test_no_more_faces_are_drawn_than_the_run_had(runs):
+    damaged = replace(runs[0], images=runs[0].images.rename(lambda row: row + 10**12, level="row"))
+    assert extremes([damaged], 2, ImageStore()) == []
+
+
 @pytest.mark.parametrize(("limit", "value"), [("MAX_IMAGES", 12), ("MAX_RUNS", 2)])
 def test_a_full_page_shows_the_faces_of_the_best_runs_only(runs, limit, value, monkeypatch):
     monkeypatch.setattr(module, limit, value)

@@ -61,6 +61,16 @@ def test_a_metric_is_not_rounded_twice(runs):
     assert f"{scores_of(run, ['rmse'])['rmse']:.3f}" == "14.044"
 
 
+def test_a_metric_that_is_a_curve_in_one_run_and_a_number_in_another_is_shown_of_the_latter(runs):
+    curve = {"pixels": [1, 2], "fraction": [0.5, 1]}
+    first, second = (
+        replace(run, metrics={**run.metrics, "nme": nme}) for run, nme in zip(runs[:2], (curve, 0.25), strict=True)
+    )
+    blocks = blocks_of(runs_page([first, second], [], faces=0, resamples=20)[0])
+    assert [row["nme"] for row in blocks["runs"]["rows"]] == [None, 0.25]
+    assert [unit["metrics"].get("nme") for unit in blocks["versus"]["units"][:2]] == [None, 0.25]
+
+
 def test_seeds_are_summarised(blocks):
     rows = {row["name"]: row for row in blocks["runs"]["rows"]}
     group = next(row for row in blocks["groups"]["rows"] if row["name"] == "lr=0.003")

@@ -73,4 +73,5 @@ def rmse_keys(runs: Sequence[Run]) -> dict[str, str]:
 
 def scores_of(run: Run, keys: Sequence[str] | dict[str, Any]) -> dict[str, float]:
     """The metrics of a run that it has."""
-    return {key: round(run.metrics[key], DIGITS) for key in keys if key in run.metrics}
+    numbers = run.numbers  # a metric of a plug-in may be a number in one run and a curve in another
+    return {key: round(numbers[key], DIGITS) for key in keys if key in numbers}

@@ -174,7 +174,7 @@ def _read_tables(
         try:
             data = READERS.parse(first.config["data"])
             if data.name == "synthetic":
-                data = data.replaced(rows=last + 1)  # no more faces are drawn than are shown
+                data = data.replaced(rows=min(data.rows, last + 1))  # no more faces are drawn than are shown
             tables[key] = read_table(data, Keypoints.from_dict(first.config["keypoints"]))
         except (UserError, OSError) as error:
             store.note(

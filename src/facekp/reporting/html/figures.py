@@ -216,7 +216,7 @@ def _metric_curve(runs: Sequence[Run], metric: Metric) -> Figure | None:
         for i, (rank, run) in enumerate(drawn)
     ]
     baseline = drawn[0][1].metrics["mean_face"].get(metric.name)
-    if baseline:
+    if isinstance(baseline, dict):
         grey = {"color": GREY, "dash": "dashdot", "width": 2}
         data.append({**_curve_trace(baseline, "mean face", metric), "line": grey})
     unit, *_ = drawn[0][1].metrics[metric.name]  # the first column is the x axis

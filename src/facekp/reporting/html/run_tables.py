@@ -39,7 +39,7 @@ def runs_section(runs: Sequence[Run], bounds: Sequence[Interval | None], pairs: 
             "images": len(run.images) or None,
             "state": run.state,
             **interval_cells(bounds[i]),
-            **{key: run.metrics.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
+            **{key: run.numbers.get(key) for key in (MAIN, *metrics, *OF_TRAINING)},
             **{f"setting {key}": cell(run.compared.get(key, "")) for key in settings},
         }
         for i, run in enumerate(runs)
