@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
@@ -104,7 +105,7 @@ class Run:
         """RMSE of the mean face on the same images; None where it has none."""
         return self.metrics["mean_face"].get(MAIN)
 
-    @property
+    @cached_property
     def numbers(self) -> dict[str, float]:
         """The metrics that are numbers."""
         return {key: value for key, value in self.metrics.items() if isinstance(value, (int, float))}
