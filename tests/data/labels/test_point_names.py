@@ -42,6 +42,14 @@ def test_other_names_are_refused_with_what_differs(names, complete, message):
         index_by_name(names, SCHEME, "f", complete)
 
 
+def test_an_accent_may_be_a_character_of_its_own():
+    composed, apart = "\u00e9", "e\u0301"
+    scheme = Keypoints.from_dict({"name": "two", "names": [composed, "b"]})
+    assert index_by_name([apart, "b"], scheme, "f") == {apart: 0, "b": 1}
+    with pytest.raises(UserError, match="its 3 points are not the 2"):
+        index_by_name([apart, composed, "b"], scheme, "f")
+
+
 def test_names_of_single_faces_can_be_passed_over():
     assert index_by_name(["b", "x"], SCHEME, "f", complete=False, skip_unknown=True) == {"b": 1}
     assert index_by_name(["x", "0", "2"], SCHEME, "f", complete=False, skip_unknown=True) == {"0": 0, "2": 2}

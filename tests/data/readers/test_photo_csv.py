@@ -165,3 +165,11 @@ def test_visibility_may_be_written_as_a_decimal_number(tmp_path):
     write_one_photo(tmp_path)
     (tmp_path / "labels.csv").write_text(f"{HEADER},nose_v\n{FACE},1.0\n")
     assert read_folder(tmp_path).visible.tolist() == [[2, 2, 1, 2, 2]]
+
+
+def test_an_accent_of_a_column_may_be_a_character_of_its_own(folder):
+    composed, apart = "nos\u00e9", "nose\u0301"
+    scheme = Keypoints.from_dict({"name": "five", "names": [*five().names[:2], composed, *five().names[3:]]})
+    header = HEADER.replace("nose_", f"{apart}_")
+    (folder / "labels.csv").write_text(f"{header},{apart}_v\n{FACE},1\n", encoding="utf-8")
+    assert read_folder(folder, scheme=scheme).visible.tolist() == [[2, 2, 1, 2, 2]]

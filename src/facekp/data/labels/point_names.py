@@ -1,13 +1,14 @@
 """Matches the point names of a label file with those of the scheme.
 
-Names match if they are the same texts, in any order. A file that numbers its points instead (0 to K-1, or 1 to K)
-means the scheme's order.
+Names match if they are the same texts, in any order; é may be one or two characters of Unicode. A file that numbers its
+points instead (0 to K-1, or 1 to K) means the scheme's order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -51,11 +52,13 @@ def index_by_name(
         ({'right': 1, 'left': 0}, {'01': 0, '02': 1})
     """
     given = list(dict.fromkeys(names))
-    known = {name: index for index, name in enumerate(keypoints.names)}
+    spelled = {normalize("NFC", name): name for name in given}
+    scheme = [spelled.get(normalize("NFC", name), name) for name in keypoints.names]  # as the file spells them
+    known = {name: index for index, name in enumerate(scheme)}
     if skip_unknown:
         given = [n for n in given if n in known] or [n for n in given if _number(n, len(known))] or given
     unknown = [name for name in given if name not in known]
-    absent = [name for name in keypoints.names if name not in set(given)]
+    absent = [name for name in scheme if name not in set(given)]
     if not unknown and not (complete and absent):
         return {name: known[name] for name in given}
     numbers = _as_numbers(given, len(known), complete, where)

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
+from unicodedata import normalize
 
 import numpy as np
 
@@ -57,7 +58,9 @@ def read_photo_csv(settings: FolderSettings, keypoints: Keypoints) -> list[Label
     """
     path = settings.label_file
     text = read_csv(path)
-    text = replace(text, header=[original(name) for name in text.header])
+    columns = {normalize("NFC", column): column for column in (*keypoints.columns, *_visible_columns(keypoints))}
+    names = [original(name) for name in text.header]
+    text = replace(text, header=[columns.get(normalize("NFC", name), name) for name in names])
     _check_header(path, text.header, keypoints)
 
     def parse(entry: tuple[int, tuple[int, list[str]]]) -> LabelledFace:
