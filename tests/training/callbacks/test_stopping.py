@@ -23,6 +23,8 @@ def trainer(last=False, others=False):
 def stop():
     """The callback in a training; handlers are put back at the end, as Lightning does."""
     before = {number: signal.getsignal(number) for number in (*NOTICES, signal.SIGINT)}
+    for number in NOTICES:
+        signal.signal(number, signal.SIG_DFL)  # nohup ignores SIGHUP
     signal.signal(signal.SIGINT, signal.default_int_handler)
     callback = StopAtSignal()
     with stop_at_signals():
