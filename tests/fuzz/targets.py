@@ -198,6 +198,24 @@ def write_via(folder: Path, is_csv: bool) -> None:
             lines.writerow(["a.png", 7, '{"light":"dim"}', 6, number, json.dumps(shape), json.dumps(values)])
 
 
+def write_via_3(folder: Path) -> None:
+    write_photos(folder)
+    points = ((30, 20), (10, 20), (20, 30), (28, 40), (12, 40))
+    regions = [{"vid": "1", "z": [], "xy": [1, *xy], "av": {"1": str(i)}} for i, xy in enumerate(points)]
+    regions += [{"vid": "1", "xy": [2, 5, 5, 40, 40], "av": {"2": "0,1"}}, {"vid": "1", "xy": [], "av": {"3": "dim"}}]
+    project = {
+        "attribute": {
+            "1": {"aname": "part", "type": 3, "options": {str(i): name for i, name in enumerate(DRAWN)}},
+            "2": {"aname": "pose", "type": 2, "options": {"0": "large", "1": "tilted"}},
+            "3": {"aname": "light", "type": 1},
+        },
+        "file": {"1": {"fid": 1, "fname": "a.png", "type": 2}},
+        "view": {"1": {"fid_list": [1]}},
+        "metadata": {f"1_{i}": region for i, region in enumerate(regions)},
+    }
+    (folder / "labels.json").write_text(json.dumps(project))
+
+
 def labels_of(reader: str, file: str, write: Callable[[Path], None], scheme: str | None = None) -> Target:
     """The label file of a reader, in the folder of the photos, for one of facekp's schemes or for `five`."""
 
@@ -298,6 +316,7 @@ TARGETS = {
     "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),
     "labelme": labels_of("labelme", "photos/a.json", write_labelme),
     "via": labels_of("via", "labels.json", partial(write_via, is_csv=False)),
+    "via 3": labels_of("via", "labels.json", write_via_3),
     "via csv": labels_of("via", "labels.csv", partial(write_via, is_csv=True)),
     "scheme": Target(
         "scheme.yaml",

@@ -82,7 +82,7 @@ def _values(given: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str
         attribute = mapping_of(attributes.get(key))
         options, name = mapping_of(attribute.get("options")), str(attribute.get("aname", key))
         if attribute.get("type") == CHECKBOX:
-            values[name] = {options.get(option, option): True for option in str(value).split(",") if option}
+            values[name] = {str(options.get(option, option)): True for option in str(value).split(",") if option}
         else:
             values[name] = options.get(str(value), value)
     return values
