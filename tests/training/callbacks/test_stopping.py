@@ -76,6 +76,13 @@ def test_a_signal_in_the_last_epoch_is_not_forgotten(stop):
         stop.raise_if_asked()
 
 
+def test_a_terminal_that_sends_sighup_twice_ends_the_training_after_the_batch(stop):
+    send(signal.SIGHUP)
+    send(signal.SIGHUP)
+    with pytest.raises(Stopped):
+        stop.on_train_batch_end(trainer(), None, None, None, 0)
+
+
 def test_a_second_signal_ends_the_training_at_once(stop):
     send(signal.SIGTERM)
     with pytest.raises(Stopped) as end:

@@ -20,7 +20,7 @@ class StopAtSignal(Callback):
     - SIGUSR1, the notice of a scheduler: once the epoch is validated and saved.
     - SIGTERM, SIGHUP and Ctrl+C: after the running batch; after an epoch's last batch, once the epoch is validated and
       saved.
-    - One of them for the second time: at once.
+    - SIGTERM or Ctrl+C after one of these: at once. A terminal that closes may send SIGHUP twice.
 
     Of several processes all end after the same batch, whichever got the signal.
 
@@ -62,7 +62,7 @@ class StopAtSignal(Callback):
             raise Stopped(self.code)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.urgent and number != signal.SIGUSR1:
+        if self.urgent and number not in (signal.SIGUSR1, signal.SIGHUP):
             raise Stopped(self.code)
         self.code = self._codes[number]
         self.urgent = self.urgent or number != signal.SIGUSR1
