@@ -96,7 +96,7 @@ class Registry(Generic[T]):
             )
 
         def enter(thing: Any) -> Any:
-            builtin = _module(thing).split(".")[0] == "facekp"
+            builtin = is_builtin(thing)
             if not builtin:  # so that a plug-in which takes a built-in name is refused here, and not the built-in entry
                 self._import_builtin()
             before = self.entries.get(name)
@@ -327,6 +327,11 @@ def _load(kind: str, found: EntryPoint) -> Any:
             f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {first_line(error)}; update or "
             "uninstall it"
         ) from error
+
+
+def is_builtin(thing: Any) -> bool:
+    """Whether a class, a function or an object is part of facekp, not of a plug-in."""
+    return _module(thing).split(".")[0] == "facekp"
 
 
 def _module(thing: Any) -> str:

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from facekp.core.errors import UserError
-from facekp.core.registry import Registry
+from facekp.core.registry import Registry, is_builtin
 from facekp.core.settings import Settings
 from facekp.networks.cpu import has_lazy_layers
 
@@ -156,7 +156,7 @@ def check_output(network: HeatmapNetwork, name: str, heatmaps: int, image_channe
     Raises:
         UserError: the output is not a list of tensors (N, C, H // stride, W // stride).
     """
-    if has_lazy_layers(network) or type(network).__module__.split(".")[0] == "facekp":
+    if has_lazy_layers(network) or is_builtin(type(network)):
         return
     height, width = size
     try:

@@ -34,7 +34,7 @@ import yaml
 from facekp.config.location import CONF_DIR
 from facekp.core.channels import to_grey
 from facekp.core.errors import UserError
-from facekp.core.registry import Registry
+from facekp.core.registry import Registry, is_builtin
 from facekp.core.settings import Settings
 
 MAX_OVERLAP = 0.4  # intersection of two boxes as a fraction of the smaller one; above it they show the same face
@@ -183,8 +183,7 @@ def _find(detector: FaceDetector, image: np.ndarray) -> Any:
         UserError: the detector fails with the photo in colour, but not in grey.
     """
     try:
-        is_own = type(detector).__module__.partition(".")[0] == "facekp"
-        return detector.find(image if is_own else image.copy())  # a plug-in may draw on it
+        return detector.find(image if is_builtin(type(detector)) else image.copy())  # a plug-in may draw on it
     except UserError:
         raise
     except Exception as error:  # of a plug-in, which up to facekp 0.1 got grey photos

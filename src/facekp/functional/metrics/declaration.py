@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from facekp.core.errors import UserError
-from facekp.core.registry import Registry
+from facekp.core.registry import Registry, is_builtin
 from facekp.core.settings import Settings, one_of
 from facekp.functional.metrics.metric_input import MetricInput
 
@@ -169,7 +169,7 @@ class Metric:
     @property
     def is_own(self) -> bool:
         """Whether it is part of facekp."""
-        return self.compute.__module__.partition(".")[0] == "facekp"
+        return is_builtin(self.compute)
 
     @property
     def where(self) -> str:
