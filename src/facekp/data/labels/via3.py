@@ -6,7 +6,7 @@
      "file": {"1": {"fname": "a.jpg", "type": 2}}, "view": {"1": {"fid_list": ["1"]}},
      "metadata": {"1_x7": {"vid": "1", "xy": [1, 320, 200], "av": {"1": "0"}}}}
 
-A region's ``xy`` begins with the number of its shape. Source: CodeDoc.md and _via_metadata.js of VIA 3.0.13.
+A region's ``xy`` begins with the number of its shape. Source: CodeDoc.md and _via_metadata.js of VIA 3.
 """
 
 from __future__ import annotations

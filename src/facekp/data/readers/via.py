@@ -146,10 +146,9 @@ def _read_json(text: str, path: Path) -> list[Entry]:
         photos, faults = photos_of_project(content)
     else:
         photos, faults = _photos_of_via_2(content, path), {}
-    places = {f"{path}: {place}": fault for place, fault in faults.items()}
     return [
         *(_entry(photo, f"{path}: {shown(key)}") for key, photo in photos.items()),
-        *(Entry(where, fault=f"{where}: {fault}") for where, fault in places.items()),
+        *(Entry(f"{path}: {place}", fault=f"{path}: {place}: {fault}") for place, fault in faults.items()),
     ]
 
 

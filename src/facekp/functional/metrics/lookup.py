@@ -23,7 +23,7 @@ def metrics_shown(place: Place) -> list[Metric]:
 
 
 def epoch_metrics() -> list[Metric]:
-    """The metrics of every epoch that `KeypointErrors` does not compute; most often there are none."""
+    """The metrics that are computed after every epoch in addition to those of `KeypointErrors`."""
     return [declared for declared in metrics_shown("epoch") if declared.name not in POOLED]
 
 

@@ -89,7 +89,7 @@ class MetricInput:
 
     @cached_property
     def face_nme(self) -> np.ndarray:
-        """float64 (N,): the mean normalised distance of each face's labelled points, NaN where there is none."""
+        """float64 (N,): the NME of each face, over its labelled points; NaN for a face without any."""
         distance = self.normalised()
         count = (~np.isnan(distance)).sum(axis=1)
         return np.nansum(distance, axis=1) / np.where(count > 0, count, np.nan)

@@ -164,7 +164,7 @@ def _agents_id() -> str | None:
 
 
 def run_name(folder: RunFolder) -> str:
-    """The overrides of the run's command line; the folder's name if there are none.
+    """The overrides on the run's command line, or else the name of its folder.
 
     If the overrides of a sweep's job are too long for W&B, the run gets the folder's name, too. Jobs' folders are named
     by the settings that differ, so the names of a sweep's runs stay different.
