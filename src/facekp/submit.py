@@ -27,9 +27,8 @@ def main(cfg: DictConfig) -> Path:
     from facekp.runs.lookup import with_checkpoint_files
 
     settings = with_checkpoint_files(read_settings(cfg, SubmitSettings))
-    warn_of_unused(
-        (*OF_TRAININGS, "data.rows", "data.rows_from"), "every test image is predicted, by the checkpoint's offsets"
-    )
+    of_labelled_rows = ("data.rows", "data.rows_from", "data.only", "data.group_by")
+    warn_of_unused((*OF_TRAININGS, *of_labelled_rows), "every test image is predicted, by the checkpoint's offsets")
     checkpoints = [settings.ckpt] if isinstance(settings.ckpt, str) else settings.ckpt
     folder = getattr(settings.data, "dir", None)  # other data are refused by read_test
     inputs: list[str | Path] = [*checkpoints, *(competition_files(Path(folder)) if folder else [])]

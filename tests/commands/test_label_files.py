@@ -71,6 +71,16 @@ def test_the_folder_that_a_file_of_predict_names_is_a_hint(tmp_path, inspected):
     assert "data.images=FOLDER" in lines[-1]  # nothing was read there
 
 
+def test_the_proposed_command_validates_on_the_files_own_part(tmp_path, inspected):
+    parts = ["train", "val", "test"]
+    write_coco(tmp_path, [{**face, "attributes": {"split": part}} for face, part in zip(FACES, parts, strict=True)])
+    code, lines, _ = inspected()
+    assert code == 0
+    assert lines[-1].endswith(" 'data.held_out={split:val}' 'subset={split:train}'")
+    write_coco(tmp_path, [{**face, "attributes": {"split": "train"}} for face in FACES])
+    assert "held_out" not in inspected()[1][-1]
+
+
 def test_the_proposed_command_reads_the_file_with_the_written_scheme(tmp_path, inspected):
     write_coco(tmp_path)
     code, lines, _ = inspected("out=mine", "data=coco", "data.occluded=false")

@@ -142,7 +142,7 @@ def test_an_empty_list_needs_an_entry():
         ({"level": "never"}, "inner.level=never: must be auto or a whole number"),
         ({"level": 0}, "inner.level=0: must be auto or at least 1"),
         ({"offsets": {"my-source": "x"}}, "inner.offsets.my-source=x: must be a number"),
-        ({"offsets": 3}, "inner.offsets=3: must be a group of settings"),
+        ({"offsets": 3}, "inner.offsets=3: must be a mapping, {NAME: VALUE}"),
     ],
 )
 def test_choices_of_a_nested_group_are_listed(values, message):

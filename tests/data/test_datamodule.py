@@ -53,6 +53,18 @@ def test_complete_only_thins_training_rows_never_validation(faces):
     assert not whole[complete.val_rows].all()
 
 
+def test_a_subset_by_attributes_only_thins_training_rows_too(faces):
+    pose = np.where(np.arange(len(faces)) % 3 == 0, "large", "normal")
+    table = replace(faces, attributes={"pose": pose})
+    full, large = data_of(table), data_of(table, subset={"pose": ["large"]})
+    assert large.train_rows.tolist() == [r for r in full.train_rows if pose[r] == "large"]
+    assert large.val_rows.tolist() == full.val_rows.tolist()
+    sparse = data_of(faces, subset={"source": ["sparse"]})
+    assert sparse.train_rows.tolist() == [r for r in full.train_rows if faces.source[r] == 1]
+    with pytest.raises(UserError, match=r"subset.pose=larg: no face has this value; did you mean large\?"):
+        data_of(table, subset={"pose": ["larg"]})
+
+
 def test_a_fold_without_a_label_has_no_scores_and_training_rows_without_one_are_refused(faces):
     fold_of = np.arange(len(faces)) % 5
     one = replace(faces, points=np.where((fold_of == 2)[:, None, None], faces.points, np.nan))

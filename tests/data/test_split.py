@@ -1,6 +1,7 @@
 """Folds: near-duplicates together, sources in every fold, the same for the same seed."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.near_duplicates import image_hashes, near_duplicate_groups
-from facekp.data.split import assign_folds, content_folds, inseparable_groups, split_folds, thumbnails, with_photos
+from facekp.data.split import assign_folds, content_folds, inseparable_groups, split_folds, thumbnails, with_common
 from facekp.data.synthetic.faces import draw_faces
 from tests.data.photo_folder import read_folder
 from tests.data.samples import data_settings
@@ -149,11 +150,36 @@ def test_identical_flat_images_share_a_group(images):
     assert near_duplicate_groups(images)[9] == 4
 
 
-def test_faces_of_one_photo_join_the_groups_they_are_in():
+def test_faces_of_one_photo_or_of_one_person_join_the_groups_they_are_in(faces):
     group = np.array([0, 1, 2, 1, 4, 5])
-    name = np.array(["a", "b", "a", "c", "c", "d"])
-    assert with_photos(group, name).tolist() == [0, 1, 0, 1, 1, 5]
-    assert with_photos(group, None) is group
+    table = faces.take(np.arange(6))
+    assert with_common(group, table) is group
+    of_photos = replace(table, name=np.array(["a", "b", "a", "c", "c", "d"]))
+    assert with_common(group, of_photos).tolist() == [0, 1, 0, 1, 1, 5]
+    persons = replace(table, attributes={"person": np.array(["", "x", "", "y", "", "x"])}, group_by=("person",))
+    assert with_common(group, persons).tolist() == [0, 1, 2, 1, 4, 1]  # a face without a name is alone
+    assert with_common(group, replace(persons, name=of_photos.name)).tolist() == [0, 1, 0, 1, 1, 1]
+
+
+def test_a_subset_is_held_out_in_place_of_a_fold(faces, caplog):
+    few = faces.take(np.arange(6))
+    parts = np.array(["train", "val", "train", "val", "", "test"])
+    table = replace(few, attributes={"split": parts})
+    settings = data_settings("data=synthetic", "data.held_out={split:[val,test]}")
+    alone = np.arange(6)
+    assert split_folds(table, alone, settings).tolist() == [-1, 0, -1, 0, -1, 0]
+    assert "too much like" not in caplog.text
+    assert split_folds(table, np.array([0, 0, 2, 2, 4, 5]), settings).tolist() == [-1, 0, -1, 0, -1, 0]
+    assert (
+        "data.held_out: 2 training rows are too much like held-out rows (near-duplicates, the same photo)"
+        in caplog.text
+    )
+    with pytest.raises(UserError, match=r"data\.held_out: all 6 rows have these values; choose others, so that rows are"):
+        split_folds(
+            replace(few, attributes={"split": np.full(6, "val")}), alone, settings.replaced(held_out={"split": "val"})
+        )
+    with pytest.raises(UserError, match="held_out chooses the rows to hold out, so fold=2 has no effect"):
+        settings.replaced(fold=2)
 
 
 def test_faces_of_two_copies_of_a_photo_stay_together(tmp_path):

@@ -115,10 +115,15 @@ def test_a_null_group_is_refused_in_one_line(group):
 
 
 CONTRADICTIONS = {
+    "fold beside a subset": (["data.fold=3", "data.held_out={source: dense}"], "so fold=3 has no effect; remove one"),
     "fold": (["data.folds=3", "data.fold=3"], r"data\.fold=3: with data\.folds=3 it must be one of 0 to 2"),
     "processes": (["trainer=ddp", "data.batch_size=1"], r"data\.batch_size=1: .*number of processes, 2"),
     "machines": (["trainer.num_nodes=4", "data.batch_size=3"], r"data\.batch_size=3: .*number of processes, 4"),
     "gaps by drop": (["subset=complete", "teacher=self", "teacher.ckpt=a"], "subset=complete: .*teacher.unlabelled"),
+    "subset of added rows": (
+        ["subset={source: dense}", "teacher=self", "teacher.ckpt=a", "teacher.unlabelled=true"],
+        "subset: chooses training rows by their attributes, but the rows that teacher.unlabelled=true adds have none",
+    ),
     "activation": (["model=regression", "loss=mse"], r"loss\.activation.*activation softmax.*loss=cross_entropy"),
     "never validated": (["trainer.check_val_every_n_epoch=13"], r"check_val_every_n_epoch=13: .*max_epochs=12"),
     "half on the CPU": (["trainer.precision=16-mixed"], "needs a GPU; choose bf16-mixed"),

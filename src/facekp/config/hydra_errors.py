@@ -79,6 +79,9 @@ def _why_not_set(key: str, error: HydraException, catalog: Catalog) -> str:
         return f"there is no such key yet; check its name, or write +{key}=VALUE to add it"
     if key in ("keypoints", "model") and "ckpt" in keys:  # of facekp.train
         return f"{catalog.command} takes it from the checkpoint; leave out {key}="
+    parent, _, name = key.rpartition(".")
+    if parent in keys and getattr(catalog.entries().get(parent), "default", "") == "null":
+        return f"{parent} is null, so it has no keys yet; give it as a whole: '{parent}={{{name}: VALUE}}'"
     return f"unknown key{did_you_mean(key, [*catalog.groups, *keys]) or '; --help lists all keys'}"
 
 

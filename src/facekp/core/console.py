@@ -7,10 +7,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -78,6 +78,17 @@ def listed(names: Sequence[str], limit: int = 4, noun: str = "") -> str:
     """
     more = f" and {len(names) - limit} more {noun}".rstrip() if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """A mapping of names to values in words.
+
+    Example:
+        >>> values_text({"pose": "large", "split": ["train", "val"]})
+        'pose: large, split: train or val'
+    """
+    texts = {name: " or ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+    return ", ".join(f"{name}: {text}" for name, text in texts.items())
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -210,7 +210,7 @@ MESSAGES = {
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "missing": "is missing",
-    "dict_type": "must be a group of settings",
+    "dict_type": "must be a mapping, {{NAME: VALUE}}",
     "mapping_type": "must be a group of settings",
     "model_type": "must be a group of settings",
     "greater_than": "must be greater than {gt}",
@@ -291,16 +291,18 @@ PositiveCount = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one dictionary of dotted keys; lists stay values.
+def flatten(values: Mapping[str, Any], prefix: str = "", whole: Collection[str] = ()) -> dict[str, Any]:
+    """Nested settings as one dictionary of dotted keys; lists stay values, and so do mappings of the keys in ``whole``.
 
     Example:
         >>> flatten({"lr": 1, "model": {"sizes": [1, 2]}})
         {'lr': 1, 'model.sizes': [1, 2]}
+        >>> flatten({"data": {"only": {"pose": "large"}}}, whole=["data.only"])
+        {'data.only': {'pose': 'large'}}
     """
     flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    for key, value in ((f"{prefix}{name}", value) for name, value in values.items()):
+        flat |= flatten(value, f"{key}.", whole) if isinstance(value, Mapping) and key not in whole else {key: value}
     return flat
 
 

@@ -36,6 +36,7 @@ from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.chunks import cut, even_sizes, pools_in_order, shuffled_pools, while_reading_ahead
 from facekp.data.near_duplicates import face_hashes
+from facekp.data.subsets import subset_of_table
 from facekp.data.table import FaceTable, HostImages
 from facekp.functional.channels import channels_first
 
@@ -66,7 +67,8 @@ class FaceData(LightningDataModule):
         table: all rows.
         fold_of: int (N,), the fold of each row (`facekp.data.split.assign_folds`); -1: never held out.
         fold: the fold held out for validation, with rows of all kinds; it may have no row, or none with a label.
-        subset: training rows: ``full``, or ``complete`` for those with every point labelled.
+        subset: training rows: ``full``, ``complete`` for those with every point labelled, or the values of attributes
+            that they have (`facekp.data.subsets`).
         batch_size: rows in a batch, over all processes together.
         augmentation: random changes of the training rows.
         seed: of shuffling (with the epoch) and augmentation (with step, micro-batch and process).
@@ -89,7 +91,7 @@ class FaceData(LightningDataModule):
         table: FaceTable,
         fold_of: np.ndarray,
         fold: int,
-        subset: str,
+        subset: str | Mapping[str, Sequence[str]],
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
@@ -102,8 +104,7 @@ class FaceData(LightningDataModule):
         check_split(table, fold_of, fold, subset)
         self.table, self.batch_size, self.augmentation, self.seed = table, batch_size, augmentation, seed
         self.accumulate, self.chunk_rows = accumulate, chunk_rows
-        chosen = table.mask.all(axis=1) if subset == "complete" else np.ones(len(table), dtype=bool)
-        self.train_rows = np.flatnonzero((fold_of != fold) & chosen)
+        self.train_rows = np.flatnonzero((fold_of != fold) & _is_in(subset, table))
         self.val_rows = np.flatnonzero(fold_of == fold)
         if not len(self.train_rows):
             raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; use full, or more data.rows")
@@ -395,7 +396,18 @@ def step_generator(seed: int, step: int, process: int, micro_batch: int = 0) -> 
     return torch.Generator().manual_seed(int(words[0] >> 1))
 
 
-def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -> None:
+def _is_in(subset: str | Mapping[str, Sequence[str]], table: FaceTable) -> np.ndarray:
+    """Which rows may be trained on, bool (N,).
+
+    Raises:
+        UserError: no row has such an attribute, or such a value.
+    """
+    if isinstance(subset, Mapping):
+        return subset_of_table(table, subset, "subset")
+    return np.asarray(table.mask.all(axis=1)) if subset == "complete" else np.ones(len(table), dtype=bool)
+
+
+def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str | Mapping[str, Sequence[str]]) -> None:
     """Check what a `FaceData` is asked for.
 
     Raises:
@@ -404,7 +416,7 @@ def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str) -
     folds = int(fold_of.max()) + 1
     if folds and fold not in range(folds):
         raise UserError(f"data.fold={fold}: with data.folds={folds} it must be one of 0 to {folds - 1}")
-    if subset not in SUBSETS:
-        raise UserError(f"subset={subset}: choose one of {', '.join(SUBSETS)}")
+    if not isinstance(subset, Mapping) and subset not in SUBSETS:
+        raise UserError(f"subset={subset}: choose one of {', '.join(SUBSETS)}, or {{ATTRIBUTE: VALUE}}")
     if np.isnan(table.points).all():
         raise UserError("the table holds no labelled point at all; there is nothing to train on")

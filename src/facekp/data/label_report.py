@@ -22,6 +22,7 @@ from facekp.data.labels.faults import SKIP
 from facekp.data.labels.json_values import read_json
 from facekp.data.labels.photo_names import is_file
 from facekp.data.labels.scheme_guess import scheme_yaml
+from facekp.data.labels.words import SPLIT, TRAIN, VAL
 from facekp.data.writers.base import Written
 
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
@@ -105,7 +106,9 @@ def _of_problems(problems: Sequence[str]) -> list[str]:
 
 
 def _folds(file: LabelFile) -> list[str]:
-    """A fold per photo, if there are fewer photos than folds."""
+    """The file's own split, if it has one; or a fold per photo, if there are fewer photos than folds."""
+    if {TRAIN, VAL} <= {face.attributes.get(SPLIT) for face in file.faces}:
+        return [f"data.held_out={{{SPLIT}:{VAL}}}", f"subset={{{SPLIT}:{TRAIN}}}"]
     photos = len({face.name for face in file.faces})
     return [f"data.folds={photos}"] if 2 <= photos < file.settings.folds else []
 

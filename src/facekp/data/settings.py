@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from facekp.core.channels import Channels
-from facekp.core.settings import Count, FilePath, Fraction, PositiveCount, Settings
+from facekp.core.settings import Count, FilePath, Fraction, PositiveCount, Settings, Text
+
+
+def _as_texts(value: Any) -> Any:
+    """Numbers as texts, and a single value as a tuple of one."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        str(name): tuple(_as_text(one, name) for one in (given if isinstance(given, (list, tuple)) else [given]))
+        for name, given in value.items()
+    }
+
+
+def _as_text(value: Any, name: Any) -> Any:
+    if isinstance(value, bool):  # YAML also reads an unquoted yes or no as one
+        raise ValueError(
+            f"{name} is {value}; write the value as the label file has it, in quotes, such as '1' or 'yes'"
+        )
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+# Values of attributes by name, such as split: [train, val]; a single value may stand for a list.
+Values = Annotated[tuple[str, ...], Field(min_length=1)]
+Subset = Annotated[dict[str, Values], BeforeValidator(_as_texts), Field(min_length=1)]
 
 
 class DataSettings(Settings):
@@ -19,11 +43,15 @@ class DataSettings(Settings):
         rows: read only that many rows; None: all.
         rows_from: ``spread``: rows spread over the file, each source in proportion; ``first``: the first
             rows, as 0.1 did.
+        only: read only the rows whose attributes have these values (`facekp.data.subsets`); None: all.
         folds: number of parts into which the rows are split.
         fold: the part that is held out for validation.
         split: ``rows``: folds of equal size, which depend on all rows of the file; ``content``: the fold depends on the
             image, so it is the same in a file with more or fewer rows.
         split_seed: random seed of the split.
+        group_by: attributes, such as the person or the video: rows with the same value are in the same fold, and
+            intervals draw them together; None: none.
+        held_out: the rows whose attributes have these values are held out, in place of a fold; None: a fold.
         offsets: how far right of the mirror-symmetric position each source labels, pixels by name of the source; None:
             no offsets (`facekp.core.keypoints.Keypoints.offsets`).
         device_bytes: images that need more bytes stay on the host.
@@ -45,6 +73,9 @@ class DataSettings(Settings):
     batch_size: PositiveCount
     channels: Channels = 1
     chunk_rows: Count = 0
+    only: Subset | None = None
+    group_by: tuple[Text, ...] | None = None
+    held_out: Subset | None = None
 
     @property
     def cache_folder(self) -> Path | None:
@@ -59,6 +90,17 @@ class DataSettings(Settings):
         if folds is not None and fold >= folds:
             raise ValueError(f"with data.folds={folds} it must be one of 0 to {folds - 1}")
         return fold
+
+    @field_validator("group_by", mode="before")
+    @classmethod
+    def _take_one_name(cls, names: Any) -> Any:
+        return (names,) if isinstance(names, str) else names
+
+    @model_validator(mode="after")
+    def _check_held_out(self) -> Self:
+        if self.held_out is not None and self.fold != 0:
+            raise ValueError(f"held_out chooses the rows to hold out, so fold={self.fold} has no effect; remove one")
+        return self
 
 
 class GreyDataSettings(DataSettings):

@@ -1,25 +1,33 @@
 """Folds without leakage: near-duplicate images are in the same fold, and every fold has all sources.
 
+Faces of one photo stay together too, and those with the same value of an attribute in ``data.group_by``.
+
 The images of a table come in; group numbers, fold numbers and image hashes go out.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.near_duplicates import Forest, near_duplicate_groups, thumbnails
 from facekp.data.settings import DataSettings
+from facekp.data.subsets import subset_of_table
 from facekp.data.table import FaceTable, Images
 
+log = logging.getLogger(__name__)
+KEY = "data.held_out"
 CONTENT_SIDE = 8  # of the thumbnails by which `content_folds` tells images apart
 PERIOD = 0.2  # of their projection; on the competition's faces it has a standard deviation of 0.1 to 0.3
 
 
 def inseparable_groups(table: FaceTable, cache: Path | None = None) -> np.ndarray:
-    """Groups of rows that a split must keep together: near-duplicates, and faces of one photo.
+    """Groups of rows that a split must keep together: near-duplicates, and what `with_common` adds.
 
     Args:
         table: N rows.
@@ -28,7 +36,7 @@ def inseparable_groups(table: FaceTable, cache: Path | None = None) -> np.ndarra
     Returns:
         int64 (N,): the index of the first row of each row's group.
     """
-    return with_photos(near_duplicate_groups(table.images, cache), table.photo)
+    return with_common(near_duplicate_groups(table.images, cache), table)
 
 
 def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) -> np.ndarray:
@@ -40,11 +48,15 @@ def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) ->
         settings: how and into how many folds the rows are split.
 
     Returns:
-        -1 where a row is never held out: a single group can't be split, so all of it is trained on.
+        -1 where a row is never held out: a single group can't be split, so all of it is trained on. With
+        ``data.held_out`` it is 0 in the rows that are held out, and -1 in the others.
 
     Raises:
-        UserError: there are fewer groups than folds, or no image falls in the fold that is held out.
+        UserError: there are fewer groups than folds, no image falls in the fold that is held out, or ``data.held_out``
+            chooses no row or all.
     """
+    if settings.held_out is not None:
+        return _held_out(table, groups, settings.held_out)
     if (groups == groups[0]).all():
         return np.full(len(groups), -1)
     if settings.split == "rows":
@@ -57,15 +69,47 @@ def split_folds(table: FaceTable, groups: np.ndarray, settings: DataSettings) ->
     return fold_of
 
 
-def with_photos(group: np.ndarray, photo: np.ndarray | None) -> np.ndarray:
-    """The groups (N,), merged where faces come from one photo (N,) of `FaceTable.photo`."""
-    if photo is None:
-        return group
+def _held_out(table: FaceTable, groups: np.ndarray, subset: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """The fold of each row, int64 (N,): 0 in a subset, -1 elsewhere; a warning counts groups that are in both.
+
+    Raises:
+        UserError: no row is in the subset, or all are.
+    """
+    held_out = subset_of_table(table, subset, KEY)
+    if held_out.all():
+        raise UserError(
+            f"{KEY}: all {len(table)} rows have these values; choose others, so that rows are left to train on"
+        )
+    torn = np.isin(groups, groups[held_out]) & ~held_out
+    if torn.any():
+        log.warning(
+            "%s: %s too much like held-out rows (%s), so the validation is too good; choose values that part them",
+            KEY,
+            count(int(torn.sum()), "training row is", "training rows are"),
+            ", ".join(["near-duplicates", "the same photo", *(f"the same {name}" for name in table.group_by)]),
+        )
+    return np.where(held_out, 0, -1)
+
+
+def with_common(group: np.ndarray, table: FaceTable) -> np.ndarray:
+    """The groups (N,), merged where faces have the same photo, or the same value of an attribute in `group_by`."""
+    if table.photo is not None:
+        group = _merged(group, table.photo)
+    for name in table.group_by:
+        group = _merged(group, table.attribute(name))
+    return group
+
+
+def _merged(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The groups (N,), merged where rows have the same value (N,); an empty text is none."""
     forest = Forest(len(group))
-    _, first, member = np.unique(photo, return_index=True, return_inverse=True)
-    for i, (duplicate, of_photo) in enumerate(zip(group, first[member], strict=True)):
-        if duplicate != i or of_photo != i:
-            forest.join(np.array([i, duplicate, of_photo]))
+    _, first, member = np.unique(value, return_index=True, return_inverse=True)
+    of_value = first[member]
+    if value.dtype.kind == "U":
+        of_value = np.where(value == "", np.arange(len(group)), of_value)
+    for i, others in enumerate(zip(group, of_value, strict=True)):
+        if others != (i, i):
+            forest.join(np.array([i, *others]))
     return forest.roots(np.arange(len(group)))
 
 

@@ -65,6 +65,7 @@ class FaceTable:
             stated.
         box: float32 (N, 4), left, top, right and bottom edge of the label file's face box, in pixels of the images;
             NaN where a row has none; None: no row has one.
+        group_by: attributes whose values, such as a person or a video, a split must keep together.
     """
 
     keypoints: Keypoints
@@ -78,6 +79,7 @@ class FaceTable:
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
     visible: np.ndarray | None = None
     box: np.ndarray | None = None
+    group_by: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -145,6 +147,7 @@ class FaceTable:
             },
             visible=_concatenated([table.visible for table in both], [2 * table.mask for table in both], np.uint8),
             box=_concatenated([table.box for table in both], [np.full((len(t), 4), np.nan) for t in both], np.float32),
+            group_by=self.group_by,
         )
 
     def attribute(self, name: str) -> np.ndarray:

@@ -20,6 +20,7 @@ OF_TRAININGS = (  # settings of the data that other commands do not use
     "data.folds",
     "data.split",
     "data.split_seed",
+    "data.held_out",
     "data.offsets",
     "data.batch_size",
     "data.chunk_rows",

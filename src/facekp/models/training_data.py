@@ -165,7 +165,7 @@ def warn_of_other_crops(models: Models, hashes: np.ndarray, data: DataSettings) 
         if loaded.data["images"] is None:  # a packed checkpoint keeps no paths
             continue
         changed = [key for key in CROPPING if _differs(key, loaded.data, now)]
-        if set(FILES) & set(changed) or now["rows"] != loaded.data["rows"]:
+        if set(FILES) & set(changed) or any(now.get(key) != loaded.data.get(key) for key in ("rows", "only")):
             continue
         recognised = int(known_faces(hashes, loaded.trained_on).sum())
         if recognised > MIN_RECOGNISED * min(len(loaded.trained_on), len(hashes)):

@@ -25,6 +25,7 @@ from facekp.core.settings import (
 )
 from facekp.data.augment import Augmentation
 from facekp.data.readers.base import READERS, DataSettings
+from facekp.data.settings import Subset
 from facekp.functional.losses import LOSSES, LossSettings
 from facekp.functional.metrics import ScoreSettings, check_normaliser
 from facekp.models.settings import DecoderSettings, ModelSettings
@@ -182,7 +183,8 @@ class TrainSettings(CommandSettings):
     Attributes:
         seed: of weights, shuffling and augmentation.
         lr: highest learning rate; ``find``: search for it first.
-        subset: training rows: ``full``, or ``complete`` for those with every point labelled.
+        subset: training rows: ``full``, ``complete`` for those with every point labelled, or the values of attributes
+            that they have (`facekp.data.subsets`).
         init_from: checkpoint to start the weights from.
         resume: folder of a stopped run to continue.
         out: folder of a new run.
@@ -190,7 +192,7 @@ class TrainSettings(CommandSettings):
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lr: Positive | Literal["find"]
-    subset: Literal["full", "complete"]
+    subset: Literal["full", "complete"] | Subset
     init_from: CheckpointPath | None
     resume: FilePath | None
     out: NewPath | None
@@ -237,6 +239,11 @@ class TrainSettings(CommandSettings):
                 "subset=complete: trains on completely labelled rows only, but teacher.drop removes labels and "
                 "teacher.unlabelled=true adds rows without labels; set teacher.drop=null teacher.unlabelled=false, or "
                 "subset=full"
+            )
+        if self.teacher.ckpt is not None and isinstance(self.subset, dict) and self.teacher.unlabelled:
+            raise ValueError(
+                "subset: chooses training rows by their attributes, but the rows that teacher.unlabelled=true adds "
+                "have none; set teacher.unlabelled=false, or choose rows by data.only"
             )
 
     def _check_loss(self) -> None:

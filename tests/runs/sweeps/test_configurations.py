@@ -197,3 +197,16 @@ def test_damaged_and_unfinished_jobs_are_left_out_of_warnings(job, warnings):
     job({"seed": "2"}, lr=2.0).split.unlink()
     job({"seed": "3"}, lr=3.0).data.write_text("[")
     assert warnings() == []
+
+
+def test_jobs_that_hold_out_other_subsets_are_repetitions(job, warnings, tmp_path):
+    for person in ("ann", "bob"):
+        job(
+            {"held_out": f"{{person:{person}}}"},
+            overrides=[f"data.held_out={{person:{person}}}"],
+            data={"held_out": {"person": [person]}},
+            rows=(1, 2) if person == "ann" else (3,),
+        )
+    listed = by_configuration(read_jobs(SweepFolder(tmp_path), []))
+    assert listed[["jobs", "rmse"]].to_numpy().tolist() == [[2, 2.0]]
+    assert warnings() == []

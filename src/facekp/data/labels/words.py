@@ -10,7 +10,7 @@ from facekp.data.labels.json_values import shown
 YES = ("1", "true", "yes")  # in any case
 HIDDEN = ("occluded", "hidden", "invisible")  # names and values of attributes, in any case
 SPLIT = "split"  # attribute with the part of the data set that a face is in
-SPLITS = ("train", "val", "test")  # its values
+TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")  # its values
 
 
 def is_hidden(value: Any) -> bool:

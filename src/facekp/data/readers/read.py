@@ -19,10 +19,12 @@ from facekp.data.labels.face import LabelledFace
 from facekp.data.readers.base import READERS, DataSettings, PhotoDataSettings
 from facekp.data.readers.kaggle import KaggleSettings, read_test_files
 from facekp.data.sampling import spread_rows
+from facekp.data.subsets import attributes_of_table, check_attribute, subset_of_faces, subset_of_table
 from facekp.data.table import FaceTable, HostImages, Images
 from facekp.data.table_checks import check_table
 
 log = logging.getLogger(__name__)
+ONLY = "data.only"
 
 
 def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
@@ -46,13 +48,29 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
     _check_images(rows, settings.name)
     _check_channels(rows, settings)
     check_table(rows, settings.name)
-    images: Images = HostImages(np.asarray(rows.images))  # chooses rows without reading their images
-    if settings.rows is not None and settings.rows < len(rows):
-        rows = replace(rows, images=images).take(_chosen_rows(settings, rows.source))
-        images = rows.images
+    for name in settings.group_by or ():
+        check_attribute(name, attributes_of_table(rows), "data.group_by")
+    rows = replace(rows, group_by=settings.group_by or ())
+    if not isinstance(settings, PhotoDataSettings):  # in photos, faces are chosen before they are cropped
+        rows = _choose(rows, settings)
     log.info("%s", describe(rows, settings.name))
-    small = math.prod(images.shape) <= settings.device_bytes
-    return replace(rows, images=rows.images[:] if small else images)
+    small = math.prod(rows.images.shape) <= settings.device_bytes
+    return replace(rows, images=rows.images[:] if small else _on_host(rows.images))
+
+
+def _choose(table: FaceTable, settings: DataSettings) -> FaceTable:
+    """The rows that ``data.only`` and ``data.rows`` leave; none of their images is read."""
+    if settings.only is not None:
+        chosen = subset_of_table(table, settings.only, ONLY)
+        table = replace(table, images=_on_host(table.images)).take(chosen)
+    if settings.rows is not None and settings.rows < len(table):
+        chosen = _chosen_rows(settings, table.source)
+        table = replace(table, images=_on_host(table.images)).take(chosen)
+    return table
+
+
+def _on_host(images: Images) -> HostImages:
+    return images if isinstance(images, HostImages) else HostImages(images)
 
 
 def _check_images(table: FaceTable, name: str) -> None:
@@ -92,6 +110,9 @@ def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> F
     if not isinstance(faces, list):
         raise UserError(f"data={settings.name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
     _check_faces(faces, settings.name, keypoints)
+    if settings.only is not None:
+        chosen = np.flatnonzero(subset_of_faces(faces, keypoints, settings.only, ONLY))
+        faces = [faces[i] for i in chosen]
     if settings.rows is not None:
         chosen = _chosen_rows(settings, np.array([face.source for face in faces], np.int64))
         faces = [faces[i] for i in chosen]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from facekp.config.arguments import key_of
-from facekp.core.console import count
+from facekp.core.console import count, values_text
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.core.settings import flatten
@@ -25,7 +25,7 @@ from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
 from facekp.runs.file_checks import MAX_NUMBER, reading
 from facekp.runs.folder import FIND, RunFolder, find_runs
-from facekp.runs.sweeps.job_names import REPETITION_KEYS
+from facekp.runs.sweeps.job_names import MAPPINGS, REPETITION_KEYS
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -117,13 +117,15 @@ class Run:
 
     @property
     def split(self) -> str:
-        """Which labelled images were held out: the data, the size of the images, fold and seed of the split."""
+        """Which labelled images were held out: the data, the size of the images, the fold and seed, or the subset."""
         data = self.config["data"]
         seed = f", split seed {data['split_seed']}" if data.get("split_seed") else ""
         side = f" at {data['size']} px" if data.get("size") else ""
         files = "".join(f" {data[key]}" for key in ("dir", "images", "labels") if data.get(key))
         rows = f", {count(data['rows'], 'row')}" if data.get("rows") else ""
         content = f", labels {self.digests['labels'][:SHOWN_DIGITS]}" if self.digests else f"{files}{rows}"
+        if data.get("held_out"):
+            return f"{data.get('name')}{content}{side}, held out {values_text(data['held_out'])}"
         return f"{data.get('name')}{content}{side}, fold {data.get('fold')} of {data.get('folds')}{seed}"
 
     @property
@@ -231,7 +233,7 @@ def _compared(
         overrides: of the run. A value that follows from the fold or the seed, such as
             ``init_from=fold${data.fold}.ckpt``, is compared as it was written, so that runs of all folds are a group.
     """
-    settings = {key: value for key, value in flatten(config).items() if not _is_one_of(key, IGNORED)}
+    settings = {key: value for key, value in flatten(config, whole=MAPPINGS).items() if not _is_one_of(key, IGNORED)}
     for key, text in ((key_of(text), text.partition("=")[2].replace("\\", "")) for text in overrides):
         if key in settings and any(f"${{{repeated}}}" in text for repeated in REPETITION_KEYS):
             settings[key] = text

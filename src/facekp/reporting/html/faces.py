@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MAX_IMAGES = 500  # of a page: 5 MB
 MAX_RUNS = 100  # whose faces are shown
 # Keys of ``data`` on which the table does not depend.
-OF_THE_SPLIT = ("folds", "fold", "split", "split_seed", "batch_size")
+OF_THE_SPLIT = ("folds", "fold", "split", "split_seed", "held_out", "batch_size")
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from facekp.core.console import values_text
 from facekp.reporting.html.collect import Run
 from facekp.runs.sweeps.job_names import REPETITION_KEYS
 
@@ -50,9 +51,13 @@ def cell(value: Any) -> Any:
     Example:
         >>> cell(0.5), cell(None), cell([True, "Left"])
         (0.5, 'null', '[true, "Left"]')
+        >>> cell({"pose": ["large"], "split": ["train", "val"]})
+        'pose: large, split: train or val'
     """
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         return value
+    if isinstance(value, dict):
+        return values_text(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

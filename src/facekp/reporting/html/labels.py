@@ -30,7 +30,7 @@ from facekp.data.label_quality import (
 )
 from facekp.data.near_duplicates import near_duplicate_groups
 from facekp.data.readers.base import DataSettings
-from facekp.data.split import split_folds, with_photos
+from facekp.data.split import split_folds, with_common
 from facekp.data.table import FaceTable
 from facekp.functional.metrics import MAIN
 from facekp.reporting.html import figures, page
@@ -72,8 +72,7 @@ class DataReport:
     @cached_property
     def fold_of(self) -> np.ndarray:
         """int (N,), as a training would split the rows."""
-        groups = with_photos(self.groups, self.table.photo)
-        return split_folds(self.table, groups, self.settings)
+        return split_folds(self.table, with_common(self.groups, self.table), self.settings)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:

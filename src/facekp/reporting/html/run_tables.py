@@ -138,6 +138,7 @@ def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
     images = group.images
     values = {key: {str(cell(run.compared.get(key))) for run in group.runs} for key in REPETITION_KEYS}
     in_order = {key: sorted(of_runs, key=lambda text: (len(text), text)) for key, of_runs in values.items()}
+    listed = {key: ("; " if key == "data.held_out" else " ").join(texts) for key, texts in in_order.items()}
     return {
         "name": group.name,
         "runs": len(rmse),
@@ -148,7 +149,7 @@ def _group_row(group: Group, interval: Interval | None) -> dict[str, Any]:
         "pooled": float(np.sqrt(images["squared"].sum() / images["values"].sum())) if len(images) else None,
         **interval_cells(interval),
         "repeated": ", ".join(
-            f"{key.removeprefix('data.')} {' '.join(texts)}" for key, texts in in_order.items() if len(texts) > 1
+            f"{key.removeprefix('data.')} {listed[key]}" for key, texts in in_order.items() if len(texts) > 1
         ),
     }
 

@@ -22,7 +22,7 @@ from facekp.functional.metrics import MAIN, metric_of
 from facekp.runs.folder import FIND, RunFolder
 from facekp.runs.resume_arguments import DATA_PATHS, MACHINE
 from facekp.runs.sweep_folder import SweepFolder
-from facekp.runs.sweeps.job_names import KEY_OF_REPETITION, REPETITION_KEYS
+from facekp.runs.sweeps.job_names import KEY_OF_REPETITION, MAPPINGS, REPETITION_KEYS
 
 KEY_OF_COLUMN = KEY_OF_REPETITION | {key: key for key in REPETITION_KEYS}  # columns of a sweep's table
 DEVIATION = "_sd"  # at the end of a column's name: the standard deviation of the column
@@ -174,7 +174,7 @@ def _origin(job: RunFolder) -> _Origin | None:
     try:
         overrides = job.read_overrides()
         split = job.read_split()
-        settings, digests = flatten(job.read_config()), job.read_data()
+        settings, digests = flatten(job.read_config(), whole=MAPPINGS), job.read_data()
         rows = split.loc[split["set"] == "val", "row"].tolist()
     except (UserError, KeyError):
         return None
