@@ -16,6 +16,7 @@ TEXTS = {
     "wflw": "1 2 3.5 4 a.jpg\n",
     "celeba": "1\nlefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x "
     "rightmouth_y\n000001.jpg  69  109  106  113   77  142   73  152  108  154\n",
+    "mtfl": "lfw\\a.jpg 107.25 147 126 106 140 108 113 143 158 162 1 2 2 3\n",
     "imglab": "<?xml version='1.0'?><dataset><images><image file='a.jpg'><box top='1'/></image></images></dataset>",
     "cvat": "<?xml version='1.0'?><annotations><image id='0' name='a.jpg'><points label='nose'/></image></annotations>",
     "labelstudio": json.dumps(
@@ -52,6 +53,8 @@ def test_a_file_is_recognised_by_its_text_by_one_reader_only(tmp_path, reader, t
         ("pts", "sub/a.PTS", ""),
         ("dlc", "CollectedData_me.csv", ""),
         ("txt", "landmarks/a.txt", "2\n1 2\n3 4\n"),
+        ("txt", "annotation/1.txt", "1003_1\n1 , 2\n3 , 4\n"),
+        ("ljson", "sub/a.ljson", "{}"),
         ("yolo", "labels/a.txt", "0 0.5 0.5 0.1 0.1 0.5 0.5"),
         ("labelme", "sub/a.json", TEXTS["labelme"]),
     ],

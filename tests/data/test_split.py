@@ -174,7 +174,9 @@ def test_a_subset_is_held_out_in_place_of_a_fold(faces, caplog):
         "data.held_out: 2 training rows are too much like held-out rows (near-duplicates, the same photo)"
         in caplog.text
     )
-    with pytest.raises(UserError, match=r"data\.held_out: all 6 rows have these values; choose others, so that rows are"):
+    with pytest.raises(
+        UserError, match=r"data\.held_out: all 6 rows have these values; choose others, so that rows are"
+    ):
         split_folds(
             replace(few, attributes={"split": np.full(6, "val")}), alone, settings.replaced(held_out={"split": "val"})
         )

@@ -17,6 +17,7 @@ from zipfile import ZipFile, ZipInfo
 import numpy as np
 import yaml
 from PIL import Image
+from scipy.io import savemat
 
 from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
@@ -129,8 +130,30 @@ def write_txt(folder: Path) -> None:
         (folder / "photos" / f"{name}.txt").write_text("5\n30 20\n10 20\n20 30\n28 40\n12 40\n")
 
 
-def read_txt(folder: Path) -> Any:
-    return read_labels("txt", f"data.images={folder}/photos")
+def write_ljson(folder: Path) -> None:
+    write_photos(folder)
+    points = {
+        "version": 3,
+        "groups": {"PTS": {"landmarks": {"points": [[20, 30], [20, 10], [30, 20], [40, 28], [40, 12]]}}},
+    }
+    for name in "ab":
+        (folder / "photos" / f"{name}.ljson").write_text(json.dumps(points))
+
+
+def write_w300lp(folder: Path) -> None:
+    write_photos(folder)
+    for name in "ab":
+        savemat(folder / "photos" / f"{name}.mat", {"pt2d": np.array([[31, 11, 21, 29, 13], [21, 21, 31, 41, 41]])})
+
+
+def write_mtfl(folder: Path) -> None:
+    write_photos(folder)
+    lines = [f"{name}.png 10 30 20 12 28 20 20 30 40 40 1 2 2 3" for name in "ab"]
+    (folder / "labels.txt").write_text("\n".join([*lines, ""]))
+
+
+def beside_photos(reader: str) -> Reader:
+    return lambda folder: read_labels(reader, f"data.images={folder}/photos")
 
 
 def write_aflw(folder: Path) -> None:
@@ -310,7 +333,10 @@ TARGETS = {
     "imglab": labels_of("imglab", "labels.xml", write_imglab),
     "celeba": labels_of("celeba", "labels.txt", write_celeba, scheme="celeba5"),
     "aflw": labels_of("aflw", "labels.sqlite", write_aflw, scheme="aflw19"),
-    "txt": Target("photos/a.txt", write_txt, read_txt),
+    "txt": Target("photos/a.txt", write_txt, beside_photos("txt")),
+    "ljson": Target("photos/a.ljson", write_ljson, beside_photos("ljson")),
+    "w300lp": Target("photos/a.mat", write_w300lp, beside_photos("w300lp")),
+    "mtfl": labels_of("mtfl", "labels.txt", write_mtfl, scheme="celeba5"),
     "dlc": labels_of("dlc", "labels.csv", write_dlc),
     "yolo": labels_of("yolo", "data.yaml", write_yolo),
     "labels of yolo": replace(labels_of("yolo", "data.yaml", write_yolo), file="labels/a.txt"),

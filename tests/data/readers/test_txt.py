@@ -79,6 +79,29 @@ def test_pictures_in_a_folder_called_labels_are_photos_without_a_folder_of_image
     assert table.attributes["folder"].tolist() == ["labels"]
 
 
+def test_a_file_of_helen_names_its_photo_which_may_be_in_any_folder(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for number, (folder, name) in enumerate([("helen_1", "1003_1"), ("helen_2", "232_1")], start=1):
+        write(tmp_path / folder / f"{name}.png")
+        head = f"{name}.jpg\r\n" if number == 2 else f"{name}\n"
+        write(tmp_path / "annotation" / f"{number}.txt", head + "".join(f"{x} , {y}\n" for x, y in POINTS))
+    write(tmp_path / "annotation" / "list.txt", "1003_1\n232_1\n")
+    write(tmp_path / "annotation" / "3.txt", "404_1\n" + txt(head=""))
+    table = read(tmp_path, "data.skip_broken=true")
+    assert table.name.tolist() == ["helen_1/1003_1.png", "helen_2/232_1.png"]
+    np.testing.assert_allclose(table.to_photo(table.points)[1], POINTS, atol=1e-4)
+    assert table.attributes["folder"].tolist() == ["helen_1", "helen_2"]
+    assert "3.txt: no photo in " in caplog.text
+    assert recognise(tmp_path) == "txt"
+    (tmp_path / "annotation" / "3.txt").unlink()
+    assert len(read(tmp_path)) == 2
+    write(tmp_path / "helen_1" / "232_1.jpg")
+    with pytest.raises(
+        UserError, match=r"2.txt: helen_1/232_1.jpg and helen_2/232_1.png in .* have the name 232_1.jpg"
+    ):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("label", "photo", "settings"),
     [
@@ -135,7 +158,7 @@ def test_a_point_without_a_label_is_nan(lapa):
         (txt([(1, "inf"), *POINTS[1:]]), r"a.txt: line 2: '1 inf' is not x y in finite numbers"),
         (txt([(1, "2 3"), *POINTS[1:]]), r"a.txt: line 2: '1 2 3' is not x y in finite numbers"),
         (txt([("1,5", "2,5"), *POINTS[1:]]), r"a.txt: line 2: '1 5 2 5' is not x y in finite numbers"),
-        ("face_1\n" + txt(head=""), "a.txt: line 1: 'face_1' is not x y in finite numbers"),
+        ("face_1\n" + txt(head=""), "a.txt: no photo in .* has the name face_1; add it"),
         ("", "a.txt: has no points; write a line x y for each"),
         ("5\n", "a.txt: has no points; write a line x y for each"),
         ("1 2\n" * 10_001, "a.txt: 10001 lines follow; write a line x y for each point, at most 10000"),

@@ -16,17 +16,15 @@ The first folder of a photo's path (``helen``, ``ibug``, a video's number) becom
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
-from facekp.data.labels.checks import LabelsOfPhotos
-from facekp.data.labels.faults import collect_faces
-from facekp.data.labels.label_per_photo import PhotosByStem, label_files, parse_point
+from facekp.data.labels.label_per_photo import label_files, parse_point, read_faces
 from facekp.data.labels.photo_names import files_below
-from facekp.data.labels.point_names import MAX_POINTS, check_count
+from facekp.data.labels.point_names import MAX_POINTS
 from facekp.data.labels.text import read_text
 from facekp.data.readers.base import READERS, LabelledFace, names_points, recognises
 from facekp.data.settings import FilePerPhotoSettings
@@ -46,23 +44,7 @@ def read_pts(settings: PtsSettings, keypoints: Keypoints) -> list[LabelledFace]:
     Raises:
         UserError: the first fault of a file, or a photo is missing.
     """
-    folder = settings.label_file
-    files = label_files(folder, ENDING)
-    photos, labels = PhotosByStem(files_below(Path(settings.images).expanduser())), LabelsOfPhotos()
-
-    def parse(entry: tuple[int, str]) -> LabelledFace:
-        row, name = entry
-        path = folder / name
-        points = _read_points(path)
-        check_count(len(points), keypoints, str(path))
-        photo = photos.find(str(PurePosixPath(name).with_suffix("")), str(path), settings.images)
-        first, _, rest = photo.partition("/")
-        attributes = {"folder": first} if rest else {}
-        face = LabelledFace(photo, points, None, 0, row, where=str(path), attributes=attributes)
-        labels.add(face, name, name, "keep one of the two files")
-        return face
-
-    return collect_faces(enumerate(files, start=1), parse, folder, settings.skip_broken)
+    return read_faces(settings, ENDING, keypoints, _read_points)
 
 
 @names_points("pts")

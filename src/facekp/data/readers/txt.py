@@ -1,4 +1,4 @@
-"""``data=txt``: a text file with points for each photo, as LaPa, JD-landmark and FaceSynthetics are published.
+"""``data=txt``: a text file with points for each photo, as LaPa, Helen, JD-landmark and FaceSynthetics are published.
 
 ::
 
@@ -8,16 +8,19 @@
 
 The first line, the number of points, may be absent. The points follow in the scheme's order, separated by blanks or a
 comma. The photo of ``train/landmarks/a.txt`` is ``train/images/a.jpg``: it is in the same folder, or in one beside it.
-LaPa's masks ``train/labels/a.png`` are not taken for photos. Text files without a photo and without points are left
-out. Coordinates are used unchanged. The folder of a photo becomes the attribute ``split`` or ``folder``.
+LaPa's masks ``train/labels/a.png`` are not taken for photos. Helen's files have the photo's name on their first line,
+and the photo may be in any folder. Text files without a photo and without points are left out. Coordinates are used
+unchanged. The folder of a photo becomes the attribute ``split`` or ``folder``.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +30,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.core.settings import Text
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
+from facekp.data.labels.json_values import number_of
 from facekp.data.labels.label_per_photo import PhotosByStem, label_files, parse_point
 from facekp.data.labels.photo_names import files_below
 from facekp.data.labels.point_names import MAX_POINTS, check_count
@@ -67,9 +71,9 @@ def read_txt(settings: TxtSettings, keypoints: Keypoints) -> list[LabelledFace]:
     def parse(entry: tuple[int, str]) -> LabelledFace:
         row, name = entry
         path = folder / name
-        points = _read_points(path)
+        named, points = _read(path)
         check_count(len(points), keypoints, str(path))
-        photo = photos.find(_stem(name, ending), str(path), settings.images)
+        photo = photos.find(_stem(name, ending), str(path), settings.images, named)
         if label_of.setdefault(photo, name) != name:
             raise UserError(f"{path}: labels {photo} as {label_of[photo]} does; keep one of the two files")
         return LabelledFace(photo, points, None, 0, row, where=str(path), attributes=_attributes(photo))
@@ -82,7 +86,7 @@ def point_names(folder: Path, settings: TxtSettings) -> list[str]:
     """As many numbers as the first text file with points has."""
     for name in label_files(folder, settings.ending):
         if _looks_like_points(folder / name):
-            return [str(number) for number in range(len(_read_points(folder / name)))]
+            return [str(number) for number in range(len(_read(folder / name).points))]
     raise UserError(f"data.labels={folder}: no {settings.ending} file has lines x y; give the folder of such files")
 
 
@@ -115,7 +119,9 @@ def _labels(settings: TxtSettings, photos: PhotosByStem) -> list[str]:
     """
     folder = settings.label_file
     names = label_files(folder, settings.ending)
-    with_photo = {name for name in names if photos.matches(_stem(name, settings.ending))}
+    with_photo = {
+        name for name in names if photos.matches(_stem(name, settings.ending)) or _names_one_of(photos, folder / name)
+    }
     if not with_photo:
         raise UserError(
             f"data.labels={folder}: no photo in {settings.images} has the name of a text file, such as {names[0]}; set "
@@ -127,22 +133,42 @@ def _labels(settings: TxtSettings, photos: PhotosByStem) -> list[str]:
     return labels
 
 
+def _names_one_of(photos: PhotosByStem, path: Path) -> bool:
+    """Whether a file has points and the name of a photo."""
+    try:
+        name = _read(path).photo
+    except UserError:
+        return False
+    return name is not None and bool(photos.named(name))
+
+
 def _looks_like_points(path: Path) -> bool:
     """Whether a file has two or more points."""
     try:
-        return len(_read_points(path)) > 1
+        return len(_read(path).points) > 1
     except UserError:
         return False
 
 
-def _read_points(path: Path) -> np.ndarray:
-    """(K, 2).
+class _PointFile(NamedTuple):
+    """What a text file has: the photo's name, if its first line is one, and the points (K, 2)."""
+
+    photo: str | None
+    points: np.ndarray
+
+
+def _read(path: Path) -> _PointFile:
+    """A text file.
 
     Raises:
         UserError: it has no points, or another number of them than its first line says.
     """
     lines = list(_lines(path))
-    number = lines.pop(0)[1][0] if lines and len(lines[0][1]) == 1 and lines[0][1][0].isdecimal() else None
+    first = lines[0][1][0] if lines and len(lines[0][1]) == 1 else None
+    number = first if first is not None and first.isdecimal() else None
+    photo = first if number is None and first is not None and math.isnan(number_of(first)) else None
+    if number is not None or photo is not None:
+        lines.pop(0)
     if not lines:
         raise UserError(f"{path}: has no points; write a line x y for each")
     if len(lines) > MAX_POINTS or (number is not None and number.lstrip("0") != str(len(lines))):
@@ -150,7 +176,8 @@ def _read_points(path: Path) -> np.ndarray:
         raise UserError(
             f"{path}: {stated}{len(lines)} lines follow; write a line x y for each point, at most {MAX_POINTS}"
         )
-    return np.array([parse_point(fields, f"{path}: line {line}") for line, fields in lines])
+    points = np.array([parse_point(fields, f"{path}: line {line}") for line, fields in lines])
+    return _PointFile(photo, points)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
