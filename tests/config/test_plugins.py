@@ -2,7 +2,7 @@
 
 import re
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import torch
 from facekp.config import plugins
 from facekp.config.plugins import import_plugins, named_plugins, plugin_choices, without_files
 from facekp.core.errors import UserError
+from facekp.core.registry import unknown_groups
 from facekp.functional.losses import LOSSES
 
 MODULE = """
@@ -157,6 +158,17 @@ def test_an_installed_package_that_is_broken_stops_no_command(losses, monkeypatc
     assert "left out: loss 'gone'" in caplog.text
     with pytest.raises(UserError, match="loss 'gone'"):
         losses.parse({"name": "gone"})
+
+
+def test_a_group_of_entry_points_that_does_not_exist_is_named(monkeypatch, caplog):
+    points = EntryPoints(
+        [EntryPoint("mine", "mine:loss", group) for group in ("facekp.loss", "facekp.losses", "other")]
+    )
+    monkeypatch.setattr("facekp.core.registry._all_entry_points", lambda: points)
+    assert unknown_groups(["facekp.losses", "facekp.readers"]) == ["facekp.loss"]
+    monkeypatch.setattr(plugins, "installed_entry_points", lambda group: points.select(group=group))
+    plugin_choices([])
+    assert "left out: entry points of mine in an unknown group, facekp.loss; did you mean facekp.losses?" in caplog.text
 
 
 def test_a_plug_in_can_t_have_the_name_of_a_config_file_of_facekp(losses):

@@ -4,7 +4,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from time import sleep
 from types import SimpleNamespace
@@ -220,15 +220,28 @@ def test_a_package_cannot_replace_what_is_built_in(shapes, installed):
         shapes["scaled"]
 
 
-def test_two_packages_with_one_name_are_refused(monkeypatch):
-    points = [EntryPoint("star", value, "facekp.shapes") for value in ("starlib:Star", "starlib:Star", "other:Star")]
-    monkeypatch.setattr(registry_module, "installed_entry_points", lambda group: points)
-    registry_module._entry_points.cache_clear()
-    with pytest.raises(UserError, match=r"^facekp\.shapes: the packages starlib and other both declare 'star'"):
-        registry_module._entry_points("facekp.shapes")
-    monkeypatch.setattr(registry_module, "installed_entry_points", lambda group: points[:2])
-    assert registry_module._entry_points("facekp.shapes")["star"].value == "starlib:Star"
-    registry_module._entry_points.cache_clear()
+def test_two_packages_with_one_name_are_refused_where_it_is_used(monkeypatch):
+    of_star = [EntryPoint("star", value, "facekp.shapes") for value in ("starlib:Star", "starlib:Star", "other:Star")]
+    monkeypatch.setattr(registry_module, "REGISTRIES", dict(REGISTRIES))
+    shapes = Registry("shape", key="shape", base=ShapeSettings, entry_points="facekp.shapes", inputs=1)
+    shapes.register("scaled")(scaled)
+
+    def install(points):
+        monkeypatch.setattr(registry_module, "_all_entry_points", lambda: EntryPoints(points))
+        registry_module._entry_points.cache_clear()
+        registry_module._rivals.cache_clear()
+
+    install(of_star)
+    assert shapes.names() == ["scaled", "star"]
+    assert shapes["scaled"] is scaled
+    with pytest.raises(
+        UserError, match=r"^shape 'star': the packages starlib and other both declare this name; uninst"
+    ):
+        shapes.settings_class("star")
+    install(of_star[:2])
+    with pytest.raises(UserError, match=r"^shape 'star': the package starlib can't be imported: No module named"):
+        shapes.settings_class("star")
+    install([])
 
 
 def test_the_origin_names_what_to_install(shapes, installed):

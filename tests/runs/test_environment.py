@@ -1,10 +1,12 @@
 """What a run's results depend on besides its settings is described, and compared."""
 
+import importlib
 from types import SimpleNamespace
 
 import torch
 import yaml
 
+from facekp.functional.losses import LOSSES
 from facekp.runs.environment import differences, environment
 
 
@@ -22,6 +24,20 @@ def test_an_environment_names_the_version_of_a_plug_in_package(monkeypatch):
     point = SimpleNamespace(dist=SimpleNamespace(name="facekp-star", version="1.2"))
     monkeypatch.setattr("facekp.runs.environment.installed_entry_points", lambda group: [point])
     assert environment()["facekp-star"] == "1.2"
+
+
+def test_an_edited_module_of_a_plug_in_is_a_difference(monkeypatch, tmp_path):
+    (tmp_path / "facekp_test_edited.py").write_text("def loss(raw, target, cells):\n    return raw.sum()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("facekp_test_edited")
+    monkeypatch.setattr(LOSSES, "entries", {**LOSSES.entries, "edited": module.loss})
+    before = environment()
+    assert len(before["module facekp_test_edited"]) == 12
+    (tmp_path / "facekp_test_edited.py").write_text("def loss(raw, target, cells):\n    return raw.mean()\n")
+    (difference,) = differences(before, environment())
+    assert difference.startswith("module facekp_test_edited: was ")
+    (tmp_path / "facekp_test_edited.py").unlink()
+    assert "module facekp_test_edited" not in environment()
 
 
 def test_differences_are_named_with_both_values():

@@ -23,9 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic_core import PydanticUndefined
 
 from facekp.config.location import CONF_DIR
+from facekp.core.console import listed
 from facekp.core.device import restore_torch_defaults
 from facekp.core.errors import UserError
-from facekp.core.registry import REGISTRIES, Registry, installed_entry_points
+from facekp.core.registry import REGISTRIES, Registry, installed_entry_points, package_of, unknown_groups
+from facekp.core.settings import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +146,18 @@ def search_working_directory() -> None:
 def plugin_choices(plugins: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """The choices that plug-ins bring: plain default values by Hydra group and name.
 
-    An installed package that is broken is left out with a warning, as not every command needs it.
+    An installed package that is broken is left out with a warning, as not every command needs it, and so is a group of
+    entry points that does not exist.
 
     Raises:
         UserError: a choice of ``plugins`` is not valid.
     """
     installed = [group for group in MODULES if installed_entry_points(group)]
+    for group in unknown_groups(MODULES):
+        packages = listed(sorted({package_of(point) for point in installed_entry_points(group)}))
+        log.warning(
+            "left out: entry points of %s in an unknown group, %s%s", packages, group, did_you_mean(group, MODULES)
+        )
     if not plugins and not installed:
         return {}
     for group in installed:

@@ -28,7 +28,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -137,12 +137,18 @@ class Registry(Generic[T]):
         """What is registered under a name.
 
         Raises:
-            UserError: nothing is, the package that declares it can't be imported, or facekp has this name itself.
+            UserError: nothing is, the package that declares it can't be imported, or facekp or another package has this
+                name as well.
         """
         self._import_builtin()
         installed = self._installed().get(name)
+        if (rival := _rivals(self.group).get(name)) is not None and installed is not None:
+            raise UserError(
+                f"{self.kind} {name!r}: the packages {package_of(installed)} and {package_of(rival)} both declare this "
+                "name; uninstall one of them"
+            )
         if installed is not None and name in self.builtin:
-            package = _package(installed)
+            package = package_of(installed)
             raise UserError(
                 f"{self.kind} {name!r}: the installed package {package} declares this name, which facekp has already; "
                 f"uninstall {package} or rename its entry point"
@@ -288,6 +294,14 @@ def _unpickle(group: str, base: type[Settings], entry: Any, values: dict[str, An
     return REGISTRIES[group].settings_class(values["name"]).model_validate(values)
 
 
+def unknown_groups(known: Collection[str]) -> list[str]:
+    """Groups of entry points of installed packages that begin as facekp's do, but are none of the known ones."""
+    prefixes = {f"{group.partition('.')[0]}." for group in known}
+    return sorted(
+        group for group in _all_entry_points().groups if group.startswith(tuple(prefixes)) and group not in known
+    )
+
+
 def installed_entry_points(group: str) -> EntryPoints:
     """The entry points of installed packages in a group. They are read once: that takes 6 ms with 150 packages."""
     return _all_entry_points().select(group=group)
@@ -300,21 +314,18 @@ def _all_entry_points() -> Any:
 
 @functools.cache
 def _entry_points(group: str) -> dict[str, EntryPoint]:
-    """The entry points of installed packages by name.
-
-    Raises:
-        UserError: two packages declare the same name.
-    """
-    found: dict[str, EntryPoint] = {}
-    for point in installed_entry_points(group):
-        first = found.setdefault(point.name, point)
-        if first.value != point.value:
-            packages = f"{_package(first)} and {_package(point)}"
-            raise UserError(f"{group}: the packages {packages} both declare {point.name!r}; uninstall one of them")
-    return found
+    """The entry points of installed packages by name; of several with a name, the first."""
+    return {point.name: point for point in reversed(list(installed_entry_points(group)))}
 
 
-def _package(point: EntryPoint) -> str:
+@functools.cache
+def _rivals(group: str) -> dict[str, EntryPoint]:
+    """Entry points with the name of another one that is something else."""
+    first = _entry_points(group)
+    return {point.name: point for point in installed_entry_points(group) if first[point.name].value != point.value}
+
+
+def package_of(point: EntryPoint) -> str:
     """The package that declares an entry point; its module where that is not known."""
     return point.dist.name if point.dist is not None else point.value.partition(":")[0]
 
@@ -324,9 +335,15 @@ def _load(kind: str, found: EntryPoint) -> Any:
         return found.load()
     except (Exception, SystemExit) as error:  # another package's code
         raise UserError(
-            f"{kind} {found.name!r}: the package {_package(found)} can't be imported: {first_line(error)}; update or "
+            f"{kind} {found.name!r}: the package {package_of(found)} can't be imported: {first_line(error)}; update or "
             "uninstall it"
         ) from error
+
+
+def plugin_modules() -> list[str]:
+    """The modules of all plug-ins that have been imported."""
+    things = (thing for registry in REGISTRIES.values() for thing in registry.entries.values())
+    return sorted({_module(thing) for thing in things if not is_builtin(thing)})
 
 
 def is_builtin(thing: Any) -> bool:

@@ -6,13 +6,16 @@ adds numbers in another order, so the last bits of all weights differ.
 
 from __future__ import annotations
 
+import hashlib
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from facekp.config.plugins import MODULES
-from facekp.core.registry import installed_entry_points
+from facekp.core.registry import installed_entry_points, plugin_modules
 from facekp.runs.revision import git_revision
 
 PACKAGES = (
@@ -25,6 +28,7 @@ PACKAGES = (
     "opencv-python-headless",
     "pillow",
 )
+DIGITS = 12  # of a digest
 
 
 def environment() -> dict[str, Any]:
@@ -36,6 +40,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
         **_plugin_versions(),
+        **_plugin_sources(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # instructions that torch uses, such as AVX2
@@ -57,6 +62,17 @@ def _plugin_versions() -> dict[str, str]:
     """Versions of the installed packages that bring plug-ins."""
     points = [point for group in MODULES for point in installed_entry_points(group)]
     return {point.dist.name: point.dist.version for point in points if point.dist is not None}
+
+
+def _plugin_sources() -> dict[str, str]:
+    """The first digits of the SHA-256 of the modules that hold plug-ins, of those that have a source file."""
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in plugin_modules()}
+    sources = {name: Path(file) for name, file in files.items() if file is not None}
+    return {
+        f"module {name}": hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+        for name, file in sources.items()
+        if file.is_file()
+    }
 
 
 def _processor() -> str:
