@@ -37,6 +37,7 @@ def test_the_standard_ones_have_three_or_four_strengths_each_and_none_has_none()
     assert set(counts.values()) == {3, 4}
     assert conditions[0] == Condition("noise", 10)
     assert settings("none").conditions() == []
+    assert settings("none").replaced(noise=[10, 20, 10]).conditions() == [("noise", 10), ("noise", 20)]
     assert list(CORRUPTIONS) == [key for key in CorruptionSettings.model_fields if key != "seed"]
 
 

@@ -243,7 +243,7 @@ def test_broken_photos_are_refused_together_or_skipped(tmp_path, caplog):
         read_folder(tmp_path)
     table = read_folder(tmp_path, "data.skip_broken=true")
     assert set(table.name) == set(names) - {names[2], names[4]}
-    assert "2 photos can't be used and are left out" in caplog.text
+    assert "2 photos can't be used and left out" in caplog.text
     (tmp_path / "photos" / names[5]).unlink()
     with pytest.raises(UserError, match=r"can't be used: 1, the first: .* does not exist"):
         read_folder(tmp_path)

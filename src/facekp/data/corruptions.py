@@ -59,8 +59,8 @@ class CorruptionSettings(Settings):
     shift: list[Annotated[float, Field(gt=0)]]
 
     def conditions(self) -> list[Condition]:
-        """Every corruption at every strength, in the order of the settings."""
-        return [Condition(name, strength) for name in CORRUPTIONS for strength in getattr(self, name)]
+        """Every corruption at every strength, in the order of the settings; a repeated strength counts once."""
+        return [Condition(name, strength) for name in CORRUPTIONS for strength in dict.fromkeys(getattr(self, name))]
 
 
 class Condition(NamedTuple):

@@ -219,7 +219,8 @@ class _Cropping:
         self.faults.log()
         if self.broken:
             first = next(iter(self.broken.values()))
-            log.warning("%d photos can't be used and are left out, the first: %s", len(self.broken), first)
+            photos = count(len(self.broken), "photo")
+            log.warning("%s can't be used and left out, the first: %s", photos, first)
         if self.unplaced:
             log.warning(
                 "%d faces left out: without a point, or with neither a box nor two distinct points", self.unplaced

@@ -108,7 +108,7 @@ def test_frames_without_a_photo_are_counted(folder, caplog):
     with pytest.raises(UserError, match=r"can't be used: 3, the first: .*labels.csv: line 5: .*0.png: does not exist"):
         read(folder)
     assert read(folder, "data.skip_broken=true").row.tolist() == [1]
-    assert "3 photos can't be used and are left out, the first: " in caplog.text
+    assert "3 photos can't be used and left out, the first: " in caplog.text
 
 
 @pytest.mark.parametrize(
