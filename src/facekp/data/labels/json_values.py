@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ def number_of(value: Any) -> float:
         return float(value) if is_number and math.isfinite(value) else math.nan
     except OverflowError:  # a whole number of hundreds of digits
         return math.nan
+
+
+def numbers_of(fields: Sequence[str], where: str, expected: str) -> list[float]:
+    """The numbers of a line.
+
+    Raises:
+        UserError: one is not a finite number; ``expected`` says what to write instead.
+    """
+    values = [number_of(field) for field in fields]
+    if wrong := [field for field, value in zip(fields, values, strict=True) if math.isnan(value)]:
+        raise UserError(f"{where}: {wrong[0][:40]!r} is not a finite number; give {expected}")
+    return values
 
 
 def size_in(item: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int] | None:

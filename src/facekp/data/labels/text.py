@@ -132,6 +132,13 @@ def read_text(path: Path) -> str:
         ) from error
 
 
+def read_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number, from 1, and fields between blanks of each line that is not empty; errors as for `read_text`."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if fields := line.split():
+            yield number, fields
+
+
 def read_content(path: Path) -> bytes:
     """The bytes of a file, decompressed.
 

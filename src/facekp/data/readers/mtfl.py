@@ -11,7 +11,6 @@ used unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,9 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
-from facekp.data.labels.json_values import number_of
+from facekp.data.labels.json_values import number_of, numbers_of
 from facekp.data.labels.point_names import index_by_name
-from facekp.data.labels.text import read_text
+from facekp.data.labels.text import read_fields
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 POINTS = (  # facekp's names, by the person's side, in the order of a line
@@ -62,11 +61,11 @@ def read_mtfl(settings: PhotoDataSettings, keypoints: Keypoints) -> list[Labelle
                 f"{', '.join(ATTRIBUTES)}; correct the line"
             )
         points = np.empty((len(POINTS), 2))
-        points[order] = np.reshape(_coordinates(fields[1 : 1 + VALUES], where), (2, -1)).T
+        points[order] = np.reshape(numbers_of(fields[1 : 1 + VALUES], where, "x of the five points, then y"), (2, -1)).T
         name, attributes = fields[0].replace("\\", "/"), _attributes(fields[1 + VALUES :], where)
         return LabelledFace(name, points, None, 0, number, where, attributes=attributes)
 
-    return collect_faces(_lines(path), parse, path, settings.skip_broken)
+    return collect_faces(read_fields(path), parse, path, settings.skip_broken)
 
 
 @names_points("mtfl")
@@ -83,21 +82,6 @@ def is_mtfl(path: Path, text: str) -> bool:
         return False
     values, attributes = fields[1 : 1 + VALUES], fields[1 + VALUES :]
     return not np.isnan([number_of(field) for field in values]).any() and all(map(str.isdecimal, attributes))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line."""
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if fields := line.split():
-            yield number, fields
-
-
-def _coordinates(fields: list[str], where: str) -> list[float]:
-    values = [number_of(field) for field in fields]
-    if np.isnan(values).any():
-        text = fields[int(np.isnan(values).argmax())]
-        raise UserError(f"{where}: {text[:40]!r} is not a finite number; give x of the five points, then y")
-    return values
 
 
 def _attributes(fields: list[str], where: str) -> dict[str, str]:

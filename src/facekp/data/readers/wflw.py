@@ -7,7 +7,6 @@ the photo's name. Lists without boxes and flags are read too. Coordinates are us
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,9 +16,9 @@ from facekp.core.errors import UserError
 from facekp.core.keypoints import Keypoints
 from facekp.data.images import photo_endings
 from facekp.data.labels.faults import collect_faces
-from facekp.data.labels.json_values import number_of
+from facekp.data.labels.json_values import number_of, numbers_of
 from facekp.data.labels.point_names import SCHEME
-from facekp.data.labels.text import read_text
+from facekp.data.labels.text import read_fields
 from facekp.data.readers.base import READERS, LabelledFace, PhotoDataSettings, names_points, recognises
 
 FLAGS = {  # in the order of a line; the words for 0 and 1
@@ -30,6 +29,7 @@ FLAGS = {  # in the order of a line; the words for 0 and 1
     "occlusion": ("no", "yes"),
     "blur": ("no", "yes"),
 }
+EXPECTED = "coordinates, then the photo's name"
 EXTRA = 4 + len(FLAGS)  # fields of the box and the flags
 
 
@@ -52,22 +52,15 @@ def read_wflw(settings: WflwSettings, keypoints: Keypoints) -> list[LabelledFace
         number, fields = line
         return _parse_face(fields, number, f"{path}: line {number}", keypoints)
 
-    return collect_faces(_lines(path), parse, path, settings.skip_broken)
+    return collect_faces(read_fields(path), parse, path, settings.skip_broken)
 
 
 @names_points("wflw")
 def point_names(path: Path) -> list[str]:
     """As many numbers as the first line has points."""
-    fields = _with_blanks_in_name(next(_lines(path), (1, []))[1])
+    fields = _with_blanks_in_name(next(read_fields(path), (1, []))[1])
     has_flags = len(fields) > EXTRA and set(fields[-1 - len(FLAGS) : -1]) <= {"0", "1"}
     return [str(number) for number in range((len(fields) - 1 - has_flags * EXTRA) // 2)]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line."""
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if fields := line.split():
-            yield number, fields
 
 
 def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -> LabelledFace:
@@ -80,9 +73,9 @@ def _parse_face(fields: list[str], row: int, where: str, keypoints: Keypoints) -
             f"{where}: {given} fields, but keypoints {keypoints.name} has {points} coordinates: give "
             f"{points + 1}, or {points + EXTRA + 1} with box and flags, or choose {SCHEME} of the list's scheme"
         )
-    coordinates = np.array(_numbers(fields[:points], where)).reshape(-1, 2)
+    coordinates = np.array(numbers_of(fields[:points], where, EXPECTED)).reshape(-1, 2)
     rest = fields[points:-1]
-    left, top, right, bottom = _numbers(rest[:4], where) if rest else [np.nan] * 4
+    left, top, right, bottom = numbers_of(rest[:4], where, EXPECTED) if rest else [np.nan] * 4
     return LabelledFace(
         name=fields[-1],
         points=coordinates,
@@ -100,14 +93,6 @@ def _with_blanks_in_name(fields: list[str]) -> list[str]:
     name = " ".join(fields[numbers:])
     is_photo = Path(name).suffix.lower() in photo_endings()
     return [*fields[:numbers], name] if is_photo else fields
-
-
-def _numbers(fields: list[str], where: str) -> list[float]:
-    values = [number_of(field) for field in fields]
-    if np.isnan(values).any():
-        text = fields[int(np.isnan(values).argmax())]
-        raise UserError(f"{where}: {text[:40]!r} is not a finite number; give coordinates, then the photo's name")
-    return values
 
 
 def _parse_flags(fields: list[str], where: str) -> dict[str, str]:
