@@ -229,7 +229,7 @@ def test_two_packages_with_one_name_are_refused_where_it_is_used(monkeypatch):
     def install(points):
         monkeypatch.setattr(registry_module, "_all_entry_points", lambda: EntryPoints(points))
         registry_module._entry_points.cache_clear()
-        registry_module._rivals.cache_clear()
+        registry_module._conflicts.cache_clear()
 
     install(of_star)
     assert shapes.names() == ["scaled", "star"]

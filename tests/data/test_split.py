@@ -168,11 +168,10 @@ def test_a_subset_is_held_out_in_place_of_a_fold(faces, caplog):
     settings = data_settings("data=synthetic", "data.held_out={split:[val,test]}")
     alone = np.arange(6)
     assert split_folds(table, alone, settings).tolist() == [-1, 0, -1, 0, -1, 0]
-    assert "too much like" not in caplog.text
+    assert "in a group with" not in caplog.text
     assert split_folds(table, np.array([0, 0, 2, 2, 4, 5]), settings).tolist() == [-1, 0, -1, 0, -1, 0]
     assert (
-        "data.held_out: 2 training rows are too much like held-out rows (near-duplicates, the same photo)"
-        in caplog.text
+        "data.held_out: 2 training rows are in a group with held-out rows (near-duplicates, same photo)" in caplog.text
     )
     with pytest.raises(
         UserError, match=r"data\.held_out: all 6 rows have these values; choose others, so that rows are"

@@ -142,9 +142,9 @@ class Registry(Generic[T]):
         """
         self._import_builtin()
         installed = self._installed().get(name)
-        if (rival := _rivals(self.group).get(name)) is not None and installed is not None:
+        if (other := _conflicts(self.group).get(name)) is not None and installed is not None:
             raise UserError(
-                f"{self.kind} {name!r}: the packages {package_of(installed)} and {package_of(rival)} both declare this "
+                f"{self.kind} {name!r}: the packages {package_of(installed)} and {package_of(other)} both declare this "
                 "name; uninstall one of them"
             )
         if installed is not None and name in self.builtin:
@@ -319,7 +319,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 
 
 @functools.cache
-def _rivals(group: str) -> dict[str, EntryPoint]:
+def _conflicts(group: str) -> dict[str, EntryPoint]:
     """Entry points with the name of another one that is something else."""
     first = _entry_points(group)
     return {point.name: point for point in installed_entry_points(group) if first[point.name].value != point.value}

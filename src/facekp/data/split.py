@@ -21,7 +21,7 @@ from facekp.data.subsets import subset_of_table
 from facekp.data.table import FaceTable, Images
 
 log = logging.getLogger(__name__)
-KEY = "data.held_out"
+HELD_OUT = "data.held_out"
 CONTENT_SIDE = 8  # of the thumbnails by which `content_folds` tells images apart
 PERIOD = 0.2  # of their projection; on the competition's faces it has a standard deviation of 0.1 to 0.3
 
@@ -75,18 +75,18 @@ def _held_out(table: FaceTable, groups: np.ndarray, subset: Mapping[str, Sequenc
     Raises:
         UserError: no row is in the subset, or all are.
     """
-    held_out = subset_of_table(table, subset, KEY)
+    held_out = subset_of_table(table, subset, HELD_OUT)
     if held_out.all():
         raise UserError(
-            f"{KEY}: all {len(table)} rows have these values; choose others, so that rows are left to train on"
+            f"{HELD_OUT}: all {len(table)} rows have these values; choose others, so that rows are left to train on"
         )
-    torn = np.isin(groups, groups[held_out]) & ~held_out
-    if torn.any():
+    leaked = np.isin(groups, groups[held_out]) & ~held_out
+    if leaked.any():
         log.warning(
-            "%s: %s too much like held-out rows (%s), so the validation is too good; choose values that part them",
-            KEY,
-            count(int(torn.sum()), "training row is", "training rows are"),
-            ", ".join(["near-duplicates", "the same photo", *(f"the same {name}" for name in table.group_by)]),
+            "%s: %s in a group with held-out rows (%s), so the validation error is too low; choose other values",
+            HELD_OUT,
+            count(int(leaked.sum()), "training row is", "training rows are"),
+            ", ".join(["near-duplicates", "same photo", *(f"same {name}" for name in table.group_by)]),
         )
     return np.where(held_out, 0, -1)
 
