@@ -140,6 +140,8 @@ SAME_PHOTOS = {  # settings of the data now, hashes of their faces, and what the
     "half recognised": (["data.margin=0.3"], range(5, 15), ""),
     "other rows": (["data.rows=5"], range(20, 25), ""),
     "another list of one folder": (["data.labels=test.txt"], range(20, 40), ""),
+    "several lists": (["data.labels=[a.txt,b.txt]"], range(20, 40), ""),
+    "a subset": (["data.only={source: default}", "data.margin=0.3"], range(20, 40), ""),
     "a list with one of the faces": (["data.labels=b.txt"], range(9, 29), ""),
     "a fifth recognised, as of a subset": ([], range(8, 28), ""),
     "other photos": (["data.images=other", "data.labels=b.txt", "data.size=48"], range(20, 40), ""),

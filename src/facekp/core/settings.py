@@ -317,6 +317,7 @@ class PathKind(Enum):
 
 HomeExpanded = AfterValidator(os.path.expanduser)  # shells leave the ~ of ckpt=~/best.ckpt as it is
 FilePath = Annotated[str, Field(min_length=1), HomeExpanded, PathKind.INPUT]
+FilePaths = FilePath | Annotated[list[FilePath], Field(min_length=1)]
 CheckpointPath = Annotated[str, Field(min_length=1), HomeExpanded, PathKind.CHECKPOINT]
 CheckpointPaths = Annotated[CheckpointPath | Annotated[list[CheckpointPath], Field(min_length=1)], PathKind.CHECKPOINTS]
 

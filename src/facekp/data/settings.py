@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from facekp.core.channels import Channels
-from facekp.core.settings import Count, FilePath, Fraction, PositiveCount, Settings, Text
+from facekp.core.settings import Count, FilePath, FilePaths, Fraction, PositiveCount, Settings, Text
 
 
 def _as_texts(value: Any) -> Any:
@@ -119,7 +119,7 @@ class PhotoDataSettings(DataSettings):
 
     Attributes:
         images: folder; the label file names photos relative to it.
-        labels: the label file.
+        labels: the label file, or several, whose faces get the attribute ``file``. A reader is called with one of them.
         size: side of the cropped images, pixels.
         margin: for faces without a box: margin on each side of the points' bounding box, as a fraction of its longer
             side.
@@ -133,7 +133,7 @@ class PhotoDataSettings(DataSettings):
 
     boxes_have_sizes: ClassVar[bool] = True
     images: FilePath
-    labels: FilePath
+    labels: FilePaths
     size: Annotated[int, Field(ge=32, le=1024)]
     margin: Fraction
     boxes: Literal["given", "points"] = "given"
@@ -143,20 +143,20 @@ class PhotoDataSettings(DataSettings):
 
     @property
     def label_file(self) -> Path:
-        """``labels`` as a path, with ~ expanded."""
-        return Path(self.labels).expanduser()
+        """``labels`` as a path, with ~ expanded; of several files, the first."""
+        return Path(self.labels[0] if isinstance(self.labels, list) else self.labels).expanduser()
 
 
 class FilePerPhotoSettings(PhotoDataSettings):
     """``data``: the settings of readers of formats with a label file for each photo.
 
     Attributes:
-        labels: folder of the label files; None: they are beside the photos.
+        labels: folder of the label files, or several folders; None: they are beside the photos.
     """
 
-    labels: FilePath | None  # type: ignore[assignment]
+    labels: FilePaths | None  # type: ignore[assignment]
 
     @property
     def label_file(self) -> Path:
-        """The folder of the label files, with ~ expanded."""
-        return Path(self.labels or self.images).expanduser()
+        """The folder of the label files, with ~ expanded; of several, the first."""
+        return Path(self.images).expanduser() if self.labels is None else super().label_file

@@ -188,8 +188,12 @@ def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> boo
     if key not in before or key not in now:
         return False
     if key in FILES and None not in (before[key], now[key]):
-        return Path(before[key]).expanduser().resolve() != Path(now[key]).expanduser().resolve()
+        return _resolved(before[key]) != _resolved(now[key])
     return bool(before[key] != now[key])
+
+
+def _resolved(paths: str | list[str]) -> list[Path]:
+    return [Path(path).expanduser().resolve() for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def warn_of_mixed_data(models: Models) -> None:

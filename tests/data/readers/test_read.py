@@ -12,6 +12,8 @@ from facekp.data.competition import write_test
 from facekp.data.readers import read
 from facekp.data.readers.read import read_table, read_test
 from facekp.data.table import HostImages
+from tests.data.label_readers import read_labels
+from tests.data.photo_folder import FACE, HEADER, read_folder, write_one_photo
 from tests.data.samples import data_settings
 
 
@@ -73,3 +75,43 @@ def test_a_reader_in_colour_needs_the_setting(scheme, faces, monkeypatch):
     monkeypatch.setattr(read, "READERS", {"synthetic": lambda settings, keypoints: colour})
     with pytest.raises(UserError, match=r"data\.channels=1: the images of data=synthetic are colour; use"):
         read_table(data_settings("data=synthetic", "data.rows=3"), scheme)
+
+
+def test_several_label_files_are_read_together(tmp_path):
+    write_one_photo(tmp_path)
+    (tmp_path / "second.csv").write_text(f"{HEADER},attribute_pose\n{FACE},large\n{FACE},normal\n")
+    both = f"data.labels=[{tmp_path}/labels.csv,{tmp_path}/second.csv]"
+    table = read_folder(tmp_path, both)
+    assert table.row.tolist() == [1, 2, 3]
+    assert {name: values.tolist() for name, values in table.attributes.items()} == {
+        "file": ["labels", "second", "second"],
+        "pose": ["", "large", "normal"],
+    }
+    assert read_folder(tmp_path, both, "data.only={file: second, pose: large}").row.tolist() == [2]
+    assert read_folder(tmp_path, both, "data.rows=1", "data.rows_from=first").attributes["file"].tolist() == ["labels"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "labels.csv").write_text((tmp_path / "labels.csv").read_text())
+    alike = f"data.labels=[{tmp_path}/labels.csv,{tmp_path}/other/labels.csv]"
+    assert read_folder(tmp_path, alike).attributes["file"].tolist() == [
+        f"{tmp_path}/labels.csv",
+        f"{tmp_path}/other/labels.csv",
+    ]
+
+
+def test_a_label_file_that_is_named_twice_or_missing_is_refused(tmp_path):
+    write_one_photo(tmp_path)
+    with pytest.raises(UserError, match=r"data.labels: .*/labels.csv is named twice; name each file once"):
+        read_folder(tmp_path, f"data.labels=[{tmp_path}/labels.csv,{tmp_path}/labels.csv]")
+    with pytest.raises(UserError, match=r"data.labels=.*/missing.csv: can't be read"):
+        read_folder(tmp_path, f"data.labels=[{tmp_path}/labels.csv,{tmp_path}/missing.csv]")
+    with pytest.raises(UserError, match=r"data.labels=\[\]: must be .* or must have at least one entry"):
+        read_folder(tmp_path, "data.labels=[]")
+
+
+def test_several_folders_of_label_files_are_read_together(tmp_path):
+    write_one_photo(tmp_path)
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("30 20\n10 20\n20 30\n28 40\n12 40\n")
+    paths = (f"data.images={tmp_path}/photos", f"data.labels=[{tmp_path}/mine,{tmp_path}/theirs]")
+    assert read_labels("txt", *paths).attributes["file"].tolist() == ["mine", "theirs"]

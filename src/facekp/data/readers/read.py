@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ from facekp.data.table_checks import check_table
 
 log = logging.getLogger(__name__)
 ONLY = "data.only"
+FILE = "file"  # attribute of faces of several label files: which of them labels the face
 
 
 def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
@@ -40,9 +43,10 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
     Raises:
         UserError: a file is missing or not valid.
     """
-    rows = READERS[settings.name](settings, keypoints)
     if isinstance(settings, PhotoDataSettings):
-        rows = _crop(settings, keypoints, rows)
+        rows: object = _crop(settings, keypoints, _read_faces(settings, keypoints))
+    else:
+        rows = READERS[settings.name](settings, keypoints)
     if not isinstance(rows, FaceTable):
         raise UserError(f"data={settings.name}: the reader returned {type(rows).__name__}, not a FaceTable")
     _check_images(rows, settings.name)
@@ -106,10 +110,42 @@ def _check_channels(table: FaceTable, settings: DataSettings) -> None:
         )
 
 
-def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> FaceTable:
-    if not isinstance(faces, list):
-        raise UserError(f"data={settings.name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
-    _check_faces(faces, settings.name, keypoints)
+def _read_faces(settings: PhotoDataSettings, keypoints: Keypoints) -> list[LabelledFace]:
+    """The faces of the label file; of several files with the attribute `FILE`, and rows that continue between files.
+
+    Raises:
+        UserError: a file can't be read, or the reader returns something else.
+    """
+    if not isinstance(settings.labels, list):
+        return _check_faces(READERS[settings.name](settings, keypoints), settings.name, keypoints)
+    faces: list[LabelledFace] = []
+    for path, name in zip(settings.labels, short_names(settings.labels), strict=True):
+        of_file = READERS[settings.name](settings.replaced(labels=path), keypoints)
+        rows_before = max((face.row for face in faces), default=0)
+        faces += [
+            replace(face, row=face.row + rows_before, attributes={**face.attributes, FILE: name})
+            for face in _check_faces(of_file, settings.name, keypoints)
+        ]
+    return faces
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Names of files without folders and ending; with them where two would be the same.
+
+    Raises:
+        UserError: a file is named twice.
+
+    Example:
+        >>> short_names(["wflw/train.txt", "wflw/test.txt"]), short_names(["a/labels.json", "b/labels.json"])
+        (['train', 'test'], ['a/labels.json', 'b/labels.json'])
+    """
+    if twice := [path for path, times in Counter(paths).items() if times > 1]:
+        raise UserError(f"data.labels: {twice[0]} is named twice; name each file once")
+    stems = [Path(path).stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else list(paths)
+
+
+def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: list[LabelledFace]) -> FaceTable:
     if settings.only is not None:
         chosen = np.flatnonzero(subset_of_faces(faces, keypoints, settings.only, ONLY))
         faces = [faces[i] for i in chosen]
@@ -119,12 +155,14 @@ def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: object) -> F
     return read_crops(faces, settings, keypoints)
 
 
-def _check_faces(faces: list[Any], name: str, keypoints: Keypoints) -> None:
-    """Check what a plug-in's reader can get wrong.
+def _check_faces(faces: object, name: str, keypoints: Keypoints) -> list[LabelledFace]:
+    """What a photo reader returned, checked for what a plug-in's reader can get wrong.
 
     Raises:
         UserError: names the face and the attribute.
     """
+    if not isinstance(faces, list):
+        raise UserError(f"data={name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
     for face in faces:
         if not isinstance(face, LabelledFace):
             raise UserError(f"data={name}: the reader returned a list with {type(face).__name__}, not LabelledFace")
@@ -138,6 +176,7 @@ def _check_faces(faces: list[Any], name: str, keypoints: Keypoints) -> None:
             raise UserError(
                 f"data={name}: {face.where}: points have the shape {shape}; give an array ({len(keypoints.names)}, 2)"
             )
+    return faces
 
 
 def _chosen_rows(settings: DataSettings, source: np.ndarray) -> np.ndarray:
