@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
 from facekp.core.settings import path_fields
-from facekp.data.readers.base import PhotoDataSettings
-from facekp.data.readers.kaggle import KaggleSettings
+from facekp.data.readers.base import READERS
 from facekp.evaluate import main as evaluate
 from facekp.models import packing
 from facekp.models.checkpoint import LoadedCheckpoint, load_checkpoint, read_tensors
@@ -66,7 +66,8 @@ def test_no_path_of_the_machine_that_trained_is_packed(tiny_run, tmp_path):
 
 
 def test_every_setting_that_holds_a_path_is_left_out():
-    keys = [*path_fields(TrainSettings), *path_fields(PhotoDataSettings), *path_fields(KaggleSettings)]
+    of_readers = (READERS.settings_class(path.stem) for path in (CONF_DIR / "data").glob("*.yaml"))
+    keys = [*path_fields(TrainSettings), *(key for settings in of_readers for key in path_fields(settings))]
     assert {key.rpartition(".")[2] for key in keys} <= set(PATH_KEYS)
 
 

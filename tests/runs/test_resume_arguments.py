@@ -4,10 +4,14 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from facekp.config.location import CONF_DIR
 from facekp.core.errors import UserError
+from facekp.core.settings import path_fields
+from facekp.data.readers.base import READERS
 from facekp.runs import resume_arguments
 from facekp.runs.folder import RunFolder
 from facekp.runs.resume_arguments import (
+    DATA_PATHS,
     allow_keys_of_the_run,
     changed_settings,
     check_run_dir,
@@ -17,7 +21,8 @@ from facekp.runs.resume_arguments import (
     with_changes,
 )
 
-PLACES = {"data.dir", "data.images", "data.labels", "data.cache", "data.anywhere", "teacher.ckpt"}
+OF_CELEBA = {"data.box_list", "data.attribute_list", "data.partition_list"}
+PLACES = {"data.dir", "data.images", "data.labels", *OF_CELEBA, "data.cache", "data.anywhere", "teacher.ckpt"}
 PARALLEL = {"trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"}
 SPEED = {"trainer.precision", "trainer.channels_last", "trainer.compile", "trainer.cuda_graph", "trainer.fast_cpu"}
 MAY_CHANGE = {
@@ -36,6 +41,12 @@ def test_settings_that_may_change_get_the_value_of_the_command_line(key, tmp_pat
     for name in {"lr", *MAY_CHANGE["resume"], *MAY_CHANGE["rerun"]} - MAY_CHANGE[key]:
         with pytest.raises(UserError, match=f"{name} can't be changed"):
             changed_settings(str(tmp_path), OmegaConf.create({}), [f"{name}=1"], key)
+
+
+def test_every_path_of_a_reader_may_change():
+    readers = [READERS.settings_class(path.stem) for path in (CONF_DIR / "data").glob("*.yaml")]
+    assert len(readers) > 20
+    assert {f"data.{key}" for settings in readers for key in path_fields(settings)} <= {*DATA_PATHS}
 
 
 def test_a_class_that_the_run_has_already_is_no_change(tmp_path):

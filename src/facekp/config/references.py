@@ -22,7 +22,8 @@ from facekp.core.errors import UserError, first_line
 RESOLVER = "oc.env"
 FACEKP_PREFIX = "FACEKP_"  # beginning of the names of facekp's own variables
 CHECKPOINT_GROUPS = ("keypoints", "model", "loss", "decoder")  # groups whose values are part of every checkpoint
-PATH_KEYS = ("dir", "images", "labels", "cache", "out", "ckpt", "init_from", "resume")  # last parts of keys of paths
+OF_DATA = ("dir", "images", "labels", "box_list", "attribute_list", "partition_list", "cache")
+PATH_KEYS = (*OF_DATA, "out", "ckpt", "init_from", "resume")  # last parts of keys of paths
 MIN_MASKED_LENGTH = 4  # characters of a value that is replaced in messages; shorter ones occur in other words
 PASSWORD = re.compile(r"(\b[A-Za-z][\w+.-]*://[^\s:/@]*:)\S+@")  # of scheme://user:password@host
 

@@ -30,8 +30,9 @@ from facekp.models.keypoint_model import check_offsets
 from facekp.models.settings import DecoderOverride
 
 PATH_STARTS = ("/", "~", "./", "../")
-# Keys of a training's settings that hold paths.
-PATH_KEYS = ("dir", "images", "labels", "cache", "out", "init_from", "resume", "ckpt", "weights")
+# Keys of a training's settings that hold paths; OF_DATA: those of the readers.
+OF_DATA = ("dir", "images", "labels", "box_list", "attribute_list", "partition_list", "cache")
+PATH_KEYS = (*OF_DATA, "out", "init_from", "resume", "ckpt", "weights")
 
 
 def pack(

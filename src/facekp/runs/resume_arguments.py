@@ -22,7 +22,9 @@ from facekp.runs.folder import RunFolder, command_line
 
 RESUME, RERUN = "resume", "rerun"
 AUTO = "auto"  # resume=auto out=DIR: continue the run in DIR, or start it
-DATA_PATHS = ("data.dir", "data.images", "data.labels", "data.cache", "data.anywhere")
+LISTS = ("data.box_list", "data.attribute_list", "data.partition_list")  # of CelebA
+DATA_FILES = ("data.dir", "data.images", "data.labels", *LISTS)  # where the data are
+DATA_PATHS = (*DATA_FILES, "data.cache", "data.anywhere")
 TEACHER = "teacher.ckpt"
 RUN_DIR = "hydra.run.dir"
 JOB_FOLDER = "FACEKP_JOB_FOLDER"  # in the environment of a job's own process: its folder, which the sweep has locked

@@ -25,6 +25,7 @@ from facekp.functional.metrics import MAIN, metric_of
 from facekp.reporting.html.names import brief_names
 from facekp.runs.file_checks import MAX_NUMBER, reading
 from facekp.runs.folder import FIND, RunFolder, find_runs
+from facekp.runs.resume_arguments import DATA_FILES
 from facekp.runs.sweeps.job_names import MAPPINGS, REPETITION_KEYS
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ IGNORED = (
     "data.device_bytes",
     "data.download",
 )
-FOLDERS = ("data.dir", "data.images", "data.labels")  # settings that say where they were
 FINISHED, UNFINISHED, PRUNED = "finished", "unfinished", "pruned"  # states of runs
 SHOWN_DIGITS = 8  # of the digests of the data; 32 bits tell the data of some thousand runs apart
 
@@ -241,7 +241,7 @@ def _compared(
         settings["lr"] = FIND
     if not digests:
         return settings
-    for key in FOLDERS:
+    for key in DATA_FILES:
         settings.pop(key, None)
     return {**settings, "data.content": _content(digests)}
 
