@@ -82,6 +82,8 @@ def train_command(file: LabelFile, folder: str | None, problems: Sequence[str], 
 def converted_command(file: LabelFile, folder: Path, written: Written, plugins: Sequence[str] = ()) -> str:
     """The command that trains on what a writer wrote, with the scheme in ``folder`` and the modules of ``plugins``."""
     problems = [problem for problem in _problems(file) if problem not in file.warnings]  # of reading: faces left out
+    if written.added_boxes > sum(face.box is not None for face in file.faces):  # most boxes end at the points
+        problems.append(IGNORE_BOXES)
     arguments = [
         *([] if file.is_shipped else [f"--config-dir={folder}"]),
         f"data={written.reader}",

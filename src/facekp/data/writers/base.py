@@ -54,6 +54,7 @@ class Written(NamedTuple):
         keeps_hidden: whether it marks hidden points.
         keeps_sources: whether it holds the labelling conventions.
         kept_attributes: names of the attributes that it holds; None: all.
+        added_boxes: number of faces whose box is the smallest around their points, as they had none.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Written(NamedTuple):
     keeps_hidden: bool = True
     keeps_sources: bool = False
     kept_attributes: Collection[str] | None = None
+    added_boxes: int = 0
 
 
 Writer = Callable[[Path, LabelFile], Written]
@@ -204,10 +206,11 @@ def box_around(face: LabelledFace) -> Box:
     return left, top, right + 1, bottom + 1  # a pixel reaches from its centre - 0.5 + EDGE to its centre + 0.5 + EDGE
 
 
-def log_added_boxes(faces: Iterable[LabelledFace]) -> None:
-    """Log the number of faces whose box is the one around their points."""
+def log_added_boxes(faces: Iterable[LabelledFace]) -> int:
+    """Log and return the number of faces whose box is the one around their points."""
     if number := sum(face.box is None and has_points(face) for face in faces):
         log.warning("%s no box: the smallest around the points is written", count(number, "face has", "faces have"))
+    return number
 
 
 def label_names(photos: Iterable[str], ending: str) -> dict[str, str]:

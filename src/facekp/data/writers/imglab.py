@@ -45,8 +45,8 @@ def write_imglab(folder: Path, file: LabelFile) -> Written:
             _add_box(image, face)
     path = folder / "labels.xml"
     write_xml(path, root)
-    log_added_boxes(file.faces)
-    return Written(path, "imglab", keeps_hidden=False, kept_attributes=(LABEL, *NOTES))
+    added = log_added_boxes(file.faces)
+    return Written(path, "imglab", keeps_hidden=False, kept_attributes=(LABEL, *NOTES), added_boxes=added)
 
 
 def _add_box(image: Element, face: LabelledFace) -> None:

@@ -60,9 +60,9 @@ def write_labelstudio(folder: Path, file: LabelFile) -> Written:
         write_items(tasks, _tasks(photos, file))
         tasks.write("\n]\n")
     write_xml(folder / "labeling_config.xml", _interface(file))
-    log_added_boxes(face for photo in photos for face in photo.faces if _has_rectangle(face, photo))
+    added = log_added_boxes(face for photo in photos for face in photo.faces if _has_rectangle(face, photo))
     log_points_outside(file.faces, (face for photo in photos for face in photo.faces))
-    return Written(path, "labelstudio")
+    return Written(path, "labelstudio", added_boxes=added)
 
 
 class Photo(NamedTuple):

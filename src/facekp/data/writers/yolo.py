@@ -63,9 +63,9 @@ def write_yolo(folder: Path, file: LabelFile) -> Written:
         write_text(folder / LABELS / split / names[copy], text, durable=False)
         _copy(Path(file.settings.images) / photo, folder / IMAGES / split / copy, faces[0])
     write_yaml(folder / "data.yaml", _content(file.keypoints, set(splits.values())))
-    log_added_boxes(written)
+    added = log_added_boxes(written)
     log_points_outside(file.faces, written)
-    return Written(folder / "data.yaml", "yolo", images=folder, kept_attributes=(SPLIT,))
+    return Written(folder / "data.yaml", "yolo", images=folder, kept_attributes=(SPLIT,), added_boxes=added)
 
 
 def _name_of_copy(photo: str) -> str:
