@@ -85,11 +85,12 @@ def test_a_training_that_diverges_is_reported_and_not_finished(tmp_path):
     assert not RunFolder(tmp_path / "run").is_finished()
 
 
-def test_parameters_of_a_group_have_their_factor_on_the_learning_rate(monkeypatch):
+@pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
+def test_parameters_of_a_group_have_their_factor_on_the_learning_rate(monkeypatch, kind):
     settings = settings_of(*TINY, "lr=0.1")
     model = KeypointModel(settings.keypoints, (96, 96), settings.model, settings.loss.activation, settings.decoder)
     stem = list(model.network.stem.parameters())
-    monkeypatch.setattr(model.network, "parameter_groups", lambda: [(stem, 0.25)])
+    monkeypatch.setattr(model.network, "parameter_groups", lambda: [(kind(stem), 0.25)])
     estimator = KeypointEstimator(model, settings.loss, 0.1, settings.optimizer, settings.scheduler, 1, None, None, {})
     estimator.trainer = SimpleNamespace(estimated_stepping_batches=10, gradient_clip_val=None)
     others, of_stem = estimator.configure_optimizers()["optimizer"].param_groups

@@ -247,7 +247,7 @@ class KeypointEstimator(LightningModule):
 
     def _parameters_by_rate(self) -> Parameters:
         """What the optimiser trains: all parameters, those with another learning rate in groups of their own."""
-        groups = self.model.network.parameter_groups()
+        groups = [(list(parameters), factor) for parameters, factor in self.model.network.parameter_groups()]
         if not groups:
             return self.model.parameters()
         grouped = {id(parameter) for parameters, _ in groups for parameter in parameters}
