@@ -9,6 +9,7 @@ import torch
 
 from facekp.core.errors import UserError
 from facekp.models.checkpoint import load_checkpoint
+from facekp.models.export import run
 from facekp.models.export.check import LIMITS, compare
 from facekp.models.export.run import EXTRA_FILE
 from facekp.models.settings import DecoderOverride
@@ -55,6 +56,15 @@ def test_a_file_that_differs_too_much_is_written_only_with_force(ckpt, tmp_path,
     assert not list(tmp_path.iterdir())
     export(ckpt, tmp_path / "a.pt2", *QUICK, "force=true")
     assert (tmp_path / "a.pt2").is_file()
+
+
+def test_a_network_that_can_t_be_traced_is_refused_in_one_line(ckpt, monkeypatch):
+    def trace(*arguments):
+        raise RuntimeError("Constraints violated (batch)!\nMore lines")
+
+    monkeypatch.setattr(run, "trace", trace)
+    with pytest.raises(UserError, match=r"^[^\n]*: its network or decoder can't be traced \(Constraints [^\n]*$"):
+        export(ckpt, "a.pt2", *QUICK)
 
 
 def test_an_unknown_source_and_too_few_faces_are_refused(ckpt, tmp_path):

@@ -22,7 +22,7 @@ import torch
 from torch.export import ExportedProgram
 
 from facekp.core.console import count
-from facekp.core.errors import UserError
+from facekp.core.errors import UserError, first_line
 from facekp.core.files import atomic
 from facekp.core.settings import one_of
 from facekp.data.competition import MissingFile
@@ -51,8 +51,8 @@ def export(settings: ExportSettings) -> dict[str, Any]:
         the differences from the checkpoint (`facekp.models.export.check.compare`).
 
     Raises:
-        UserError: a package is missing, there are too few faces, or the predictions differ too much. Then no file is
-            written.
+        UserError: a package is missing, there are too few faces, the network or the decoder can't be traced, or the
+            predictions differ too much. Then no file is written.
     """
     if settings.format == "onnx":
         check_packages("format=onnx")
@@ -65,7 +65,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
     faces, others = _faces(settings, loaded, source)
 
     log.info("tracing the network")
-    program = trace(loaded, source, DTYPES[settings.input])
+    program = _trace(loaded, source, DTYPES[settings.input])
     target = Path(settings.out)
     with atomic(target) as draft:
         if settings.format == "onnx":
@@ -82,6 +82,21 @@ def export(settings: ExportSettings) -> dict[str, Any]:
             raise UserError(f"{target}: not written: {problem}; force=true writes it anyway")
         _write_metadata(program, draft, describe(loaded, settings.precision, source, check), settings.format)
     return check
+
+
+def _trace(loaded: LoadedCheckpoint, source: int | None, dtype: torch.dtype) -> ExportedProgram:
+    """As `trace`.
+
+    Raises:
+        UserError: the network or the decoder can't be traced.
+    """
+    try:
+        return trace(loaded, source, dtype)
+    except Exception as error:  # a network or decoder of another package may raise anything
+        raise UserError(
+            f"{loaded.path}: its network or decoder can't be traced ({first_line(error)}); use tensor operations "
+            "only, without branches that depend on values, and x.shape[0] in place of len(x); debug=true shows where"
+        ) from error
 
 
 def _source_index(name: str | None, loaded: LoadedCheckpoint) -> int | None:
