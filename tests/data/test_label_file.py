@@ -179,3 +179,18 @@ def test_a_file_is_recognised_in_other_spellings(tmp_path, reader, content):
     path = tmp_path / "labels"
     path.write_bytes(content)
     assert recognise(path) == reader
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (iter(()), "data=coco: the reader returned tuple_iterator, not a list of LabelledFace"),
+        ([{"name": "a.png"}], "data=coco: the reader returned a list with dict, not LabelledFace"),
+        ([], r"labels\.json: the reader coco found no face in it"),
+    ],
+)
+def test_what_a_plug_in_s_reader_returned_is_checked(tmp_path, monkeypatch, returned, message):
+    READERS.names()
+    monkeypatch.setitem(READERS.entries, "coco", lambda settings, keypoints: returned)
+    with pytest.raises(UserError, match=message):
+        open_label_file(write_coco(tmp_path), None, None, None)

@@ -25,6 +25,7 @@ from facekp.data.labels.photo_names import is_file, with_normal_names, with_real
 from facekp.data.labels.scheme_guess import guess_scheme, numbered, shipped_schemes
 from facekp.data.labels.text import read_content, read_text
 from facekp.data.readers.base import MIRROR_POINTS, POINT_NAMES, READERS, RECOGNISERS
+from facekp.data.readers.read import checked_faces
 from facekp.data.settings import PhotoDataSettings
 
 PHOTO_FOLDERS = ("images", "photos", "imgs", "img", "frames")  # usual names beside a label file
@@ -81,8 +82,9 @@ def open_label_file(
     assert isinstance(settings, PhotoDataSettings)
     scheme = keypoints or _scheme_of(path, settings)
     with recorded_warnings(shown=False) as warnings:
-        faces = READERS[name](settings, scheme)
-        assert isinstance(faces, list)
+        faces = checked_faces(READERS[name](settings, scheme), name, scheme)
+        if not faces:
+            raise UserError(f"{path}: the reader {name} found no face in it")
         folder = _photo_folder(beside, faces, images)
         if folder is not None:
             faults = FaceFaults(skip=True)

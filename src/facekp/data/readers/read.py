@@ -117,14 +117,14 @@ def _read_faces(settings: PhotoDataSettings, keypoints: Keypoints) -> list[Label
         UserError: a file can't be read, or the reader returns something else.
     """
     if not isinstance(settings.labels, list):
-        return _check_faces(READERS[settings.name](settings, keypoints), settings.name, keypoints)
+        return checked_faces(READERS[settings.name](settings, keypoints), settings.name, keypoints)
     faces: list[LabelledFace] = []
     for path, name in zip(settings.labels, short_names(settings.labels), strict=True):
         of_file = READERS[settings.name](settings.replaced(labels=path), keypoints)
         rows_before = max((face.row for face in faces), default=0)
         faces += [
             replace(face, row=face.row + rows_before, attributes={**face.attributes, FILE: name})
-            for face in _check_faces(of_file, settings.name, keypoints)
+            for face in checked_faces(of_file, settings.name, keypoints)
         ]
     return faces
 
@@ -155,11 +155,16 @@ def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: list[Labelle
     return read_crops(faces, settings, keypoints)
 
 
-def _check_faces(faces: object, name: str, keypoints: Keypoints) -> list[LabelledFace]:
-    """What a photo reader returned, checked for what a plug-in's reader can get wrong.
+def checked_faces(faces: object, name: str, keypoints: Keypoints) -> list[LabelledFace]:
+    """What a photo reader returned; what a plug-in's reader can get wrong is checked.
+
+    Args:
+        faces: returned by the reader.
+        name: of the reader.
+        keypoints: the landmark scheme.
 
     Raises:
-        UserError: names the face and the attribute.
+        UserError: it is not a list of faces; or names the face and the attribute.
     """
     if not isinstance(faces, list):
         raise UserError(f"data={name}: the reader returned {type(faces).__name__}, not a list of LabelledFace")
