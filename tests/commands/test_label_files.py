@@ -12,6 +12,7 @@ from facekp.core.keypoints import Keypoints
 from facekp.data import convert, inspect
 from facekp.data.labels.scheme_guess import guess_scheme
 from facekp.data.readers.read import read_table
+from facekp.data.writers.base import WRITERS
 from tests.data.label_samples import FACES, NAMES, write_coco
 from tests.data.samples import data_settings
 
@@ -127,6 +128,15 @@ def test_a_file_is_converted_with_its_scheme(tmp_path, run_here, caplog, form, l
         f"--config-dir=new {data} data.labels={labels} data.boxes=points keypoints=labels data.folds=2"
         in caplog.messages[-1]  # as inspect proposes it
     )
+
+
+def test_what_a_plug_in_s_writer_returned_is_checked(tmp_path, run_here, monkeypatch):
+    write_coco(tmp_path)
+    WRITERS.names()
+    monkeypatch.setitem(WRITERS.entries, "csv", lambda folder, file: folder / "labels.csv")
+    code, err = run_here("convert", partial(convert.main, names=["labels.json"]), "out=new", "format=csv")
+    assert (code, "format=csv: the writer returned PosixPath, not Written" in err) == (2, True)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from facekp.core.errors import UserError
 from facekp.data.label_file import open_label_file, recognise
-from facekp.data.readers.base import READERS, RECOGNISERS
+from facekp.data.readers.base import MIRROR_POINTS, POINT_NAMES, READERS, RECOGNISERS
 from tests.data.label_samples import FACES, write_coco
 
 TEXTS = {
@@ -192,5 +192,21 @@ def test_a_file_is_recognised_in_other_spellings(tmp_path, reader, content):
 def test_what_a_plug_in_s_reader_returned_is_checked(tmp_path, monkeypatch, returned, message):
     READERS.names()
     monkeypatch.setitem(READERS.entries, "coco", lambda settings, keypoints: returned)
+    with pytest.raises(UserError, match=message):
+        open_label_file(write_coco(tmp_path), None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "mirror", "message"),
+    [
+        (["a", 3], None, r"data=coco: its names_points returned \['a', 3\]; it returns the names of the points"),
+        (["a", "b"], [1, 2], r"data=coco: its mirrors_points returned \[1, 2\] for 2 points; .* 0 to 1, of each"),
+        (["a", "b"], [1], r"data=coco: its mirrors_points returned \[1\] for 2 points"),
+    ],
+)
+def test_what_a_plug_in_says_about_points_is_checked(tmp_path, monkeypatch, names, mirror, message):
+    READERS.names()
+    monkeypatch.setitem(POINT_NAMES, "coco", lambda path, settings: iter(names))
+    monkeypatch.setitem(MIRROR_POINTS, "coco", lambda path: mirror)
     with pytest.raises(UserError, match=message):
         open_label_file(write_coco(tmp_path), None, None, None)

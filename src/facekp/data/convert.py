@@ -20,10 +20,11 @@ log = logging.getLogger(__name__)
 
 def main(cfg: DictConfig, names: Sequence[str]) -> Path:
     """Write the labels and their scheme; return the output folder."""
-    from facekp.core.outputs import output_folder  # imported here: --help and mistakes in a key must answer at once
+    from facekp.core.errors import UserError  # imported here: --help and mistakes in a key must answer at once
+    from facekp.core.outputs import output_folder
     from facekp.data.label_commands import ConvertSettings, open_named, read_named, write_scheme
     from facekp.data.label_report import converted_command
-    from facekp.data.writers.base import WRITERS, left_out
+    from facekp.data.writers.base import WRITERS, Written, left_out
 
     settings = read_named(cfg, ConvertSettings)
     file = open_named(settings, names)
@@ -32,6 +33,8 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Path:
     write = WRITERS[settings.format]
     with output_folder(settings.out, overwrite=settings.overwrite) as folder:
         written = write(folder, file)
+        if not isinstance(written, Written):
+            raise UserError(f"format={settings.format}: the writer returned {type(written).__name__}, not Written")
         write_scheme(folder, file.keypoints)
     if lost := list(left_out(file, written)):
         log.warning("format=%s can't hold, left out: %s", settings.format, ", ".join(lost))

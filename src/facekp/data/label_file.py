@@ -150,12 +150,19 @@ def defaults_of(reader: str) -> dict[str, Any]:
 def _scheme_of(path: Path, settings: PhotoDataSettings) -> Keypoints:
     """A shipped scheme with the file's points, by name or by number, or a new one with its names."""
     reader = settings.name
-    names = POINT_NAMES[reader](path, settings) if reader in POINT_NAMES else []
+    names = list(POINT_NAMES[reader](path, settings)) if reader in POINT_NAMES else []
     if not names:
         raise UserError(
             f"{path}: the reader {reader} can't list the file's points; choose their scheme with keypoints=NAME"
         )
     mirror = MIRROR_POINTS[reader](path) if reader in MIRROR_POINTS else None
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"data={reader}: its names_points returned {names[:3]}; it returns the names of the points")
+    if mirror is not None and not (len(mirror) == len(names) and all(number in range(len(names)) for number in mirror)):
+        raise UserError(
+            f"data={reader}: its mirrors_points returned {list(mirror)[:9]} for {len(names)} points; it returns the "
+            f"number, 0 to {len(names) - 1}, of each point's mirror point"
+        )
     for scheme in shipped_schemes():
         is_mirrored_so = mirror is None or list(mirror) == scheme.flip_order().tolist()
         is_numbered_so = numbered(names) and len(names) == len(scheme.names) and is_mirrored_so
