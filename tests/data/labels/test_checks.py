@@ -64,7 +64,7 @@ def test_points_at_zero_are_missing_and_counted(tmp_path, points, caplog):
     table = read_folder(tmp_path)
     assert table.mask.sum() == 38
     assert not table.mask[2, 1]
-    assert "2 points at exactly (0, 0) are taken as missing" in caplog.text
+    assert "2 points at exactly (0, 0) taken as missing" in caplog.text
     assert (table.photo_matrix[:, 0, 0] < 3).all()  # no crop reaches to the corner
 
 

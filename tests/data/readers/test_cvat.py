@@ -139,7 +139,7 @@ def test_a_point_at_zero_of_the_file_is_missing_and_counted(folder, caplog):
     table = read(folder)
     assert table.mask.tolist() == [[True, True, True, True, False]]
     assert table.visible is None
-    assert "1 points at exactly (0, 0) are taken as missing" in caplog.text
+    assert "1 point at exactly (0, 0) taken as missing" in caplog.text
 
 
 def test_an_unknown_point_that_is_outside_and_occluded_changes_nothing(folder):

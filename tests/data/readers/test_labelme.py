@@ -343,7 +343,7 @@ def test_other_json_files_are_counted_and_a_folder_without_labelme_s_is_refused(
 def test_a_point_at_zero_is_missing_and_counted(folder, caplog):
     write(folder, *face([*POINTS[:4], (-0.5, -0.5)]))
     assert read(folder).mask.tolist() == [[True, True, True, True, False]]
-    assert "1 points at exactly (0, 0) are taken as missing" in caplog.text
+    assert "1 point at exactly (0, 0) taken as missing" in caplog.text
 
 
 def test_a_photo_without_shapes_has_no_face(folder):

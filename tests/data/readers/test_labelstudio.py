@@ -175,7 +175,7 @@ def test_the_same_task_twice_is_counted(folder, caplog):
 def test_a_point_at_zero_is_missing_and_counted(folder, caplog):
     write(folder, task(face([*POINTS[:4], np.array((-0.5, -0.5))])))
     assert read(folder).mask.tolist() == [[True, True, True, True, False]]
-    assert "1 points at exactly (0, 0) are taken as missing" in caplog.text
+    assert "1 point at exactly (0, 0) taken as missing" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_point_at_zero_that_v_calls_labelled_is_missing_and_counted(tmp_path, 
     points = POINTS.copy()
     points[1] = -0.5
     assert read(write(tmp_path, {"labels/train/a.txt": line(points)})).mask.sum() == 4
-    assert "1 points at exactly (0, 0) are taken as missing" in caplog.text
+    assert "1 point at exactly (0, 0) taken as missing" in caplog.text
 
 
 def test_a_box_without_area_is_no_box_and_a_line_without_points_is_left_out(tmp_path):

@@ -87,7 +87,7 @@ class ZeroPoints:
         """Warn of the points that were removed, if there were any."""
         if self.count:
             fix = "leave points without a label empty"
-            log.warning("%d points at exactly (0, 0) are taken as missing; %s", self.count, fix)
+            log.warning("%s at exactly (0, 0) taken as missing; %s", count(self.count, "point"), fix)
 
 
 def check_points(faces: Sequence[LabelledFace]) -> list[LabelledFace]:
