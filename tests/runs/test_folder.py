@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,16 @@ def test_a_run_of_an_older_version_is_read(old_run):
     assert old_run.has_begun()
     assert old_run.best_checkpoint.is_file()
     assert old_run.last_checkpoint.is_file()
+
+
+def test_attributes_that_look_like_numbers_are_read_back_as_text(tmp_path, faces):
+    attributes = {
+        "glasses": np.resize(["0", "1"], len(faces)),
+        "scene": np.resize(["007", "1e3", "NA", ""], len(faces)),
+    }
+    written = split(replace(faces, attributes=attributes))
+    RunFolder(tmp_path).write_start({}, written)
+    pd.testing.assert_frame_equal(RunFolder(tmp_path).read_split(), written.astype({"set": str}))
 
 
 def test_what_is_written_is_read_back(tmp_path, faces):

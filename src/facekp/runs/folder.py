@@ -30,6 +30,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -60,6 +61,7 @@ log = logging.getLogger(__name__)
 
 FIND = "find"  # lr=find searches for a learning rate
 NEEDED = ("data", "model", "keypoints")  # keys that every run's config.yaml has
+SPLIT_NUMBERS = ("row", "group", "fold")  # columns of split.csv that hold numbers
 NO_CHECKOUT = "no checkout"  # content of git.txt where the code is not in a git checkout
 
 
@@ -349,8 +351,9 @@ class RunFolder:
         """
         import pandas as pd
 
-        with reading(self.split), file_checks.open_table(self.split) as file:  # a photo may have the name 0001 or NA
-            return original_frame(pd.read_csv(file, dtype={"name": str}, keep_default_na=False))
+        types = defaultdict(lambda: "str", dict.fromkeys(SPLIT_NUMBERS, "int64"))  # a name may be 0001 or NA, a flag 1
+        with reading(self.split), file_checks.open_table(self.split) as file:
+            return original_frame(pd.read_csv(file, dtype=types, keep_default_na=False))
 
     def read_groups(self) -> pd.Series | None:
         """The groups in split.csv by row: int64, equal for near-duplicates and faces of one photo.
