@@ -83,6 +83,24 @@ def test_a_click_on_a_column_title_sorts_and_a_second_one_reverses(browser):
     assert browser.complaints == []
 
 
+def test_texts_are_sorted_by_the_number_that_they_begin_with(browser):
+    cells = [
+        "39.4, 20.1",
+        "4.4, 60.0",
+        "-4.4, 1.0",
+        "find",
+        "40.1 to 41.0",
+        "",
+        "9.5 to 10.1",
+        "adam",
+        "9.5 to 10.0",
+        5,
+    ]
+    rising = browser.page.evaluate("(cells) => cells.sort((a, b) => compare(a, b, 1))", cells)
+    numbers = ["-4.4, 1.0", "4.4, 60.0", 5, "9.5 to 10.0", "9.5 to 10.1", "39.4, 20.1", "40.1 to 41.0"]
+    assert rising == [*numbers, "adam", "find", ""]
+
+
 def test_the_legend_and_the_buttons_toggle_curves(browser):
     shown = "document.getElementById('curves')._fullData.map((trace) => trace.visible)"
     before = browser.page.evaluate(shown)

@@ -45,7 +45,8 @@ const LONG = 16; // letters from which a column's title may wrap
 function compare(a, b, sign) {
   const [noA, noB] = [a, b].map((value) => value === null || value === undefined || value === "");
   if (noA || noB) return noA - noB;
-  return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
+  const difference = parseFloat(a) - parseFloat(b); // texts such as "9.5 to 10.1" by their first number; NaN of others
+  return sign * (difference || String(a).localeCompare(String(b)));
 }
 
 function shadeOf(column, rows) {
