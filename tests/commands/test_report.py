@@ -101,6 +101,15 @@ def test_texts_are_sorted_by_the_number_that_they_begin_with(browser):
     assert rising == [*numbers, "adam", "find", ""]
 
 
+def test_metrics_that_neither_of_two_runs_has_are_not_listed(browser):
+    units = [{"metrics": {"rmse": 2}}, {"metrics": {"rmse": 1, "nme": 0.5}}]
+    scores = [{"key": key, "label": key, "digits": 1} for key in ("rmse", "rmse/nose", "nme")]
+    rows = "[...scoresOf(0, 1, units, scores).querySelectorAll('tbody tr')]"
+    cells = f"([units, scores]) => {rows}.map((row) => [...row.children].map((cell) => cell.textContent))"
+    shown = browser.page.evaluate(cells, [units, scores])
+    assert shown == [["rmse", "2.0", "1.0", "1.0"], ["nme", "", "0.5", ""]]
+
+
 def test_the_legend_and_the_buttons_toggle_curves(browser):
     shown = "document.getElementById('curves')._fullData.map((trace) => trace.visible)"
     before = browser.page.evaluate(shown)

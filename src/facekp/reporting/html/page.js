@@ -308,8 +308,9 @@ function scoresOf(a, b, units, scores) {
     const [first, second] = [a, b].map((i) => units[i].metrics[key] ?? null);
     return { label, digits, first, second, change: first === null || second === null ? null : first - second };
   });
+  const known = rows.filter((row) => row.first !== null || row.second !== null); // others are of other runs' schemes
   const columns = [["label", "metric", null], ["first", "A", 3], ["second", "B", 3], ["change", "A − B", 3]];
-  return tableOf({ name: "versus-scores", rows, columns: columns.map(([key, label, digits]) => ({ key, label, digits })) });
+  return tableOf({ name: "versus-scores", rows: known, columns: columns.map(([key, label, digits]) => ({ key, label, digits })) });
 }
 
 function settingsOf(a, b, units, keys) {
