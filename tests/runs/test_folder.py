@@ -91,6 +91,13 @@ def test_what_is_written_is_read_back(tmp_path, faces):
     assert not run.traceback.exists()
 
 
+def test_a_source_and_a_point_may_have_names_that_pandas_takes_for_missing_values(tmp_path):
+    written = pd.DataFrame({"row": [1, 2], "source": ["NA", "nan"], "keypoint": ["null", "None"]})
+    RunFolder(tmp_path).write_predictions(written.assign(true_x=1.0, true_y=2.0, x=1.0, y=2.0, error=0.0))
+    read = RunFolder(tmp_path).read_predictions()
+    assert read[["row", "source", "keypoint"]].astype(str).equals(written.astype(str))
+
+
 def test_the_settings_are_the_last_of_the_first_files(tmp_path, faces, monkeypatch):
     written = []
     for name in ("write_csv", "write_text", "write_yaml"):

@@ -438,7 +438,13 @@ class RunFolder:
         if not self.predictions.is_file():
             return pd.DataFrame(columns=columns)
         with reading(self.predictions):
-            found = pd.read_csv(self.predictions, dtype=types, usecols=lambda column: column in columns)
+            found = pd.read_csv(
+                self.predictions,
+                dtype=types,
+                usecols=lambda column: column in columns,
+                keep_default_na=False,  # a source or a point may have the name NA
+                na_values=[""],
+            )
             return file_checks.predictions(original_frame(found), columns)
 
     def write_coco(self, table: FaceTable, points: np.ndarray, confidence: np.ndarray, data: DataSettings) -> None:
