@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from functools import partial
 
 import pytest
@@ -80,6 +81,43 @@ def test_the_proposed_command_validates_on_the_files_own_part(tmp_path, inspecte
     assert lines[-1].endswith(" 'data.held_out={split:val}' 'subset={split:train}'")
     write_coco(tmp_path, [{**face, "attributes": {"split": "train"}} for face in FACES])
     assert "held_out" not in inspected()[1][-1]
+
+
+def write_parts(folder):
+    """Faces with the parts of a data set, and with the videos 03 and 1e5."""
+    attributes = [{"split": part, "video": video} for part, video in (("train", "03"), ("val", "1e5"), ("test", "03"))]
+    write_coco(folder, [{**face, "attributes": given} for face, given in zip(FACES, attributes, strict=True)])
+
+
+def test_chosen_faces_are_described_and_the_proposed_command_chooses_them_too(tmp_path, inspected):
+    write_parts(tmp_path)
+    code, lines, _ = inspected("data=coco", "data.only={video: ['03', x y]}")
+    assert code == 2
+    code, lines, _ = inspected("data=coco", "data.only={video: ['03', '1e5'], split: [train, val]}")
+    assert code == 0
+    assert lines[1].startswith("faces: 2 in ")
+    arguments = shlex.split(lines[-1])
+    assert "data.only={video:['03','1e5'],split:[train,val]}" in arguments
+    code, lines, _ = inspected("data=coco", next(text for text in arguments if text.startswith("data.only=")))
+    assert code == 0
+    assert lines[1].startswith("faces: 2 in ")
+
+
+def test_only_chosen_faces_are_converted_and_their_groups_and_parts_are_kept_where_the_format_has_them(
+    tmp_path, run_here, caplog
+):
+    write_parts(tmp_path)
+    task = partial(convert.main, names=["labels.json"])
+    given = ("data=coco", "data.group_by=[video]", "overwrite=true")
+    with caplog.at_level("INFO"):
+        assert run_here("convert", task, *given, "data.only={split: val}", "format=coco", "out=one")[0] == 0
+        assert "(1 faces)" in caplog.text
+        assert run_here("convert", task, *given, "format=coco", "out=all")[0] == 0
+        assert caplog.messages[-1].endswith(
+            " 'data.group_by=[video]' 'data.held_out={split:val}' 'subset={split:train}'"
+        )
+        assert run_here("convert", task, *given, "format=imglab", "out=xml")[0] == 0
+        assert "split" not in caplog.messages[-1].partition("keypoints=")[2]
 
 
 def test_the_proposed_command_reads_the_file_with_the_written_scheme(tmp_path, inspected):

@@ -25,7 +25,7 @@ from facekp.data.labels.photo_names import is_file, with_normal_names, with_real
 from facekp.data.labels.scheme_guess import guess_scheme, numbered, shipped_schemes
 from facekp.data.labels.text import read_content, read_text
 from facekp.data.readers.base import MIRROR_POINTS, POINT_NAMES, READERS, RECOGNISERS
-from facekp.data.readers.read import checked_faces
+from facekp.data.readers.read import checked_faces, choose_faces
 from facekp.data.settings import PhotoDataSettings
 
 PHOTO_FOLDERS = ("images", "photos", "imgs", "img", "frames")  # usual names beside a label file
@@ -41,7 +41,7 @@ class LabelFile:
         keypoints: names, pairs and sources of the file's points.
         is_shipped: whether the scheme is one of facekp's.
         is_new: whether the scheme was made from the file.
-        faces: those that can be read.
+        faces: those that can be read, and that ``data.only`` and ``data.rows`` choose.
         warnings: log lines of the reader, such as the number of faces with errors.
     """
 
@@ -66,7 +66,7 @@ def open_label_file(
         keypoints: the scheme; None: a shipped one with the file's points, or a new one.
 
     Raises:
-        UserError: no reader recognises the file, or none of its faces can be read.
+        UserError: no reader recognises the file, none of its faces can be read, or ``data.only`` chooses none.
     """
     if not path.exists():
         raise UserError(f"{path}: does not exist; name a label file, or a folder of label files")
@@ -90,6 +90,7 @@ def open_label_file(
             faults = FaceFaults(skip=True)
             faces = with_real_names(with_normal_names(faces, folder), folder, faults) or faces
             faults.log()
+        faces = choose_faces(faces, settings, scheme)
     return LabelFile(
         settings=settings if folder is None else settings.replaced(images=str(folder)),
         has_photos=folder is not None and is_file(folder, faces[0].name),

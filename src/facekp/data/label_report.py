@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from facekp.data.writers.base import Written
 
 MAX_PHOTOS = 2000  # whose sizes are read, spread over the file; a header takes a tenth of a millisecond
 MAX_VALUES = 6  # of an attribute that are listed
+WORD = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)  # needs no quotes on Hydra's command line
+NO_TEXTS = ("true", "false", "null", "nan", "inf")  # words that it does not read as texts, in any case
 MAX_PATH = 1000  # characters; a longer text in a file is not a folder
 ADD_OR_SKIP = f"add them, or leave their faces out by {SKIP}"
 MIN_FACES = 10  # faces; fewer show that a program works, and train nothing
@@ -74,7 +77,7 @@ def train_command(file: LabelFile, folder: str | None, problems: Sequence[str], 
         *(f"data.{key}={_plain(value)}" for key, value in changed.items()),
         *_of_problems(problems),
         *_of_scheme(file),
-        *_folds(file),
+        *_split(file),
     ]
     return _training(arguments, plugins)
 
@@ -91,7 +94,8 @@ def converted_command(file: LabelFile, folder: Path, written: Written, plugins: 
         f"data.labels={written.path}",
         *_of_problems(problems),
         *_of_scheme(file),
-        *_folds(file),
+        *_of_groups(file, written),
+        *_split(file, written),
     ]
     return _training(arguments, plugins)
 
@@ -107,12 +111,25 @@ def _of_problems(problems: Sequence[str]) -> list[str]:
     return [setting for setting in (IGNORE_BOXES, SKIP) if setting in text]
 
 
-def _folds(file: LabelFile) -> list[str]:
+def _split(file: LabelFile, written: Written | None = None) -> list[str]:
     """The file's own split, if it has one; or a fold per photo, if there are fewer photos than folds."""
-    if {TRAIN, VAL} <= {face.attributes.get(SPLIT) for face in file.faces}:
+    if written is None and file.settings.held_out is not None:  # is among the arguments already
+        return []
+    if {TRAIN, VAL} <= {face.attributes.get(SPLIT) for face in file.faces} and _is_kept(SPLIT, written):
         return [f"data.held_out={{{SPLIT}:{VAL}}}", f"subset={{{SPLIT}:{TRAIN}}}"]
     photos = len({face.name for face in file.faces})
     return [f"data.folds={photos}"] if 2 <= photos < file.settings.folds else []
+
+
+def _of_groups(file: LabelFile, written: Written) -> list[str]:
+    """``data.group_by`` with the attributes that the new file has as well."""
+    names = [name for name in file.settings.group_by or () if _is_kept(name, written)]
+    return [f"data.group_by={_plain(names)}"] if names else []
+
+
+def _is_kept(attribute: str, written: Written | None) -> bool:
+    """Whether what was written, or None for the file itself, holds an attribute."""
+    return written is None or written.kept_attributes is None or attribute in written.kept_attributes
 
 
 def _of_scheme(file: LabelFile) -> list[str]:
@@ -122,8 +139,24 @@ def _of_scheme(file: LabelFile) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else text
+    """A value as Hydra's command line has it.
+
+    Example:
+        >>> print(_plain(None), _plain(["a", "b c"]), _plain({"split": ["val"], "take": ["03"]}))
+        null [a,'b c'] {split:[val],take:['03']}
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(_plain_item, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{_plain_item(one)}' for name, one in value.items())}}}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _plain_item(value: object) -> str:
+    """An entry of a list or a mapping; texts that could be read as something else are in quotes."""
+    if isinstance(value, str) and (not WORD.fullmatch(value) or value.lower() in NO_TEXTS):
+        return "'" + value.replace("'", "\\'") + "'"
+    return _plain(value)
 
 
 def _summary(file: LabelFile) -> Iterator[str]:

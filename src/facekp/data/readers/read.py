@@ -44,7 +44,8 @@ def read_table(settings: DataSettings, keypoints: Keypoints) -> FaceTable:
         UserError: a file is missing or not valid.
     """
     if isinstance(settings, PhotoDataSettings):
-        rows: object = _crop(settings, keypoints, _read_faces(settings, keypoints))
+        faces = choose_faces(_read_faces(settings, keypoints), settings, keypoints)
+        rows: object = read_crops(faces, settings, keypoints)
     else:
         rows = READERS[settings.name](settings, keypoints)
     if not isinstance(rows, FaceTable):
@@ -145,14 +146,21 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else list(paths)
 
 
-def _crop(settings: PhotoDataSettings, keypoints: Keypoints, faces: list[LabelledFace]) -> FaceTable:
+def choose_faces(
+    faces: Sequence[LabelledFace], settings: PhotoDataSettings, keypoints: Keypoints
+) -> list[LabelledFace]:
+    """The faces of a label file that ``data.only`` and ``data.rows`` leave.
+
+    Raises:
+        UserError: no face has an attribute or a value of ``data.only``.
+    """
     if settings.only is not None:
         chosen = np.flatnonzero(subset_of_faces(faces, keypoints, settings.only, ONLY))
-        faces = [faces[i] for i in chosen]
+        faces = [faces[i] for i in chosen.tolist()]
     if settings.rows is not None:
         chosen = _chosen_rows(settings, np.array([face.source for face in faces], np.int64))
-        faces = [faces[i] for i in chosen]
-    return read_crops(faces, settings, keypoints)
+        faces = [faces[i] for i in chosen.tolist()]
+    return list(faces)
 
 
 def checked_faces(faces: object, name: str, keypoints: Keypoints) -> list[LabelledFace]:
