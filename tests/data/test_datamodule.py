@@ -70,8 +70,11 @@ def test_a_fold_without_a_label_has_no_scores_and_training_rows_without_one_are_
     one = replace(faces, points=np.where((fold_of == 2)[:, None, None], faces.points, np.nan))
     assert not data_of(one).has_scores
     assert data_of(faces).has_scores
-    with pytest.raises(UserError, match=r"data.fold=2: no row outside the fold has a labelled point"):
+    with pytest.raises(UserError, match=r"subset=full: no row to train on has a labelled point"):
         data_of(one, fold=2)
+    parts = replace(faces, attributes={"part": np.where(fold_of == 0, "val", "train")})
+    with pytest.raises(UserError, match=r"subset=\{part: val\}: has no row to train on that is not held out"):
+        data_of(parts, subset={"part": ("val",)})
 
 
 def test_training_labels_are_counted_by_source_with_those_of_mirror_images_and_of_the_teacher(faces, scheme):

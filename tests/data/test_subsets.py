@@ -84,6 +84,10 @@ def test_faces_with_the_same_value_of_a_named_attribute_stay_together(folder):
     assert apart.take(np.arange(2)).group_by == apart.joined(apart).group_by == ("person",)
 
 
+def test_rows_are_grouped_by_their_source():
+    assert len(np.unique(inseparable_groups(drawn("data.group_by=source")))) == 2
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -109,7 +113,10 @@ def test_what_no_face_has_is_refused_with_what_there_is(folder, override, messag
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"only": {"blur": True}}, "data.only: blur is True; write the value as the label file has it, in quotes"),
+        (
+            {"only": {"blur": True}},
+            "data.only.blur=true: write the value as the label file has it, in quotes, such as '1'",
+        ),
         ({"only": {}}, "data.only={}: "),
         ({"only": {"blur": []}}, "data.only.blur=[]: "),
         ({"only": "val"}, "data.only=val: "),

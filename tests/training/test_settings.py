@@ -116,6 +116,7 @@ def test_a_null_group_is_refused_in_one_line(group):
 
 CONTRADICTIONS = {
     "fold beside a subset": (["data.fold=3", "data.held_out={source: dense}"], "so fold=3 has no effect; remove one"),
+    "yes of YAML in a subset": (["subset={occluded: true}"], r"^subset\.occluded=true: write the value as the label "),
     "fold": (["data.folds=3", "data.fold=3"], r"data\.fold=3: with data\.folds=3 it must be one of 0 to 2"),
     "processes": (["trainer=ddp", "data.batch_size=1"], r"data\.batch_size=1: .*number of processes, 2"),
     "machines": (["trainer.num_nodes=4", "data.batch_size=3"], r"data\.batch_size=3: .*number of processes, 4"),

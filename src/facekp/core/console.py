@@ -84,11 +84,11 @@ def values_text(values: Mapping[str, Any]) -> str:
     """A mapping of names to values in words.
 
     Example:
-        >>> values_text({"pose": "large", "split": ["train", "val"]})
+        >>> values_text({"pose": "large", "split": ("train", "val")})
         'pose: large, split: train or val'
     """
-    texts = {name: " or ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
-    return ", ".join(f"{name}: {text}" for name, text in texts.items())
+    lists = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in values.items()}
+    return ", ".join(f"{name}: {' or '.join(map(str, each))}" for name, each in lists.items())
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

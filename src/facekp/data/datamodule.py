@@ -32,6 +32,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from facekp.core.console import values_text
 from facekp.core.errors import UserError
 from facekp.data.augment import Augmentation
 from facekp.data.chunks import cut, even_sizes, pools_in_order, shuffled_pools, while_reading_ahead
@@ -107,12 +108,18 @@ class FaceData(LightningDataModule):
         self.train_rows = np.flatnonzero((fold_of != fold) & _is_in(subset, table))
         self.val_rows = np.flatnonzero(fold_of == fold)
         if not len(self.train_rows):
-            raise UserError(f"subset={subset}: fold {fold} leaves no row to train on; use full, or more data.rows")
+            raise UserError(
+                f"subset={_subset_text(subset)}: has no row to train on that is not held out; use full, or more "
+                "data.rows"
+            )
         labels = table.points[:, None]
         if teacher_points is not None:
             labels = np.concatenate((labels, teacher_points), axis=1)
         if np.isnan(labels[self.train_rows]).all():
-            raise UserError(f"data.fold={fold}: no row outside the fold has a labelled point; label some of them")
+            raise UserError(
+                f"subset={_subset_text(subset)}: no row to train on has a labelled point; label some of them, or hold "
+                "out other rows (data.fold, data.held_out)"
+            )
         self.labels = labels  # (N, L, K, 2); L = 1 or 1 + S sets of points: labels, teacher by source
         sets, order = labels.shape[1], table.keypoints.flip_order()
         self.flip_order = torch.from_numpy((order + len(order) * np.arange(sets)[:, None]).ravel())  # (L K,)
@@ -405,6 +412,10 @@ def _is_in(subset: str | Mapping[str, Sequence[str]], table: FaceTable) -> np.nd
     if isinstance(subset, Mapping):
         return subset_of_table(table, subset, "subset")
     return np.asarray(table.mask.all(axis=1)) if subset == "complete" else np.ones(len(table), dtype=bool)
+
+
+def _subset_text(subset: str | Mapping[str, Sequence[str]]) -> str:
+    return subset if isinstance(subset, str) else f"{{{values_text(subset)}}}"
 
 
 def check_split(table: FaceTable, fold_of: np.ndarray, fold: int, subset: str | Mapping[str, Sequence[str]]) -> None:

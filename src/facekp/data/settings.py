@@ -12,27 +12,24 @@ from facekp.core.channels import Channels
 from facekp.core.settings import Count, FilePath, FilePaths, Fraction, PositiveCount, Settings, Text
 
 
+def _with_texts_as_names(value: Any) -> Any:
+    return {str(name): given for name, given in value.items()} if isinstance(value, Mapping) else value
+
+
 def _as_texts(value: Any) -> Any:
     """Numbers as texts, and a single value as a tuple of one."""
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        str(name): tuple(_as_text(one, name) for one in (given if isinstance(given, (list, tuple)) else [given]))
-        for name, given in value.items()
-    }
+    return tuple(map(_as_text, value if isinstance(value, (list, tuple)) else [value]))
 
 
-def _as_text(value: Any, name: Any) -> Any:
+def _as_text(value: Any) -> Any:
     if isinstance(value, bool):  # YAML also reads an unquoted yes or no as one
-        raise ValueError(
-            f"{name} is {value}; write the value as the label file has it, in quotes, such as '1' or 'yes'"
-        )
+        raise ValueError("write the value as the label file has it, in quotes, such as '1' or 'yes'")
     return str(value) if isinstance(value, (int, float)) else value
 
 
 # Values of attributes by name, such as split: [train, val]; a single value may stand for a list.
-Values = Annotated[tuple[str, ...], Field(min_length=1)]
-Subset = Annotated[dict[str, Values], BeforeValidator(_as_texts), Field(min_length=1)]
+Values = Annotated[tuple[str, ...], BeforeValidator(_as_texts), Field(min_length=1)]
+Subset = Annotated[dict[str, Values], BeforeValidator(_with_texts_as_names), Field(min_length=1)]
 
 
 class DataSettings(Settings):

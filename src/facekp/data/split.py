@@ -17,7 +17,7 @@ from facekp.core.console import count
 from facekp.core.errors import UserError
 from facekp.data.near_duplicates import Forest, near_duplicate_groups, thumbnails
 from facekp.data.settings import DataSettings
-from facekp.data.subsets import subset_of_table
+from facekp.data.subsets import attributes_of_table, subset_of_table
 from facekp.data.table import FaceTable, Images
 
 log = logging.getLogger(__name__)
@@ -95,8 +95,9 @@ def with_common(group: np.ndarray, table: FaceTable) -> np.ndarray:
     """The groups (N,), merged where faces have the same photo, or the same value of an attribute in `group_by`."""
     if table.photo is not None:
         group = _merged(group, table.photo)
+    attributes = attributes_of_table(table)
     for name in table.group_by:
-        group = _merged(group, table.attribute(name))
+        group = _merged(group, attributes[name]) if name in attributes else group
     return group
 
 

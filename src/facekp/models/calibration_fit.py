@@ -112,7 +112,8 @@ def calibrate(
     groups = inseparable_groups(table)
     if len(np.unique(groups)) < 2:
         raise UserError(
-            "calibrate: all faces are of one photo, or near-duplicates of each other; give faces of several photos"
+            "calibrate: all faces are of one photo, near-duplicates of each other, or have one value of data.group_by; "
+            "give faces that differ"
         )
     first = assign_folds(groups, table.source, 2, seed) == 0
     clean, halves = _measure(loaded, table), [first]

@@ -68,13 +68,14 @@ def warn_of_unscored(table: FaceTable, held_out: np.ndarray) -> None:
         return
     if not table.mask[held_out].any():
         log.warning(
-            "no validation row (of %d) has a label: nothing is scored, and best.ckpt is that of the last epoch; choose "
-            "another data.fold, or label more rows",
+            "no validation row (of %d) has a label: nothing is scored, and best.ckpt is that of the last epoch; hold "
+            "out other rows (data.fold, data.held_out), or label more rows",
             held_out.sum(),
         )
     else:
         log.warning(
-            "no validation row has a label of %s, so they are not scored; choose another data.fold, or label more rows",
+            "no validation row has a label of %s, so they are not scored; hold out other rows (data.fold, "
+            "data.held_out), or label more rows",
             name_points(table.keypoints, missing),
         )
 

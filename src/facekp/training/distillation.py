@@ -102,8 +102,8 @@ def _check_unseen(teachers: Sequence[LoadedCheckpoint], held_out: np.ndarray, fo
         )
         if seen and not allowed:
             raise UserError(
-                f"{fault}; give a teacher trained with the same data.fold={fold}, data.folds, data.split and "
-                "data.split_seed, or set teacher.seen=true if the scores do not matter"
+                f"{fault}; give a teacher trained with the same data.fold={fold}, data.folds, data.split, "
+                "data.split_seed, data.group_by and data.held_out, or set teacher.seen=true if the scores do not matter"
             )
         if seen:
             log.warning("%s: this run's scores say nothing about new faces", fault)

@@ -157,7 +157,7 @@ def summary(report: DataReport) -> list[str]:
     else:
         lines.append("Noise floor: unknown, as no two rows show the same image with the same points labelled.")
     errors = ", ".join(f"{name} {by_source['all']:.2f}" for name, by_source in report.baselines.items() if by_source)
-    unknown = "Baselines: unknown, as all faces are of one photo, or near-duplicates of each other."
+    unknown = "Baselines: unknown, as all faces are of one photo, near-duplicates, or in one group of data.group_by."
     lines.append(f"Baselines, RMSE in px: {errors}." if errors else unknown)
     return lines
 
