@@ -87,6 +87,7 @@ MISTAKES = {
     "null in a sweep": ("train", ["-m", "experiment=minute,null"], "experiment=null: there is no such choice"),
     "empty choice": ("train", ["experiment="], "experiment=: there is no such choice"),
     "key of a mapping that is null": ("train", [*TINY, "data.only.source=dense"], "'data.only={source: VALUE}'"),
+    "key of a mapping that is a text": ("train", [*TINY, "subset.source=dense"], "'subset={source: VALUE}'"),
     "unknown key in braces": ("train", ["model.network={chanels: 8}"], "did you mean model.network.channels?"),
     "unknown choice in quotes": ("train", ["experiment='minutee'"], "did you mean minute?"),
     "group of another command": ("evaluate", ["+model=null"], "+model=null: a group of config files needs the name"),

@@ -13,6 +13,7 @@ FILES = {
     "primary": "defaults: [_self_, model: small]\nlr: 1\nfound: ${hydra:mode}\n",
     "model/small": "width: 8\n",
     "model/swept": "# @package _global_\nhydra:\n  mode: MULTIRUN\n",
+    "model/subset": "# @package _global_\nsubset: {a: x}\n",
     "model/needy": "defaults: [part: ???]\n",
 }
 SILENT = ["hydra/job_logging=none", "hydra/hydra_logging=none"]  # other tests see what is logged
@@ -72,3 +73,14 @@ def test_configs_and_errors_are_hydra_s_and_all_but_sweeps_compose_once(run, arg
     configs, errors, compositions = run(ConfigLoaderImpl, *arguments)
     assert len(configs) == jobs
     assert run(SingleCompositionLoader, *arguments) == (configs, errors, 1 if once else compositions)
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m"]])
+@pytest.mark.parametrize(
+    ("argument", "subset"),
+    [("subset={b: y}", {"b": "y"}), ("++subset={b: y}", {"b": "y"}), ("subset.a=z", {"a": "z"}), ("lr=2", {"a": "x"})],
+)
+def test_a_subset_of_the_command_line_replaces_that_of_a_file(run, argument, subset, sweep):
+    (configs,), errors, _ = run(SingleCompositionLoader, *sweep, "model=subset", argument)
+    assert not errors
+    assert configs[0]["subset"] == subset

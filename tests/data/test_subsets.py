@@ -132,6 +132,15 @@ def test_a_subset_of_another_form_is_refused(values, message):
     assert message in str(error.value)
 
 
+def test_a_number_of_another_spelling_needs_quotes(faces):
+    table = replace(faces, attributes={"take": np.where(np.arange(len(faces)) % 2, "03", "1e5")})
+    for value, text in (("3", "03"), ("100000.0", "1e5")):
+        with pytest.raises(
+            UserError, match=f"data.only.take={value}: no face has this value; write '{text}' in quotes; "
+        ):
+            subset_of_table(table, {"take": [value]}, "data.only")
+
+
 def test_numbers_are_taken_as_texts(tmp_path):
     settings = folder_settings(tmp_path, "data.only={take: 7, size: [1.5, big]}")
     assert settings.only == {"take": ("7",), "size": ("1.5", "big")}

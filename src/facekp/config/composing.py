@@ -1,20 +1,27 @@
-"""A config loader for Hydra that composes a command's config once.
+"""A config loader for Hydra that composes a command's config once, and takes subsets of the command line as they are.
 
 Hydra composes it twice: first to read ``hydra.mode``, then to run. Once its modules are imported, a command spends most
 of its start on composing.
+
+A mapping on the command line is merged with that of a config file by Hydra. The names in `SUBSETS` are names in the
+data, so ``data.only={pose: large}`` must not keep those of an experiment's file.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from facekp.config.arguments import key_of
+
+SUBSETS = ("subset", "data.only", "data.held_out")  # keys whose values are mappings of names in the data
 RUN = f"hydra.mode={RunMode.RUN.name}"  # Hydra adds it to the overrides if no config sets the mode
 
 
@@ -29,6 +36,7 @@ class SingleCompositionLoader(ConfigLoaderImpl):
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self._kept: tuple[str | None, list[str], DictConfig | Exception] | None = None
+        self._replaced: list[str] = []  # keys of `SUBSETS` that the command line gives
 
     def load_configuration(
         self,
@@ -39,6 +47,8 @@ class SingleCompositionLoader(ConfigLoaderImpl):
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
         with self._composing:
+            given = {key_of(override): override.partition("=")[2] for override in overrides}
+            self._replaced = [key for key in SUBSETS if given.get(key, "").startswith("{")]
             return self._load(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
 
     def _load(
@@ -57,6 +67,14 @@ class SingleCompositionLoader(ConfigLoaderImpl):
             result = error
         self._kept = config_name, list(overrides), result
         return _with_mode(result, [])
+
+    def _compose_config_from_defaults_list(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """The config of the files, to which Hydra then applies the overrides."""
+        cfg = super()._compose_config_from_defaults_list(*args, **kwargs)
+        for key in self._replaced:
+            if OmegaConf.is_config(OmegaConf.select(cfg, key)):
+                OmegaConf.update(cfg, key, None)
+        return cfg
 
 
 def _without_mode(overrides: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 
 from facekp.config.arguments import key_of
 from facekp.config.catalog import Catalog
+from facekp.config.composing import SUBSETS
 from facekp.core.errors import UserError, first_line
 from facekp.core.settings import did_you_mean
 
@@ -80,8 +81,8 @@ def _why_not_set(key: str, error: HydraException, catalog: Catalog) -> str:
     if key in ("keypoints", "model") and "ckpt" in keys:  # of facekp.train
         return f"{catalog.command} takes it from the checkpoint; leave out {key}="
     parent, _, name = key.rpartition(".")
-    if parent in keys and getattr(catalog.entries().get(parent), "default", "") == "null":
-        return f"{parent} is null, so it has no keys yet; give it as a whole: '{parent}={{{name}: VALUE}}'"
+    if parent in keys and (parent in SUBSETS or getattr(catalog.entries().get(parent), "default", "") == "null"):
+        return f"{parent} has no such key yet; give it as a whole: '{parent}={{{name}: VALUE}}'"
     return f"unknown key{did_you_mean(key, [*catalog.groups, *keys]) or '; --help lists all keys'}"
 
 

@@ -71,11 +71,23 @@ def _chosen(attributes: Attributes, subset: Mapping[str, Sequence[str]], key: st
         known = np.unique(values).tolist()
         for value in wanted:
             if value not in known:
+                equal = [
+                    other for other in known if _number(other) == _number(value)
+                ]  # YAML reads 03 and 1e5 as numbers
+                hint = f"; write '{equal[0]}' in quotes" if equal else did_you_mean(value, known)
                 raise UserError(
-                    f"{key}.{name}={value}: no face has this value{did_you_mean(value, known)}; there are "
+                    f"{key}.{name}={value}: no face has this value{hint}; there are "
                     f"{listed([other for other in known if other], noun='values')}"
                 )
         chosen &= np.isin(values, wanted)
     if not chosen.any():
         raise UserError(f"{key}: no face has all of these values; choose values that occur together")
     return chosen
+
+
+def _number(text: str) -> float:
+    """The number that a text is, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

@@ -11,12 +11,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from facekp.config.arguments import key_of
+from facekp.config.composing import SUBSETS
 from facekp.config.references import command_line_overrides
 from facekp.core.errors import UserError
 
 # Keys in which repetitions of one configuration may differ. No other key is shortened to their names in a sweep.
 REPETITION_KEYS = ("seed", "data.fold", "data.split_seed", "data.held_out")
-MAPPINGS = ("subset", "data.only", "data.held_out", "data.offsets")  # values whose keys are names in the data
+MAPPINGS = (*SUBSETS, "data.offsets")  # values whose keys are names in the data
 KEY_OF_REPETITION = {key.rpartition(".")[2]: key for key in REPETITION_KEYS}  # by short name
 MAX_NAME_LENGTH = 160  # characters; file systems take 255 bytes
 
