@@ -109,9 +109,12 @@ def test_a_run_of_an_older_version_says_that_its_environment_is_unknown(copy, ca
 
 def test_changed_data_and_other_results_are_reported(copy, caplog):
     digests = copy.read_data()
-    warn_of_changed_data(copy, digests)
+    split = copy.read_split()
+    warn_of_changed_data(copy, digests, split)
     assert caplog.messages == []
-    warn_of_changed_data(copy, {**digests, "labels": "0"})
+    warn_of_changed_data(copy, digests, split.assign(set=split["set"].to_numpy()[::-1]))
+    assert "the training or held-out rows have changed since that run, so the results will differ" in caplog.text
+    warn_of_changed_data(copy, {**digests, "labels": "0"}, split)
     assert "the labels of the data have changed since that run, so the results will differ" in caplog.text
     metrics = copy.read_metrics()
     compare(copy, {**metrics, "rmse": 1.25})

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from facekp.runs.environment import differences, environment
 from facekp.runs.folder import RunFolder
 from facekp.training.resume import changed_data
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 MAX_THREADS = 1024  # a damaged file must not start more
@@ -39,17 +42,24 @@ def restore_environment(run: RunFolder) -> None:
         log.warning("rerun=%s: %s; the results may differ in their last digits", run, text)
 
 
-def warn_of_changed_data(run: RunFolder, digests: Mapping[str, str]) -> None:
-    """Warn of data that have changed since a run.
+def warn_of_changed_data(run: RunFolder, digests: Mapping[str, str], split: pd.DataFrame) -> None:
+    """Warn of data that have changed since a run, or of another split, as by changed attributes of the faces.
 
     Args:
         run: the earlier run, which is repeated.
         digests: of the data now (`facekp.training.resume.data_digests`).
+        split: the set of every row now (`facekp.runs.frames.split_frame`).
 
     Raises:
-        UserError: data.yaml is damaged.
+        UserError: data.yaml or split.csv is damaged.
     """
-    for what in changed_data(run.read_data(), digests):
+    changed = changed_data(run.read_data(), digests)
+    if not changed and run.split.is_file():
+        before, now = (
+            frame.reindex(columns=["row", "set"]) for frame in (run.read_split(), split.astype({"set": str}))
+        )
+        changed = [] if before.equals(now) else ["the training or held-out rows"]
+    for what in changed:
         log.warning("rerun=%s: %s have changed since that run, so the results will differ", run, what)
 
 

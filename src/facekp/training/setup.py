@@ -89,7 +89,7 @@ def train(
     if last is not None:
         log.info("resume=%s: continues from %s", run, last)
     if repeats is not None:
-        warn_of_changed_data(repeats, digests)
+        warn_of_changed_data(repeats, digests, dataset.split)
     estimator = build_estimator(dataset, settings, last)
     settings, rate_curve = _with_searched_lr(estimator, data, settings)
     if settings.trainer.compile:
