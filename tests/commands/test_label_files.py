@@ -111,7 +111,7 @@ def test_only_chosen_faces_are_converted_and_their_groups_and_parts_are_kept_whe
     given = ("data=coco", "data.group_by=[video]", "overwrite=true")
     with caplog.at_level("INFO"):
         assert run_here("convert", task, *given, "data.only={split: val}", "format=coco", "out=one")[0] == 0
-        assert "(1 faces)" in caplog.text
+        assert "(1 face)" in caplog.text
         assert run_here("convert", task, *given, "format=coco", "out=all")[0] == 0
         assert caplog.messages[-1].endswith(
             " 'data.group_by=[video]' 'data.held_out={split:val}' 'subset={split:train}'"

@@ -69,7 +69,7 @@ def test_a_rare_source_is_in_every_fold(seed):
 
 
 def test_more_folds_than_different_images_is_reported(images):
-    with pytest.raises(UserError, match="there are only 2 groups"):
+    with pytest.raises(UserError, match="the rows are only 2 groups"):
         assign_folds(np.array([0, 0, 1]), np.zeros(3, dtype=int), folds=5, seed=0)
 
 

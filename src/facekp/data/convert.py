@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 def main(cfg: DictConfig, names: Sequence[str]) -> Path:
     """Write the labels and their scheme; return the output folder."""
-    from facekp.core.errors import UserError  # imported here: --help and mistakes in a key must answer at once
+    from facekp.core.console import count  # imported here: --help and mistakes in a key must answer at once
+    from facekp.core.errors import UserError
     from facekp.core.outputs import output_folder
     from facekp.data.label_commands import ConvertSettings, open_named, read_named, write_scheme
     from facekp.data.label_report import converted_command
@@ -38,7 +39,7 @@ def main(cfg: DictConfig, names: Sequence[str]) -> Path:
         write_scheme(folder, file.keypoints)
     if lost := list(left_out(file, written)):
         log.warning("format=%s can't hold, left out: %s", settings.format, ", ".join(lost))
-    log.info("written: %s (%d faces)", written.path, len(file.faces))
+    log.info("written: %s (%s)", written.path, count(len(file.faces), "face"))
     log.info("train on it: %s", converted_command(file, folder, written, settings.plugins))
     return folder
 

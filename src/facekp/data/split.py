@@ -133,8 +133,8 @@ def assign_folds(groups: np.ndarray, source: np.ndarray, folds: int, seed: int) 
     if not 2 <= folds <= len(names):
         usable = "2" if len(names) == 2 else f"2 to {len(names)}"
         raise UserError(
-            f"data.folds={folds}: there are only {len(names)} groups of different images; use {usable} folds, or more "
-            "rows"
+            f"data.folds={folds}: the rows are only {len(names)} groups (near-duplicates, faces of one photo, and "
+            f"of one data.group_by value); use {usable} folds, or more rows"
         )
     sizes = np.zeros((len(names), source.max() + 1), dtype=np.int64)  # rows of each source in each group
     np.add.at(sizes, (member, source), 1)

@@ -134,7 +134,7 @@ def _show_part(reliabilities: Sequence[tuple[str, Mapping[str, Any]]], of: str) 
     for (name, _), of_decoder in zip(reliabilities, pairs, strict=True):
         off = sum(abs(measured / expected - 1) > GOAL for expected, measured in of_decoder)
         if off:
-            text = "%s, %s: %d of %d tenths differ by more than %.0f %%; calibrate with more faces"
+            text = "%s, %s: in %d of %d tenths they differ by more than %.0f %%; calibrate with more faces"
             log.warning(text, name, of, off, len(of_decoder), 100 * GOAL)
 
 

@@ -69,12 +69,13 @@ def read_w300lp(settings: W300lpSettings, keypoints: Keypoints) -> list[Labelled
 @names_points("w300lp", by_settings=True)
 def point_names(folder: Path, settings: W300lpSettings) -> list[str]:
     """As many numbers as the first file with points has."""
+    faults = []
     for name in label_files(folder, settings.ending):
         try:
             return [str(number) for number in range(len(_read_points(folder / name, settings.variable)))]
-        except UserError:
-            continue
-    raise UserError(f"data.labels={folder}: no {settings.ending} file has points; give the folder of such files")
+        except UserError as error:
+            faults.append(str(error))
+    raise UserError(f"data.labels={folder}: no {settings.ending} file has points, the first fault: {faults[0]}")
 
 
 @recognises("w300lp")
