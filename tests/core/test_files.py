@@ -147,6 +147,20 @@ def test_a_folder_that_was_removed_is_not_made_again(tmp_path):
     assert (run / "checkpoints" / "x.csv").is_file()
 
 
+def test_a_folder_that_was_replaced_by_a_copy_counts_as_removed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def write():
+        with atomic(folder / "a.csv", within=folder) as part:
+            part.write_text("1")
+            folder.rename(tmp_path / "elsewhere")
+            folder.mkdir()
+
+    with pytest.raises(CannotWrite, match=r"a\.csv: cannot be written, as .*run was removed or renamed meanwhile"):
+        write()
+
+
 def test_names_may_be_as_long_as_the_file_system_allows(tmp_path):
     write_text(tmp_path / ("ü" * 127), "x")  # 254 bytes
     with pytest.raises(CannotWrite, match=r"\(File name too long\); choose a shorter name"):

@@ -71,7 +71,7 @@ def atomic(path: Path, within: Path | None = None, durable: bool = True) -> Iter
                 with suppress(OSError):
                     part.unlink()
     except OSError as error:
-        if within is not None and not within.is_dir():
+        if within is not None and (error.errno == errno.ENOENT or not within.is_dir()):  # a copy may be there by now
             raise CannotWrite(f"{path}: cannot be written, as {within} was removed or renamed meanwhile") from error
         raise cannot_write(path, error) from error
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 
 from facekp.config.arguments import key_of
+from facekp.core.console import values_text
 from facekp.functional.metrics import MAIN
 from facekp.reporting.wandb_account import has_account
 from facekp.runs.folder import NO_CHECKOUT, RunFolder
@@ -99,7 +100,7 @@ class WandbRun:
             group=self.identity["group"] and _cut(self.identity["group"]),
             name=run_name(self.folder),
             tags=self.settings.tags,
-            config={**self.config, "git_revision": self.folder.read_revision() or NO_CHECKOUT},
+            config={**with_subset_text(self.config), "git_revision": self.folder.read_revision() or NO_CHECKOUT},
             mode=mode,
             resume="allow" if mode == "online" else None,
             reinit="create_new",
@@ -233,3 +234,14 @@ def _staging_folder(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DATA_DIR"]
         else:
             os.environ["WANDB_DATA_DIR"] = before
+
+
+def with_subset_text(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with a subset of training rows as one text, as W&B groups runs by single values only.
+
+    Example:
+        >>> with_subset_text({"lr": 1e-3, "subset": {"pose": ["large", "normal"]}})
+        {'lr': 0.001, 'subset': 'pose: large or normal'}
+    """
+    subset = config.get("subset")
+    return {**config, "subset": values_text(subset)} if isinstance(subset, Mapping) else dict(config)
