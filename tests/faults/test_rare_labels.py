@@ -89,10 +89,10 @@ def one_image(table, held_out):
 ROWS = [
     (in_one_validation_face, "no training row has a label of nose_tip by source dense"),
     (in_no_validation_face, "no validation row has a label of nose_tip by source dense, nose_tip by source sparse, so"),
-    (nowhere, "no training row has a label of nose_tip by source dense"),
+    pytest.param(nowhere, "no training row has a label of nose_tip by source dense", marks=pytest.mark.slow),
     (source_only_in_training, "no validation row has a label of all points by source sparse, so they are not scored"),
     (five_rows, "no training row has a label of all points by source dense"),
-    (five_training_rows, f"no validation row (of 12) has a label: {UNSCORED}"),
+    pytest.param(five_training_rows, f"no validation row (of 12) has a label: {UNSCORED}", marks=pytest.mark.slow),
     (one_row, f"no validation row (of 0) has a label: {UNSCORED}"),
     (one_image, f"no validation row (of 0) has a label: {UNSCORED}"),
 ]

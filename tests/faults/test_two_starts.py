@@ -39,7 +39,9 @@ def test_two_runs_without_a_folder_get_two(tmp_path, whole, seed):
     assert sorted(config["seed"] for config in configs) == [1, 2]
 
 
-@pytest.mark.parametrize("named", [["hydra.sweep.dir=s"], []], ids=["named", "default"])
+@pytest.mark.parametrize(
+    "named", [pytest.param(["hydra.sweep.dir=s"], marks=pytest.mark.slow), []], ids=["named", "default"]
+)
 @pytest.mark.parametrize("seed", trials(1))
 def test_two_sweeps_have_a_folder_each(tmp_path, whole, seed, named):
     sweeps = [["-m", f"optimizer={name}", "seed=0,1", *named] for name in ("sgd", "adam")]

@@ -43,7 +43,7 @@ def largest_difference(first, second):
     return max((first["state_dict"][key] - second["state_dict"][key]).abs().max().item() for key in first["state_dict"])
 
 
-@pytest.mark.parametrize("with_teacher", [False, True])
+@pytest.mark.parametrize("with_teacher", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_accumulated_batches_of_16_equal_one_of_32(tmp_path, tiny_run, with_teacher):
     teacher = ["teacher=self", f"teacher.ckpt={RunFolder(tiny_run).best_checkpoint}", "teacher.unlabelled=false"]
     more = [*teacher, "teacher.seen=true", "teacher.drop=12"] if with_teacher else []

@@ -123,7 +123,10 @@ def test_one_command_begins_a_run_continues_it_and_keeps_it(run_here, tmp_path, 
     )
 
 
-@pytest.mark.parametrize("status", ["failed", "interrupted", "pruned"])
+OTHERS = [pytest.param(status, marks=pytest.mark.slow) for status in ("failed", "pruned")]
+
+
+@pytest.mark.parametrize("status", ["interrupted", *OTHERS])
 def test_a_job_that_is_resumed_alone_has_ended_well(run_here, tmp_path, status):
     run = RunFolder(tmp_path / "r")
     assert run_here("train", main, *QUICK, "out=r")[0] == 0
@@ -174,7 +177,7 @@ def test_a_diverged_network_is_a_failure_not_a_mean_face(run_here, tmp_path, opt
     assert not RunFolder(tmp_path / "r").best_checkpoint.exists()
 
 
-@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+@pytest.mark.parametrize("rate", [pytest.param("1e6", marks=pytest.mark.slow), "1e30"])
 def test_a_diverged_job_of_a_sweep_has_failed(run_here, tmp_path, rate):
     code, err = run_here("train", main, "-m", *QUICK, "loss=mse", f"lr=1e-3,{rate}", "hydra.sweep.dir=s")
     assert code == 1, err

@@ -108,7 +108,9 @@ def test_recorded_steps_equal_those_that_run_as_usual(recorded, monkeypatch, cho
     [
         ["augment=strong", "scheduler=onecycle"],
         ["trainer.gradient_clip_val=0.01"],
-        ["trainer.gradient_clip_val=0.001", "trainer.gradient_clip_algorithm=value"],
+        pytest.param(
+            ["trainer.gradient_clip_val=0.001", "trainer.gradient_clip_algorithm=value"], marks=pytest.mark.slow
+        ),
         ["trainer.precision=bf16-mixed"],
     ],
     ids=["schedule", "clipped", "clipped values", "bfloat16"],

@@ -126,6 +126,7 @@ def test_the_values_of_a_config_file_are_searched(monkeypatch):
     assert searched == ["lr=interval(1,2)", "init_from=null", "seed=0,1"]
 
 
+@pytest.mark.slow
 def test_the_sampler_learns(searching):
     settings = ["hparams_search.trials=18", "hparams_search.random=6"]
     study = searching("lr=interval(1,100)", *settings, outcome=lambda lr: abs(lr - 20))
