@@ -1,6 +1,6 @@
 """`facekp.export`: its file is taken wherever a checkpoint is; missing packages are one line."""
 
-import os
+import sys
 
 import numpy as np
 import pytest
@@ -8,9 +8,10 @@ import pytest
 from facekp.core.errors import UserError
 from facekp.data.competition import write_test, write_training
 from facekp.evaluate import main as evaluate
+from facekp.export import main as export
 from facekp.reporting.bench.prediction import measure_batch
 from facekp.submit import main as submit
-from tests.conftest import composed, facekp
+from tests.conftest import composed
 
 
 def test_evaluate_and_submit_take_it_as_they_take_a_checkpoint(of_all, ckpt, tmp_path, faces):
@@ -33,12 +34,12 @@ def test_bench_compares_its_time_with_the_checkpoint_s(of_all, ckpt):
     assert (first.baseline, second.baseline, second.baseline_name) == (None, first.value, str(ckpt))
 
 
-def test_a_missing_package_is_one_line(ckpt, tmp_path):
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('no', name='onnxruntime')")
+def test_a_missing_package_is_one_line(ckpt, tmp_path, monkeypatch, run_here):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "a.onnx").write_bytes(b"")
-    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
-    for command, given in (("export", ["data=synthetic", "out=b.onnx", f"ckpt={ckpt}"]), ("evaluate", ["ckpt=a.onnx"])):
-        done = facekp(command, *given, cwd=tmp_path, PYTHONPATH=path)
-        assert done.returncode == 2
-        assert "facekp[export]" in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+    given = ["data=synthetic", "out=b.onnx", f"ckpt={ckpt}"]
+    for name, task, arguments in (("export", export, given), ("evaluate", evaluate, ["ckpt=a.onnx"])):
+        code, err = run_here(name, task, *arguments)
+        assert code == 2
+        assert "facekp[export]" in err
+        assert len(err.strip().splitlines()) == 1
