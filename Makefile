@@ -24,10 +24,10 @@ run: $(STAMP)  ## train a small network on drawn faces and show what it learnt
 	$(BIN)/python -m facekp.train experiment=quickstart
 
 test: $(STAMP)  ## the tests, but for two dozen slow ones: a quarter of an hour on two cores
-	$(BIN)/python -m pytest -n 4 --dist worksteal  # on two cores: many tests wait for processes
+	$(BIN)/python -m pytest -n 3 --dist worksteal  # on two cores: many tests wait for processes
 
 test-all: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m ''
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m ''
 
 lint: $(STAMP)  ## ruff, the type checker, and the packages' order
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
