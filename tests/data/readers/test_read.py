@@ -92,10 +92,7 @@ def test_several_label_files_are_read_together(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "labels.csv").write_text((tmp_path / "labels.csv").read_text())
     alike = f"data.labels=[{tmp_path}/labels.csv,{tmp_path}/other/labels.csv]"
-    assert read_folder(tmp_path, alike).attributes["file"].tolist() == [
-        f"{tmp_path}/labels.csv",
-        f"{tmp_path}/other/labels.csv",
-    ]
+    assert read_folder(tmp_path, alike).attributes["file"].tolist() == ["labels.csv", "other/labels.csv"]
 
 
 def test_a_label_file_that_is_named_twice_or_missing_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -131,7 +132,7 @@ def _read_faces(settings: PhotoDataSettings, keypoints: Keypoints) -> list[Label
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Names of files without folders and ending; with them where two would be the same.
+    """Names of files without folders and ending; where two would be the same, their paths from the folder of all.
 
     Raises:
         UserError: a file is named twice.
@@ -143,7 +144,11 @@ def short_names(paths: Sequence[str]) -> list[str]:
     if twice := [path for path, times in Counter(paths).items() if times > 1]:
         raise UserError(f"data.labels: {twice[0]} is named twice; name each file once")
     stems = [Path(path).stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else list(paths)
+    if len(set(stems)) == len(stems):
+        return stems
+    full = [os.path.abspath(path) for path in paths]
+    above = os.path.commonpath(map(os.path.dirname, full))  # so that names stay where all files are moved
+    return [Path(path).relative_to(above).as_posix() for path in full]
 
 
 def choose_faces(
