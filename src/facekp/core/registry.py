@@ -295,7 +295,7 @@ def _unpickle(group: str, base: type[Settings], entry: Any, values: dict[str, An
 
 
 def unknown_groups(known: Collection[str]) -> list[str]:
-    """Groups of entry points of installed packages that begin as facekp's do, but are none of the known ones."""
+    """Groups of entry points, such as a misspelled ``facekp.loss``, that have facekp's prefix but are not known."""
     prefixes = {f"{group.partition('.')[0]}." for group in known}
     return sorted(
         group for group in _all_entry_points().groups if group.startswith(tuple(prefixes)) and group not in known

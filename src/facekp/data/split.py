@@ -102,7 +102,7 @@ def with_common(group: np.ndarray, table: FaceTable) -> np.ndarray:
 
 
 def _merged(group: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The groups (N,), merged where rows have the same value (N,); an empty text is none."""
+    """The groups (N,), merged where rows have the same value (N,). Rows with an empty text are not merged."""
     forest = Forest(len(group))
     _, first, member = np.unique(value, return_index=True, return_inverse=True)
     of_value = first[member]

@@ -118,10 +118,11 @@ def read_faces(
     folder = settings.label_file
     files = label_files(folder, ending)
     photos, labels = PhotosByStem(files_below(Path(settings.images).expanduser())), LabelsOfPhotos()
-    with_photo = [name for name in files if photos.matches(name[: -len(ending)])]
-    if without_photo == "left out" and 0 < len(with_photo) < len(files):
-        log.info("%s without a photo left out", count(len(files) - len(with_photo), f"{ending} file"))
-        files = with_photo
+    if without_photo == "left out":
+        with_photo = [name for name in files if photos.matches(name[: -len(ending)])]
+        if 0 < len(with_photo) < len(files):
+            log.info("%s without a photo left out", count(len(files) - len(with_photo), f"{ending} file"))
+            files = with_photo
 
     def parse(entry: tuple[int, str]) -> LabelledFace:
         row, name = entry

@@ -36,9 +36,7 @@ ENDING = ".mat"
 FIRST_PIXEL = 1  # MATLAB's coordinate of the centre of the first pixel
 VARIABLES = ("pt3d_68", "pt2d", "pts_2d", "pts_3d")  # the first one that a file has is read
 NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
-MAX_FILE_BYTES = (
-    2**20
-)  # a file of either set has less than a quarter of it; what is compressed may be 1000 times as much
+MAX_FILE_BYTES = 2**20  # 68 points need 2 KB; the content may be 1000 times larger than the compressed file
 POSE = re.compile(r"_\d+$")  # what 300W-LP adds to the name of the original photo
 
 
